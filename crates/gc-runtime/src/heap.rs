@@ -52,12 +52,22 @@ pub struct Occupancy {
     /// Whether a collection is likely to be worth its cost, after an allocation found no room. If
     /// not, the heap grows first.
     pub collection_pays: bool,
+    /// Whether young objects are also collected on their own, so that a collection of the whole heap
+    /// frees only what has survived that.
+    pub frees_young: bool,
 }
 
 impl Default for Occupancy {
     /// The occupancy of an empty heap that is collected whenever an allocation finds no room.
     fn default() -> Occupancy {
-        Occupancy { used: 0, given_back: 0, least_room: 0, wanted: None, collection_pays: true }
+        Occupancy {
+            used: 0,
+            given_back: 0,
+            least_room: 0,
+            wanted: None,
+            collection_pays: true,
+            frees_young: false,
+        }
     }
 }
 

@@ -224,7 +224,7 @@ impl HeapCore {
     /// The input of the growth policy for a heap with this occupancy. The fields that only a plan
     /// needs are zero.
     pub fn usage(&self, occupancy: &Occupancy) -> HeapUsage {
-        let Occupancy { used, given_back, least_room: least, wanted, .. } = *occupancy;
+        let Occupancy { used, given_back, least_room: least, wanted, frees_young, .. } = *occupancy;
         HeapUsage {
             live: self.live,
             used,
@@ -232,6 +232,7 @@ impl HeapCore {
             limit: self.memory.maximum().saturating_sub(gc_types::NULL_PAGE_SIZE.into()),
             least,
             wanted,
+            frees_young,
             asked: self.asked,
             ..HeapUsage::default()
         }

@@ -22,8 +22,9 @@ const REVIEW_LEAST: Duration = Duration::from_secs(1);
 /// which the program filled the heap before it.
 ///
 /// The rule has two bounds: the heap is filled at least up to `live / utilisation`, and at most up to
-/// `live / least_utilisation`. A small heap may have more: up to three times the live bytes of room, and
-/// up to `small_room`. After a spike free memory is given back by halves, because a program
+/// `live / least_utilisation`. Some heaps may have more room, up to three times the live bytes: a small
+/// heap up to `small_room`, and one in which young objects are not collected on their own. After a
+/// spike free memory is given back by halves, because a program
 /// may repeat what it did before.
 ///
 /// # Examples
@@ -43,8 +44,10 @@ pub struct AdaptivePolicy {
     pub utilisation: f64,
     /// The lowest such share, used if collections cost much time.
     pub least_utilisation: f64,
-    /// Bytes of room that a heap may have in addition to live bytes of a third of it, or more.
+    /// Bytes of room that a heap may have even if that is up to three times the live bytes.
     pub small_room: u64,
+    /// The same for a heap in which every collection is one of the whole heap.
+    pub whole_room: u64,
     /// The share of the program's time that a mebibyte of room must save.
     pub price: f64,
     /// The share of the mapped memory by which the heap grows.
@@ -60,12 +63,14 @@ pub struct AdaptivePolicy {
 
 impl AdaptivePolicy {
     /// Lets the heap grow to 1.7 to 2.2 times the live bytes. A small heap may become larger, with up
-    /// to 48 MiB of room. This is the default.
+    /// to 48 MiB of room, and one without collections of young objects up to four times the live bytes.
+    /// This is the default.
     pub fn balanced() -> AdaptivePolicy {
         AdaptivePolicy {
             utilisation: 0.6,
             least_utilisation: 0.45,
             small_room: 48 * MIB,
+            whole_room: u64::MAX,
             price: 0.0005,
             step: 0.5,
             cushion: 8 * MIB,
@@ -95,6 +100,7 @@ impl AdaptivePolicy {
             utilisation: 0.67,
             least_utilisation: 0.5,
             small_room: 0,
+            whole_room: 0,
             price: 0.02,
             step: 0.125,
             cushion: MIB,
@@ -109,7 +115,7 @@ impl AdaptivePolicy {
     pub fn with_utilisation(mut self, utilisation: f64) -> AdaptivePolicy {
         self.utilisation = utilisation.clamp(0.01, 0.99);
         self.least_utilisation = self.utilisation / 2.0;
-        self.small_room = 0;
+        (self.small_room, self.whole_room) = (0, 0);
         self
     }
 
@@ -122,9 +128,11 @@ impl AdaptivePolicy {
         let room =
             |utilisation: f64| usage.live as f64 * (1.0 / utilisation.clamp(0.01, 1.0) - 1.0);
         let least = usage.least as f64 * self.patience;
-        let small = usage.live.saturating_mul(3).min(self.small_room) as f64;
+        // Where every collection is one of the whole heap, all garbage has to wait for it.
+        let more = if usage.frees_young { self.small_room } else { self.whole_room };
+        let more = usage.live.saturating_mul(3).min(more) as f64;
         let (least, most) =
-            (room(self.utilisation).max(least), room(self.least_utilisation).max(small));
+            (room(self.utilisation).max(least), room(self.least_utilisation).max(more));
         // A collection costs the same at any time. The program's time grows with the bytes that it
         // allocates.
         let (gc, mutator) = (usage.gc_time.as_secs_f64(), usage.mutator_time.as_secs_f64());
@@ -204,7 +212,8 @@ mod tests {
     use super::*;
 
     fn usage(live: u64) -> HeapUsage {
-        HeapUsage { live, limit: 1 << 32, least: MIB, mapped: 64 * MIB, ..HeapUsage::default() }
+        let (limit, mapped) = (1 << 32, 64 * MIB);
+        HeapUsage { live, limit, least: MIB, mapped, frees_young: true, ..HeapUsage::default() }
     }
 
     #[test]
@@ -244,16 +253,21 @@ mod tests {
     }
 
     #[test]
-    fn a_small_heap_may_have_more_room() {
-        let mut policy = AdaptivePolicy::balanced();
-        let mut at = |live: u64| {
-            let (grown, gc_time) = (1000 * MIB, Duration::from_secs(1));
-            let mutator_time = Duration::from_secs(1);
-            let usage = HeapUsage { grown, gc_time, mutator_time, ..usage(live * MIB) };
-            policy.plan(&usage).goal / MIB
+    fn some_heaps_may_have_more_room() {
+        let at = |live: u64, frees_young: bool| {
+            let usage = HeapUsage {
+                grown: 1000 * MIB,
+                gc_time: Duration::from_secs(1),
+                mutator_time: Duration::from_secs(1),
+                frees_young,
+                ..usage(live * MIB)
+            };
+            AdaptivePolicy::balanced().plan(&usage).goal / MIB
         };
         // Three times the live bytes, 48 MiB, and 0.55 / 0.45 of the live bytes.
-        assert_eq!([at(4), at(16), at(24), at(36), at(90)], [16, 64, 72, 84, 200]);
+        assert_eq!([4, 16, 24, 36, 90].map(|live| at(live, true)), [16, 64, 72, 84, 200]);
+        // All garbage waits for a collection of the whole heap.
+        assert_eq!([4, 90].map(|live| at(live, false)), [16, 360]);
     }
 
     #[test]

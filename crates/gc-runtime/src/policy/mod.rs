@@ -39,6 +39,9 @@ pub struct HeapUsage {
     /// Whether the collector expects a collection now to be worth its cost. False if one was just
     /// tried.
     pub collection_pays: bool,
+    /// Whether young objects are also collected on their own. Otherwise each collection is one of the
+    /// whole heap, and is needed far more often.
+    pub frees_young: bool,
     /// Whether the host or the guest requested the last collection.
     pub asked: bool,
     /// The bytes of objects that were added between the last two collections of the whole heap and

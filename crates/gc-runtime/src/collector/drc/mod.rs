@@ -439,6 +439,7 @@ impl GcHeap for DrcHeap {
             least_room: FIRST_TRACE,
             wanted: None,
             collection_pays: self.asked || self.space.allocated() > self.core.memory.usable() / 2,
+            frees_young: true,
         }
     }
 

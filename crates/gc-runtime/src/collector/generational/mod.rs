@@ -388,6 +388,7 @@ impl GcHeap for GenerationalHeap {
             least_room: self.least_old(),
             wanted: self.wanted(),
             collection_pays: self.collection_pays(),
+            frees_young: true,
         }
     }
 
