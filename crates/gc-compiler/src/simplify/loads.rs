@@ -22,10 +22,11 @@ use cranelift_codegen::ir::{
 };
 use std::collections::{HashMap, HashSet};
 
-/// The largest product of the numbers of blocks and of regions. Larger functions stay as they are.
-const MOST: usize = 1 << 20;
+/// The largest product of the number of regions and the numbers of blocks, edges and calls. Larger
+/// functions stay as they are. (Each round takes a time that is proportional to it.)
+const MOST: usize = 1 << 22;
 /// The most rounds in which versions are computed. Few functions need more than four.
-const ROUNDS: usize = 32;
+const ROUNDS: usize = 8;
 
 /// A version of a region. Zero is the version of a block that was not visited yet.
 type Version = u32;
@@ -79,6 +80,20 @@ fn effect(func: &ir::Function, inst: Inst) -> Effect {
     }
 }
 
+/// Whether the versions of a function with these blocks are computed quickly.
+fn is_small(func: &ir::Function, cfg: &ControlFlowGraph, blocks: &[Block]) -> bool {
+    let Some(mut left) = MOST.checked_div(func.dfg.alias_regions.len()) else { return true };
+    for block in blocks {
+        let is_fence = |inst: &Inst| matches!(effect(func, *inst), Effect::All);
+        let fences = func.layout.block_insts(*block).filter(is_fence).count();
+        match left.checked_sub(1 + cfg.pred_iter(*block).count() + fences) {
+            Some(rest) => left = rest,
+            None => return false,
+        }
+    }
+    true
+}
+
 /// The versions at the beginning of each block.
 struct Versions {
     regions: usize,
@@ -95,7 +110,10 @@ impl Versions {
     fn new(func: &ir::Function, cfg: &ControlFlowGraph, tree: &DominatorTree) -> Option<Versions> {
         let regions = func.dfg.alias_regions.len();
         let blocks: Vec<Block> = tree.cfg_rpo().copied().collect();
-        let size = blocks.len().checked_mul(regions).filter(|size| (1..=MOST).contains(size))?;
+        let size = blocks.len() * regions;
+        if size == 0 || !is_small(func, cfg, &blocks) {
+            return None;
+        }
         let mut order = SecondaryMap::new();
         for (at, block) in (0..).zip(&blocks) {
             order[*block] = Some(at);
@@ -273,7 +291,8 @@ impl Walk {
                         func.layout.remove_inst(inst);
                         changed = true;
                     }
-                    None => self.learn(word, result),
+                    None if !is_barrier => self.learn(word, result),
+                    None => {}
                 }
                 continue;
             }

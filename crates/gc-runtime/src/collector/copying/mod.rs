@@ -337,6 +337,7 @@ impl GcHeap for CopyingHeap {
             least_room: budget::LEAST,
             wanted: Some(wanted),
             collection_pays: self.budget.is_spent(),
+            frees_young: false,
         }
     }
 
