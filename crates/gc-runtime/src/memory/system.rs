@@ -5,9 +5,10 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
 use std::ptr::NonNull;
 
-/// Bytes of a page.
+/// Bytes of a page. This is not that of `rustix`, which reads the kernel's vDSO. Under valgrind that is
+/// not mapped.
 pub(super) fn page_size() -> usize {
-    rustix::param::page_size()
+    region::page::size()
 }
 
 /// Reserves inaccessible address space.
