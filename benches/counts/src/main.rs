@@ -28,7 +28,6 @@ const MODULES: &[(&str, &str)] = &[
     ("accesses", include_str!("../../wat/accesses.wat")),
     ("allocation", include_str!("../../wat/allocation.wat")),
     ("calls", include_str!("../../wat/calls.wat")),
-    ("object", include_str!("../../wat/object.wat")),
     ("operations", include_str!("../../wat/operations.wat")),
 ];
 
