@@ -164,30 +164,31 @@ impl Versions {
         block: Block,
         changes: &[Vec<Version>],
     ) -> bool {
+        let place = at * self.regions;
+        let own = FIRST + 1 + place as Version;
+        let mut joined = vec![0; self.regions];
+        for edge in cfg.pred_iter(block) {
+            let Some(from) = self.order[edge.block] else { continue };
+            let from = from as usize;
+            let start = &self.start[from * self.regions..][..self.regions];
+            let end = start.iter().zip(&changes[from]);
+            for ((joined, (start, change)), own) in joined.iter_mut().zip(end).zip(own..) {
+                let version = if *change == 0 { *start } else { *change };
+                if *joined == 0 {
+                    *joined = version;
+                } else if version != 0 && version != *joined {
+                    *joined = own;
+                }
+            }
+        }
         let mut changed = false;
-        for region in 0..self.regions {
-            let place = at * self.regions + region;
-            let own = FIRST + 1 + place as Version;
-            if self.start[place] == own {
-                continue;
+        let known = self.start[place..][..self.regions].iter_mut();
+        for ((known, joined), own) in known.zip(joined).zip(own..) {
+            // A join keeps a version of its own.
+            if *known != own && *known != joined {
+                *known = joined;
+                changed = true;
             }
-            let mut joined = 0;
-            for edge in cfg.pred_iter(block) {
-                let Some(from) = self.order[edge.block] else { continue };
-                let from = from as usize;
-                let version = match changes[from][region] {
-                    0 => self.start[from * self.regions + region],
-                    version => version,
-                };
-                joined = match joined {
-                    _ if version == 0 => joined,
-                    0 => version,
-                    _ if joined == version => joined,
-                    _ => own,
-                };
-            }
-            changed |= joined != self.start[place];
-            self.start[place] = joined;
         }
         changed
     }
