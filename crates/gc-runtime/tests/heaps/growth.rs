@@ -179,7 +179,8 @@ fn a_policy_is_told_the_truth() {
         assert_eq!((last.live, last.used, last.asked), (500 * 8016, 500 * 8016, true), "{name}");
         assert!(last.grown <= used && last.gc_time > Duration::ZERO, "{name}: {last:?}");
         assert_eq!(store.heap().core().live, last.live);
-        assert!(store.heap().core().plan.goal >= 2 * last.live);
+        // The policy lets at least two thirds of the live bytes be allocated.
+        assert!(store.heap().core().plan.goal >= last.live + last.live * 3 / 5);
     }
 }
 
