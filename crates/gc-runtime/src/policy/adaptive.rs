@@ -44,9 +44,10 @@ pub struct AdaptivePolicy {
     pub utilisation: f64,
     /// The lowest such share, used if collections cost much time.
     pub least_utilisation: f64,
-    /// Bytes of room that a heap may have even if that is up to three times the live bytes.
+    /// The most room of a small heap, in bytes. Up to this, a heap may have room for three times the
+    /// live bytes.
     pub small_room: u64,
-    /// The same for a heap in which every collection is one of the whole heap.
+    /// As `small_room`, for a heap in which every collection is one of the whole heap.
     pub whole_room: u64,
     /// The share of the program's time that a mebibyte of room must save.
     pub price: f64,
