@@ -232,7 +232,8 @@ impl Generator {
                     self.expr(Array, d);
                     self.emit("i32.const 0");
                     self.expr(Any, d);
-                    self.emit("i32.const 0 array.fill $a")
+                    let length = self.random.below(4);
+                    self.emit(&format!("i32.const {length} array.fill $a"))
                 }
                 1 => self.emit("i32.const 0 i32.const 0 i32.const 2 table.init $tab $es"),
                 2 => self.emit("i32.const 0 i32.const 1 i32.const 3 table.copy $tab $tab"),
