@@ -37,7 +37,7 @@ impl Build<'_, '_> {
             this.on(alias, BYTES_TYPE, |this, alias| {
                 this.e.array_set(alias, &BYTE_ARRAY, at, new);
             });
-            let after = this.e.array_get(of, &BYTE_ARRAY, at, Some(Extend::Signed));
+            let after = this.e.array_get(of, &BYTE_ARRAY, at, Some(Extend::Unsigned));
             this.set(Kind::Int, i, after);
         });
     }
