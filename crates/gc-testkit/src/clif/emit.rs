@@ -95,7 +95,7 @@ impl Build<'_, '_> {
     }
 
     /// The first word of the headers of a type's objects.
-    fn word(&mut self, ty: TypeIndex) -> Value {
+    pub(super) fn word(&mut self, ty: TypeIndex) -> Value {
         let kind = if ty == BASE || ty == NODE { VMGcKind::StructRef } else { VMGcKind::ArrayRef };
         self.e.builder.ins().iconst(types::I32, i64::from(ty.header_word(kind)))
     }

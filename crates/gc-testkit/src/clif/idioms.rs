@@ -5,7 +5,7 @@ use super::emit::{Build, Kind};
 use super::program::Var;
 use super::world::*;
 use cranelift_codegen::ir::{InstBuilder, types};
-use gc_compiler::Extend;
+use gc_compiler::{ArrayInit, Extend};
 
 /// Numbers of targets of tests ([`Build::target`]).
 const STRUCT: u8 = 3;
@@ -27,8 +27,14 @@ impl Build<'_, '_> {
         });
     }
 
-    /// Reads a byte of `of`, writes it in `alias`, and reads it again.
+    /// Makes an array of bytes, reads a byte of it, writes it in `alias`, and reads it again. Random
+    /// variables seldom have such an array.
     pub(super) fn reread_byte(&mut self, i: Var, of: Var, alias: Var, (at, value): (Var, Var)) {
+        let (word, value_of_all) = (self.word(BYTES_TYPE), self.i(value));
+        let length = self.e.builder.ins().iconst(types::I32, 8);
+        let fill = ArrayInit::Fill(value_of_all, length);
+        let array = self.e.array_new(word, &BYTE_ARRAY, fill);
+        self.set(Kind::Ref, of, array);
         self.on(of, BYTES_TYPE, |this, of| {
             let at = this.small(at, 3);
             let before = this.e.array_get(of, &BYTE_ARRAY, at, Some(Extend::Unsigned));

@@ -206,7 +206,7 @@ pub(super) enum Op {
         alias: Var,
         value: Var,
     },
-    /// The same for an element of bytes.
+    /// The same for an element of a new array of bytes.
     RereadByte {
         i: Var,
         of: Var,
