@@ -216,6 +216,7 @@ impl GenerationalHeap {
             self.empty_nursery();
             self.adapt_nursery(used, self.survived, self.scavenger.roots);
             self.learn_from_minor(used);
+            self.touch_old_ahead();
             self.tables.forget_slots();
         } else {
             retained.sort_unstable();
