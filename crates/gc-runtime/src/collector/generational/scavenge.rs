@@ -245,7 +245,7 @@ impl Scavenge<'_> {
             Owner::Block(start) => self.old.map.start_before(card, start),
             Owner::Large(start) => (start < card).then_some(start),
         };
-        let mut starts = self.old.map.starts_on(card);
+        let mut starts = self.old.map.starts_on(card, CARD_SIZE);
         // The last one first, because the last entry on the stack is followed first.
         while starts != 0 {
             let last = 63 - starts.leading_zeros();
