@@ -30,6 +30,7 @@ mod zeroed;
 pub use admission::Admission;
 use ahead::Ahead;
 pub use bytes::HeapBytes;
+pub(crate) use bytes::prefetch;
 pub(crate) use kept::{KeptWords, words as data_words};
 pub use mapped::MappedMemory;
 pub use on_demand::OnDemand;

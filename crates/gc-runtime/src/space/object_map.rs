@@ -166,6 +166,14 @@ impl ObjectMap {
         starts >> bit & u64::MAX >> (64 - (bytes >> GRANULE_SHIFT))
     }
 
+    /// Fetches the bits of `index`.
+    #[inline]
+    pub fn prefetch(&self, index: u32) {
+        if let Some(pair) = self.pairs.get((index >> WORD_SHIFT) as usize) {
+            crate::memory::prefetch((&raw const *pair).cast());
+        }
+    }
+
     /// The last object that begins before `index` and not before `floor`.
     pub fn start_before(&self, index: u32, floor: u32) -> Option<u32> {
         let (mut word, bit) = ObjectMap::place(index);

@@ -22,6 +22,8 @@ use gc_types::{ArrayLayout, VMGcHeader};
 
 /// Number of entries that wait while the headers of their referents are fetched.
 const FETCHED: usize = 4;
+/// Number of cache lines that are fetched of a card.
+const FETCHED_LINES: u64 = 2;
 /// Slots that are read at once.
 pub(super) const BATCH: usize = 16;
 /// Bytes of the slots that are read at once.
@@ -107,6 +109,15 @@ pub(super) fn any_young(words: &[u32; BATCH], nursery: u32) -> bool {
 }
 
 impl GenerationalHeap {
+    /// Fetches the memory of a card, which is scanned soon.
+    #[inline]
+    pub(super) fn fetch_card(&self, card: u32) {
+        self.old.map.prefetch(card);
+        for line in 0..FETCHED_LINES {
+            self.core.memory.prefetch(u64::from(card) + 64 * line);
+        }
+    }
+
     /// The parts of the heap that scavenging needs. `None` if nothing is mapped.
     #[inline]
     pub(super) fn scavenge(&mut self) -> Option<Scavenge<'_>> {
