@@ -18,6 +18,9 @@ const LARGE: usize = 120_000;
 /// The most bytes of a script that runs with every setting.
 const SMALL: usize = 15_000;
 
+/// The beginning of the text of a table that no pool has room for.
+const HUGE_TABLE: &str = "(table 0xffff_ffff ";
+
 /// The scripts that run, in the suite's order.
 static SCRIPTS: LazyLock<Vec<Script>> = LazyLock::new(|| {
     let mut scripts = scripts(|_, _| ());
@@ -38,7 +41,7 @@ fn run(bytes: &[u8]) -> Result<()> {
     }
     let mut config = way.config(2 << 30);
     config.max_wasm_stack(STACK);
-    let settings = other_settings(&mut choices, &mut config);
+    let settings = other_settings(&mut choices, &mut config, !script.text.contains(HUGE_TABLE));
     report::configuration(&(&script.name, &way, &settings));
     match run_script(script, &config) {
         Ok(_) => Ok(()),
@@ -49,8 +52,8 @@ fn run(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// Changes settings that programs do not notice. Returns their names.
-fn other_settings(choices: &mut Choices, config: &mut Config) -> Vec<&'static str> {
+/// Changes settings that programs do not notice. Returns their names. Takes a pool only if `pools`.
+fn other_settings(choices: &mut Choices, config: &mut Config, pools: bool) -> Vec<&'static str> {
     let bits = choices.word();
     let mut names = Vec::new();
     type Change = fn(&mut Config) -> &mut Config;
@@ -77,6 +80,7 @@ fn other_settings(choices: &mut Choices, config: &mut Config) -> Vec<&'static st
     }
     // A pool has room in its reservations.
     if bits >> 30 == 3
+        && pools
         && names.iter().all(|name| !name.contains("reservations") && *name != "no guards")
     {
         config.allocation_strategy(pool()).memory_reservation(4 << 30);

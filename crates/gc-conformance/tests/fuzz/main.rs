@@ -7,6 +7,7 @@
 
 mod watchdog;
 
+use anyhow::Context;
 use gc_conformance::fuzz::{self, Target};
 use gc_testkit::random;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -32,9 +33,29 @@ fn inputs(folder: PathBuf) -> Result<Vec<(PathBuf, Vec<u8>)>, Failed> {
     Ok(inputs)
 }
 
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+/// The numbers that environment variables set.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    first: u64,
+    seeds: Option<u64>,
+    time: Option<Duration>,
+}
+
+impl Numbers {
+    fn from_env() -> anyhow::Result<Numbers> {
+        let number = |name: &str| -> anyhow::Result<Option<u64>> {
+            let Some(text) = std::env::var_os(name) else { return Ok(None) };
+            let number = text.to_str().and_then(|text| text.parse().ok());
+            number.map(Some).with_context(|| format!("{name} is a number, not {text:?}"))
+        };
+        // It is read again where it is used.
+        number("TESTKIT_SCALE")?;
+        Ok(Numbers {
+            first: number("TESTKIT_FIRST_SEED")?.unwrap_or(0),
+            seeds: number("TESTKIT_SEEDS")?,
+            time: number("TESTKIT_SECONDS")?.map(Duration::from_secs),
+        })
+    }
 }
 
 /// Every input that the fuzzer kept, or that failed once.
@@ -53,9 +74,8 @@ fn kept(target: &Target) -> Result<(), Failed> {
 }
 
 /// Inputs from seeds.
-fn seeded(target: &Target) -> Result<(), Failed> {
-    let first = number("TESTKIT_FIRST_SEED").unwrap_or(0);
-    let count = number("TESTKIT_SEEDS").unwrap_or_else(|| gc_testkit::scaled(target.seeds));
+fn seeded(target: &Target, Numbers { first, seeds, .. }: Numbers) -> Result<(), Failed> {
+    let count = seeds.unwrap_or_else(|| gc_testkit::scaled(target.seeds));
     for seed in first..first.saturating_add(count) {
         run(target, &seed_input(target, seed), &format!("seed {seed}"), None)?;
     }
@@ -69,9 +89,9 @@ fn seed_input(target: &Target, seed: u64) -> Vec<u8> {
 }
 
 /// Mutated inputs, for as long as asked.
-fn mutated(target: &Target, time: Duration) -> Result<(), Failed> {
+fn mutated(target: &Target, first: u64, time: Duration) -> Result<(), Failed> {
     let kept: Vec<_> = inputs(folder().join("corpus").join(target.name))?;
-    let (began, mut seed) = (Instant::now(), number("TESTKIT_FIRST_SEED").unwrap_or(0));
+    let (began, mut seed) = (Instant::now(), first);
     while began.elapsed() < time {
         let word = random::bytes(seed, 4).try_into().expect("four bytes");
         let word = u32::from_le_bytes(word);
@@ -146,18 +166,21 @@ fn main() -> ExitCode {
     env_logger::Builder::from_env("RECLAIM_LOG")
         .filter_module("cranelift_codegen", log::LevelFilter::Warn)
         .init();
-    if let Err(why) = fuzz::check_variables() {
-        eprintln!("{why:#}");
-        return ExitCode::FAILURE;
-    }
+    let numbers = match fuzz::check_variables().and_then(|()| Numbers::from_env()) {
+        Ok(numbers) => numbers,
+        Err(why) => {
+            eprintln!("{why:#}");
+            return ExitCode::FAILURE;
+        }
+    };
     let mut trials = vec![Trial::test("every_target_has_its_binary", binaries)];
-    let time = number("TESTKIT_SECONDS").map(Duration::from_secs);
     for target in fuzz::targets() {
         let name = |what| format!("{}::{what}", target.name);
         trials.push(Trial::test(name("kept"), move || kept(&target)));
-        trials.push(Trial::test(name("seeded"), move || seeded(&target)));
-        if let Some(time) = time {
-            trials.push(Trial::test(name("mutated"), move || mutated(&target, time)));
+        trials.push(Trial::test(name("seeded"), move || seeded(&target, numbers)));
+        if let Some(time) = numbers.time {
+            let mutated = move || mutated(&target, numbers.first, time);
+            trials.push(Trial::test(name("mutated"), mutated));
         }
     }
     gc_conformance::conclude(&Arguments::from_args(), trials).exit_code()

@@ -13,6 +13,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_compiler::check::{CheckContext, FunctionTypes, Memory, SignatureTypes, ValueType};
 use gc_compiler::regions;
 use gc_compiler::safepoints::{References, place_safepoints};
+use gc_compiler::simplify::simplify;
 use gc_compiler::{
     FUNCTION_NAMESPACE, GcCompiler, GcEmitter, GcFuncEnv, HOST_CALL_NAMESPACE, declare_vmctx_slot,
     host_call_signature, set_stack_limit,
@@ -106,11 +107,11 @@ fn import(
 }
 
 impl Program {
-    /// Emits the program for a collector and places safepoints.
+    /// Emits the program for a collector, simplifies it if asked, and places safepoints.
     ///
     /// # Errors
     /// If the function is too large. No random program is.
-    pub fn build(&self, compiler: &dyn GcCompiler, abi: &Abi) -> Result<Built> {
+    pub fn build(&self, compiler: &dyn GcCompiler, abi: &Abi, simplifies: bool) -> Result<Built> {
         let name = ir::UserFuncName::user(FUNCTION_NAMESPACE, PROGRAM);
         let mut func = ir::Function::with_name_signature(name, own_signature());
         set_stack_limit(&mut func, &abi.offsets())?;
@@ -156,6 +157,9 @@ impl Program {
         types.declare_region(GLOBAL, Memory::Refs(RootKind::Global));
         types.declare_region(NATIVE, Memory::Native);
         types.declare_region(WORDS, Memory::Data);
+        if simplifies {
+            simplify(&mut func, &mut env.references);
+        }
         let before = func.clone();
         place_safepoints(&mut func, &env.references, &may_collect)?;
         Ok(Built { before, func, types, references: env.references })

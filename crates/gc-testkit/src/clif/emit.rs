@@ -13,7 +13,7 @@ use gc_compiler::{
 use gc_types::{RootKind, Trap, TypeIndex, VMGcKind};
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Ref,
     Int,
     Wide,
@@ -53,19 +53,19 @@ impl Build<'_, '_> {
         self.e.builder.use_var(self.variables[kind as usize][n])
     }
 
-    fn set(&mut self, kind: Kind, n: Var, value: Value) {
+    pub(super) fn set(&mut self, kind: Kind, n: Var, value: Value) {
         self.e.builder.def_var(self.variables[kind as usize][n], value);
     }
 
-    fn r(&mut self, n: Var) -> Value {
+    pub(super) fn r(&mut self, n: Var) -> Value {
         self.get(Kind::Ref, n)
     }
 
-    fn i(&mut self, n: Var) -> Value {
+    pub(super) fn i(&mut self, n: Var) -> Value {
         self.get(Kind::Int, n)
     }
 
-    fn w(&mut self, n: Var) -> Value {
+    pub(super) fn w(&mut self, n: Var) -> Value {
         self.get(Kind::Wide, n)
     }
 
@@ -132,7 +132,7 @@ impl Build<'_, '_> {
     }
 
     /// An index or a length from a variable. Only the last variable has numbers that are not small.
-    fn small(&mut self, i: Var, mask: i64) -> Value {
+    pub(super) fn small(&mut self, i: Var, mask: i64) -> Value {
         let value = self.i(i);
         let mask = if i == INTS - 1 { 0x7f } else { mask };
         self.e.builder.ins().band_imm_u(value, mask)
@@ -140,7 +140,7 @@ impl Build<'_, '_> {
 
     /// Emits what uses the object in variable `of`, if that has this type. Null has every type if
     /// it is the last variable.
-    fn on(&mut self, of: Var, ty: TypeIndex, emit: impl FnOnce(&mut Self, Value)) {
+    pub(super) fn on(&mut self, of: Var, ty: TypeIndex, emit: impl FnOnce(&mut Self, Value)) {
         let target = self.concrete(ty, ty != BASE);
         self.if_passes(of, &RefTest::new(of == REFS - 1, target), emit);
     }
@@ -182,7 +182,7 @@ impl Build<'_, '_> {
         TestTarget::Concrete { type_index, header_word, depth: depth as u32, is_final }
     }
 
-    fn target(&mut self, target: u8) -> RefTest {
+    pub(super) fn target(&mut self, target: u8) -> RefTest {
         let type_index = self.e.builder.ins().iconst(types::I32, i64::from(BASE.as_u32()));
         let header_word = self.word(BASE);
         let deep = TestTarget::Concrete { type_index, header_word, depth: 9, is_final: false };
@@ -340,6 +340,11 @@ impl Build<'_, '_> {
                 let value = this.e.array_get(of, &BYTE_ARRAY, at, Some(Extend::Signed));
                 this.set(Kind::Int, i, value);
             }),
+            Op::RereadWide { w, of, alias, value } => self.reread_wide(w, of, alias, value),
+            Op::RereadByte { i, of, alias, at, value } => {
+                self.reread_byte(i, of, alias, (at, value));
+            }
+            Op::Join { r, i, a, b, target } => self.join(r, i, (a, b), target),
             Op::BytesSet { of, at, i } => self.on(of, BYTES_TYPE, |this, of| {
                 let (at, i) = (this.small(at, 3), this.i(i));
                 this.e.array_set(of, &BYTE_ARRAY, at, i);

@@ -8,7 +8,8 @@
 //! elements, tables and globals, casts and tests, `i31`s, bulk operations, host calls, and calls of
 //! other compiled functions that may collect.
 //!
-//! [`Program::build`] emits it for any collector, as an embedder does, and places safepoints.
+//! [`Program::build`] emits it for any collector, as an embedder does, may simplify it, and places
+//! safepoints.
 //! [`check`] runs the checkers over the result.
 //!
 //! ```
@@ -17,12 +18,13 @@
 //!
 //! let program = Program::from_bytes(&gc_testkit::random::bytes(7, 500));
 //! let abi = abi(&CopyingCompiler, true);
-//! check(&program.build(&CopyingCompiler, &abi)?, &CopyingCompiler, &abi)?;
+//! check(&program.build(&CopyingCompiler, &abi, true)?, &CopyingCompiler, &abi)?;
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
 mod build;
 mod emit;
+mod idioms;
 mod mutate;
 mod operations;
 mod program;

@@ -105,6 +105,7 @@ pub(super) const ENDS: [&str; 16] = [
 ///
 /// let few = Operations::named("iadd, struct_new, brif")?;
 /// assert!(Operations::named("iadd,goto").unwrap_err().to_string().contains("`goto`"));
+/// assert!(Operations::named("").is_err());
 /// # anyhow::Ok(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,10 +125,12 @@ impl Operations {
     /// Those in a list of names that are separated by commas. A block may always jump and return.
     ///
     /// # Errors
-    /// If there is no operation with one of the names. The error has the names that there are.
+    /// If there is no name, or no operation with one of the names. The error has the names that
+    /// there are.
     pub fn named(list: &str) -> anyhow::Result<Operations> {
         let names: Vec<&str> =
             list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        anyhow::ensure!(!names.is_empty(), "it names no operation");
         for name in &names {
             if !OPS.contains(name) && !ENDS.contains(name) {
                 let known: std::collections::BTreeSet<&str> = OPS.into_iter().chain(ENDS).collect();

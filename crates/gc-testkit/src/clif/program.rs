@@ -198,6 +198,31 @@ pub(super) enum Op {
         i: Var,
         r: Var,
     },
+    /// Reads the field of an object, writes it in an object that may be the same, and reads it
+    /// again.
+    RereadWide {
+        w: Var,
+        of: Var,
+        alias: Var,
+        value: Var,
+    },
+    /// The same for an element of bytes.
+    RereadByte {
+        i: Var,
+        of: Var,
+        alias: Var,
+        at: Var,
+        value: Var,
+    },
+    /// One of two references, from two branches that test them and meet, and a test of its type
+    /// there.
+    Join {
+        r: Var,
+        i: Var,
+        a: Var,
+        b: Var,
+        target: u8,
+    },
     /// Writes every reference into the table.
     TableSetAll,
     GlobalGet {
@@ -347,6 +372,7 @@ fn op(number: usize, u: &mut Unstructured<'_>) -> Result<Op> {
         "i31_get" => Op::I31Get { i, r, signed: flag },
         "move" => Op::Move { r, from: a },
         "select" if byte % 3 == 0 => Op::SelectInt { i, a: j, b: k },
+        "select" if byte % 3 == 1 => Op::Join { r, i, a, b, target: byte / 3 },
         "select" => Op::Select { r, i, a, b },
         "iconst" => Op::Const { i, value: byte },
         "uextend" => Op::Widen { w, i, signed: false },
@@ -358,6 +384,10 @@ fn op(number: usize, u: &mut Unstructured<'_>) -> Result<Op> {
         "struct_get_wide" => Op::StructGetWide { w, of: r },
         "struct_get_func" => Op::StructGetFunc { f, of: r },
         "struct_set" => Op::StructSet { of: a, r, second: flag },
+        "struct_set_wide" if byte % 2 == 1 => {
+            let alias = if byte % 4 == 1 { r } else { a };
+            Op::RereadWide { w, of: r, alias, value: x }
+        }
         "struct_set_wide" => Op::StructSetWide { of: r, w },
         "struct_set_func" => Op::StructSetFunc { of: r, f },
         "array_new_default" => Op::ArrayNewDefault { r, i },
@@ -370,6 +400,10 @@ fn op(number: usize, u: &mut Unstructured<'_>) -> Result<Op> {
         "array_get_const" => Op::ArrayGetConst { r, of: a, index: byte },
         "array_set_const" => Op::ArraySetConst { of: a, index: byte, r },
         "bytes_get" => Op::BytesGet { i, of: r, at: j },
+        "bytes_set" if byte % 2 == 1 => {
+            let alias = if byte % 4 == 1 { r } else { a };
+            Op::RereadByte { i, of: r, alias, at: j, value: k }
+        }
         "bytes_set" => Op::BytesSet { of: r, at: j, i },
         "array_fill" => Op::ArrayFill { of: a, r, i },
         "array_copy" => Op::ArrayCopy { of: a, from: b, i },

@@ -9,6 +9,8 @@
 mod edits;
 mod load;
 
+pub(super) use load::saved_and_loaded;
+
 use super::report;
 use anyhow::{Context, Result, bail, ensure};
 use edits::{Edit, Parts};

@@ -2,7 +2,7 @@
 //! operands for one on its stack, and random operands are out of bounds or use all fuel.
 //!
 //! The operands of an added operation are small constants. So it seldom traps, ranges overlap, and fuel
-//! need not be counted. The arrays are in globals, one for each array type, which are exported.
+//! need not be counted. The arrays are in globals, two for each array type, which are exported.
 
 use crate::choices::Choices;
 use anyhow::Result;
@@ -10,8 +10,9 @@ use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{ConstExpr, GlobalType, HeapType, Instruction, RefType, ValType};
 use wasmparser::{ArrayType, DataKind, ElementItems, ElementKind, Payload, StorageType, TypeRef};
 
-/// The length that an array in a global has first.
-const LENGTH: i32 = 24;
+/// The lengths that the two arrays of a type have first. What is copied or filled inline depends on
+/// the number of bytes.
+const LENGTHS: [i32; 2] = [24, 300];
 
 /// What such operations can name.
 #[derive(Default)]
@@ -97,10 +98,11 @@ impl Items {
 
     /// The globals with the arrays.
     pub(super) fn globals(&self) -> impl Iterator<Item = (GlobalType, ConstExpr)> {
-        self.arrays.iter().map(|(ty, _)| {
-            let array = RefType { nullable: true, heap_type: HeapType::Concrete(*ty) };
+        let all = self.arrays.iter().flat_map(|(ty, _)| LENGTHS.map(|length| (*ty, length)));
+        all.map(|(ty, length)| {
+            let array = RefType { nullable: true, heap_type: HeapType::Concrete(ty) };
             let global = GlobalType { val_type: ValType::Ref(array), mutable: true, shared: false };
-            let new = [Instruction::I32Const(LENGTH), Instruction::ArrayNewDefault(*ty)];
+            let new = [Instruction::I32Const(length), Instruction::ArrayNewDefault(ty)];
             (global, ConstExpr::extended(new))
         })
     }
@@ -123,6 +125,34 @@ struct Chosen<'a> {
 }
 
 type Code = Vec<Instruction<'static>>;
+
+/// One of the two arrays of a type.
+#[derive(Clone, Copy)]
+struct Array {
+    ty: u32,
+    element: StorageType,
+    /// The global of the first of the two.
+    first: u32,
+    global: u32,
+    /// The length that it has first.
+    length: usize,
+}
+
+impl Array {
+    fn new(ty: u32, element: StorageType, first: u32, which: usize) -> Array {
+        let length = LENGTHS[which] as usize;
+        Array { ty, element, first, global: first + which as u32, length }
+    }
+
+    /// The other array of the same type.
+    fn other(self) -> Array {
+        Array::new(self.ty, self.element, self.first, 1 - (self.global - self.first) as usize)
+    }
+
+    fn get(self) -> Instruction<'static> {
+        Instruction::GlobalGet(self.global)
+    }
+}
 
 impl Chosen<'_> {
     fn operation(mut self) -> Option<Code> {
@@ -207,14 +237,33 @@ impl Chosen<'_> {
         (ty == other).then(|| vec![self.number(8, wide), from, len, init])
     }
 
-    /// One of the arrays: its type, the type of its elements, and its global.
-    fn array(&mut self) -> Option<(u32, StorageType, u32)> {
-        let (at, (ty, element)) = self.one_of(&self.items.arrays)?;
-        Some((ty, element, self.global + at))
+    /// One of the arrays.
+    fn array(&mut self) -> Option<Array> {
+        let (number, (ty, element)) = self.one_of(&self.items.arrays)?;
+        let which = self.choices.below(LENGTHS.len());
+        Some(Array::new(ty, element, self.global + number * LENGTHS.len() as u32, which))
+    }
+
+    /// A number of elements, at most `most` except in rare cases: few, or as many as are copied or
+    /// filled by vectors, by a loop, or by the host.
+    fn length(&mut self, most: usize) -> Instruction<'static> {
+        let length = match self.choices.below(4) {
+            0 | 1 => self.choices.below(9),
+            2 => 17 + self.choices.below(24),
+            _ => 100 + self.choices.below(180),
+        };
+        let most = most + usize::from(self.choices.once_in(16));
+        Instruction::I32Const(length.min(most) as i32)
+    }
+
+    /// A place in an array, and the number of elements from there on.
+    fn place(&mut self, array: &Array) -> (Instruction<'static>, usize) {
+        let at = self.choices.below(array.length);
+        (Instruction::I32Const(at as i32), array.length - at)
     }
 
     fn array_new(&mut self) -> Option<Code> {
-        let (ty, element, global) = self.array()?;
+        let Array { ty, element, global, .. } = self.array()?;
         let (operands, new) = match element {
             StorageType::Val(wasmparser::ValType::Ref(element)) if self.choices.once_in(2) => {
                 let (_, (index, other, len)) = self.one_of(&self.items.elements)?;
@@ -240,9 +289,9 @@ impl Chosen<'_> {
     }
 
     fn array_fill(&mut self) -> Option<Code> {
-        let (ty, element, global) = self.array()?;
+        let array = self.array()?;
         let number = self.choices.below(1 << 16);
-        let value = match element {
+        let value = match array.element {
             StorageType::I8 | StorageType::I16 => Instruction::I32Const(number as i32),
             StorageType::Val(ty) => match ty {
                 wasmparser::ValType::I32 => Instruction::I32Const(number as i32),
@@ -253,13 +302,14 @@ impl Chosen<'_> {
                 wasmparser::ValType::Ref(ty) => null(ty),
             },
         };
-        let array = Instruction::GlobalGet(global);
-        let at = self.number(LENGTH as usize, false);
-        Some(vec![array, at, value, self.number(6, false), Instruction::ArrayFill(ty)])
+        let (at, rest) = self.place(&array);
+        let fill = Instruction::ArrayFill(array.ty);
+        Some(vec![array.get(), at, value, self.length(rest), fill])
     }
 
     fn array_init(&mut self) -> Option<Code> {
-        let (ty, element, global) = self.array()?;
+        let array = self.array()?;
+        let Array { ty, element, .. } = array;
         let (len, init) = if let StorageType::Val(wasmparser::ValType::Ref(element)) = element {
             let (_, (index, other, len)) = self.one_of(&self.items.elements)?;
             if other != element {
@@ -270,14 +320,15 @@ impl Chosen<'_> {
             let (_, (index, len)) = self.one_of(&self.items.data)?;
             (len / 4, Instruction::ArrayInitData { array_type_index: ty, array_data_index: index })
         };
-        let (array, at) = (Instruction::GlobalGet(global), self.number(LENGTH as usize, false));
+        let (at, _) = self.place(&array);
         let [from, len] = self.part(len);
-        Some(vec![array, at, from, len, init])
+        Some(vec![array.get(), at, from, len, init])
     }
 
     /// Overwrites an element with another one.
     fn array_set(&mut self) -> Option<Code> {
-        let (ty, element, global) = self.array()?;
+        let array = self.array()?;
+        let Array { ty, element, length, .. } = array;
         let get = match element {
             StorageType::I8 | StorageType::I16 => match self.choices.once_in(2) {
                 true => Instruction::ArrayGetS(ty),
@@ -285,21 +336,19 @@ impl Chosen<'_> {
             },
             StorageType::Val(_) => Instruction::ArrayGet(ty),
         };
-        let array = Instruction::GlobalGet(global);
-        let (at, from) =
-            (self.number(LENGTH as usize, false), self.number(LENGTH as usize + 1, false));
-        Some(vec![array.clone(), at, array, from, get, Instruction::ArraySet(ty)])
+        let (at, from) = (self.number(length, false), self.number(length + 1, false));
+        Some(vec![array.get(), at, array.get(), from, get, Instruction::ArraySet(ty)])
     }
 
     fn array_copy(&mut self) -> Option<Code> {
-        let (dst, element, to) = self.array()?;
-        let (src, other, from) = self.array()?;
-        let at = [self.number(LENGTH as usize, false), self.number(LENGTH as usize, false)];
-        let len = self.number(8, false);
-        let copy = Instruction::ArrayCopy { array_type_index_dst: dst, array_type_index_src: src };
-        let [to_at, from_at] = at;
-        let (to, from) = (Instruction::GlobalGet(to), Instruction::GlobalGet(from));
-        (element == other).then(|| vec![to, to_at, from, from_at, len, copy])
+        let to = self.array()?;
+        // What overlaps is copied by the host.
+        let from = if self.choices.once_in(2) { to.other() } else { self.array()? };
+        let ((to_at, most), (from_at, left)) = (self.place(&to), self.place(&from));
+        let len = self.length(most.min(left));
+        let (array_type_index_dst, array_type_index_src) = (to.ty, from.ty);
+        let copy = Instruction::ArrayCopy { array_type_index_dst, array_type_index_src };
+        (to.element == from.element).then(|| vec![to.get(), to_at, from.get(), from_at, len, copy])
     }
 }
 

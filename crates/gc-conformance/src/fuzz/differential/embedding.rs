@@ -510,9 +510,18 @@ macro_rules! embedding {
                             }
                             let len = array.len(&*store)?;
                             let mut described = Vec::new();
-                            for index in 0..len.min(Value::ELEMENTS) {
+                            let mut most = Value::ELEMENTS;
+                            let mut index = 0;
+                            while index < len.min(most) {
                                 let element = array.get(&mut *store, index)?;
+                                use Val::{F32, F64, I32, I64, V128};
+                                if let I32(_) | I64(_) | F32(_) | F64(_) | V128(_) = element {
+                                    // Numbers lead nowhere.
+                                    most = Value::NUMBERS;
+                                    self.budget += 1;
+                                }
                                 described.push(self.describe(store, &element)?);
+                                index += 1;
                             }
                             Value::Array(len, described)
                         } else {

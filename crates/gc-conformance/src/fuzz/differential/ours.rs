@@ -2,6 +2,7 @@
 
 use super::allowed::ALLOWED;
 use super::embedding::embedding;
+use crate::fuzz::artifact::saved_and_loaded;
 use gc_wasm::{Collector, Config, HeapBounds, OptLevel, RegallocAlgorithm};
 
 embedding! { gc_wasm }
@@ -25,9 +26,14 @@ pub struct Setting {
     pub fuel: bool,
     /// Whether code watches the epoch, which does not change.
     pub epochs: bool,
+    /// Whether the module is saved and loaded before it runs.
+    pub saved: bool,
     /// The maximum size of the heap, in bytes.
     pub heap: u64,
 }
+
+/// The maximum of a heap, in bytes, that no module uses up.
+const LARGE: u64 = 64 << 20;
 
 impl Setting {
     /// A setting in which little can go wrong: nothing is freed or moved, and no code is optimised.
@@ -41,7 +47,8 @@ impl Setting {
             single_pass: false,
             fuel: false,
             epochs: false,
-            heap: 64 << 20,
+            saved: false,
+            heap: LARGE,
         }
     }
 
@@ -58,7 +65,8 @@ impl Setting {
             single_pass: choices.byte() % 4 == 3,
             fuel: choices.byte() % 4 == 3,
             epochs: choices.byte() % 4 == 3,
-            heap: choices.pick(&[1 << 20, 64 << 20]),
+            heap: choices.pick(&[1 << 20, LARGE]),
+            saved: choices.byte() % 4 == 3,
         })
     }
 
@@ -94,7 +102,8 @@ impl Setting {
             (self.single_pass, "registers in one pass"),
             (self.fuel, "fuel"),
             (self.epochs, "epochs"),
-            (self.heap < 64 << 20, "small heap"),
+            (self.saved, "saved and loaded"),
+            (self.heap < LARGE, "small heap"),
         ] {
             if has {
                 name = format!("{name}, {what}");
@@ -128,7 +137,10 @@ impl Setting {
     /// Compiles a module.
     fn module(&self, bytes: &[u8]) -> Result<(Store<()>, Module)> {
         let engine = self.engine()?;
-        let module = Module::new(&engine, bytes)?;
+        let mut module = Module::new(&engine, bytes)?;
+        if self.saved {
+            module = saved_and_loaded(&module)?;
+        }
         let mut store = Store::new(&engine, ());
         if self.fuel {
             store.set_fuel(u64::MAX >> 1)?;
@@ -157,10 +169,14 @@ pub(super) fn run(
 /// Runs a module with the calls of `leader`. Collects between the calls.
 ///
 /// # Errors
-/// If it is not compiled.
+/// If it is not compiled, or uses up a large heap that `leader` did not use up.
 pub fn repeat(bytes: &[u8], setting: &Setting, leader: &Run) -> Result<Run> {
     let (mut store, module) = setting.module(bytes)?;
-    follow(&mut store, &module, leader)
+    let run = follow(&mut store, &module, leader)?;
+    if setting.heap >= LARGE && leader.exhausted().is_none() && run.exhausted() == Some("heap") {
+        return Err(Error::msg(format!("{}: the heap is used up", setting.name())));
+    }
+    Ok(run)
 }
 
 /// Collects, so that a lost root is noticed.

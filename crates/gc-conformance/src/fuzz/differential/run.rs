@@ -48,8 +48,10 @@ impl Value {
     /// How many values of a result or an export are described at most. JavaScript does not know whether
     /// it saw an object before, so for it only this ends the description of a graph.
     pub const BUDGET: usize = 200;
-    /// How many elements of an array are described.
+    /// How many elements of an array of references are described.
     pub const ELEMENTS: u32 = 40;
+    /// How many elements of an array of numbers are described.
+    pub const NUMBERS: u32 = 400;
 }
 
 /// The argument of a call.
@@ -152,6 +154,15 @@ pub enum Verdict {
 /// Compares two runs with the same calls.
 pub fn compare(expected: &Run, actual: &Run) -> Verdict {
     let exhausted = |outcome: &Outcome| matches!(outcome, Outcome::Exhausted(_));
+    // Two settings of one engine may fail in the same wrong way.
+    let outcomes = actual.refused.iter().chain(actual.calls.iter().map(|call| &call.outcome));
+    let failed = outcomes.into_iter().find_map(|outcome| match outcome {
+        Outcome::Failed(why) if !why.contains(super::NO_IMPORT) => Some(why),
+        _ => None,
+    });
+    if let Some(why) = failed {
+        return different("an outcome", "none that is a fault", why);
+    }
     match (&expected.refused, &actual.refused) {
         (None, None) => {}
         (Some(outcome), _) | (_, Some(outcome)) if exhausted(outcome) => {

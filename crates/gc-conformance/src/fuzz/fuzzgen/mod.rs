@@ -82,15 +82,25 @@ fn run(bytes: &[u8]) -> Result<()> {
     super::report::configuration(&case);
     let abi = case.abi();
     let program = Program::of(operations, &mut Unstructured::new(program));
-    let built = program.build(case.collector, &abi)?;
-    log::debug!("{}", built.func);
-    check(&built, case.collector, &abi)?;
+    let plain = program.build(case.collector, &abi, false)?;
+    log::debug!("{}", plain.func);
+    check(&plain, case.collector, &abi)?;
+    // Only the machine gets the simplified function.
+    let built = match case.options.opt_level {
+        OptLevel::None => plain.clone(),
+        _ => {
+            let simplified = program.build(case.collector, &abi, true)?;
+            log::debug!("simplified: {}", simplified.func);
+            check(&simplified, case.collector, &abi)?;
+            simplified
+        }
+    };
 
     let ran = machine::run(&case, abi.clone(), &built.func)?;
     if let End::Trapped(Trap::OutOfMemory | Trap::AllocationTooLarge) = ran.end {
         return Ok(());
     }
-    let interpreted = model::run(&case, &abi, &built.func)?;
+    let interpreted = model::run(&case, &abi, &plain.func)?;
     ensure!(
         ran == interpreted,
         "{case:?}: the machine and the interpreter differ: {}",

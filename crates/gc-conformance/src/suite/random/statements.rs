@@ -227,12 +227,13 @@ impl Generator {
                     self.emit("v128.store offset=65490")
                 }
             },
-            25 => match self.random.below(5) {
+            25 => match self.random.below(6) {
                 0 => {
                     self.expr(Array, d);
                     self.emit("i32.const 0");
                     self.expr(Any, d);
-                    self.emit("i32.const 0 array.fill $a")
+                    let length = self.random.below(4);
+                    self.emit(&format!("i32.const {length} array.fill $a"))
                 }
                 1 => self.emit("i32.const 0 i32.const 0 i32.const 2 table.init $tab $es"),
                 2 => self.emit("i32.const 0 i32.const 1 i32.const 3 table.copy $tab $tab"),
@@ -240,6 +241,10 @@ impl Generator {
                     self.emit("i32.const 0");
                     self.expr(Any, d);
                     self.emit("i32.const 3 table.fill $tab")
+                }
+                4 => {
+                    let count = [8, 24, 60][self.random.below(3)];
+                    self.emit(&format!("i32.const {count} call $taken"))
                 }
                 _ => {
                     self.emit("i32.const 0");

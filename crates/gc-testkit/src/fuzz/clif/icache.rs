@@ -98,7 +98,8 @@ fn run(bytes: &[u8]) -> Result<()> {
     let cache = Watched::new(changes.get(CHANGES - 1).copied().unwrap_or(0))?;
 
     let program = Program::from_bytes(program);
-    let original = program.build(collector, &settings.abi)?.func;
+    let simplifies = settings.options.opt_level == OptLevel::Speed;
+    let original = program.build(collector, &settings.abi, simplifies)?.func;
     let mut changed = original.clone();
     let mut what = Vec::new();
     let mut u = Unstructured::new(changes);
@@ -106,7 +107,7 @@ fn run(bytes: &[u8]) -> Result<()> {
         what.extend(mutate(&mut changed, &mut u).ok().flatten());
     }
     // It is found for the same function at another place of a module.
-    let moved = program.at(0x1234).build(collector, &settings.abi)?.func;
+    let moved = program.at(0x1234).build(collector, &settings.abi, simplifies)?.func;
 
     let pair = [Pair::new(&settings, &cache, 0)?, Pair::new(&others, &cache, 1)?];
     let originals = pair.each_ref().map(|pair| compile(&pair.anew, &original));

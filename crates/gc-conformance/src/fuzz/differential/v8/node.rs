@@ -28,7 +28,11 @@ impl Node {
             .with_context(|| format!("NODE: cannot start {}", program.display()))?;
         let questions = child.stdin.take().context("it has a standard input")?;
         let answers = child.stdout.take().context("it has a standard output")?;
-        Ok(Node { child, questions, answers: BufReader::new(answers) })
+        let mut node = Node { child, questions, answers: BufReader::new(answers) };
+        // What starts may be another program.
+        let asked = node.ask(&serde_json::json!({}));
+        asked.with_context(|| format!("NODE: {} is no node", program.display()))?;
+        Ok(node)
     }
 
     fn ask(&mut self, question: &Json) -> Result<Json> {
