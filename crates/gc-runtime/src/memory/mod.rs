@@ -44,8 +44,8 @@ use crate::{HeapBounds, HeapError, HeapOptions};
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 const DATA_WORDS: usize = HeapDataOffsets::SIZE as usize / 4;
 /// The offsets of the words of the bound.
@@ -71,13 +71,14 @@ pub struct HeapMapping {
     data: HeapData,
     /// A bit for each data word that a [`KeptWords`] keeps.
     kept: AtomicU32,
-    ahead: Ahead,
+    /// Made when memory is first touched ahead.
+    ahead: OnceLock<Ahead>,
 }
 
 impl Drop for HeapMapping {
     fn drop(&mut self) {
         // Before the memory goes back.
-        self.ahead.stop();
+        self.ahead.get().inspect(|ahead| ahead.stop());
     }
 }
 
@@ -93,8 +94,7 @@ impl HeapMapping {
 
     fn new(options: &HeapOptions, request: MemoryRequest) -> Result<Arc<HeapMapping>, HeapError> {
         let memory = MappedMemory::new(&options.memory, request)?;
-        let ahead = Ahead::new(memory.base);
-        let (data, kept) = Default::default();
+        let (data, kept, ahead) = Default::default();
         Ok(Arc::new(HeapMapping { memory, data, kept, ahead }))
     }
 
@@ -305,9 +305,10 @@ impl HeapMemory {
         let end = at.saturating_add(count).min(self.len) / page * page;
         let start = at.max(NULL_PAGE).checked_next_multiple_of(page);
         if let Some(start) = start.filter(|&start| start < end) {
-            // SAFETY: they are whole pages of the mapped memory, and the mapping stops before it
+            let ahead = self.mapping.ahead.get_or_init(|| Ahead::new(self.base));
+            // SAFETY: they are whole pages of the mapped memory, and the mapping stops it before it
             // is released.
-            unsafe { self.mapping.ahead.want(start as usize..end as usize) };
+            unsafe { ahead.want(start as usize..end as usize) };
         }
     }
 
@@ -338,7 +339,7 @@ impl HeapMemory {
         if self.len == 0 {
             return;
         }
-        self.mapping.ahead.stop();
+        self.mapping.ahead.get().inspect(|ahead| ahead.stop());
         // SAFETY: the bytes belong to this value, which is borrowed mutably.
         unsafe { self.mapping.memory.clear(OnDemand::DEFAULT_RESIDENT) };
         for (n, word) in self.mapping.data.0.iter().enumerate() {
@@ -356,7 +357,8 @@ impl HeapMemory {
         let page = system::page_size() as u64;
         if at.is_multiple_of(page) && count.is_multiple_of(page) {
             if count > 0 {
-                self.mapping.ahead.cancel();
+                self.mapping.ahead.get().inspect(|ahead| ahead.cancel());
+
                 // SAFETY: the range is mapped for reading and writing, belongs to
                 // this value, and both its ends are multiples of the page size.
                 unsafe { system::zero(pointer, count as usize) };

@@ -161,9 +161,9 @@ impl ObjectMap {
         debug_assert!(
             bytes.is_power_of_two() && bytes <= WORD_BYTES && index.is_multiple_of(bytes)
         );
-        let (word, bit) = (index >> WORD_SHIFT, index % WORD_BYTES >> GRANULE_SHIFT);
+        let (word, bit) = (index >> WORD_SHIFT, (index % WORD_BYTES) >> GRANULE_SHIFT);
         let starts = self.pairs.get(word as usize).map_or(0, |pair| pair.starts);
-        starts >> bit & u64::MAX >> (64 - (bytes >> GRANULE_SHIFT))
+        (starts >> bit) & (u64::MAX >> (64 - (bytes >> GRANULE_SHIFT)))
     }
 
     /// Fetches the bits of `index`.
