@@ -1,6 +1,7 @@
 //! Two clocks: wall-clock time, and the processor time of this thread, user and system together.
-//! Compiled code and all collectors run on the thread that calls them. On a busy machine processor
-//! time is the better measure.
+//! Compiled code and all collectors run on the thread that calls them. Only memory is touched ahead on
+//! another thread, which does not count, as V8's other threads do not. On a busy machine processor time is
+//! the better measure.
 
 use clap::ValueEnum;
 use rustix::time::{ClockId, clock_gettime};

@@ -9,8 +9,9 @@
 use super::{HeapMemory, NULL_PAGE};
 use std::marker::PhantomData;
 
+/// Prefetches what is at `pointer`, which may be any number.
 #[inline(always)]
-fn prefetch(pointer: *const u8) {
+pub(crate) fn prefetch(pointer: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: every x86-64 processor has this instruction, and it never faults.
     unsafe {

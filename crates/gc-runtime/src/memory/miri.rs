@@ -48,6 +48,14 @@ pub(super) const HUGE_PAGE: u64 = 2 << 20;
 /// There are no conditions: nothing is known of pages.
 pub(super) unsafe fn advise_huge(_at: *mut u8, _bytes: usize) {}
 
+pub(super) const CAN_TOUCH: bool = false;
+
+/// # Safety
+/// There are no conditions: nothing is known of pages.
+pub(super) unsafe fn touch(_at: *mut u8, _bytes: usize) -> bool {
+    false
+}
+
 /// # Safety
 /// There are no conditions: nothing is known of pages.
 pub(super) unsafe fn resident(_at: *mut u8, _bytes: usize, _pages: &mut [u8]) -> bool {

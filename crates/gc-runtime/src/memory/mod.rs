@@ -13,6 +13,7 @@
 #![allow(unsafe_code)]
 
 mod admission;
+mod ahead;
 mod bytes;
 mod kept;
 mod mapped;
@@ -27,7 +28,9 @@ mod tests;
 mod zeroed;
 
 pub use admission::Admission;
+use ahead::Ahead;
 pub use bytes::HeapBytes;
+pub(crate) use bytes::prefetch;
 pub(crate) use kept::{KeptWords, words as data_words};
 pub use mapped::MappedMemory;
 pub use on_demand::OnDemand;
@@ -41,8 +44,8 @@ use crate::{HeapBounds, HeapError, HeapOptions};
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 const DATA_WORDS: usize = HeapDataOffsets::SIZE as usize / 4;
 /// The offsets of the words of the bound.
@@ -68,6 +71,15 @@ pub struct HeapMapping {
     data: HeapData,
     /// A bit for each data word that a [`KeptWords`] keeps.
     kept: AtomicU32,
+    /// Made when memory is first touched ahead.
+    ahead: OnceLock<Ahead>,
+}
+
+impl Drop for HeapMapping {
+    fn drop(&mut self) {
+        // Before the memory goes back.
+        self.ahead.get().inspect(|ahead| ahead.stop());
+    }
 }
 
 impl HeapMapping {
@@ -82,7 +94,8 @@ impl HeapMapping {
 
     fn new(options: &HeapOptions, request: MemoryRequest) -> Result<Arc<HeapMapping>, HeapError> {
         let memory = MappedMemory::new(&options.memory, request)?;
-        Ok(Arc::new(HeapMapping { memory, data: HeapData::default(), kept: AtomicU32::new(0) }))
+        let (data, kept, ahead) = Default::default();
+        Ok(Arc::new(HeapMapping { memory, data, kept, ahead }))
     }
 
     /// Address of the heap's first byte, which is not mapped. Constant.
@@ -284,6 +297,21 @@ impl HeapMemory {
         }
     }
 
+    /// Says that `count` bytes from index `at` on will be written soon, as far as they are mapped.
+    /// The system may then provide memory for them on another thread, before they are written. It
+    /// changes no byte, and is only a hint.
+    pub fn touch_ahead(&self, at: u64, count: u64) {
+        let page = system::page_size() as u64;
+        let end = at.saturating_add(count).min(self.len) / page * page;
+        let start = at.max(NULL_PAGE).checked_next_multiple_of(page);
+        if let Some(start) = start.filter(|&start| start < end) {
+            let ahead = self.mapping.ahead.get_or_init(|| Ahead::new(self.base));
+            // SAFETY: they are whole pages of the mapped memory, and the mapping stops it before it
+            // is released.
+            unsafe { ahead.want(start as usize..end as usize) };
+        }
+    }
+
     /// Maps at least `bytes` more bytes after the mapped range, or as many as the limit allows.
     /// Returns how many. New bytes are zero.
     ///
@@ -311,6 +339,7 @@ impl HeapMemory {
         if self.len == 0 {
             return;
         }
+        self.mapping.ahead.get().inspect(|ahead| ahead.stop());
         // SAFETY: the bytes belong to this value, which is borrowed mutably.
         unsafe { self.mapping.memory.clear(OnDemand::DEFAULT_RESIDENT) };
         for (n, word) in self.mapping.data.0.iter().enumerate() {
@@ -328,6 +357,8 @@ impl HeapMemory {
         let page = system::page_size() as u64;
         if at.is_multiple_of(page) && count.is_multiple_of(page) {
             if count > 0 {
+                self.mapping.ahead.get().inspect(|ahead| ahead.cancel());
+
                 // SAFETY: the range is mapped for reading and writing, belongs to
                 // this value, and both its ends are multiples of the page size.
                 unsafe { system::zero(pointer, count as usize) };

@@ -79,6 +79,33 @@ pub(super) unsafe fn advise_huge(at: *mut u8, bytes: usize) {
     let _ = (at, bytes);
 }
 
+/// Whether the system can [touch](touch) pages. An old one may refuse nevertheless.
+pub(super) const CAN_TOUCH: bool = cfg!(target_os = "linux");
+
+/// Makes the system provide memory for a range, as if each page was written. It changes no byte.
+/// Returns whether the system knows how.
+///
+/// # Safety
+/// The range is page-aligned and inside one of our reservations.
+pub(super) unsafe fn touch(at: *mut u8, bytes: usize) -> bool {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the caller's. The contents do not change.
+    match unsafe { rustix::mm::madvise(at.cast(), bytes, Advice::LinuxPopulateWrite) } {
+        // Before Linux 5.14.
+        Err(Errno::INVAL) => false,
+        Err(error) => {
+            log::trace!("{bytes} bytes are not touched ahead: {error}");
+            true
+        }
+        Ok(()) => true,
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (at, bytes);
+        false
+    }
+}
+
 /// Sets the lowest bit of the `n`th entry of `pages` if the `n`th page is in physical memory now.
 /// A page that is not may still have been written: the system may have swapped it out. Returns
 /// whether the system can tell.

@@ -373,6 +373,25 @@ impl Blocks {
         size
     }
 
+    // ---- touching ahead -----------------------------------------------------
+
+    /// Asks the system to provide memory for the first of the next free blocks, `bytes` bytes of
+    /// them, that have none.
+    pub fn touch_ahead(&mut self, memory: &HeapMemory, bytes: u64) {
+        let most = (bytes / u64::from(BLOCK_SIZE)) as usize;
+        let free = (self.next_block..self.len()).filter(|&block| self.used[block] == 0);
+        let mut next = free.take(most).filter(|&block| self.residues[block] != Residue::Dirty);
+        let Some(first) = next.next() else { return };
+        let end = next.zip(first + 1..).take_while(|(block, next)| block == next).count();
+        let blocks = first..first + 1 + end;
+        for residue in &mut self.residues[blocks.clone()] {
+            self.given_back_count -= u32::from(*residue == Residue::GivenBack);
+            *residue = Residue::Dirty;
+        }
+        let (at, bytes) = (self.block_start(first), blocks.len() as u64 * u64::from(BLOCK_SIZE));
+        memory.touch_ahead(at.into(), bytes);
+    }
+
     // ---- giving back --------------------------------------------------------
 
     /// Bytes of free blocks whose memory was given back to the system.

@@ -154,11 +154,24 @@ impl ObjectMap {
         Starts { map: self, word, bits, end }
     }
 
-    /// The start bits of the [`WORD_BYTES`] from `index` on: one bit for each eight bytes. `index`
-    /// is a multiple of [`WORD_BYTES`].
+    /// The start bits of the `bytes` bytes from `index` on: one bit for each eight bytes. `bytes` is
+    /// a power of two from 8 to [`WORD_BYTES`], and `index` is a multiple of it.
     #[inline]
-    pub fn starts_on(&self, index: u32) -> u64 {
-        self.pairs.get((index >> WORD_SHIFT) as usize).map_or(0, |pair| pair.starts)
+    pub fn starts_on(&self, index: u32, bytes: u32) -> u64 {
+        debug_assert!(
+            bytes.is_power_of_two() && bytes <= WORD_BYTES && index.is_multiple_of(bytes)
+        );
+        let (word, bit) = (index >> WORD_SHIFT, (index % WORD_BYTES) >> GRANULE_SHIFT);
+        let starts = self.pairs.get(word as usize).map_or(0, |pair| pair.starts);
+        (starts >> bit) & (u64::MAX >> (64 - (bytes >> GRANULE_SHIFT)))
+    }
+
+    /// Fetches the bits of `index`.
+    #[inline]
+    pub fn prefetch(&self, index: u32) {
+        if let Some(pair) = self.pairs.get((index >> WORD_SHIFT) as usize) {
+            crate::memory::prefetch((&raw const *pair).cast());
+        }
     }
 
     /// The last object that begins before `index` and not before `floor`.

@@ -22,7 +22,7 @@ pub const NAME: &str = "generational";
 pub const FORWARDED: u32 = 1;
 
 /// log2 of [`CARD_SIZE`].
-pub const CARD_SHIFT: u32 = 9;
+pub const CARD_SHIFT: u32 = 7;
 /// Bytes of heap for each card.
 pub const CARD_SIZE: u32 = 1 << CARD_SHIFT;
 /// The value of a card whose objects may refer to young ones. Other cards are zero.

@@ -16,6 +16,9 @@ use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NURSERY_START, is_
 /// The byte that fills freed memory under zeal. It gives neither a valid kind nor a likely index.
 pub(super) const POISON: u8 = 0xa5;
 
+/// Number of dirty cards whose memory is fetched at the same time.
+const CARDS: usize = 8;
+
 /// Bytes by which the heap grows at least when survivors find no room.
 const MORE: u64 = 256 << 10;
 
@@ -180,12 +183,23 @@ impl GenerationalHeap {
     pub(super) fn scan_cards(&mut self, budget: &mut u32) -> bool {
         let end = self.old.blocks.end();
         while self.scan_found(budget) && *budget > 0 {
-            *budget -= 1;
-            let Some(card) = self.tables.take_dirty(self.scavenger.next_card, end) else {
+            let (mut cards, mut count) = ([0; CARDS], 0);
+            while count < CARDS
+                && let Some(card) = self.tables.take_dirty(self.scavenger.next_card, end)
+            {
+                self.scavenger.next_card = card + CARD_SIZE;
+                self.fetch_card(card);
+                cards[count] = card;
+                count += 1;
+            }
+            if count == 0 {
                 return true;
-            };
-            self.scavenger.next_card = card + CARD_SIZE;
-            self.find(|scavenge| scavenge.find_on_card(card));
+            }
+            *budget = budget.saturating_sub(count as u32);
+            // The last entry on the stack is followed first.
+            for &card in cards[..count].iter().rev() {
+                self.find(|scavenge| scavenge.find_on_card(card));
+            }
         }
         self.core.damage.is_some()
     }
@@ -216,6 +230,7 @@ impl GenerationalHeap {
             self.empty_nursery();
             self.adapt_nursery(used, self.survived, self.scavenger.roots);
             self.learn_from_minor(used);
+            self.touch_old_ahead();
             self.tables.forget_slots();
         } else {
             retained.sort_unstable();

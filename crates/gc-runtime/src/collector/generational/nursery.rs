@@ -57,6 +57,8 @@ pub(super) struct Nursery {
     chunk: u32,
     /// Memory from here on was never used or was given back, and is zero.
     pub(super) touched: u32,
+    /// The system was asked to provide the memory up to here.
+    pub(super) asked: u32,
     /// Boxes of externrefs.
     pub(super) externrefs: Vec<u32>,
     /// Objects that were retained, ascending.
@@ -91,6 +93,7 @@ impl Nursery {
             limit: NURSERY_START + first_size(size),
             chunk: CHUNK,
             touched: NURSERY_START,
+            asked: NURSERY_START,
             externrefs: Vec::new(),
             retained: Vec::new(),
             retained_bytes: 0,
@@ -150,7 +153,7 @@ impl GenerationalHeap {
 
     /// Resets the nursery to that of a new heap. Its bytes must be zero.
     pub(super) fn renew_nursery(&mut self) {
-        self.nursery.touched = NURSERY_START;
+        (self.nursery.touched, self.nursery.asked) = (NURSERY_START, NURSERY_START);
         self.size_nursery(first_size(self.nursery.end - NURSERY_START));
         self.nursery.externrefs.clear();
         self.nursery.retained.clear();
@@ -184,8 +187,11 @@ impl GenerationalHeap {
             return false;
         }
         self.nursery.sample.get_or_insert((next, new));
-        self.nursery.touched = self.nursery.touched.max(new);
         memory.set_data_u32(LIMIT, new);
+        if new > self.nursery.touched {
+            self.nursery.touched = new;
+            self.touch_nursery_ahead(new);
+        }
         true
     }
 

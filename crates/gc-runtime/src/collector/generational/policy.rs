@@ -24,6 +24,12 @@ const BYTES_OF_ROOT: u32 = 256;
 const MIN_MAPPED: u32 = 64 << 10;
 /// A new heap uses the largest nursery divided by this.
 const FIRST_PART: u32 = 4;
+/// Where fewer bytes survive a minor collection, memory for more is not touched ahead, in bytes.
+const LEAST_AHEAD: u64 = 256 << 10;
+/// The most memory of the old generation that is touched ahead, in bytes.
+const MOST_AHEAD: u64 = 8 << 20;
+/// Bytes of a nursery that is used for the first time after which its rest is touched ahead.
+const USED_ALONE: u32 = 1 << 20;
 /// Number of blocks that a slice gives back between two reads of the clock.
 const GIVEN_BACK: u32 = 16;
 
@@ -71,6 +77,25 @@ impl GenerationalHeap {
         self.give_unused_back();
     }
 
+    /// Lets the system provide the memory that the survivors of the next minor collections need.
+    pub(super) fn touch_old_ahead(&mut self) {
+        if self.survived >= LEAST_AHEAD {
+            let wanted = (2 * self.survived).min(MOST_AHEAD);
+            let wanted = wanted.saturating_sub(self.old.recyclable_bytes());
+            self.old.blocks.touch_ahead(&self.core.memory, wanted);
+        }
+    }
+
+    /// Lets the system provide the memory for the rest of a nursery that is used for the first
+    /// time up to `touched`.
+    pub(super) fn touch_nursery_ahead(&mut self, touched: u32) {
+        let limit = self.nursery.limit;
+        if touched >= NURSERY_START + USED_ALONE && self.nursery.asked < limit {
+            self.core.memory.touch_ahead(touched.into(), u64::from(limit.saturating_sub(touched)));
+            self.nursery.asked = limit;
+        }
+    }
+
     /// Gives back the part of the nursery that is no longer used.
     fn give_unused_back(&mut self) {
         let limit = self.nursery.limit;
@@ -78,6 +103,7 @@ impl GenerationalHeap {
         if unused > 0 {
             let _mapped = self.core.memory.give_back(limit.into(), unused.into());
             self.nursery.touched = limit;
+            self.nursery.asked = self.nursery.asked.min(limit);
         }
     }
 

@@ -22,6 +22,8 @@ use gc_types::{ArrayLayout, VMGcHeader};
 
 /// Number of entries that wait while the headers of their referents are fetched.
 const FETCHED: usize = 4;
+/// Number of cache lines that are fetched of a card.
+const FETCHED_LINES: u64 = 2;
 /// Slots that are read at once.
 pub(super) const BATCH: usize = 16;
 /// Bytes of the slots that are read at once.
@@ -107,6 +109,15 @@ pub(super) fn any_young(words: &[u32; BATCH], nursery: u32) -> bool {
 }
 
 impl GenerationalHeap {
+    /// Fetches the memory of a card, which is scanned soon.
+    #[inline]
+    pub(super) fn fetch_card(&self, card: u32) {
+        self.old.map.prefetch(card);
+        for line in 0..FETCHED_LINES {
+            self.core.memory.prefetch(u64::from(card) + 64 * line);
+        }
+    }
+
     /// The parts of the heap that scavenging needs. `None` if nothing is mapped.
     #[inline]
     pub(super) fn scavenge(&mut self) -> Option<Scavenge<'_>> {
@@ -245,7 +256,7 @@ impl Scavenge<'_> {
             Owner::Block(start) => self.old.map.start_before(card, start),
             Owner::Large(start) => (start < card).then_some(start),
         };
-        let mut starts = self.old.map.starts_on(card);
+        let mut starts = self.old.map.starts_on(card, CARD_SIZE);
         // The last one first, because the last entry on the stack is followed first.
         while starts != 0 {
             let last = 63 - starts.leading_zeros();
