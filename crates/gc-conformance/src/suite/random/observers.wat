@@ -27,3 +27,12 @@
 (array.set $a (local.get $kept) (local.get $i) (array.get $a (ref.cast (ref $a) (array.get $a (local.get $a) (local.get $i))) (i32.const 0)))
 (array.set $a (ref.cast (ref $a) (array.get $a (local.get $a) (local.get $i))) (i32.const 0) (ref.null any))
 (drop (array.new_default $a (i32.const 1))) (br_if $take (local.get $i))) (call $mixany (local.get $kept) (i32.const 4)))
+;; Copies and fills new objects into an old array, where alone they are when they are moved.
+(func $ranges (param $n i32) (local $old (ref null $a)) (local $i i32) (call $burn) (call $burn)
+(local.set $old (array.new_default $a (i32.const 16))) (call $gc)
+(array.copy $a $a (local.get $old) (i32.const 1) (array.new_fixed $a 8 (array.new_default $a (i32.const 1)) (array.new_default $a (i32.const 2))
+(array.new_default $a (i32.const 3)) (array.new_default $a (i32.const 4)) (array.new_default $a (i32.const 5)) (array.new_default $a (i32.const 6))
+(ref.i31 (i32.const 7)) (array.new_default $a (i32.const 8))) (i32.const 0) (local.get $n))
+(array.fill $a (local.get $old) (i32.const 9) (array.new $a (ref.i31 (local.get $n)) (i32.const 9)) (i32.sub (local.get $n) (i32.const 1)))
+(loop $garbage (drop (array.new_default $a (i32.const 250))) (br_if $garbage (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 60))))
+(call $mixany (local.get $old) (i32.const 4)))

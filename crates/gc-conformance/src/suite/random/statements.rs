@@ -227,7 +227,7 @@ impl Generator {
                     self.emit("v128.store offset=65490")
                 }
             },
-            25 => match self.random.below(6) {
+            25 => match self.random.below(5) {
                 0 => {
                     self.expr(Array, d);
                     self.emit("i32.const 0");
@@ -242,16 +242,23 @@ impl Generator {
                     self.expr(Any, d);
                     self.emit("i32.const 3 table.fill $tab")
                 }
-                4 => {
-                    let count = [8, 24, 60][self.random.below(3)];
-                    self.emit(&format!("i32.const {count} call $taken"))
-                }
                 _ => {
                     self.emit("i32.const 0");
                     self.expr(Extern, d);
                     self.emit("table.set $tabe")
                 }
             },
+            26 => {
+                let (count, function) = [
+                    (8, "taken"),
+                    (24, "taken"),
+                    (60, "taken"),
+                    (1, "ranges"),
+                    (3, "ranges"),
+                    (7, "ranges"),
+                ][self.random.below(6)];
+                self.emit(&format!("i32.const {count} call ${function}"))
+            }
             27..=29 => self.memories(d),
             30 => self.table64(d),
             31 | 32 => self.elements(d),
