@@ -102,14 +102,16 @@ fn marking_is_given_up_when_the_log_was_too_short() {
     assert_eq!(f.live(), 0);
 }
 
-/// Refuses the pages of tables.
+/// Refuses the memory of the log.
 #[derive(Debug)]
-struct NoTables;
+struct NoLog;
 
-impl MemorySource for NoTables {
+impl MemorySource for NoLog {
     fn reserve(&self, request: &MemoryRequest) -> Result<Reservation, HeapError> {
         match request.purpose {
-            MemoryPurpose::CollectorTable => Err(request.refused("the test refuses")),
+            MemoryPurpose::CollectorTable if request.size as u64 >= 8 * LOG_CAPACITY => {
+                Err(request.refused("the test refuses"))
+            }
             _ => Reservation::new(request),
         }
     }
@@ -119,7 +121,7 @@ impl MemorySource for NoTables {
 
 #[test]
 fn marking_is_not_interleaved_without_memory_for_the_log() {
-    let options = HeapOptions { memory: Arc::new(NoTables), ..options(8 << 20) };
+    let options = HeapOptions { memory: Arc::new(NoLog), ..options(8 << 20) };
     let mut f = Fixture::in_memory(HeapMemory::new(&options).unwrap(), &COLLECTOR);
     f.list(5000);
     f.heap.zeal = 1;
