@@ -18,15 +18,19 @@
 (func $mixext (param $x externref) (call $mixany (any.convert_extern (local.get $x)) (i32.const 2)))
 (func $mixv (param $x v128) (call $mix (i32x4.extract_lane 0 (local.get $x))) (call $mix (i32x4.extract_lane 1 (local.get $x)))
 (call $mix (i32x4.extract_lane 2 (local.get $x))) (call $mix (i32x4.extract_lane 3 (local.get $x))))
-;; Moves the only references to objects from old objects that may not be marked yet to one that may be marked.
-(func $taken (param $n i32) (local $a (ref null $a)) (local $kept (ref null $a)) (local $i i32) (call $burn) (call $burn) (call $burn)
+;; Moves the only references to objects from old objects that may not be marked yet to one that may be
+;; marked, from both ends of a list.
+(func $taken (param $n i32) (local $a (ref null $a)) (local $kept (ref null $a)) (local $i i32) (local $at i32) (call $burn) (call $burn) (call $burn)
 (local.set $a (array.new_default $a (local.get $n))) (local.set $kept (array.new_default $a (local.get $n)))
 (loop $make (array.set $a (local.get $a) (local.get $i) (array.new_fixed $a 1 (array.new_fixed $a 1 (ref.i31 (local.get $i)))))
 (br_if $make (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
-(loop $take (local.set $i (i32.sub (local.get $i) (i32.const 1)))
-(array.set $a (local.get $kept) (local.get $i) (array.get $a (ref.cast (ref $a) (array.get $a (local.get $a) (local.get $i))) (i32.const 0)))
-(array.set $a (ref.cast (ref $a) (array.get $a (local.get $a) (local.get $i))) (i32.const 0) (ref.null any))
-(drop (array.new_default $a (i32.const 1))) (br_if $take (local.get $i))) (call $mixany (local.get $kept) (i32.const 4)))
+(local.set $i (i32.const 0))
+(loop $take (local.set $at (i32.shr_u (local.get $i) (i32.const 1)))
+(if (i32.and (local.get $i) (i32.const 1)) (then (local.set $at (i32.sub (i32.sub (local.get $n) (i32.const 1)) (local.get $at)))))
+(array.set $a (local.get $kept) (local.get $at) (array.get $a (ref.cast (ref $a) (array.get $a (local.get $a) (local.get $at))) (i32.const 0)))
+(array.set $a (ref.cast (ref $a) (array.get $a (local.get $a) (local.get $at))) (i32.const 0) (ref.null any))
+(drop (array.new_default $a (i32.const 1)))
+(br_if $take (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n)))) (call $mixany (local.get $kept) (i32.const 4)))
 ;; Copies and fills new objects into an old array, where alone they are when they are moved.
 (func $ranges (param $n i32) (local $old (ref null $a)) (local $i i32) (call $burn) (call $burn)
 (local.set $old (array.new_default $a (i32.const 16))) (call $gc)

@@ -250,10 +250,10 @@ impl Generator {
             },
             26 => {
                 let (count, function) = [
-                    (8, "taken"),
-                    (24, "taken"),
+                    (16, "taken"),
+                    (40, "taken"),
                     (60, "taken"),
-                    (1, "ranges"),
+                    (60, "taken"),
                     (3, "ranges"),
                     (7, "ranges"),
                 ][self.random.below(6)];
