@@ -8,7 +8,7 @@ use common::*;
 use gc_compiler::collector::generational::GenerationalCompiler;
 use gc_compiler::{ArrayInit, RefPlace, regions};
 use gc_types::collector::generational::{
-    CARD_SHIFT, CARDS, LIMIT, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START,
+    CARD_SHIFT, CARD_SIZE, CARDS, LIMIT, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START,
     SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
 };
 use gc_types::{Abi, ArrayLayout, HostCall, RootKind, StorageType, StructLayout};
@@ -98,7 +98,8 @@ fn a_card_is_marked_for_young_values_alone() {
         for (name, place) in PLACES {
             let code = write(&options, place);
             let mut f = Fixture::new();
-            let card = if name == "field" { HOLDER & !511 } else { (HOLDER + 32) & !511 };
+            let marked = if name == "field" { HOLDER } else { HOLDER + 32 };
+            let card = marked / CARD_SIZE * CARD_SIZE;
             for young in [YOUNG, NURSERY_START, LAST_YOUNG] {
                 f.run(&code, OLD, young);
                 assert_eq!(f.take_cards(), [(card, 1)], "{name}");
