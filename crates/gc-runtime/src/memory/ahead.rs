@@ -146,14 +146,16 @@ impl Ahead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{HeapMemory, HeapOptions};
+    use crate::{HeapBounds, HeapMemory, HeapOptions};
     use gc_types::NULL_PAGE_SIZE;
 
     const FIRST: u64 = NULL_PAGE_SIZE as u64;
     const MIB: u64 = 1 << 20;
 
     fn memory() -> HeapMemory {
-        HeapMemory::new(&HeapOptions { initial: 8 * MIB, ..HeapOptions::default() }).unwrap()
+        let (initial, maximum, bounds) = (8 * MIB, 8 * MIB, HeapBounds::Checked);
+        let options = HeapOptions { initial, maximum, bounds, ..HeapOptions::default() };
+        HeapMemory::new(&options).unwrap()
     }
 
     /// Touches here what the thread would touch.

@@ -102,7 +102,8 @@ fn free_blocks_are_given_back_until_they_are_used() {
 /// complete.
 #[test]
 fn a_block_that_becomes_complete_may_be_dirty() {
-    let options = HeapOptions { initial: 1 << 20, ..HeapOptions::default() };
+    let (maximum, bounds) = (1 << 20, HeapBounds::Checked);
+    let options = HeapOptions { initial: 1 << 20, maximum, bounds, ..HeapOptions::default() };
     let mut memory = HeapMemory::new(&options).unwrap();
     let mut blocks = blocks(PAGES as u32 - 1);
     let large = blocks.take_run(MAX_SMALL + 1).unwrap();
@@ -140,7 +141,8 @@ fn holes_are_runs_of_free_lines() {
 
 #[test]
 fn the_next_free_blocks_are_touched_ahead() {
-    let options = HeapOptions { initial: 1 << 20, ..HeapOptions::default() };
+    let (maximum, bounds) = (1 << 20, HeapBounds::Checked);
+    let options = HeapOptions { initial: 1 << 20, maximum, bounds, ..HeapOptions::default() };
     let mut memory = HeapMemory::new(&options).unwrap();
     let mut blocks = blocks(10 * PAGES as u32);
     let size = u64::from(BLOCK_SIZE);
