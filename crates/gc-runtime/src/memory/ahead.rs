@@ -1,7 +1,7 @@
 //! Touches memory before it is used, on a thread of its own.
 //!
-//! The system provides a page when it is first written, and zeroes it then. In a collection that
-//! copies into memory that was never used, this is a third of the pause. So a heap may say which
+//! The system provides a page when it is first written, and zeroes it then. A collection that copies
+//! into memory that was never used spends much of its pause on this. So a heap may say which
 //! memory it uses next ([`HeapMemory::touch_ahead`](super::HeapMemory::touch_ahead)), and a thread
 //! that all heaps of the process share touches it meanwhile. The JVM's `AlwaysPreTouch` does the
 //! same once and for all memory.

@@ -248,6 +248,7 @@ impl Generator {
                     self.emit("table.set $tabe")
                 }
             },
+            27 | 28 => self.memories(d),
             29 => {
                 let (count, function) = [
                     (16, "taken"),
@@ -259,7 +260,6 @@ impl Generator {
                 ][self.random.below(6)];
                 self.emit(&format!("i32.const {count} call ${function}"))
             }
-            27 | 28 => self.memories(d),
             30 => self.table64(d),
             31 | 32 => self.elements(d),
             _ => {
