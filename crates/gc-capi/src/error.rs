@@ -1,0 +1,103 @@
+//! Errors: what a function of the C interface does instead of panicking, and the text of the last one.
+//!
+//! The standard header has no errors but traps. A function that fails returns NULL, `false` or zero,
+//! and `reclaim_last_error` has the reason.
+
+use crate::macros::exports;
+use crate::reference::{What, wasm_ref_t, wasm_trap_t};
+use crate::trap::TrapObject;
+use crate::vector::{Out, put, wasm_byte_vec_t};
+use anyhow::{Context as _, Error, Result, anyhow};
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+thread_local! {
+    static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// What a function returns when it fails.
+pub(crate) trait Failed {
+    fn failed(error: Error) -> Self;
+}
+
+macro_rules! failed {
+    ($($ty:ty: $value:expr;)*) => {$(
+        impl Failed for $ty {
+            fn failed(_: Error) -> $ty {
+                $value
+            }
+        }
+    )*};
+}
+
+failed! { (): (); bool: false; u8: 0; u32: 0; i32: 0; u64: 0; usize: 0; }
+
+impl<T> Failed for Option<T> {
+    fn failed(_: Error) -> Option<T> {
+        None
+    }
+}
+
+impl<T> Failed for *mut T {
+    fn failed(_: Error) -> *mut T {
+        std::ptr::null_mut()
+    }
+}
+
+/// What a call returns: a trap, or NULL if it succeeds. A failed call always returns a trap.
+#[repr(transparent)]
+pub struct CallResult(pub(crate) Option<Box<wasm_trap_t>>);
+
+impl Failed for CallResult {
+    fn failed(error: Error) -> CallResult {
+        let what = What::Trap(TrapObject::of_error(error));
+        CallResult(Some(Box::new(wasm_trap_t(wasm_ref_t { store: None, what }))))
+    }
+}
+
+/// Runs the function `name`. An error is recorded. A panic is one.
+pub(crate) fn entry<R: Failed>(name: &str, body: impl FnOnce() -> Result<R>) -> R {
+    let result = catch_unwind(AssertUnwindSafe(body))
+        .unwrap_or_else(|panic| Err(anyhow!("internal error: {}", panic_text(&*panic))));
+    result.unwrap_or_else(|error| {
+        record(name, &error);
+        R::failed(error)
+    })
+}
+
+/// Makes `error` the last one.
+pub(crate) fn record(name: &str, error: &Error) {
+    let text = format!("{name}: {error:#}");
+    LAST.with_borrow_mut(|last| *last = Some(text));
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic")
+}
+
+/// An argument that must not be NULL.
+pub(crate) fn given<T>(argument: Option<T>, name: &str) -> Result<T> {
+    argument.with_context(|| format!("NULL was passed for `{name}`"))
+}
+
+exports! {
+    /// Takes the text of the last error of this thread, which ends with a zero byte. Without an error
+    /// since the last call it is empty, and the result is `false`.
+    fn reclaim_last_error(out: Out<'_, wasm_byte_vec_t>) -> bool {
+        let out = put(out, "out")?;
+        let last = LAST.with_borrow_mut(Option::take);
+        let found = last.is_some();
+        if let Some(text) = last {
+            *out = message(&text);
+        }
+        Ok(found)
+    }
+}
+
+/// A text as C expects it: with a zero byte at its end, and none before.
+pub(crate) fn message(text: &str) -> wasm_byte_vec_t {
+    let bytes = text.bytes().filter(|byte| *byte != 0).chain([0]);
+    bytes.collect::<Vec<u8>>().into()
+}

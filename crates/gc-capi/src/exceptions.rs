@@ -1,0 +1,124 @@
+//! Exceptions and their tags. C throws one by returning the trap of `reclaim_throw`, and catches one
+//! that a call has not caught with `reclaim_store_take_exception`.
+
+use crate::error::given;
+use crate::macros::exports;
+use crate::reference::{What, wasm_extern_t, wasm_ref_t, wasm_trap_t};
+use crate::store::{Data, StoreRef, store_of, wasm_store_t};
+use crate::value::wasm_val_t;
+use crate::vector::{Out, element, put, wasm_val_vec_t, wasm_valtype_vec_t};
+use anyhow::{Context as _, Error, Result, bail, ensure};
+use gc_wasm::{
+    ExnRef, ExnRefPre, ExnType, FuncType, Ref, Rooted, StoreContextMut, Tag, TagType, ValType,
+};
+
+fn exception<R>(
+    reference: Option<&wasm_ref_t>,
+    work: impl FnOnce(StoreContextMut<'_, Data>, &StoreRef, Rooted<ExnRef>) -> Result<R>,
+) -> Result<R> {
+    let reference = given(reference, "reference")?;
+    let store = reference.store()?;
+    let What::Exception(exception) = &reference.what else {
+        bail!("expected an exception, found {}", reference.what.name());
+    };
+    store.with(|mut context| {
+        let exception = exception.to_rooted(&mut context);
+        work(context, store, exception)
+    })
+}
+
+exports! {
+    /// Makes a tag of exceptions with values of these types.
+    fn reclaim_tag_new(
+        store: Option<&wasm_store_t>,
+        params: Option<&wasm_valtype_vec_t>,
+    ) -> Option<Box<wasm_extern_t>> {
+        let store = store_of(store)?;
+        let params = given(params, "params")?;
+        let engine = store.engine()?;
+        let count = params.as_slice().len();
+        let types = (0..count).map(|i| Ok(element(params, i, "params")?.0.clone()));
+        let types: Vec<ValType> = types.collect::<Result<_>>()?;
+        for ty in &types {
+            crate::types::of_engine(ty, &engine)?;
+        }
+        let ty = TagType::new(FuncType::new(&engine, types, []));
+        let tag = store.with(|context| Tag::new(context, &ty))?;
+        Ok(Some(Box::new(wasm_extern_t(wasm_ref_t::new(store, What::Tag(tag))))))
+    }
+
+    /// Makes an exception. NULL if `tag` is no tag, a value is of another type or store, or the heap is
+    /// full.
+    fn reclaim_exception_new(
+        store: Option<&wasm_store_t>,
+        tag: Option<&wasm_extern_t>,
+        fields: Option<&wasm_val_vec_t>,
+    ) -> Option<Box<wasm_ref_t>> {
+        let store = store_of(store)?;
+        let tag = match given(tag, "tag")?.0.of(store)? {
+            What::Tag(tag) => *tag,
+            other => bail!("expected a tag, found {}", other.name()),
+        };
+        let fields = given(fields, "fields")?.as_slice();
+        store.with(|mut context| {
+            let ty = ExnType::from_tag_type(&tag.ty(&context))?;
+            let (wanted, found) = (ty.fields().len(), fields.len());
+            ensure!(wanted == found, "expected {wanted} values, found {found}");
+            let mut values = Vec::new();
+            for (i, (value, ty)) in fields.iter().zip(ty.fields()).enumerate() {
+                let value = value.to_val(&mut context, store, ty.element_type().unpack());
+                values.push(value.with_context(|| format!("value {i}"))?);
+            }
+            let allocator = ExnRefPre::new(&mut context, ty);
+            let exception = ExnRef::new(&mut context, &allocator, &tag, &values)?;
+            let what = What::Exception(exception.to_owned_rooted(&mut context)?);
+            Ok(Some(Box::new(wasm_ref_t::new(store, what))))
+        })
+    }
+
+    /// The exception's tag.
+    fn reclaim_exception_tag(reference: Option<&wasm_ref_t>) -> Option<Box<wasm_extern_t>> {
+        exception(reference, |context, store, exception| {
+            let what = What::Tag(exception.tag(context)?);
+            Ok(Some(Box::new(wasm_extern_t(wasm_ref_t::new(store, what)))))
+        })
+    }
+
+    /// Reads a value of an exception. `false` if there is no such value.
+    fn reclaim_exception_get(
+        reference: Option<&wasm_ref_t>,
+        index: usize,
+        out: Out<'_, wasm_val_t>,
+    ) -> bool {
+        let out = put(out, "out")?;
+        *out = exception(reference, |mut context, store, exception| {
+            let value = exception.field(&mut context, index)?;
+            wasm_val_t::of_val(&mut context, store, value)
+        })?;
+        Ok(true)
+    }
+
+    /// Makes an exception the store's pending exception, and a trap of it. A function of C that returns
+    /// this trap throws the exception.
+    fn reclaim_throw(reference: Option<&wasm_ref_t>) -> Option<Box<wasm_trap_t>> {
+        let thrown = exception(reference, |mut context, store, exception| {
+            let error = context.throw::<()>(exception).err();
+            let error = error.unwrap_or_else(|| Error::msg("nothing was thrown"));
+            Ok((store.clone(), error))
+        });
+        let (store, error) = thrown?;
+        ensure!(error.is::<gc_wasm::ThrownException>(), error);
+        Ok(Some(Box::new(wasm_trap_t::of_error(&store, error))))
+    }
+
+    /// Takes the store's pending exception: the one that the last call has not caught. NULL if there is
+    /// none.
+    fn reclaim_store_take_exception(store: Option<&wasm_store_t>) -> Option<Box<wasm_ref_t>> {
+        let store = store_of(store)?;
+        let taken = store.with(|mut context| {
+            let exception = context.take_pending_exception();
+            wasm_ref_t::of_ref(&mut context, store, Ref::Exn(exception))
+        })?;
+        Ok(taken.map(Box::new))
+    }
+}

@@ -1,0 +1,75 @@
+//! Instances.
+
+use crate::error::{given, record};
+use crate::macros::exports;
+use crate::reference::{
+    What, wasm_extern_t, wasm_instance_t, wasm_module_t, wasm_ref_t, wasm_trap_t,
+};
+use crate::store::{StoreRef, store_of, wasm_store_t};
+use crate::vector::{Out, element, put, wasm_extern_vec_t};
+use anyhow::{Result, bail};
+use gc_wasm::{Export, Instance};
+
+fn instantiate(
+    store: &StoreRef,
+    module: &wasm_module_t,
+    imports: Option<&wasm_extern_vec_t>,
+) -> Result<wasm_instance_t> {
+    let module = match module.0.of(store)? {
+        What::Module(object) => object.module.clone(),
+        other => bail!("{} is no module", other.name()),
+    };
+    let mut given = Vec::new();
+    if let Some(imports) = imports {
+        for i in 0..imports.as_slice().len() {
+            given.push(element(imports, i, "imports")?.to_extern(store)?);
+        }
+    }
+    let instance = store.with(|mut context| {
+        let instance = Instance::new(&mut context, &module, &given)?;
+        context.data_mut().instances.push((module, instance));
+        Ok(instance)
+    })?;
+    Ok(wasm_instance_t(wasm_ref_t::new(store, What::Instance(instance))))
+}
+
+exports! {
+    /// Instantiates a module and runs its start function. NULL if this fails; then the trap that says
+    /// why is written to `trap`, unless that is NULL.
+    fn wasm_instance_new(
+        store: Option<&wasm_store_t>,
+        module: Option<&wasm_module_t>,
+        imports: Option<&wasm_extern_vec_t>,
+        trap: Out<'_, Option<Box<wasm_trap_t>>>,
+    ) -> Option<Box<wasm_instance_t>> {
+        let trap = trap.map(|trap| trap.write(None));
+        let store = store_of(store)?;
+        match instantiate(store, given(module, "module")?, imports) {
+            Ok(instance) => Ok(Some(Box::new(instance))),
+            Err(error) => {
+                record("wasm_instance_new", &error);
+                if let Some(trap) = trap {
+                    *trap = Some(Box::new(wasm_trap_t::of_error(store, error)));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Writes what the instance exports, in the order of the module, to `out`.
+    fn wasm_instance_exports(
+        instance: Option<&wasm_instance_t>,
+        out: Out<'_, wasm_extern_vec_t>,
+    ) {
+        let out = put(out, "out")?;
+        let handle = given(instance, "instance")?;
+        let store = handle.0.store()?;
+        let What::Instance(instance) = &handle.0.what else { bail!("no instance") };
+        let exports = store.with(|context| {
+            Ok(instance.exports(context).map(Export::into_extern).collect::<Vec<_>>())
+        })?;
+        let exports = exports.into_iter().map(|export| wasm_extern_t::of_extern(store, export));
+        *out = exports.map(|export| Some(Box::new(export))).collect::<Vec<_>>().into();
+        Ok(())
+    }
+}
