@@ -49,6 +49,13 @@ impl<T> Failed for *mut T {
 #[repr(transparent)]
 pub struct CallResult(pub(crate) Option<Box<wasm_trap_t>>);
 
+impl CallResult {
+    /// The trap, if there is one.
+    pub fn into_trap(self) -> Option<Box<wasm_trap_t>> {
+        self.0
+    }
+}
+
 impl Failed for CallResult {
     fn failed(error: Error) -> CallResult {
         let what = What::Trap(TrapObject::of_error(error));

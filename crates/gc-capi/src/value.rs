@@ -108,6 +108,14 @@ impl wasm_val_t {
         wasm_val_t::new(kind, wasm_val_of_t { reference })
     }
 
+    /// The number, if this is an `i32`.
+    pub fn i32(&self) -> Option<i32> {
+        match self.content() {
+            Ok(Content::Number(Val::I32(number))) => Some(number),
+            _ => None,
+        }
+    }
+
     /// The zero or null of a kind.
     pub(crate) fn zero(kind: ValKind) -> wasm_val_t {
         match kind {
@@ -141,6 +149,9 @@ impl wasm_val_t {
     }
 
     /// The reference, if this is one. The inner `None` is null.
+    ///
+    /// # Errors
+    /// If this is a number, or of no kind.
     pub fn reference(&self) -> Result<Option<&wasm_ref_t>> {
         match self.content()? {
             Content::Ref(reference) => Ok(reference),
@@ -199,6 +210,12 @@ impl wasm_val_t {
         };
         let reference = wasm_ref_t::of_ref(context, store, reference)?;
         Ok(wasm_val_t::of_ref(kind, reference.map(Box::new)))
+    }
+}
+
+impl From<i32> for wasm_val_t {
+    fn from(i32: i32) -> wasm_val_t {
+        wasm_val_t::new(ValKind::I32, wasm_val_of_t { i32 })
     }
 }
 

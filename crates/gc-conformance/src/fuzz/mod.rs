@@ -19,6 +19,7 @@ pub mod report;
 mod api_calls;
 mod artifact;
 mod async_drop;
+mod c_api_calls;
 mod code_corrupt;
 mod collectors_agree;
 mod compile;
@@ -49,6 +50,7 @@ pub fn targets() -> Vec<Target> {
         api_calls::TARGET,
         artifact::TARGET,
         async_drop::TARGET,
+        c_api_calls::TARGET,
         code_corrupt::TARGET,
         collectors_agree::TARGET,
         compile::TARGET,
