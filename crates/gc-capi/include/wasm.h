@@ -225,8 +225,9 @@ WASM_DECLARE_VEC(val, )
 
 /* A handle to something. Copies are handles to the same. A program attaches an address (host info) to the
  * thing, not to the handle. Its finalizer runs when the thing is gone: an object of the heap when a
- * collection finds it dead, a module or a trap with its last handle, anything else with its store. Nothing
- * can be attached to tags, exceptions and unboxed integers. */
+ * collection finds it dead, a module or a trap with its last handle, anything else with its store. It also
+ * runs when another address is attached (for structs and arrays at a later collection), and at once if
+ * nothing can be attached: to tags, exceptions, unboxed integers and NULL. */
 #define WASM_DECLARE_REF_BASE(name)                                                                    \
   WASM_DECLARE_OWN(name)                                                                               \
   WASM_API_EXTERN own wasm_##name##_t* wasm_##name##_copy(const wasm_##name##_t* it);                  \

@@ -328,10 +328,11 @@ macro_rules! base {
             }
 
             /// Attaches an address to the thing. The finalizer is called with it when the thing is
-            /// gone, or when another address is attached.
+            /// gone, when another address is attached, or if nothing can be attached to it.
             fn $finalized(handle: Option<&$ty>, info: *mut c_void, finalizer: Finalizer) {
+                let info = HostInfo::new(info, finalizer);
                 let $handle = given(handle, "handle")?;
-                $inner.set_info(HostInfo::new(info, finalizer))
+                $inner.set_info(info)
             }
         }
     };

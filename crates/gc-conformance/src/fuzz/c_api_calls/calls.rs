@@ -284,7 +284,10 @@ impl Host {
             ensure!(message.contains(expected), "another trap: {message}");
             let frame = wasm_trap_origin(Some(&trap)).context("no function")?;
             ensure!(wasm_frame_func_index(Some(&frame)) == 1, "another function");
-            return Ok(());
+            return match world.trap.take() {
+                Some(same) => world.check(wasm_trap_as_ref(Some(&trap)), same),
+                None => Ok(()),
+            };
         }
         let results = succeeded(result)?;
         let returned = returned.context("the function of C was called")?;
@@ -317,6 +320,8 @@ impl Host {
                 let trap = wasm_trap_new(Some(store), Some(&message)).context("no trap")?;
                 let handle = wasm_ref_copy(wasm_trap_as_ref(Some(&trap)));
                 world.thing(handle.as_deref())?;
+                world.attach(0)?;
+                world.trap = Some(world.handle(0).value);
                 return Ok(Some(trap));
             }
             (3, Some(store)) => {

@@ -172,6 +172,7 @@ impl Host {
             kept: Value::Null,
             running: Vec::new(),
             returned: None,
+            trap: None,
             inexact: false,
             tokens: Vec::new(),
         });

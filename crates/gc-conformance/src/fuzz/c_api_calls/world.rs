@@ -95,6 +95,8 @@ pub(super) struct World {
     pub(super) running: Vec<Running>,
     /// What the function of C returned to the module.
     pub(super) returned: Option<Value>,
+    /// The trap that the function of C returned.
+    pub(super) trap: Option<Value>,
     /// Whether there may be objects in the heap that the model does not know.
     pub(super) inexact: bool,
     /// All tokens of the store.
