@@ -21,7 +21,7 @@ extern "C" {
 /* ---- Errors ---- */
 
 /* Takes the reason of this thread's last error, which ends with a zero byte. False, and an empty vector,
- * if there was no error since the last call. */
+ * if there was no error since the last call of this function. Functions that succeed do not change it. */
 WASM_API_EXTERN bool reclaim_last_error(own wasm_message_t* out);
 
 /* The version of the library, "MAJOR.MINOR.PATCH". It is never freed. */
@@ -90,14 +90,15 @@ WASM_API_EXTERN bool reclaim_store_limit(wasm_store_t* store, const reclaim_limi
 /* Sets and reads the fuel that is left. False unless the engine was configured so. */
 WASM_API_EXTERN bool reclaim_store_set_fuel(wasm_store_t* store, uint64_t fuel);
 WASM_API_EXTERN bool reclaim_store_fuel(wasm_store_t* store, uint64_t* out);
-/* Lets code of the store trap when the engine's epoch has been incremented `ticks` times from now. */
+/* Lets code of the store trap when the engine's epoch has been incremented `ticks` times from now. False
+ * unless the engine was configured so. */
 WASM_API_EXTERN bool reclaim_store_set_epoch_deadline(wasm_store_t* store, uint64_t ticks);
 
 /* ---- Types ---- */
 
 /* More kinds of values. */
 enum reclaim_valkind_enum {
-  RECLAIM_V128 = 4, /* the value owns 16 bytes */
+  RECLAIM_V128 = 4, /* the value owns 16 bytes: only the functions below read and write them */
   RECLAIM_ANYREF = 130,
   RECLAIM_EXNREF = 131,
 };
@@ -221,12 +222,11 @@ WASM_API_EXTERN own wasm_ref_t* reclaim_exception_new(
     wasm_store_t* store, const wasm_extern_t* tag, const wasm_val_vec_t* values);
 WASM_API_EXTERN own wasm_extern_t* reclaim_exception_tag(const wasm_ref_t* ref);
 WASM_API_EXTERN bool reclaim_exception_get(const wasm_ref_t* ref, size_t index, own wasm_val_t* out);
-/* A trap that throws the exception when a function of C returns it. */
-WASM_API_EXTERN own wasm_trap_t* reclaim_throw(const wasm_ref_t* exception);
-/* Whether a trap stands for an exception that was not caught. That is the store's pending exception. */
-WASM_API_EXTERN bool reclaim_trap_is_exception(const wasm_trap_t* trap);
-/* Takes the pending exception. NULL if there is none. */
-WASM_API_EXTERN own wasm_ref_t* reclaim_store_take_exception(wasm_store_t* store);
+/* A trap of the exception. A function of C that returns it throws the exception. */
+WASM_API_EXTERN own wasm_trap_t* reclaim_trap_new_exception(const wasm_ref_t* exception);
+/* The exception of a trap: the one that a call has not caught, or that the trap was made of. NULL if the
+ * trap has none. */
+WASM_API_EXTERN own wasm_ref_t* reclaim_trap_exception(const wasm_trap_t* trap);
 
 /* The name of a function of a trace, with a zero byte at its end. False if it has none. */
 WASM_API_EXTERN bool reclaim_frame_func_name(const wasm_frame_t* frame, own wasm_name_t* out);

@@ -8,12 +8,13 @@
  *    `wasm_TYPE_delete`. A parameter that is `own` is taken over. A vector that is taken over is empty
  *    afterwards.
  *  - A pointer is NULL, or one that a function has returned and that was not deleted.
- *  - A store, with everything that belongs to it, is used by one thread at a time. Engines and shared
- *    modules are used by any thread.
- *  - A handle keeps its store alive. Handles, stores and engines are deleted in any order.
+ *  - A store, with everything that belongs to it, is used by one thread at a time. Any thread may use an
+ *    engine, a shared module, or a type (also at the same time, if none of them changes or deletes it).
+ *  - A handle keeps its store alive. Handles, stores and engines are deleted in any order. A store whose
+ *    handle is deleted only by a finalizer of that store stays alive.
  *  - A finalizer may delete handles. It must not use a store.
  *  - A function of C must not leave by an exception of C++ or by longjmp.
- *  - A function that fails returns NULL, false or 0. `reclaim_last_error` has the reason.
+ *  - A function that fails returns NULL, false or 0, or a trap. `reclaim_last_error` has the reason.
  */
 #ifndef WASM_H
 #define WASM_H
@@ -368,6 +369,7 @@ WASM_API_EXTERN void wasm_instance_exports(const wasm_instance_t* instance, own 
 #define WASM_EMPTY_VEC {0, NULL}
 #define WASM_ARRAY_VEC(array) {sizeof(array) / sizeof(*(array)), array}
 
+/* Initialisers of values. With these, C++ needs -std=c++20. */
 #define WASM_I32_VAL(number) {.kind = WASM_I32, .of = {.i32 = number}}
 #define WASM_I64_VAL(number) {.kind = WASM_I64, .of = {.i64 = number}}
 #define WASM_F32_VAL(number) {.kind = WASM_F32, .of = {.f32 = number}}

@@ -3,16 +3,36 @@
 use crate::error::{given, message};
 use crate::macros::exports;
 use crate::vector::{Out, put, wasm_byte_vec_t};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use gc_wasm::{Collector, Config, Engine, OptLevel};
 use std::ffi::{CStr, c_char};
 use std::time::Duration;
 
 /// Settings of an engine: `wasm_config_t`.
-pub struct wasm_config_t(Config);
+#[derive(Default)]
+pub struct wasm_config_t {
+    settings: Config,
+    zeal: bool,
+    epochs: bool,
+}
 
 /// An engine: `wasm_engine_t`.
-pub struct wasm_engine_t(pub(crate) Engine);
+pub struct wasm_engine_t {
+    pub(crate) engine: Engine,
+    /// Whether code looks at the engine's epoch.
+    pub(crate) epochs: bool,
+}
+
+impl wasm_config_t {
+    fn to_engine(&self) -> Result<Box<wasm_engine_t>> {
+        ensure!(
+            !self.zeal || cfg!(feature = "gc_zeal"),
+            "zeal needs a library that was built with `--features gc_zeal`"
+        );
+        let engine = Engine::new(&self.settings)?;
+        Ok(Box::new(wasm_engine_t { engine, epochs: self.epochs }))
+    }
+}
 
 /// A text of C.
 fn text<'a>(text: *const c_char, name: &str) -> Result<&'a str> {
@@ -25,7 +45,7 @@ fn text<'a>(text: *const c_char, name: &str) -> Result<&'a str> {
 exports! {
     /// The default settings.
     fn wasm_config_new() -> Option<Box<wasm_config_t>> {
-        Ok(Some(Box::new(wasm_config_t(Config::new()))))
+        Ok(Some(Box::default()))
     }
 
     /// Deletes settings that were not passed to an engine.
@@ -46,70 +66,74 @@ exports! {
             Some((name, options)) => Collector::by_name(name)?.with_options(options)?,
             None => Collector::by_name(collector)?,
         };
-        config.0.collector(collector);
+        config.settings.collector(collector);
         Ok(true)
     }
 
     /// Sets the most bytes of a store's GC heap.
     fn reclaim_config_gc_heap_maximum(config: Option<&mut wasm_config_t>, bytes: u64) {
-        given(config, "config")?.0.gc_heap_maximum(bytes);
+        given(config, "config")?.settings.gc_heap_maximum(bytes);
         Ok(())
     }
 
     /// Sets the bytes that a store's GC heap has at first.
     fn reclaim_config_gc_heap_initial_size(config: Option<&mut wasm_config_t>, bytes: u64) {
-        given(config, "config")?.0.gc_heap_initial_size(bytes);
+        given(config, "config")?.settings.gc_heap_initial_size(bytes);
         Ok(())
     }
 
     /// Sets how long a step of an incremental collection may take, in nanoseconds.
     fn reclaim_config_gc_slice(config: Option<&mut wasm_config_t>, ns: u64) {
-        given(config, "config")?.0.gc_slice(Duration::from_nanos(ns));
+        given(config, "config")?.settings.gc_slice(Duration::from_nanos(ns));
         Ok(())
     }
 
     /// Lets a store collect at every `n`th allocation and verify its heap, to find bugs. With another
     /// number than 0, making an engine fails unless the library was built with the feature `gc_zeal`.
     fn reclaim_config_gc_zeal(config: Option<&mut wasm_config_t>, n: u32) {
-        given(config, "config")?.0.gc_zeal(n);
+        let config = given(config, "config")?;
+        config.zeal = n != 0;
+        config.settings.gc_zeal(n);
         Ok(())
     }
 
     /// Sets whether code consumes fuel.
     fn reclaim_config_consume_fuel(config: Option<&mut wasm_config_t>, yes: bool) {
-        given(config, "config")?.0.consume_fuel(yes);
+        given(config, "config")?.settings.consume_fuel(yes);
         Ok(())
     }
 
     /// Sets whether code looks at the engine's epoch.
     fn reclaim_config_epoch_interruption(config: Option<&mut wasm_config_t>, yes: bool) {
-        given(config, "config")?.0.epoch_interruption(yes);
+        let config = given(config, "config")?;
+        config.epochs = yes;
+        config.settings.epoch_interruption(yes);
         Ok(())
     }
 
     /// Sets the bytes of native stack that code may use.
     fn reclaim_config_max_wasm_stack(config: Option<&mut wasm_config_t>, bytes: usize) {
-        given(config, "config")?.0.max_wasm_stack(bytes);
+        given(config, "config")?.settings.max_wasm_stack(bytes);
         Ok(())
     }
 
     /// Sets whether code is optimised.
     fn reclaim_config_optimize(config: Option<&mut wasm_config_t>, yes: bool) {
         let level = if yes { OptLevel::Speed } else { OptLevel::None };
-        given(config, "config")?.0.cranelift_opt_level(level);
+        given(config, "config")?.settings.cranelift_opt_level(level);
         Ok(())
     }
 
     /// Makes an engine with the default settings. NULL if this machine is not supported.
     fn wasm_engine_new() -> Option<Box<wasm_engine_t>> {
-        Ok(Some(Box::new(wasm_engine_t(Engine::new(&Config::new())?))))
+        wasm_config_t::default().to_engine().map(Some)
     }
 
     /// Makes an engine, and deletes the settings. NULL if they are invalid.
     fn wasm_engine_new_with_config(
         config: Option<Box<wasm_config_t>>,
     ) -> Option<Box<wasm_engine_t>> {
-        Ok(Some(Box::new(wasm_engine_t(Engine::new(&given(config, "config")?.0)?))))
+        given(config, "config")?.to_engine().map(Some)
     }
 
     /// Deletes an engine. It lives until its stores are deleted too.
@@ -120,7 +144,7 @@ exports! {
 
     /// Begins a new epoch. This may be called from any thread and in a signal handler.
     fn reclaim_engine_increment_epoch(engine: Option<&wasm_engine_t>) {
-        given(engine, "engine")?.0.increment_epoch();
+        given(engine, "engine")?.engine.increment_epoch();
         Ok(())
     }
 
@@ -130,7 +154,7 @@ exports! {
         out: Out<'_, wasm_byte_vec_t>,
     ) {
         let out = put(out, "out")?;
-        *out = message(given(engine, "engine")?.0.collector().name());
+        *out = message(given(engine, "engine")?.engine.collector().name());
         Ok(())
     }
 

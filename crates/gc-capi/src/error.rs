@@ -5,6 +5,7 @@
 
 use crate::macros::exports;
 use crate::reference::{What, wasm_ref_t, wasm_trap_t};
+use crate::store::StoreRef;
 use crate::trap::TrapObject;
 use crate::vector::{Out, put, wasm_byte_vec_t};
 use anyhow::{Context as _, Error, Result, anyhow};
@@ -50,6 +51,14 @@ impl<T> Failed for *mut T {
 pub struct CallResult(pub(crate) Option<Box<wasm_trap_t>>);
 
 impl CallResult {
+    /// The trap of a call in `store` that failed in the function `name`.
+    pub(crate) fn of_error(name: &str, store: &StoreRef, error: Error) -> CallResult {
+        let trap = wasm_trap_t::of_error(store, error);
+        // Without the functions on the stack, which are in the error.
+        record(name, trap.message());
+        CallResult(Some(Box::new(trap)))
+    }
+
     /// The trap, if there is one.
     pub fn into_trap(self) -> Option<Box<wasm_trap_t>> {
         self.0
@@ -58,7 +67,7 @@ impl CallResult {
 
 impl Failed for CallResult {
     fn failed(error: Error) -> CallResult {
-        let what = What::Trap(TrapObject::of_error(error));
+        let what = What::Trap(TrapObject::of_error(error, None));
         CallResult(Some(Box::new(wasm_trap_t(wasm_ref_t { store: None, what }))))
     }
 }
@@ -68,14 +77,14 @@ pub(crate) fn entry<R: Failed>(name: &str, body: impl FnOnce() -> Result<R>) -> 
     let result = catch_unwind(AssertUnwindSafe(body))
         .unwrap_or_else(|panic| Err(anyhow!("internal error: {}", panic_text(&*panic))));
     result.unwrap_or_else(|error| {
-        record(name, &error);
+        record(name, &format!("{error:#}"));
         R::failed(error)
     })
 }
 
-/// Makes `error` the last one.
-pub(crate) fn record(name: &str, error: &Error) {
-    let text = format!("{name}: {error:#}");
+/// Makes this the last error.
+fn record(name: &str, why: &str) {
+    let text = format!("{name}: {why}");
     LAST.with_borrow_mut(|last| *last = Some(text));
 }
 

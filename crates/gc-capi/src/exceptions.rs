@@ -1,15 +1,14 @@
-//! Exceptions and their tags. C throws one by returning the trap of `reclaim_throw`, and catches one
-//! that a call has not caught with `reclaim_store_take_exception`.
+//! Exceptions and their tags. C throws one by returning a trap of it: `reclaim_trap_new_exception`.
 
 use crate::error::given;
 use crate::macros::exports;
-use crate::reference::{What, wasm_extern_t, wasm_ref_t, wasm_trap_t};
+use crate::reference::{What, wasm_extern_t, wasm_ref_t};
 use crate::store::{Data, StoreRef, store_of, wasm_store_t};
 use crate::value::wasm_val_t;
 use crate::vector::{Out, element, put, wasm_val_vec_t, wasm_valtype_vec_t};
-use anyhow::{Context as _, Error, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use gc_wasm::{
-    ExnRef, ExnRefPre, ExnType, FuncType, Ref, Rooted, StoreContextMut, Tag, TagType, ValType,
+    ExnRef, ExnRefPre, ExnType, FuncType, Rooted, StoreContextMut, Tag, TagType, ValType,
 };
 
 fn exception<R>(
@@ -96,29 +95,5 @@ exports! {
             wasm_val_t::of_val(&mut context, store, value)
         })?;
         Ok(true)
-    }
-
-    /// Makes an exception the store's pending exception, and a trap of it. A function of C that returns
-    /// this trap throws the exception.
-    fn reclaim_throw(reference: Option<&wasm_ref_t>) -> Option<Box<wasm_trap_t>> {
-        let thrown = exception(reference, |mut context, store, exception| {
-            let error = context.throw::<()>(exception).err();
-            let error = error.unwrap_or_else(|| Error::msg("nothing was thrown"));
-            Ok((store.clone(), error))
-        });
-        let (store, error) = thrown?;
-        ensure!(error.is::<gc_wasm::ThrownException>(), error);
-        Ok(Some(Box::new(wasm_trap_t::of_error(&store, error))))
-    }
-
-    /// Takes the store's pending exception: the one that the last call has not caught. NULL if there is
-    /// none.
-    fn reclaim_store_take_exception(store: Option<&wasm_store_t>) -> Option<Box<wasm_ref_t>> {
-        let store = store_of(store)?;
-        let taken = store.with(|mut context| {
-            let exception = context.take_pending_exception();
-            wasm_ref_t::of_ref(&mut context, store, Ref::Exn(exception))
-        })?;
-        Ok(taken.map(Box::new))
     }
 }

@@ -62,8 +62,8 @@ fn call_back(
     let mut returned: wasm_val_vec_t = zeros.collect::<Vec<_>>().into();
     let trap = store.calling_back(&mut caller, || callback(&values, &mut returned));
     if let Some(trap) = trap {
-        let pending = gc_wasm::AsContextMut::as_context_mut(&mut caller).has_pending_exception();
-        return Err(trap.into_error(pending));
+        let context = gc_wasm::AsContextMut::as_context_mut(&mut caller);
+        return trap.into_error(context, &store);
     }
     ensure!(
         returned.as_slice().len() == types.len(),
@@ -169,8 +169,10 @@ exports! {
     ) -> CallResult {
         let func = given(func, "func")?;
         let store = func.0.store()?;
-        let error = call(func, arguments, results).err();
-        Ok(CallResult(error.map(|error| Box::new(wasm_trap_t::of_error(store, error)))))
+        Ok(match call(func, arguments, results) {
+            Ok(()) => CallResult(None),
+            Err(error) => CallResult::of_error("wasm_func_call", store, error),
+        })
     }
 }
 

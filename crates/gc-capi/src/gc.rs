@@ -115,7 +115,7 @@ exports! {
         fields: *const reclaim_fieldtype_t,
         count: usize,
     ) -> Option<Box<reclaim_gctype_t>> {
-        let engine = &given(engine, "engine")?.0;
+        let engine = &given(engine, "engine")?.engine;
         let fields = match count {
             0 => &[],
             _ => {
@@ -136,7 +136,7 @@ exports! {
         engine: Option<&wasm_engine_t>,
         element: Option<&reclaim_fieldtype_t>,
     ) -> Option<Box<reclaim_gctype_t>> {
-        let engine = &given(engine, "engine")?.0;
+        let engine = &given(engine, "engine")?.engine;
         let ty = ArrayType::new(engine, given(element, "element")?.to_field_type(engine)?);
         Ok(Some(Box::new(reclaim_gctype_t(GcType::Array(ty)))))
     }

@@ -1,13 +1,13 @@
 //! Instances.
 
-use crate::error::{given, record};
+use crate::error::{CallResult, Failed, entry, given};
 use crate::macros::exports;
 use crate::reference::{
     What, wasm_extern_t, wasm_instance_t, wasm_module_t, wasm_ref_t, wasm_trap_t,
 };
 use crate::store::{StoreRef, store_of, wasm_store_t};
 use crate::vector::{Out, element, put, wasm_extern_vec_t};
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use gc_wasm::{Export, Instance};
 
 fn instantiate(
@@ -33,6 +33,18 @@ fn instantiate(
     Ok(wasm_instance_t(wasm_ref_t::new(store, What::Instance(instance))))
 }
 
+/// What came of instantiation.
+enum Made {
+    Instance(Box<wasm_instance_t>),
+    Trap(CallResult),
+}
+
+impl Failed for Made {
+    fn failed(error: Error) -> Made {
+        Made::Trap(CallResult::failed(error))
+    }
+}
+
 exports! {
     /// Instantiates a module and runs its start function. NULL if this fails; then the trap that says
     /// why is written to `trap`, unless that is NULL.
@@ -43,17 +55,22 @@ exports! {
         trap: Out<'_, Option<Box<wasm_trap_t>>>,
     ) -> Option<Box<wasm_instance_t>> {
         let trap = trap.map(|trap| trap.write(None));
-        let store = store_of(store)?;
-        match instantiate(store, given(module, "module")?, imports) {
-            Ok(instance) => Ok(Some(Box::new(instance))),
-            Err(error) => {
-                record("wasm_instance_new", &error);
-                if let Some(trap) = trap {
-                    *trap = Some(Box::new(wasm_trap_t::of_error(store, error)));
-                }
-                Ok(None)
-            }
+        let made = entry("wasm_instance_new", || {
+            let store = store_of(store)?;
+            let instance = given(module, "module").and_then(|module| instantiate(store, module, imports));
+            Ok(match instance {
+                Ok(instance) => Made::Instance(Box::new(instance)),
+                Err(error) => Made::Trap(CallResult::of_error("wasm_instance_new", store, error)),
+            })
+        });
+        let why = match made {
+            Made::Instance(instance) => return Ok(Some(instance)),
+            Made::Trap(why) => why,
+        };
+        if let Some(trap) = trap {
+            *trap = why.into_trap();
         }
+        Ok(None)
     }
 
     /// Writes what the instance exports, in the order of the module, to `out`.

@@ -5,7 +5,7 @@ use crate::engine::wasm_engine_t;
 use crate::error::given;
 use crate::host_info::HostInfo;
 use crate::macros::exports;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use gc_wasm::{
     AnyRef, AsContext, AsContextMut, Caller, ExternRef, Func, Global, Instance, Memory, Module,
     RootScope, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder, Table, WeakMap,
@@ -29,6 +29,8 @@ pub(crate) struct Data {
     pub(crate) object_infos: Option<WeakMap<AnyRef, ExternRef>>,
     /// The instances that C has made, with their modules.
     pub(crate) instances: Vec<(Module, Instance)>,
+    /// Whether code looks at the engine's epoch.
+    epochs: bool,
 }
 
 /// A thing that lives as long as its store.
@@ -79,15 +81,16 @@ impl Data {
 
 impl StoreRef {
     /// Makes a store.
-    fn new(engine: &gc_wasm::Engine) -> Result<StoreRef> {
+    fn new(engine: &wasm_engine_t) -> Result<StoreRef> {
         let data = Data {
             store: Weak::new(),
             limits: unlimited().build(),
             infos: HashMap::new(),
             object_infos: None,
             instances: Vec::new(),
+            epochs: engine.epochs,
         };
-        let mut store = Store::try_new(engine, data)?;
+        let mut store = Store::try_new(&engine.engine, data)?;
         store.limiter(|data| &mut data.limits);
         let cell = StoreCell { store: UnsafeCell::new(store), user: Cell::new(User::Nobody) };
         let store = StoreRef(Arc::new(cell));
@@ -222,7 +225,7 @@ exports! {
     /// Makes a store. NULL if the system refuses what it needs.
     fn wasm_store_new(engine: Option<&wasm_engine_t>) -> Option<Box<wasm_store_t>> {
         let engine = given(engine, "engine")?;
-        Ok(Some(Box::new(wasm_store_t(StoreRef::new(&engine.0)?))))
+        Ok(Some(Box::new(wasm_store_t(StoreRef::new(engine)?))))
     }
 
     /// Deletes a store. It lives until all that belongs to it is deleted too.
@@ -301,8 +304,13 @@ exports! {
     }
 
     /// Lets the store's code trap when the engine's epoch has been incremented `ticks` times from now.
+    /// `false` unless the engine was configured so.
     fn reclaim_store_set_epoch_deadline(store: Option<&wasm_store_t>, ticks: u64) -> bool {
         store_of(store)?.with(|mut store| {
+            ensure!(
+                store.data().epochs,
+                "epochs are off: call `reclaim_config_epoch_interruption` before the engine is made"
+            );
             store.set_epoch_deadline(ticks);
             Ok(())
         })?;

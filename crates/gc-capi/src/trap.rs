@@ -4,10 +4,12 @@ use crate::error::{given, message};
 use crate::host_info::HostInfo;
 use crate::macros::exports;
 use crate::reference::{What, wasm_instance_t, wasm_ref_t, wasm_trap_t};
-use crate::store::{StoreRef, store_of, wasm_store_t};
+use crate::store::{Data, StoreRef, store_of, wasm_store_t};
 use crate::vector::{Out, put, wasm_byte_vec_t, wasm_frame_vec_t};
-use anyhow::{Error, Result};
-use gc_wasm::{FrameInfo, Module, ThrownException, WasmBacktrace};
+use anyhow::{Error, Result, bail};
+use gc_wasm::{
+    ExnRef, FrameInfo, Module, OwnedRooted, StoreContextMut, ThrownException, WasmBacktrace,
+};
 use std::cell::OnceCell;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -15,8 +17,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 /// A trap that C has a handle to.
 pub(crate) struct TrapObject {
     message: String,
-    /// Whether it stands for the store's pending exception.
-    thrown: bool,
+    /// The exception that it stands for.
+    exception: Option<OwnedRooted<ExnRef>>,
     /// The functions on the stack, innermost first. Not set for a trap that no call has returned.
     frames: OnceLock<Vec<FrameInfo>>,
     pub(crate) info: Mutex<HostInfo>,
@@ -42,11 +44,15 @@ impl std::error::Error for Returned {}
 
 impl TrapObject {
     fn new(message: String) -> TrapObject {
-        TrapObject { message, thrown: false, frames: OnceLock::new(), info: Mutex::default() }
+        TrapObject { message, exception: None, frames: OnceLock::new(), info: Mutex::default() }
     }
 
-    /// The trap of an error. It is the same trap if a function of C has returned it.
-    pub(crate) fn of_error(error: Error) -> Arc<TrapObject> {
+    /// The trap of an error. It is the same trap if a function of C has returned it. If the error says
+    /// that an exception was thrown, that is `exception`.
+    pub(crate) fn of_error(
+        error: Error,
+        exception: Option<OwnedRooted<ExnRef>>,
+    ) -> Arc<TrapObject> {
         let backtrace = error.downcast_ref::<WasmBacktrace>();
         let frames = backtrace.map_or_else(Vec::new, |backtrace| backtrace.frames().to_vec());
         let trap = match error.downcast_ref::<Returned>() {
@@ -56,8 +62,7 @@ impl TrapObject {
                 let traced = backtrace.map(ToString::to_string);
                 let texts = error.chain().map(ToString::to_string);
                 let texts: Vec<_> = texts.filter(|text| Some(text) != traced.as_ref()).collect();
-                let thrown = error.is::<ThrownException>();
-                Arc::new(TrapObject { thrown, ..TrapObject::new(texts.join(": ")) })
+                Arc::new(TrapObject { exception, ..TrapObject::new(texts.join(": ")) })
             }
         };
         // The innermost call that returned it has set them.
@@ -71,25 +76,45 @@ impl TrapObject {
 }
 
 impl wasm_trap_t {
-    /// The trap of a call in `store` that failed.
+    /// The trap of a call in `store` that failed. It takes the exception that the call has not caught.
     pub(crate) fn of_error(store: &StoreRef, error: Error) -> wasm_trap_t {
-        wasm_trap_t(wasm_ref_t::new(store, What::Trap(TrapObject::of_error(error))))
+        let exception = error.is::<ThrownException>().then(|| {
+            store.with(|mut context| match context.take_pending_exception() {
+                Some(exception) => exception.to_owned_rooted(&mut context).map(Some),
+                None => Ok(None),
+            })
+        });
+        let (error, exception) = match exception.transpose() {
+            Ok(exception) => (error, exception.flatten()),
+            Err(why) => (error.context(why), None),
+        };
+        wasm_trap_t(wasm_ref_t::new(store, What::Trap(TrapObject::of_error(error, exception))))
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        self.object().map_or("", |trap| &trap.message)
     }
 
     fn object(&self) -> Result<&Arc<TrapObject>> {
         match &self.0.what {
             What::Trap(trap) => Ok(trap),
-            other => anyhow::bail!("{} is no trap", other.name()),
+            other => bail!("{} is no trap", other.name()),
         }
     }
 
-    /// The error that a function of C returns with this trap.
-    pub(crate) fn into_error(self, pending: bool) -> Error {
-        match self.object() {
-            Ok(trap) if trap.thrown && pending => ThrownException.into(),
-            Ok(trap) => Error::new(Returned(trap.clone())),
-            Err(error) => error,
-        }
+    /// The error that a function of C in `store` returns with this trap. It throws the trap's exception.
+    pub(crate) fn into_error(
+        self,
+        mut context: StoreContextMut<'_, Data>,
+        store: &StoreRef,
+    ) -> Result<()> {
+        let trap = self.object()?;
+        let Some(exception) = &trap.exception else {
+            return Err(Error::new(Returned(trap.clone())));
+        };
+        self.0.of(store)?;
+        let exception = exception.to_rooted(&mut context);
+        context.throw(exception)
     }
 }
 
@@ -162,10 +187,24 @@ exports! {
         Ok(())
     }
 
-    /// Whether the trap stands for an exception that nothing has caught, which is the store's pending
-    /// exception.
-    fn reclaim_trap_is_exception(trap: Option<&wasm_trap_t>) -> bool {
-        Ok(given(trap, "trap")?.object()?.thrown)
+    /// Makes a trap of an exception. A function of C that returns this trap throws the exception.
+    fn reclaim_trap_new_exception(exception: Option<&wasm_ref_t>) -> Option<Box<wasm_trap_t>> {
+        let handle = given(exception, "exception")?;
+        let What::Exception(exception) = &handle.what else {
+            bail!("expected an exception, found {}", handle.what.name());
+        };
+        let exception = Some(exception.clone());
+        let trap = TrapObject { exception, ..TrapObject::new("an exception of C".into()) };
+        Ok(Some(Box::new(wasm_trap_t(wasm_ref_t::new(handle.store()?, What::Trap(Arc::new(trap)))))))
+    }
+
+    /// The exception that a trap stands for: one that a call has not caught, or one that a trap was made
+    /// of. NULL if there is none.
+    fn reclaim_trap_exception(trap: Option<&wasm_trap_t>) -> Option<Box<wasm_ref_t>> {
+        let trap = given(trap, "trap")?;
+        let Some(exception) = &trap.object()?.exception else { return Ok(None) };
+        let what = What::Exception(exception.clone());
+        Ok(Some(Box::new(wasm_ref_t::new(trap.0.store()?, what))))
     }
 
     /// Deletes a function of a trace.

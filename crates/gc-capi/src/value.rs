@@ -42,6 +42,21 @@ impl ValKind {
             .with_context(|| format!("{number} is no kind of values"))
     }
 
+    /// Its name in the text format.
+    fn name(self) -> &'static str {
+        match self {
+            ValKind::I32 => "i32",
+            ValKind::I64 => "i64",
+            ValKind::F32 => "f32",
+            ValKind::F64 => "f64",
+            ValKind::V128 => "v128",
+            ValKind::ExternRef => "externref",
+            ValKind::FuncRef => "funcref",
+            ValKind::AnyRef => "anyref",
+            ValKind::ExnRef => "exnref",
+        }
+    }
+
     /// The kind of the values of a type.
     pub(crate) fn of_type(ty: &ValType) -> ValKind {
         match ty {
@@ -177,7 +192,10 @@ impl wasm_val_t {
             }
             (Content::Number(value), ty) if self.kind == ValKind::of_type(ty) as u8 => Ok(value),
             (_, ty) => {
-                bail!("type mismatch: expected {ty}, found {:?}", ValKind::of_number(self.kind)?)
+                bail!(
+                    "type mismatch: expected {ty}, found {}",
+                    ValKind::of_number(self.kind)?.name()
+                )
             }
         }
     }

@@ -80,10 +80,12 @@ static void environment(wasm_store_t* store) {
   check_trap(call(&exports, 0, 1, argument, 0, NULL), "room for 1 results, found 0");
   wasm_val_t other[] = {WASM_I64_VAL(2)};
   check_trap(call(&exports, 0, 1, other, 1, result), "argument 0: type mismatch: expected i32");
-  check_trap(wasm_func_call(NULL, NULL, NULL), "NULL");
-  wasm_message_t why;
-  CHECK(reclaim_last_error(&why));
-  wasm_byte_vec_delete(&why);
+  wasm_trap_t* trap = wasm_func_call(NULL, NULL, NULL);
+  CHECK_FAILED(trap, "wasm_func_call: NULL was passed for `func`");
+  check_trap(trap, "NULL was passed for `func`");
+  trap = call(&exports, 3, 0, NULL, 0, NULL);
+  CHECK_FAILED(trap, "wasm_func_call: wasm `unreachable` instruction executed");
+  check_trap(trap, "unreachable");
   wasm_func_delete(import);
   wasm_extern_vec_delete(&exports);
   CHECK(finalized == 0);
@@ -181,7 +183,7 @@ static void traps(wasm_store_t* store) {
   CHECK(wasm_frame_instance(copy) && wasm_frame_instance(copy) == wasm_frame_instance(copy));
   wasm_frame_delete(copy);
   wasm_frame_vec_delete(&trace);
-  CHECK(!reclaim_trap_is_exception(trap));
+  CHECK(!reclaim_trap_exception(trap));
   int before = finalized;
   wasm_trap_delete(kept_trap);
   CHECK(finalized == before);
@@ -207,6 +209,7 @@ static void instances(wasm_store_t* store) {
   CHECK(!wasm_frame_instance(origin));
   wasm_frame_delete(origin);
   check_trap(trap, "unreachable");
+  CHECK_FAILED(!wasm_instance_new(store, module, &none, NULL), "wasm_instance_new: ");
   wasm_module_delete(module);
   module = module_of(store, THROUGH);
   CHECK_FAILED(!wasm_instance_new(store, module, &none, NULL), "expected 1 imports, found 0");
@@ -218,6 +221,10 @@ static void instances(wasm_store_t* store) {
   wasm_extern_vec_t imports = WASM_ARRAY_VEC(externs);
   CHECK(!wasm_instance_new(store, module, &imports, &trap));
   check_trap(trap, "import");
+  CHECK(!wasm_instance_new(store, NULL, &imports, &trap));
+  check_trap(trap, "NULL was passed for `module`");
+  CHECK(!wasm_instance_new(NULL, module, &imports, &trap));
+  check_trap(trap, "NULL was passed for `store`");
   wasm_global_delete(global);
   wasm_module_delete(module);
 }

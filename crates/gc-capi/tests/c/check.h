@@ -85,6 +85,9 @@ static inline wasm_trap_t* call(const wasm_extern_vec_t* exports, size_t index, 
 /* Checks that a trap has these words in its message, and deletes it. */
 static inline void check_trap(wasm_trap_t* trap, const char* words) {
   CHECK(trap);
+  wasm_message_t why;
+  reclaim_last_error(&why);
+  wasm_byte_vec_delete(&why);
   wasm_message_t message;
   wasm_trap_message(trap, &message);
   if (!strstr(message.data, words)) {

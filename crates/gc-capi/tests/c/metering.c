@@ -27,6 +27,14 @@ static void* tick(void* engine) {
   return NULL;
 }
 
+/* What an engine was not configured for is an error. */
+static void unconfigured(wasm_engine_t* engine) {
+  wasm_store_t* store = wasm_store_new(engine);
+  CHECK_FAILED(!reclaim_store_set_epoch_deadline(store, 1), "epochs are off");
+  CHECK_FAILED(!reclaim_store_set_fuel(store, 1), "fuel");
+  wasm_store_delete(store);
+}
+
 static void epochs(int argc, char** argv) {
   wasm_config_t* config = config_of(argc, argv);
   reclaim_config_epoch_interruption(config, true);
@@ -107,6 +115,7 @@ int main(int argc, char** argv) {
   fuel(argc, argv);
   epochs(argc, argv);
   limits(engine);
+  unconfigured(engine);
   settings(argc, argv);
   wasm_byte_vec_t binary;
   CHECK_FAILED(!reclaim_wat2wasm("(module (func)", 14, &binary), "");

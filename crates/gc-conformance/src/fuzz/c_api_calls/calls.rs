@@ -40,7 +40,11 @@ pub(super) fn invoke(
     let arguments = arguments.into();
     let mut results = vec![wasm_val_t::default(); results].into();
     match wasm_func_call(Some(func), Some(&arguments), Some(&mut results)).into_trap() {
-        Some(trap) => Err(trap),
+        Some(trap) => {
+            let why = format!("wasm_func_call: {}", trap_message(&trap));
+            assert_eq!(last_error(), Some(why), "another reason than the trap's message");
+            Err(trap)
+        }
         None => Ok(results),
     }
 }
@@ -328,8 +332,10 @@ impl Host {
                 let program = world.program.as_ref().context("a program")?;
                 let (tag, values) = (program.imports[1].as_deref(), vec![value].into());
                 let exception = reclaim_exception_new(Some(store), tag, Some(&values));
-                let trap = reclaim_throw(exception.as_deref()).context("nothing was thrown")?;
-                ensure!(reclaim_trap_is_exception(Some(&trap)), "no exception");
+                let trap = reclaim_trap_new_exception(exception.as_deref());
+                let trap = trap.context("no trap of an exception")?;
+                let found = reclaim_trap_exception(Some(&trap));
+                ensure!(wasm_ref_same(found.as_deref(), exception.as_deref()), "another exception");
                 world.returned = Some(known);
                 return Ok(Some(trap));
             }
@@ -381,10 +387,9 @@ impl Host {
         let (value, known) = world.value(ValKind::AnyRef, from);
         let func = world.program.as_ref().context("a program")?.func(Export::Throw)?;
         let trap = invoke(&func, vec![value], 0).err().context("no trap")?;
-        ensure!(reclaim_trap_is_exception(Some(&trap)), "no exception: {}", trap_message(&trap));
-        let Some(store) = world.store() else { return Ok(()) };
-        let exception = reclaim_store_take_exception(Some(store));
-        let exception = exception.context("no exception")?;
+        let exception = reclaim_trap_exception(Some(&trap));
+        let exception =
+            exception.with_context(|| format!("no exception: {}", trap_message(&trap)))?;
         let kind = reclaim_ref_kind(Some(&exception));
         ensure!(kind == RefKind::Exception as u8, "a reference of kind {kind}");
         let (read, value) = written(|out| reclaim_exception_get(Some(&exception), 0, out));

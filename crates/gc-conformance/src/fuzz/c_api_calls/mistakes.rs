@@ -246,7 +246,7 @@ impl Host {
                 }
                 let (read, _) = written(|out| reclaim_i31_get(handle, out));
                 failed(!read, "")?;
-                failed(reclaim_throw(handle).is_none(), "expected an exception")
+                failed(reclaim_trap_new_exception(handle).is_none(), "expected an exception")
             }
             16 => {
                 let Some(store) = world.store() else { return Ok(()) };
