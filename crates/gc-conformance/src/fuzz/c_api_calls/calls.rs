@@ -86,10 +86,10 @@ impl World {
     /// Keeps a handle to something that is not in the heap.
     fn thing(&mut self, handle: Option<&wasm_ref_t>) -> Result<()> {
         let handle = wasm_ref_copy(handle).context("nothing")?;
-        let known = |thing: &Box<wasm_ref_t>| wasm_ref_same(Some(thing), Some(&handle));
+        let known = |thing: &wasm_ref_t| wasm_ref_same(Some(thing), Some(&handle));
         let known = self.things.iter().position(known);
         let number = known.unwrap_or_else(|| {
-            self.things.push(handle.clone());
+            self.things.push((*handle).clone());
             self.things.len() - 1
         });
         self.check(Some(&handle), Value::Thing(number))?;
@@ -349,7 +349,7 @@ impl Host {
 
     /// A handle to something that is not in the heap.
     fn thing(&mut self, slot: usize, what: u8) -> Result<()> {
-        if what % 2 == 0 && self.program(slot)?.is_none() {
+        if what.is_multiple_of(2) && self.program(slot)?.is_none() {
             return Ok(());
         }
         let world = self.world(slot);
@@ -422,7 +422,7 @@ impl Host {
             }
         };
         let same = wasm_module_same(module.as_deref(), Some(&program.module));
-        ensure!(same == (how % 3 == 0), "the same module: {same}");
+        ensure!(same == how.is_multiple_of(3), "the same module: {same}");
         let imports = program.imports.clone().into();
         let (instance, trap) =
             written(|trap| wasm_instance_new(Some(store), module.as_deref(), Some(&imports), trap));

@@ -84,7 +84,7 @@ pub(super) struct World {
     pub(super) objects: Vec<Object>,
     pub(super) foreigns: usize,
     /// A handle to each thing that is not in the heap.
-    pub(super) things: Vec<Box<wasm_ref_t>>,
+    pub(super) things: Vec<wasm_ref_t>,
     pub(super) handles: Vec<Handle>,
     pub(super) attached: HashMap<Value, Attached>,
     pub(super) globals: Vec<KnownGlobal>,
