@@ -190,7 +190,7 @@ WASM_API_EXTERN reclaim_refkind_t reclaim_ref_kind(const wasm_ref_t* ref);
 /* The type of a struct or an array. NULL for anything else. */
 WASM_API_EXTERN own reclaim_gctype_t* reclaim_ref_type(const wasm_ref_t* ref);
 
-/* Unboxed integers of 31 bits. */
+/* Unboxed integers of 31 bits: the lowest of `value`. They are read with their sign. */
 WASM_API_EXTERN own wasm_ref_t* reclaim_i31_new(wasm_store_t* store, uint32_t value);
 WASM_API_EXTERN bool reclaim_i31_get(const wasm_ref_t* ref, int32_t* out);
 
@@ -208,7 +208,8 @@ WASM_API_EXTERN own wasm_ref_t* reclaim_array_new_fixed(
 WASM_API_EXTERN bool reclaim_array_length(const wasm_ref_t* ref, uint32_t* out);
 WASM_API_EXTERN bool reclaim_array_get(const wasm_ref_t* ref, uint32_t index, own wasm_val_t* out);
 WASM_API_EXTERN bool reclaim_array_set(const wasm_ref_t* ref, uint32_t index, const wasm_val_t* value);
-/* Copies whole elements of an array of numbers, which are little-endian, from element `index` on. */
+/* Copies whole elements of an array of numbers, which are little-endian, from element `index` on. `count` is
+ * in bytes. */
 WASM_API_EXTERN bool reclaim_array_read(
     const wasm_ref_t* ref, uint32_t index, uint8_t* bytes, size_t count);
 WASM_API_EXTERN bool reclaim_array_write(
@@ -222,7 +223,9 @@ WASM_API_EXTERN own wasm_ref_t* reclaim_exception_new(
     wasm_store_t* store, const wasm_extern_t* tag, const wasm_val_vec_t* values);
 WASM_API_EXTERN own wasm_extern_t* reclaim_exception_tag(const wasm_ref_t* ref);
 WASM_API_EXTERN bool reclaim_exception_get(const wasm_ref_t* ref, size_t index, own wasm_val_t* out);
-/* A trap of the exception. A function of C that returns it throws the exception. */
+/* A trap of the exception. A function of C that returns it throws the exception, and the call that does not
+ * catch it returns a new trap. The exception lives as long as its traps. So do not keep traps in the heap, as
+ * externrefs: a cycle of a trap and its exception is only freed with the store. */
 WASM_API_EXTERN own wasm_trap_t* reclaim_trap_new_exception(const wasm_ref_t* exception);
 /* The exception of a trap: the one that a call has not caught, or that the trap was made of. NULL if the
  * trap has none. */

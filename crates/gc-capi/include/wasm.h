@@ -10,6 +10,8 @@
  *  - A pointer is NULL, or one that a function has returned and that was not deleted.
  *  - A store, with everything that belongs to it, is used by one thread at a time. Any thread may use an
  *    engine, a shared module, or a type (also at the same time, if none of them changes or deletes it).
+ *  - What is passed to a function is not deleted before it returns, but for stores and the function that is
+ *    called: a function of C, or a finalizer, may delete these meanwhile.
  *  - A handle keeps its store alive. Handles, stores and engines are deleted in any order. A store whose
  *    handle is deleted only by a finalizer of that store stays alive.
  *  - A finalizer may delete handles. It must not use a store.
@@ -269,7 +271,7 @@ typedef wasm_name_t wasm_message_t;
 WASM_DECLARE_REF(trap)
 WASM_API_EXTERN own wasm_trap_t* wasm_trap_new(wasm_store_t* store, const wasm_message_t* message);
 WASM_API_EXTERN void wasm_trap_message(const wasm_trap_t* trap, own wasm_message_t* out);
-/* The innermost function, or NULL. */
+/* The innermost function, or NULL, and all functions. They are those of the first call that the trap has ended. */
 WASM_API_EXTERN own wasm_frame_t* wasm_trap_origin(const wasm_trap_t* trap);
 WASM_API_EXTERN void wasm_trap_trace(const wasm_trap_t* trap, own wasm_frame_vec_t* out);
 
@@ -344,14 +346,14 @@ WASM_API_EXTERN bool wasm_memory_grow(wasm_memory_t* memory, wasm_memory_pages_t
 /* What is imported or exported: functions, globals, tables and memories, and the tags of reclaim.h. */
 WASM_DECLARE_REF(extern)
 WASM_DECLARE_VEC(extern, *)
-WASM_API_EXTERN wasm_externkind_t wasm_extern_kind(const wasm_extern_t* it);
-WASM_API_EXTERN own wasm_externtype_t* wasm_extern_type(const wasm_extern_t* it);
+WASM_API_EXTERN wasm_externkind_t wasm_extern_kind(const wasm_extern_t* external);
+WASM_API_EXTERN own wasm_externtype_t* wasm_extern_type(const wasm_extern_t* external);
 
 #define WASM_DECLARE_EXTERN(name)                                                                \
   WASM_API_EXTERN wasm_extern_t* wasm_##name##_as_extern(wasm_##name##_t* it);                   \
-  WASM_API_EXTERN wasm_##name##_t* wasm_extern_as_##name(wasm_extern_t* it);                     \
+  WASM_API_EXTERN wasm_##name##_t* wasm_extern_as_##name(wasm_extern_t* external);                     \
   WASM_API_EXTERN const wasm_extern_t* wasm_##name##_as_extern_const(const wasm_##name##_t* it); \
-  WASM_API_EXTERN const wasm_##name##_t* wasm_extern_as_##name##_const(const wasm_extern_t* it);
+  WASM_API_EXTERN const wasm_##name##_t* wasm_extern_as_##name##_const(const wasm_extern_t* external);
 WASM_DECLARE_EXTERN(func)
 WASM_DECLARE_EXTERN(global)
 WASM_DECLARE_EXTERN(table)

@@ -85,7 +85,8 @@ pub(crate) fn entry<R: Failed>(name: &str, body: impl FnOnce() -> Result<R>) -> 
 /// Makes this the last error.
 fn record(name: &str, why: &str) {
     let text = format!("{name}: {why}");
-    LAST.with_borrow_mut(|last| *last = Some(text));
+    // When the thread ends, its variables are gone before the last destructors and exit handlers run.
+    let _ = LAST.try_with(|last| last.replace(Some(text)));
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
@@ -103,7 +104,7 @@ exports! {
     /// since the last call it is empty, and the result is `false`.
     fn reclaim_last_error(out: Out<'_, wasm_byte_vec_t>) -> bool {
         let out = put(out, "out")?;
-        let last = LAST.with_borrow_mut(Option::take);
+        let last = LAST.try_with(RefCell::take).ok().flatten();
         let found = last.is_some();
         if let Some(text) = last {
             *out = message(&text);

@@ -15,8 +15,8 @@ fn exception<R>(
     reference: Option<&wasm_ref_t>,
     work: impl FnOnce(StoreContextMut<'_, Data>, &StoreRef, Rooted<ExnRef>) -> Result<R>,
 ) -> Result<R> {
-    let reference = given(reference, "reference")?;
-    let store = reference.store()?;
+    let reference = given(reference, "ref")?;
+    let store = &reference.store()?;
     let What::Exception(exception) = &reference.what else {
         bail!("expected an exception, found {}", reference.what.name());
     };
@@ -32,7 +32,7 @@ exports! {
         store: Option<&wasm_store_t>,
         params: Option<&wasm_valtype_vec_t>,
     ) -> Option<Box<wasm_extern_t>> {
-        let store = store_of(store)?;
+        let store = &store_of(store)?;
         let params = given(params, "params")?;
         let engine = store.engine()?;
         let count = params.as_slice().len();
@@ -53,12 +53,12 @@ exports! {
         tag: Option<&wasm_extern_t>,
         fields: Option<&wasm_val_vec_t>,
     ) -> Option<Box<wasm_ref_t>> {
-        let store = store_of(store)?;
+        let store = &store_of(store)?;
         let tag = match given(tag, "tag")?.0.of(store)? {
             What::Tag(tag) => *tag,
             other => bail!("expected a tag, found {}", other.name()),
         };
-        let fields = given(fields, "fields")?.as_slice();
+        let fields = given(fields, "values")?.as_slice();
         store.with(|mut context| {
             let ty = ExnType::from_tag_type(&tag.ty(&context))?;
             let (wanted, found) = (ty.fields().len(), fields.len());

@@ -91,7 +91,7 @@ exports! {
     /// The external's type.
     fn wasm_extern_type(external: Option<&wasm_extern_t>) -> Option<Box<wasm_externtype_t>> {
         let external = given(external, "external")?;
-        let store = external.0.store()?;
+        let store = &external.0.store()?;
         let ty = store.with(|context| external.ty(&context, store))?;
         Ok(Some(Box::new(wasm_externtype_t(ty))))
     }

@@ -63,7 +63,7 @@ fn call_back(
     let trap = store.calling_back(&mut caller, || callback(&values, &mut returned));
     if let Some(trap) = trap {
         let context = gc_wasm::AsContextMut::as_context_mut(&mut caller);
-        return trap.into_error(context, &store);
+        return trap.raise(context, &store);
     }
     ensure!(
         returned.as_slice().len() == types.len(),
@@ -85,8 +85,8 @@ fn call(
     arguments: Option<&wasm_val_vec_t>,
     results: Option<&mut wasm_val_vec_t>,
 ) -> Result<()> {
-    let store = handle.0.store()?;
-    let What::Func(func) = &handle.0.what else { bail!("no function") };
+    let store = &handle.0.store()?;
+    let What::Func(func) = handle.0.what else { bail!("no function") };
     let arguments = arguments.map_or(&[][..], |arguments| arguments.as_slice());
     let mut none = wasm_val_vec_t::default();
     let results = results.unwrap_or(&mut none);
@@ -123,7 +123,7 @@ exports! {
         ty: Option<&wasm_functype_t>,
         callback: wasm_func_callback_t,
     ) -> Option<Box<wasm_func_t>> {
-        let (store, ty) = (store_of(store)?, given(ty, "ty")?);
+        let (store, ty) = (&store_of(store)?, given(ty, "type")?);
         let callback = given(callback, "callback")?;
         new(store, ty, move |arguments, results| callback(arguments, results)).map(Some)
     }
@@ -138,7 +138,7 @@ exports! {
         finalizer: Finalizer,
     ) -> Option<Box<wasm_func_t>> {
         let env = HostInfo::new(env, finalizer);
-        let (store, ty) = (store_of(store)?, given(ty, "ty")?);
+        let (store, ty) = (&store_of(store)?, given(ty, "type")?);
         let callback = given(callback, "callback")?;
         new(store, ty, move |arguments, results| callback(env.data(), arguments, results)).map(Some)
     }
@@ -168,7 +168,7 @@ exports! {
         results: Option<&mut wasm_val_vec_t>,
     ) -> CallResult {
         let func = given(func, "func")?;
-        let store = func.0.store()?;
+        let store = &func.0.store()?;
         Ok(match call(func, arguments, results) {
             Ok(()) => CallResult(None),
             Err(error) => CallResult::of_error("wasm_func_call", store, error),

@@ -154,12 +154,12 @@ exports! {
 
     /// Whether the type is one of arrays.
     fn reclaim_gctype_is_array(ty: Option<&reclaim_gctype_t>) -> bool {
-        Ok(matches!(given(ty, "ty")?.0, GcType::Array(_)))
+        Ok(matches!(given(ty, "type")?.0, GcType::Array(_)))
     }
 
     /// The number of fields of a struct. 1 for arrays.
     fn reclaim_gctype_field_count(ty: Option<&reclaim_gctype_t>) -> usize {
-        Ok(match &given(ty, "ty")?.0 {
+        Ok(match &given(ty, "type")?.0 {
             GcType::Struct(ty) => ty.fields().len(),
             GcType::Array(_) => 1,
         })
@@ -173,7 +173,7 @@ exports! {
         out: Out<'_, reclaim_fieldtype_t>,
     ) -> bool {
         let out = crate::vector::put(out, "out")?;
-        let field = given(ty, "ty")?.field(index);
+        let field = given(ty, "type")?.field(index);
         *out = reclaim_fieldtype_t::of(&field.with_context(|| format!("no field {index}"))?);
         Ok(true)
     }

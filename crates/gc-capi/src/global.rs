@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use gc_wasm::Global;
 
 impl wasm_global_t {
-    fn parts(&self) -> Result<(&StoreRef, Global)> {
+    fn parts(&self) -> Result<(StoreRef, Global)> {
         match &self.0.what {
             What::Global(global) => Ok((self.0.store()?, *global)),
             other => bail!("{} is no global", other.name()),
@@ -26,11 +26,11 @@ exports! {
         ty: Option<&wasm_globaltype_t>,
         value: Option<&wasm_val_t>,
     ) -> Option<Box<wasm_global_t>> {
-        let store = store_of(store)?;
-        let ty = given(ty, "ty")?.to_global_type(&store.engine()?)?;
+        let store = &store_of(store)?;
+        let ty = given(ty, "type")?.to_global_type(&store.engine()?)?;
         let value = given(value, "value")?;
         let global = store.with(|mut context| {
-            let value = value.to_val(&mut context, store, ty.content())?;
+            let value = value.to_val(&mut context, &store, ty.content())?;
             Global::new(context, ty, value)
         })?;
         Ok(Some(Box::new(wasm_global_t(wasm_ref_t::new(store, What::Global(global))))))
@@ -49,7 +49,7 @@ exports! {
         let (store, global) = given(global, "global")?.parts()?;
         *out = store.with(|mut context| {
             let value = global.get(&mut context);
-            wasm_val_t::of_val(&mut context, store, value)
+            wasm_val_t::of_val(&mut context, &store, value)
         })?;
         Ok(())
     }
@@ -61,7 +61,7 @@ exports! {
         let value = given(value, "value")?;
         store.with(|mut context| {
             let ty = global.ty(&context);
-            let value = value.to_val(&mut context, store, ty.content())?;
+            let value = value.to_val(&mut context, &store, ty.content())?;
             global.set(context, value)
         })
     }

@@ -56,7 +56,7 @@ exports! {
     ) -> Option<Box<wasm_instance_t>> {
         let trap = trap.map(|trap| trap.write(None));
         let made = entry("wasm_instance_new", || {
-            let store = store_of(store)?;
+            let store = &store_of(store)?;
             let instance = given(module, "module").and_then(|module| instantiate(store, module, imports));
             Ok(match instance {
                 Ok(instance) => Made::Instance(Box::new(instance)),
@@ -80,7 +80,7 @@ exports! {
     ) {
         let out = put(out, "out")?;
         let handle = given(instance, "instance")?;
-        let store = handle.0.store()?;
+        let store = &handle.0.store()?;
         let What::Instance(instance) = &handle.0.what else { bail!("no instance") };
         let exports = store.with(|context| {
             Ok(instance.exports(context).map(Export::into_extern).collect::<Vec<_>>())

@@ -10,7 +10,7 @@ use gc_wasm::Memory;
 use std::ffi::c_char;
 
 impl wasm_memory_t {
-    fn parts(&self) -> Result<(&StoreRef, Memory)> {
+    fn parts(&self) -> Result<(StoreRef, Memory)> {
         match &self.0.what {
             What::Memory(memory) => Ok((self.0.store()?, *memory)),
             other => bail!("{} is no memory", other.name()),
@@ -24,8 +24,8 @@ exports! {
         store: Option<&wasm_store_t>,
         ty: Option<&wasm_memorytype_t>,
     ) -> Option<Box<wasm_memory_t>> {
-        let store = store_of(store)?;
-        let ty = given(ty, "ty")?.to_memory_type()?;
+        let store = &store_of(store)?;
+        let ty = given(ty, "type")?.to_memory_type()?;
         let memory = store.with(|context| Memory::new(context, ty))?;
         Ok(Some(Box::new(wasm_memory_t(wasm_ref_t::new(store, What::Memory(memory))))))
     }

@@ -41,7 +41,7 @@ exports! {
         store: Option<&wasm_store_t>,
         binary: Option<&wasm_byte_vec_t>,
     ) -> Option<Box<wasm_module_t>> {
-        let store = store_of(store)?;
+        let store = &store_of(store)?;
         let module = Module::from_binary(&store.engine()?, given(binary, "binary")?.as_slice())?;
         Ok(Some(wasm_module_t::new(store, module)))
     }
@@ -93,8 +93,8 @@ exports! {
         store: Option<&wasm_store_t>,
         saved: Option<&wasm_byte_vec_t>,
     ) -> Option<Box<wasm_module_t>> {
-        let store = store_of(store)?;
-        let saved = given(saved, "saved")?.as_slice();
+        let store = &store_of(store)?;
+        let saved = given(saved, "bytes")?.as_slice();
         // SAFETY: the header says that the bytes come from `wasm_module_serialize`.
         let module = unsafe { Module::deserialize(&store.engine()?, saved)? };
         Ok(Some(wasm_module_t::new(store, module)))
@@ -111,7 +111,7 @@ exports! {
         store: Option<&wasm_store_t>,
         shared: Option<&wasm_shared_module_t>,
     ) -> Option<Box<wasm_module_t>> {
-        let (store, shared) = (store_of(store)?, given(shared, "shared")?);
+        let (store, shared) = (&store_of(store)?, given(shared, "shared")?);
         let same = Engine::same(&store.engine()?, shared.0.engine());
         ensure!(same, "the module belongs to another engine");
         Ok(Some(wasm_module_t::new(store, shared.0.clone())))

@@ -41,8 +41,8 @@ fn object<R>(
     reference: Option<&wasm_ref_t>,
     work: impl FnOnce(StoreContextMut<'_, Data>, &StoreRef, Rooted<AnyRef>) -> Result<R>,
 ) -> Result<R> {
-    let reference = given(reference, "reference")?;
-    let store = reference.store()?;
+    let reference = given(reference, "ref")?;
+    let store = &reference.store()?;
     let What::Object(object) = &reference.what else {
         bail!("expected an object of the heap, found {}", reference.what.name());
     };
@@ -97,7 +97,7 @@ fn array_type<'a>(
     ty: Option<&'a reclaim_gctype_t>,
     store: &StoreRef,
 ) -> Result<&'a gc_wasm::ArrayType> {
-    let GcType::Array(ty) = &given(ty, "ty")?.0 else { bail!("the type is one of structs") };
+    let GcType::Array(ty) = &given(ty, "type")?.0 else { bail!("the type is one of structs") };
     check_engine(ty.engine(), store)?;
     Ok(ty)
 }
@@ -134,7 +134,7 @@ exports! {
 
     /// An unboxed integer of the lower 31 bits of `value`.
     fn reclaim_i31_new(store: Option<&wasm_store_t>, value: u32) -> Option<Box<wasm_ref_t>> {
-        let store = store_of(store)?;
+        let store = &store_of(store)?;
         store.with(|mut context| {
             let object = AnyRef::from_i31(&mut context, I31::wrapping_u32(value));
             made(context, store, object)
@@ -158,8 +158,8 @@ exports! {
         ty: Option<&reclaim_gctype_t>,
         fields: Option<&wasm_val_vec_t>,
     ) -> Option<Box<wasm_ref_t>> {
-        let store = store_of(store)?;
-        let GcType::Struct(ty) = &given(ty, "ty")?.0 else { bail!("the type is one of arrays") };
+        let store = &store_of(store)?;
+        let GcType::Struct(ty) = &given(ty, "type")?.0 else { bail!("the type is one of arrays") };
         check_engine(ty.engine(), store)?;
         let fields = given(fields, "fields")?;
         store.with(|mut context| {
@@ -212,7 +212,7 @@ exports! {
         element: Option<&wasm_val_t>,
         length: u32,
     ) -> Option<Box<wasm_ref_t>> {
-        let store = store_of(store)?;
+        let store = &store_of(store)?;
         let ty = array_type(ty, store)?;
         let element = given(element, "element")?;
         store.with(|mut context| {
@@ -229,7 +229,7 @@ exports! {
         ty: Option<&reclaim_gctype_t>,
         elements: Option<&wasm_val_vec_t>,
     ) -> Option<Box<wasm_ref_t>> {
-        let store = store_of(store)?;
+        let store = &store_of(store)?;
         let ty = array_type(ty, store)?;
         let elements = given(elements, "elements")?;
         store.with(|mut context| {

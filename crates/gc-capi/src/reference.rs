@@ -112,9 +112,9 @@ impl wasm_ref_t {
         wasm_ref_t { store: Some(store.clone()), what }
     }
 
-    /// The store that it belongs to.
-    pub(crate) fn store(&self) -> Result<&StoreRef> {
-        self.store.as_ref().with_context(|| format!("{} of no store", self.what.name()))
+    /// The store that it belongs to. The handle may be deleted while the store is used.
+    pub(crate) fn store(&self) -> Result<StoreRef> {
+        self.store.clone().with_context(|| format!("{} of no store", self.what.name()))
     }
 
     /// What it refers to, for use in `store`.
@@ -433,7 +433,7 @@ exports! {
     /// Makes a foreign object: a host value of the heap, to which C can attach an address. It lives
     /// while a handle or a live object of the store refers to it. NULL if the heap is full.
     fn wasm_foreign_new(store: Option<&crate::store::wasm_store_t>) -> Option<Box<wasm_foreign_t>> {
-        let store = crate::store::store_of(store)?;
+        let store = &crate::store::store_of(store)?;
         let what = store.with(|mut context| {
             let value = Boxed::Foreign(Mutex::default());
             let foreign = ExternRef::new(&mut context, value)?;

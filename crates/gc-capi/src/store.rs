@@ -174,9 +174,10 @@ fn unlimited() -> StoreLimitsBuilder {
     StoreLimitsBuilder::new().instances(most).tables(most).memories(most)
 }
 
-/// The store of a handle `store`.
-pub(crate) fn store_of(store: Option<&wasm_store_t>) -> Result<&StoreRef> {
-    Ok(&given(store, "store")?.0)
+/// The store of a handle `store`. The handle may be deleted while a function uses the store: by a function
+/// of C that the store's code calls, or by a finalizer.
+pub(crate) fn store_of(store: Option<&wasm_store_t>) -> Result<StoreRef> {
+    Ok(given(store, "store")?.0.clone())
 }
 
 /// Limits of a store: `reclaim_limits_t`.
@@ -278,7 +279,7 @@ exports! {
             .tables(size(limits.tables))
             .memories(size(limits.memories))
             .build();
-        let store = store_of(store)?;
+        let store = &store_of(store)?;
         // The engine asks for the numbers of instances and the like when the limiter is set.
         store.exclusively(|store| {
             store.data_mut().limits = limits;

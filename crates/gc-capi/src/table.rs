@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use gc_wasm::{Ref, StoreContextMut, Table, TableType};
 
 impl wasm_table_t {
-    fn parts(&self) -> Result<(&StoreRef, Table)> {
+    fn parts(&self) -> Result<(StoreRef, Table)> {
         match &self.0.what {
             What::Table(table) => Ok((self.0.store()?, *table)),
             other => bail!("{} is no table", other.name()),
@@ -42,10 +42,10 @@ exports! {
         ty: Option<&wasm_tabletype_t>,
         init: Option<&wasm_ref_t>,
     ) -> Option<Box<wasm_table_t>> {
-        let store = store_of(store)?;
-        let ty = given(ty, "ty")?.to_table_type(&store.engine()?)?;
+        let store = &store_of(store)?;
+        let ty = given(ty, "type")?.to_table_type(&store.engine()?)?;
         let table = store.with(|mut context| {
-            let init = element(&mut context, store, &ty, init)?;
+            let init = element(&mut context, &store, &ty, init)?;
             Table::new(context, ty, init)
         })?;
         Ok(Some(Box::new(wasm_table_t(wasm_ref_t::new(store, What::Table(table))))))
@@ -64,7 +64,7 @@ exports! {
         let element = store.with(|mut context| {
             let element = table.get(&mut context, index.into());
             let element = element.with_context(|| format!("the table has no element {index}"))?;
-            wasm_ref_t::of_ref(&mut context, store, element)
+            wasm_ref_t::of_ref(&mut context, &store, element)
         })?;
         Ok(element.map(Box::new))
     }
@@ -79,7 +79,7 @@ exports! {
         let (store, table) = given(table, "table")?.parts()?;
         store.with(|mut context| {
             let ty = table.ty(&context);
-            let value = element(&mut context, store, &ty, value)?;
+            let value = element(&mut context, &store, &ty, value)?;
             table.set(context, index.into(), value)
         })?;
         Ok(true)
@@ -102,7 +102,7 @@ exports! {
         let (store, table) = given(table, "table")?.parts()?;
         store.with(|mut context| {
             let ty = table.ty(&context);
-            let init = element(&mut context, store, &ty, init)?;
+            let init = element(&mut context, &store, &ty, init)?;
             table.grow(context, delta.into(), init)
         })?;
         Ok(true)

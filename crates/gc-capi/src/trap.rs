@@ -6,7 +6,7 @@ use crate::macros::exports;
 use crate::reference::{What, wasm_instance_t, wasm_ref_t, wasm_trap_t};
 use crate::store::{Data, StoreRef, store_of, wasm_store_t};
 use crate::vector::{Out, put, wasm_byte_vec_t, wasm_frame_vec_t};
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result, bail, ensure};
 use gc_wasm::{
     ExnRef, FrameInfo, Module, OwnedRooted, StoreContextMut, ThrownException, WasmBacktrace,
 };
@@ -102,17 +102,20 @@ impl wasm_trap_t {
         }
     }
 
-    /// The error that a function of C in `store` returns with this trap. It throws the trap's exception.
-    pub(crate) fn into_error(
+    /// Ends a function of C in `store` that has returned this trap: throws the trap's exception, or returns
+    /// the trap as an error.
+    pub(crate) fn raise(
         self,
         mut context: StoreContextMut<'_, Data>,
         store: &StoreRef,
     ) -> Result<()> {
         let trap = self.object()?;
+        // A trap of a call without a store belongs to none.
+        let elsewhere = self.0.store.as_ref().is_some_and(|own| !own.is(store));
+        ensure!(!elsewhere, "a trap of another store: {}", trap.message);
         let Some(exception) = &trap.exception else {
             return Err(Error::new(Returned(trap.clone())));
         };
-        self.0.of(store)?;
         let exception = exception.to_rooted(&mut context);
         context.throw(exception)
     }
@@ -156,7 +159,7 @@ exports! {
         store: Option<&wasm_store_t>,
         message: Option<&wasm_byte_vec_t>,
     ) -> Option<Box<wasm_trap_t>> {
-        let store = store_of(store)?;
+        let store = &store_of(store)?;
         let message = given(message, "message")?.as_slice();
         let message = message.strip_suffix(&[0]).unwrap_or(message);
         let trap = TrapObject::new(String::from_utf8_lossy(message).into_owned());
@@ -195,7 +198,7 @@ exports! {
         };
         let exception = Some(exception.clone());
         let trap = TrapObject { exception, ..TrapObject::new("an exception of C".into()) };
-        Ok(Some(Box::new(wasm_trap_t(wasm_ref_t::new(handle.store()?, What::Trap(Arc::new(trap)))))))
+        Ok(Some(Box::new(wasm_trap_t(wasm_ref_t::new(&handle.store()?, What::Trap(Arc::new(trap)))))))
     }
 
     /// The exception that a trap stands for: one that a call has not caught, or one that a trap was made
@@ -204,7 +207,7 @@ exports! {
         let trap = given(trap, "trap")?;
         let Some(exception) = &trap.object()?.exception else { return Ok(None) };
         let what = What::Exception(exception.clone());
-        Ok(Some(Box::new(wasm_ref_t::new(trap.0.store()?, what))))
+        Ok(Some(Box::new(wasm_ref_t::new(&trap.0.store()?, what))))
     }
 
     /// Deletes a function of a trace.

@@ -358,7 +358,7 @@ exports! {
 
     /// The kind of external.
     fn wasm_externtype_kind(ty: Option<&wasm_externtype_t>) -> u8 {
-        Ok(given(ty, "ty")?.0.kind() as u8)
+        Ok(given(ty, "type")?.0.kind() as u8)
     }
 
     /// The types of the values of a tag's exceptions, which belong to the type. NULL if the external is
@@ -366,7 +366,7 @@ exports! {
     fn reclaim_externtype_tag_params(
         ty: Option<&wasm_externtype_t>,
     ) -> Option<&wasm_valtype_vec_t> {
-        Ok(match &given(ty, "ty")?.0 {
+        Ok(match &given(ty, "type")?.0 {
             ExternTy::Tag { params } => Some(params),
             _ => None,
         })

@@ -51,7 +51,7 @@ exports! {
     ) -> Option<Box<wasm_importtype_t>> {
         let (module, name) = (module.map(std::mem::take), name.map(std::mem::take));
         let (module, name) = (given(module, "module")?, given(name, "name")?);
-        Ok(Some(Box::new(wasm_importtype_t { module, name, ty: given(ty, "ty")? })))
+        Ok(Some(Box::new(wasm_importtype_t { module, name, ty: given(ty, "type")? })))
     }
 
     /// Deletes an import.
@@ -88,7 +88,7 @@ exports! {
         ty: Option<Box<wasm_externtype_t>>,
     ) -> Option<Box<wasm_exporttype_t>> {
         let name = given(name.map(std::mem::take), "name")?;
-        Ok(Some(Box::new(wasm_exporttype_t { name, ty: given(ty, "ty")? })))
+        Ok(Some(Box::new(wasm_exporttype_t { name, ty: given(ty, "type")? })))
     }
 
     /// Deletes an export.
@@ -106,11 +106,11 @@ exports! {
 
     /// The name, which belongs to the export.
     fn wasm_exporttype_name(export: Option<&wasm_exporttype_t>) -> Option<&wasm_byte_vec_t> {
-        Ok(Some(&given(export, "export")?.name))
+        Ok(Some(&given(export, "exported")?.name))
     }
 
     /// The type, which belongs to the export.
     fn wasm_exporttype_type(export: Option<&wasm_exporttype_t>) -> Option<&wasm_externtype_t> {
-        Ok(Some(&*given(export, "export")?.ty))
+        Ok(Some(&*given(export, "exported")?.ty))
     }
 }

@@ -74,13 +74,13 @@ exports! {
         ty: Option<&reclaim_gctype_t>,
         nullable: bool,
     ) -> Option<Box<wasm_valtype_t>> {
-        let heap_type = given(ty, "ty")?.heap_type();
+        let heap_type = given(ty, "type")?.heap_type();
         Ok(Some(Box::new(wasm_valtype_t(ValType::Ref(RefType::new(nullable, heap_type))))))
     }
 
     /// The struct or array type to which references of this type refer. NULL if it has none.
     fn reclaim_valtype_gctype(ty: Option<&wasm_valtype_t>) -> Option<Box<reclaim_gctype_t>> {
-        let ty = &given(ty, "ty")?.0;
+        let ty = &given(ty, "type")?.0;
         let heap_type = ty.as_ref().map(RefType::heap_type);
         Ok(heap_type.and_then(reclaim_gctype_t::of_heap_type).map(Box::new))
     }
@@ -98,7 +98,7 @@ exports! {
 
     /// The kind of the type's values. References have the kind of their hierarchy.
     fn wasm_valtype_kind(ty: Option<&wasm_valtype_t>) -> u8 {
-        Ok(ValKind::of_type(&given(ty, "ty")?.0) as u8)
+        Ok(ValKind::of_type(&given(ty, "type")?.0) as u8)
     }
 
     /// Whether every value of type `sub` is one of type `sup`.
@@ -118,7 +118,7 @@ exports! {
     /// Writes the type in the text format of WebAssembly, with a zero byte at its end, to `out`.
     fn reclaim_valtype_to_string(ty: Option<&wasm_valtype_t>, out: Out<'_, wasm_byte_vec_t>) {
         let out = put(out, "out")?;
-        *out = message(&given(ty, "ty")?.0.to_string());
+        *out = message(&given(ty, "type")?.0.to_string());
         Ok(())
     }
 }

@@ -181,8 +181,9 @@ impl StoreOpaque {
             let more = delta.checked_mul(ty.page_size()).ok_or(());
             let desired = size(more).and_then(|more| more.checked_add(current));
             let desired = desired.unwrap_or(usize::MAX).min(most(&ty));
-            if !limiter.memory_growing(current, desired, size(ty.maximum_byte_size()))? {
-                return Ok(Err(CannotGrow::Limiter));
+            let maximum = size(ty.maximum_byte_size());
+            if !limiter.memory_growing(current, desired, maximum)? {
+                return Ok(Err(CannotGrow::refused(desired, maximum)));
             }
         }
         let grown = self.memories[index].grow(delta);
@@ -258,8 +259,9 @@ impl StoreOpaque {
                 limiter.table_grow_failed(anyhow!("overflow calculating new table size"))?;
                 return Ok(Err(CannotGrow::Maximum));
             };
-            if !limiter.table_growing(current, desired, table_maximum(&ty))? {
-                return Ok(Err(CannotGrow::Limiter));
+            let maximum = table_maximum(&ty);
+            if !limiter.table_growing(current, desired, maximum)? {
+                return Ok(Err(CannotGrow::refused(desired, maximum)));
             }
         }
         let grown = self.extend_table(index, delta, init);

@@ -65,6 +65,17 @@ pub(crate) enum CannotGrow {
     Store { maximum: u64, left: u64 },
 }
 
+impl CannotGrow {
+    /// Why a limiter refuses `desired` bytes or elements of a memory or table that has at most `maximum`.
+    /// Limiters also refuse what is too much anyway.
+    pub(crate) fn refused(desired: usize, maximum: Option<usize>) -> CannotGrow {
+        match maximum {
+            Some(maximum) if desired > maximum => CannotGrow::Maximum,
+            _ => CannotGrow::Limiter,
+        }
+    }
+}
+
 impl fmt::Display for CannotGrow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
