@@ -271,7 +271,7 @@ typedef wasm_name_t wasm_message_t;
 WASM_DECLARE_REF(trap)
 WASM_API_EXTERN own wasm_trap_t* wasm_trap_new(wasm_store_t* store, const wasm_message_t* message);
 WASM_API_EXTERN void wasm_trap_message(const wasm_trap_t* trap, own wasm_message_t* out);
-/* The innermost function, or NULL, and all functions. They are those of the first call that the trap has ended. */
+/* The innermost function, or NULL, and all functions: those of the first call that the trap has ended. */
 WASM_API_EXTERN own wasm_frame_t* wasm_trap_origin(const wasm_trap_t* trap);
 WASM_API_EXTERN void wasm_trap_trace(const wasm_trap_t* trap, own wasm_frame_vec_t* out);
 

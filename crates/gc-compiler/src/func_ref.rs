@@ -36,7 +36,7 @@ pub struct FuncRefType {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let function = emit(&CopyingCompiler, &[types::I32], |e, params| {
 /// // `e` is a `GcEmitter`. An id from the heap becomes a function reference, which may be null.
-/// let func_ref = e.func_ref_from_id(params[0], None);
+/// let func_ref = e.func_ref_from_id(params[0], true, None);
 /// // It is cast to the function type with index 3, which has no subtypes.
 /// let type_index = e.builder.ins().iconst(types::I32, 3);
 /// let target = FuncRefType { type_index, depth: 0, is_final: true };
@@ -82,15 +82,18 @@ impl GcEmitter<'_, '_> {
     }
 
     /// The id (`I32`) under which `func_ref` (a native pointer or null) is stored in
-    /// the heap; 0 for null.
-    pub fn func_ref_to_id(&mut self, func_ref: ir::Value) -> ir::Value {
+    /// the heap; 0 for null. Unless it is `nullable`, it must not be null.
+    pub fn func_ref_to_id(&mut self, func_ref: ir::Value, nullable: bool) -> ir::Value {
+        let offset = self.offsets().func_ref_id();
+        if !nullable {
+            return self.load_native(types::I32, regions::TYPES, func_ref, offset);
+        }
         let not_null = self.builder.create_block();
         let merge = self.builder.create_block();
         let id = self.builder.append_block_param(merge, types::I32);
         let zero = self.builder.ins().iconst(types::I32, 0);
         self.builder.ins().brif(func_ref, not_null, &[], merge, &[zero.into()]);
         self.continue_in(not_null);
-        let offset = self.offsets().func_ref_id();
         let loaded = self.load_native(types::I32, regions::TYPES, func_ref, offset);
         self.builder.ins().jump(merge, &[loaded.into()]);
         self.continue_in(merge);
@@ -98,16 +101,33 @@ impl GcEmitter<'_, '_> {
     }
 
     /// The native pointer (null for 0) of the function whose `id` (`I32`) was read
-    /// from the heap. Traps with [`Trap::BadFuncRef`] if there is no such function
-    /// or, when `expected` is given, if it is not of that type.
-    pub fn func_ref_from_id(&mut self, id: ir::Value, expected: Option<&FuncRefType>) -> ir::Value {
+    /// from the heap. Traps with [`Trap::BadFuncRef`] if there is no such function,
+    /// if it is not of the type `expected`, or if it is null and not `nullable`.
+    pub fn func_ref_from_id(
+        &mut self,
+        id: ir::Value,
+        nullable: bool,
+        expected: Option<&FuncRefType>,
+    ) -> ir::Value {
+        if !nullable {
+            // The entry of id 0 is null.
+            return self.func_ref_of_table(id, expected);
+        }
         let not_null = self.builder.create_block();
         let merge = self.builder.create_block();
         let func_ref = self.builder.append_block_param(merge, types::I64);
         let null = self.builder.ins().iconst(types::I64, 0);
         self.builder.ins().brif(id, not_null, &[], merge, &[null.into()]);
         self.continue_in(not_null);
+        let loaded = self.func_ref_of_table(id, expected);
+        self.builder.ins().jump(merge, &[loaded.into()]);
+        self.continue_in(merge);
+        func_ref
+    }
 
+    /// The entry of an id in the store's table. Traps if there is none, if it is null, or if it is of
+    /// another type.
+    fn func_ref_of_table(&mut self, id: ir::Value, expected: Option<&FuncRefType>) -> ir::Value {
         let offsets = self.offsets();
         let context = self.store_context();
         let length = self.load_native(
@@ -131,9 +151,7 @@ impl GcEmitter<'_, '_> {
         let test =
             FuncRefTest { nullable: false, known_non_null: false, target: expected.copied() };
         self.func_ref_cast(loaded, &test, Trap::BadFuncRef);
-        self.builder.ins().jump(merge, &[loaded.into()]);
-        self.continue_in(merge);
-        func_ref
+        loaded
     }
 
     fn emit_func_ref_test(&mut self, func_ref: ir::Value, test: &FuncRefTest, sink: Sink) {

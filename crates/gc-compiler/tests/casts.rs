@@ -232,10 +232,14 @@ fn function_references_survive_the_heap_and_nothing_else_does() {
     machine.func_ref(3, address);
     machine.func_ref(Machine::FUNC_REFS, address);
 
-    let to_id = Code::new(&NullCompiler, &guarded(), &|e, a| Some(e.func_ref_to_id(a.l)));
-    for (l, id) in [(address, 3), (0, 0)] {
-        let mut args = RawArgs { l, ..Default::default() };
-        assert_eq!(machine.run(&to_id, &mut args), id);
+    for nullable in [false, true] {
+        let to_id =
+            Code::new(&NullCompiler, &guarded(), &|e, a| Some(e.func_ref_to_id(a.l, nullable)));
+        let mut args = RawArgs { l: address, ..Default::default() };
+        assert_eq!(machine.run(&to_id, &mut args), 3);
+        if nullable {
+            assert_eq!(machine.run(&to_id, &mut RawArgs::default()), 0);
+        }
     }
 
     for (ty, depth, is_final, good) in [
@@ -247,24 +251,28 @@ fn function_references_survive_the_heap_and_nothing_else_does() {
         (9, 0, false, false),
         (13, 3, false, false),
     ] {
-        let from_id = Code::new(&NullCompiler, &guarded(), &|e, a| {
-            let expected = FuncRefType { type_index: a.ty, depth, is_final };
-            Some(e.func_ref_from_id(a.x, Some(&expected)))
-        });
-        let mut args = RawArgs { x: 3, ty, ..Default::default() };
-        let mut null = RawArgs { ty, ..Default::default() };
-        if good {
-            assert_eq!(machine.run(&from_id, &mut args), address, "{ty}");
-        } else {
-            assert_eq!(machine.signal(&from_id, &mut args), Some(libc::SIGILL), "{ty}");
-        }
-        assert_eq!(machine.run(&from_id, &mut null), 0);
-        for bad in [4, 16, u32::MAX] {
-            let mut args = RawArgs { x: bad, ty, ..Default::default() };
-            assert_eq!(machine.signal(&from_id, &mut args), Some(libc::SIGILL), "id {bad}");
-        }
-
         for nullable in [false, true] {
+            let from_id = Code::new(&NullCompiler, &guarded(), &|e, a| {
+                let expected = FuncRefType { type_index: a.ty, depth, is_final };
+                Some(e.func_ref_from_id(a.x, nullable, Some(&expected)))
+            });
+            let mut args = RawArgs { x: 3, ty, ..Default::default() };
+            let mut null = RawArgs { ty, ..Default::default() };
+            if good {
+                assert_eq!(machine.run(&from_id, &mut args), address, "{ty}");
+            } else {
+                assert_eq!(machine.signal(&from_id, &mut args), Some(libc::SIGILL), "{ty}");
+            }
+            if nullable {
+                assert_eq!(machine.run(&from_id, &mut null), 0);
+            } else {
+                assert_eq!(machine.signal(&from_id, &mut null), Some(libc::SIGILL));
+            }
+            for bad in [4, 16, u32::MAX] {
+                let mut args = RawArgs { x: bad, ty, ..Default::default() };
+                assert_eq!(machine.signal(&from_id, &mut args), Some(libc::SIGILL), "id {bad}");
+            }
+
             let test = |a: Args| FuncRefTest {
                 nullable,
                 known_non_null: false,
@@ -284,7 +292,8 @@ fn function_references_survive_the_heap_and_nothing_else_does() {
             }
         }
     }
-    let any = Code::new(&NullCompiler, &guarded(), &|e, a| Some(e.func_ref_from_id(a.x, None)));
+    let any =
+        Code::new(&NullCompiler, &guarded(), &|e, a| Some(e.func_ref_from_id(a.x, true, None)));
     let mut args = RawArgs { x: 3, ..Default::default() };
     assert_eq!(machine.run(&any, &mut args), address);
     assert_eq!(machine.calls(), []);

@@ -228,17 +228,20 @@ fn operations() -> Vec<NamedOp> {
                 None
             });
         }
-        op!(format!("func_ref_from_id {name}"), move |e, a| {
-            let expected = FuncRefType { type_index: a.ty, depth, is_final };
-            Some(e.func_ref_from_id(a.x, Some(&expected)))
-        });
+        for nullable in [false, true] {
+            op!(format!("func_ref_from_id {name} nullable={nullable}"), move |e, a| {
+                let expected = FuncRefType { type_index: a.ty, depth, is_final };
+                Some(e.func_ref_from_id(a.x, nullable, Some(&expected)))
+            });
+        }
     }
     op!("func ref.test any", |e, a| {
         let test = FuncRefTest { nullable: false, known_non_null: false, target: None };
         Some(e.func_ref_test(a.l, &test))
     });
-    op!("func_ref_from_id any", |e, a| Some(e.func_ref_from_id(a.x, None)));
-    op!("func_ref_to_id", |e, a| Some(e.func_ref_to_id(a.l)));
+    op!("func_ref_from_id any", |e, a| Some(e.func_ref_from_id(a.x, true, None)));
+    op!("func_ref_to_id", |e, a| Some(e.func_ref_to_id(a.l, true)));
+    op!("func_ref_to_id non-null", |e, a| Some(e.func_ref_to_id(a.l, false)));
     ops
 }
 

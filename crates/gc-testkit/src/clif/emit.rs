@@ -296,7 +296,7 @@ impl Build<'_, '_> {
             Op::StructGetFunc { f, of } => self.on(of, BASE, |this, of| {
                 let id = this.e.struct_get(of, &layout, 3, None);
                 let expected = this.func_type();
-                let value = this.e.func_ref_from_id(id, Some(&expected));
+                let value = this.e.func_ref_from_id(id, true, Some(&expected));
                 this.set(Kind::Func, f, value);
             }),
             Op::StructSet { of, r, second } => self.on(of, BASE, |this, of| {
@@ -309,7 +309,7 @@ impl Build<'_, '_> {
             }),
             Op::StructSetFunc { of, f } => self.on(of, BASE, |this, of| {
                 let f = this.f(f);
-                let id = this.e.func_ref_to_id(f);
+                let id = this.e.func_ref_to_id(f, true);
                 this.e.struct_set(of, &layout, 3, id);
             }),
             Op::ArrayLen { i, of } => self.on(of, REFS_TYPE, |this, of| {

@@ -90,7 +90,7 @@ impl Translator<'_, '_> {
     /// Converts `value` for storage in a field or element of type `ty`.
     pub(super) fn value_to_stored(&mut self, ty: &WasmStorageType, value: ir::Value) -> ir::Value {
         match func_ref_storage(ty) {
-            Some(_) => self.emitter().func_ref_to_id(value),
+            Some(ty) => self.emitter().func_ref_to_id(value, ty.nullable),
             None => value,
         }
     }
@@ -146,10 +146,6 @@ impl Translator<'_, '_> {
             }
             _ => None,
         };
-        let func_ref = self.emitter().func_ref_from_id(stored, expected.as_ref());
-        if !ty.nullable {
-            self.builder.ins().trapz(func_ref, gc_compiler::trap_code(Trap::BadFuncRef));
-        }
-        func_ref
+        self.emitter().func_ref_from_id(stored, ty.nullable, expected.as_ref())
     }
 }
