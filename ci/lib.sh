@@ -15,10 +15,12 @@ fi
 # Where cargo puts programs of the profile `dev`.
 built=${CARGO_TARGET_DIR:-target}/debug
 
-# Selects all packages that `cargo test` does, and the fuzz targets. The crates of others depend on this
-# selection and on whether tests are built, because their features do. Thus a command that has it and
-# builds a test, such as the small test `log`, uses the crates that `cargo test` has built.
+# Select all packages that `cargo test` does, and the examples; and the fuzz targets too. The crates of
+# others depend on the selection and on whether tests are built, because their features do. Thus a command
+# that has one of these and builds a test, such as the small test `log`, uses the crates that `cargo test`
+# has built.
 with_fuzz=(--workspace --exclude gc-benches --exclude gc-counts --test log)
+with_examples=("${with_fuzz[@]}" --exclude reclaim-fuzz)
 
 # sanitized cargo COMMAND OPTION...: runs cargo so that the crates of the workspace have AddressSanitizer.
 sanitized() {

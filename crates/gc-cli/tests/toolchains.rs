@@ -1,22 +1,41 @@
 //! Programs of toolchains, run as a user runs them: those of `tests/toolchains`, and the larger ones
 //! in a folder beside the project, if it exists. Each runs under every collector, and under zeal
-//! with the least N at which it finishes in reasonable time. N is printed.
+//! with the least N at which it finishes in reasonable time. N is printed. To compile a large program
+//! takes much longer than to run it, so most runs are of saved code.
 
 mod common;
 
 use common::programs::{cases, toolchain};
 use common::{COLLECTORS, Ran, reclaim, reclaim_with_input, reclaim_within};
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long a run with zeal may take, unless it is the last one.
 const LIMIT: Duration = Duration::from_secs(6);
 
-/// How long the last one may take. A busy machine compiles a large program in half a minute.
+/// How long the last one may take.
 const LAST_LIMIT: Duration = Duration::from_secs(300);
 
 /// The N that are tried. The last ones are there for a busy machine.
 const ZEAL: [&str; 5] = ["1", "10", "100", "10000", "1000000"];
+
+/// The file with the code of a module for a collector, compiled once with `reclaim compile`.
+#[track_caller]
+fn saved(module: &str, collector: &str, zeal: bool) -> String {
+    // The tests of one module are in one thread.
+    static SAVED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let name = module.replace(['/', '\\'], "_");
+    let file = format!("{}/{name}-{collector}-{zeal}", env!("CARGO_TARGET_TMPDIR"));
+    if SAVED.lock().unwrap().insert(file.clone()) {
+        let zeal = if zeal { "1" } else { "0" };
+        let options = ["compile", module, "--collector", collector, "--gc-zeal", zeal, "-o", &file];
+        let ran = reclaim(&options);
+        assert_eq!((ran.status, &*ran.stderr), (0, ""), "{module} for {collector}");
+    }
+    file
+}
 
 /// How to run a program: everything after the file's name, its standard input, and what must come
 /// of it.
@@ -48,13 +67,23 @@ impl Expected<'_> {
         }
     }
 
-    /// Runs it under zeal with every collector: with the least N at which it finishes in time.
+    /// Runs saved code of it under every collector.
+    #[track_caller]
+    fn saved_everywhere(&self, module: &str) {
+        for collector in COLLECTORS {
+            let ran = self.run(&saved(module, collector, false), &["--collector", collector]);
+            self.check(&ran, &format!("saved code of {module} under {collector}"));
+        }
+    }
+
+    /// Runs saved code of it under zeal with every collector: with the least N at which it finishes in time.
     #[track_caller]
     fn with_zeal(&self, module: &str) {
         let name = Path::new(module).file_name().unwrap_or_default().display();
         for collector in COLLECTORS {
+            let saved = saved(module, collector, true);
             let finished = ZEAL.iter().any(|n| {
-                let options = ["run", module, "--collector", collector, "--gc-zeal", n];
+                let options = ["run", &*saved, "--collector", collector, "--gc-zeal", n];
                 let began = Instant::now();
                 let args = [&options, self.args].concat();
                 let limit = if Some(n) == ZEAL.last() { LAST_LIMIT } else { LIMIT };
@@ -253,9 +282,11 @@ fn run_shared(toolchain: &str) {
         if first {
             before.clone_from(&case.module);
         }
-        expected.everywhere(&case.module);
         if first {
+            expected.everywhere(&case.module);
             expected.with_zeal(&case.module);
+        } else {
+            expected.saved_everywhere(&case.module);
         }
     }
 }
