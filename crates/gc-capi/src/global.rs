@@ -30,7 +30,7 @@ exports! {
         let ty = given(ty, "type")?.to_global_type(&store.engine()?)?;
         let value = given(value, "value")?;
         let global = store.with(|mut context| {
-            let value = value.to_val(&mut context, &store, ty.content())?;
+            let value = value.to_val(&mut context, store, ty.content())?;
             Global::new(context, ty, value)
         })?;
         Ok(Some(Box::new(wasm_global_t(wasm_ref_t::new(store, What::Global(global))))))

@@ -45,7 +45,7 @@ exports! {
         let store = &store_of(store)?;
         let ty = given(ty, "type")?.to_table_type(&store.engine()?)?;
         let table = store.with(|mut context| {
-            let init = element(&mut context, &store, &ty, init)?;
+            let init = element(&mut context, store, &ty, init)?;
             Table::new(context, ty, init)
         })?;
         Ok(Some(Box::new(wasm_table_t(wasm_ref_t::new(store, What::Table(table))))))
