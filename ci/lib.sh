@@ -23,8 +23,14 @@ with_fuzz=(--workspace --exclude gc-benches --exclude gc-counts --test log)
 with_examples=("${with_fuzz[@]}" --exclude reclaim-fuzz)
 
 # sanitized cargo COMMAND OPTION...: runs cargo so that the crates of the workspace have AddressSanitizer.
+# Cargo does not see when a wrapper changes, but it builds again for another path. So the path has a sum of
+# the contents.
 sanitized() {
-  RUSTC_WORKSPACE_WRAPPER=$PWD/ci/rustc-sanitized "$1" "$2" "${locked[@]}" "${@:3}"
+  local wrapper
+  wrapper=$(realpath -m "${CARGO_TARGET_DIR:-target}")/rustc-sanitized-$(sha256sum <ci/rustc-sanitized | cut -c1-16)
+  mkdir -p "$(dirname "$wrapper")"
+  cp ci/rustc-sanitized "$wrapper"
+  RUSTC_WORKSPACE_WRAPPER=$wrapper "$1" "$2" "${locked[@]}" "${@:3}"
 }
 
 step_name=

@@ -351,7 +351,7 @@ WASM_API_EXTERN own wasm_externtype_t* wasm_extern_type(const wasm_extern_t* ext
 
 #define WASM_DECLARE_EXTERN(name)                                                                \
   WASM_API_EXTERN wasm_extern_t* wasm_##name##_as_extern(wasm_##name##_t* it);                   \
-  WASM_API_EXTERN wasm_##name##_t* wasm_extern_as_##name(wasm_extern_t* external);                     \
+  WASM_API_EXTERN wasm_##name##_t* wasm_extern_as_##name(wasm_extern_t* external);               \
   WASM_API_EXTERN const wasm_extern_t* wasm_##name##_as_extern_const(const wasm_##name##_t* it); \
   WASM_API_EXTERN const wasm_##name##_t* wasm_extern_as_##name##_const(const wasm_extern_t* external);
 WASM_DECLARE_EXTERN(func)

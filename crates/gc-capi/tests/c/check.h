@@ -85,8 +85,12 @@ static inline wasm_trap_t* call(const wasm_extern_vec_t* exports, size_t index, 
 /* Checks that a trap has these words in its message, and deletes it. */
 static inline void check_trap(wasm_trap_t* trap, const char* words) {
   CHECK(trap);
+  /* The reason, if this was the last call that failed. */
   wasm_message_t why;
-  reclaim_last_error(&why);
+  if (reclaim_last_error(&why) && !strstr(why.data, words)) {
+    printf("expected the reason \"%s\", found: %s\n", words, why.data);
+    exit(1);
+  }
   wasm_byte_vec_delete(&why);
   wasm_message_t message;
   wasm_trap_message(trap, &message);
