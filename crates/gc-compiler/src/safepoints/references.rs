@@ -4,6 +4,13 @@ use cranelift_codegen::ir::{self, Value};
 use std::collections::HashMap;
 
 /// A type of objects.
+///
+/// ```
+/// use gc_compiler::safepoints::KnownType;
+///
+/// assert_eq!(KnownType::of_engine(7), KnownType::of_engine(7));
+/// assert_ne!(KnownType::of_engine(7), KnownType::of_image(7));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KnownType {
     number: u32,
@@ -33,6 +40,20 @@ impl KnownType {
 }
 
 /// What the type of a reference says of it.
+///
+/// ```
+/// use cranelift_codegen::ir::Value;
+/// use gc_compiler::safepoints::{Known, KnownType, References};
+///
+/// // A reference that is not null, to an object of the type 7 or a subtype.
+/// let known = Known { non_null: true, ty: Some(KnownType::of_engine(7)), ..Known::default() };
+/// let mut references = References::default();
+/// references.mark_known(Value::from_u32(0), known);
+/// assert_eq!(references.known(Value::from_u32(0)), known);
+/// // Nothing is known of this one.
+/// references.mark(Value::from_u32(1));
+/// assert_eq!(references.known(Value::from_u32(1)), Known::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// It is not null.

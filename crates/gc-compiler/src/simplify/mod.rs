@@ -21,6 +21,37 @@ use crate::safepoints::References;
 use cranelift_codegen::ir;
 
 /// Simplifies `func`. Call it after inlining and before safepoints are placed.
+///
+/// ```
+/// use cranelift_codegen::ir::{self, AbiParam, InstBuilder, condcodes::IntCC, types};
+/// use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+/// use gc_compiler::safepoints::{Known, References};
+/// use gc_compiler::simplify::simplify;
+///
+/// // fn(reference) -> i32: 1 if it is null, otherwise 0.
+/// let mut func = ir::Function::new();
+/// func.signature.params.push(AbiParam::new(types::I64));
+/// func.signature.returns.push(AbiParam::new(types::I32));
+/// let mut context = FunctionBuilderContext::new();
+/// let mut builder = FunctionBuilder::new(&mut func, &mut context);
+/// let [entry, null, object] = [(); 3].map(|()| builder.create_block());
+/// builder.append_block_params_for_function_params(entry);
+/// builder.switch_to_block(entry);
+/// let reference = builder.block_params(entry)[0];
+/// let is_null = builder.ins().icmp_imm_s(IntCC::Equal, reference, 0);
+/// builder.ins().brif(is_null, null, &[], object, &[]);
+/// for (block, result) in [(null, 1), (object, 0)] {
+///     builder.switch_to_block(block);
+///     let result = builder.ins().iconst(types::I32, result);
+///     builder.ins().return_(&[result]);
+/// }
+/// builder.seal_all_blocks();
+///
+/// let mut references = References::default();
+/// references.mark_known(reference, Known { non_null: true, ..Known::default() });
+/// simplify(&mut func, &mut references);
+/// assert!(!func.to_string().contains("brif"), "{func}");
+/// ```
 pub fn simplify(func: &mut ir::Function, references: &mut References) {
     references.resolve_aliases(&func.dfg);
     func.dfg.resolve_all_aliases();

@@ -1,0 +1,196 @@
+//! `reclaim explore`: listings of machine code, several collectors, sizes.
+
+use crate::common::{COLLECTORS, file, reclaim};
+use std::collections::BTreeSet;
+
+/// The standard output of `reclaim explore`.
+#[track_caller]
+fn explore(args: &[&str]) -> String {
+    let ran = reclaim(&[&["explore"], args].concat());
+    assert_eq!((ran.status, &*ran.stderr), (0, ""));
+    ran.stdout
+}
+
+/// Functions with everything that a listing shows.
+fn everything(test: &str) -> String {
+    let text = r#"(module
+        (type $n (struct (field i32)))
+        (tag $e (param i32))
+        (func $f (param i32 (ref null $n)) (result i32) (local v128)
+            (local.set 2 (v128.const i32x4 1 2 3 4))
+            (block $h (result i32)
+                (try_table (catch $e $h)
+                    (block $a (block $b (block $c (br_table $a $b $c (local.get 0)))
+                        (drop (call $g (i32.const 7))))
+                        (drop (call $f (i32.const 5) (local.get 1))))
+                    (drop (struct.get $n 0 (local.get 1)))
+                    (drop (v128.any_true (local.get 2))))
+                (i32.div_s (i32.const 1) (i32x4.extract_lane 1 (local.get 2)))))
+        (func $g (export "g") (param i32) (result i32)
+            (return_call $f (local.get 0) (struct.new $n (i32.const 1)))))"#;
+    file(&format!("everything_{test}.wat"), text)
+}
+
+/// The offset and the text of each line of a listing that has an offset.
+fn lines(listing: &str) -> Vec<(u32, &str)> {
+    let lines = listing.lines().filter(|line| !line.starts_with(';')).filter_map(|line| {
+        let rest = line.get(9..)?;
+        let (offset, text) = rest.split_once("  ")?;
+        Some((u32::from_str_radix(offset, 16).ok()?, text))
+    });
+    lines.collect()
+}
+
+/// The offset to which a line jumps.
+fn target(text: &str) -> Option<u32> {
+    let (mnemonic, target) = text.split_once(' ')?;
+    let hex = target.split_whitespace().next()?.strip_prefix("0x")?;
+    mnemonic.starts_with('j').then(|| u32::from_str_radix(hex, 16).unwrap())
+}
+
+#[test]
+fn machine_code_is_that_which_is_emitted() {
+    let file = &everything("emitted");
+    for collector in COLLECTORS {
+        for func in ["f", "g"] {
+            let args = |emit| [file, "--collector", collector, "--func", func, "--emit", emit];
+            let asm = explore(&args("asm"));
+            let lines = lines(&asm);
+            let offsets: BTreeSet<u32> = lines.iter().map(|(at, _)| *at).collect();
+            assert_eq!(offsets.len(), lines.len(), "{asm}");
+            // Jumps lead to instructions, and none only leads to the next one.
+            let mut jumps = 0;
+            for ((_, text), (next, _)) in lines.iter().zip(&lines[1..]) {
+                let Some(target) = target(text) else { continue };
+                assert!(offsets.contains(&target) && target != *next, "{text}\n{asm}");
+                jumps += 1;
+            }
+            assert!(jumps > 0, "{asm}");
+            // The head counts what the listing shows.
+            let data = |text: &&str| text.starts_with('.');
+            let instructions = lines.iter().filter(|(_, text)| !data(text)).count();
+            assert!(asm.contains(&format!("; {instructions} instructions, ")), "{asm}");
+            // The stack maps are of places in the listing.
+            let maps = explore(&args("stack-maps"));
+            for line in maps.lines().filter_map(|line| line.strip_prefix("after 0x")) {
+                let (offset, _) = line.split_once([' ', ':']).unwrap();
+                let offset = u32::from_str_radix(offset, 16).unwrap();
+                assert!(offsets.contains(&offset), "{line}\n{asm}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_belongs_to_an_instruction_is_beside_it() {
+    let file = &everything("beside");
+    let off = ["--inlining", "off"];
+    let explore = |args: &[&str]| explore(&[args, &off].concat());
+    let asm = explore(&[file, "--func", "f", "--emit", "asm"]);
+    let lines: Vec<&str> = asm.lines().collect();
+    let at = |part: &str| {
+        let found = lines.iter().position(|line| line.contains(part));
+        found.unwrap_or_else(|| panic!("`{part}` is not in\n{asm}"))
+    };
+    // A call has the name of its callee, and then its stack map and its handlers.
+    let call = at("callq f");
+    assert!(lines[call + 1].contains("; frame of "), "{asm}");
+    assert!(lines[call + 1].contains(" bytes, references at "), "{asm}");
+    assert!(lines[call + 2].contains("; handlers for tag 0 `e` at 0x"), "{asm}");
+    assert!(at("callq g") != call);
+    // A table of three targets follows its jump, and a constant has a line.
+    let table = at(".long 0x");
+    assert!(lines[table - 1].contains("jmpq *%r"), "{asm}");
+    assert_eq!(asm.matches(".long 0x").count(), 3, "{asm}");
+    at("  .byte 0x01, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x03,");
+    for trap in ["null reference", "integer divide by zero", "call stack exhausted"] {
+        at(&format!("; trap: {trap}"));
+    }
+    assert!(lines[at("integer divide by zero")].contains("ud2"), "{asm}");
+
+    let asm = explore(&[file, "--func", "g", "--emit", "asm"]);
+    assert!(asm.contains("jmp f\n") && asm.contains("callq gc_alloc_struct\n"), "{asm}");
+    let maps = explore(&[file, "--func", "f", "--emit", "stack-maps"]);
+    assert!(maps.contains(" (g): frame of ") && maps.contains(" (g): handlers for "), "{maps}");
+
+    // CLIF has numbers for callees, and the head their names.
+    let clif = explore(&[file, "--func", "g"]);
+    assert!(clif.contains("\n; fn0: gc_alloc_struct\n"), "{clif}");
+    assert!(clif.contains(": f\n"), "{clif}");
+}
+
+#[test]
+fn inlined_calls_are_shown_as_they_are_compiled() {
+    let file = &everything("inlined");
+    let asm = explore(&[file, "--func", "f", "--emit", "asm"]);
+    assert!(!asm.contains("callq g\n"), "{asm}");
+    let off = explore(&[file, "--func", "f", "--emit", "asm", "--inlining", "off"]);
+    assert!(off.contains("callq g\n"), "{off}");
+}
+
+#[test]
+fn collectors_are_shown_one_after_another() {
+    let file = &everything("collectors");
+    let heads = |args: &[&str]| -> Vec<String> {
+        let shown = explore(&[&[&**file, "--func", "g"], args].concat());
+        let heads = shown.lines().filter_map(|line| line.strip_prefix("; g ("));
+        heads.map(|head| head.trim_end_matches(')').to_owned()).collect()
+    };
+    assert_eq!(heads(&[]), ["generational"]);
+    assert_eq!(heads(&["--collector", "drc,null"]), ["drc", "null"]);
+    // The same code is shown once.
+    let all = heads(&["--collector", "all", "--emit", "asm"]);
+    assert!(all.contains(&"null, copying, generational".to_owned()), "{all:?}");
+    let maps = heads(&["--collector", "all", "--emit", "stack-maps"]);
+    assert_eq!(maps, ["null, drc, copying, generational"]);
+    // Each is named by what is different.
+    let sizes = ["generational:nursery=1MiB", "generational:nursery=2MiB"];
+    let both = heads(&["--collector", &sizes.join(",")]);
+    assert_eq!(both.join(", ").matches("generational:nursery=").count(), 2, "{both:?}");
+    reclaim(&["explore", file, "--collector", "fast"]).fails(2, &["fast", "generational"]);
+}
+
+#[test]
+fn sizes_are_compared_with_null() {
+    let file = &everything("sizes");
+    let table = explore(&[file, "--emit", "sizes", "--collector", "null,drc"]);
+    let rows: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["function", "collector", "instructions", "against", "bytes", "against"]);
+    assert_eq!(rows[1], ["null", "null"]);
+    assert_eq!((rows[2][0], rows[2][1], rows[2][3]), ("f", "null", "="), "{table}");
+    assert_eq!((rows[4][0], rows[4][1]), ("g", "null"), "{table}");
+    let [null, drc] = [rows[4][2], rows[5][1]].map(|number| number.parse::<i32>().unwrap());
+    assert!(drc > null && rows[5][2] == format!("+{}", drc - null), "{table}");
+    assert_eq!(rows[6][..3], ["all", "2", "null"], "{table}");
+    // The same table follows listings of several collectors. `null` is measured if it is not shown.
+    let listing = explore(&[file, "--emit", "asm", "--collector", "null,drc"]);
+    assert!(listing.ends_with(&format!("\n{table}")), "{listing}");
+    let other = explore(&[file, "--emit", "sizes", "--collector", "drc"]);
+    assert!(other.contains(&format!("+{}", drc - null)), "{other}");
+    // Nothing is compared with itself.
+    let alone = explore(&[file, "--emit", "sizes", "--collector", "null"]);
+    assert!(!alone.contains("against"), "{alone}");
+    // Laws are checked under each.
+    let args = ["explore", file, "--emit", "sizes", "--collector", "null,drc", "--check"];
+    let ran = reclaim(&args);
+    assert!(ran.stdout.starts_with("; f (null, drc)\nchecked: roots, barriers, sandbox\n"));
+    assert_eq!(ran.stderr, "all 4 functions that were checked keep the laws\n");
+}
+
+#[test]
+fn names_cannot_move_the_cursor() {
+    let text = r#"(module (func $"a\1b[2J\0a" (export "f") (call $"a\1b[2J\0a") unreachable))"#;
+    let file = &file("cursor.wat", text);
+    for emit in ["clif", "asm", "stack-maps", "sizes"] {
+        let shown = explore(&[file, "--emit", emit]);
+        assert!(shown.contains(r"a\u{1b}[2J\n"), "{shown}");
+        assert!(!shown.contains('\u{1b}'), "{shown}");
+    }
+    let ran = reclaim(&[file, "--invoke", "f"]);
+    assert!(
+        !ran.stderr.contains('\u{1b}') && ran.stderr.contains(r"0: a\u{1b}[2J\n"),
+        "{}",
+        ran.stderr
+    );
+}

@@ -1,0 +1,110 @@
+//! Programs that fail otherwise than by a trap: what is said, and where it was.
+
+use crate::common::{COLLECTORS, file, reclaim};
+
+#[test]
+fn failures_have_a_backtrace() {
+    let program = &file(
+        "failures.wat",
+        r#"(module
+            (import "env" "absent" (func $absent))
+            (tag $problem (param i32))
+            (func $inner (param i32)
+                (if (local.get 0) (then (throw $problem (i32.const 7))) (else (call $absent))))
+            (func $outer (param i32) (call $inner (local.get 0)) (drop (i32.const 1)))
+            (func (export "run") (param i32) (call $outer (local.get 0)) (drop (i32.const 1))))"#,
+    );
+    let run = |arg| reclaim(&[program, "--unknown-imports", "trap", "--invoke", "run", arg]);
+    for (arg, message) in [
+        (
+            "0",
+            "calling `run(0)`\n  caused by: unknown import: `env::absent` of type (func) has not been \
+             defined\n",
+        ),
+        ("1", "calling `run(1)`\n  caused by: uncaught exception `problem`: (exn 7)\n"),
+    ] {
+        let ran = run(arg);
+        ran.fails(1, &[message, "\nwasm backtrace:\n   0: inner at 0x", "\n   1: outer at 0x"]);
+        assert!(ran.stderr.contains("\n   2: run at 0x"), "{}", ran.stderr);
+        assert_eq!(ran.stderr.matches("backtrace").count(), 1, "{}", ran.stderr);
+    }
+    // In a start function and in `_initialize` too.
+    let start = r#"(module (tag $t) (func $s (throw $t)) (start $s) (func (export "_start")))"#;
+    reclaim(&[&file("failing_start.wat", start)]).fails(1, &["`t`: (exn)", "   0: s at 0x"]);
+    let library =
+        r#"(module (tag $t) (func (export "_initialize") (throw $t)) (func (export "f")))"#;
+    reclaim(&[&file("failing_library.wat", library), "--invoke", "f"])
+        .fails(1, &["calling `_initialize()`", "`t`: (exn)", "   0: _initialize at 0x"]);
+}
+
+/// Strings of JavaScript.
+const STRINGS: &str = r#"(module
+    (import "wasm:js-string" "fromCharCode" (func $char (param i32) (result (ref extern))))
+    (import "wasm:js-string" "concat"
+        (func $concat (param externref externref) (result (ref extern))))
+    (tag $problem (param externref))
+    (func $word (result externref)
+        (call $concat (call $char (i32.const 0x48)) (call $char (i32.const 0xe9))))
+    (func (export "word") (result externref) (call $word))
+    (func (export "throw") (throw $problem (call $word)))
+    (func (export "grow") (param i32) (local $s externref)
+        (local.set $s (call $word))
+        (loop $again
+            (local.set $s (call $concat (local.get $s) (local.get $s)))
+            (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))"#;
+
+#[test]
+fn strings_are_printed_as_text() {
+    let program = &file("strings.wat", STRINGS);
+    for collector in COLLECTORS {
+        let run = |name| reclaim(&[program, "--collector", collector, "--invoke", name]);
+        run("word").prints("\"Hé\"\n");
+        run("throw").fails(1, &["uncaught exception `problem`: (exn \"Hé\")"]);
+    }
+}
+
+#[test]
+fn a_full_heap_in_a_host_function_has_the_usual_hint() {
+    let program = &file("strings_grow.wat", STRINGS);
+    for collector in COLLECTORS {
+        let args = ["--collector", collector, "--heap-max", "1MiB", "--invoke", "grow", "25"];
+        let ran = reclaim(&[&[&**program], &args[..]].concat());
+        ran.fails(1, &["out of memory", "\nhint: --heap-max sets", "   0: grow at 0x"]);
+    }
+}
+
+#[test]
+fn a_module_is_a_file() {
+    reclaim(&["run", "-"]).fails(2, &["`-` is no file"]);
+}
+
+#[test]
+fn sizes_that_are_too_small_name_their_option() {
+    let program = &file("too_small.wat", r#"(module (func (export "f")))"#);
+    for (option, minimum) in [("--heap-max", "128 KiB"), ("--max-stack", "16 KiB")] {
+        let said = format!("{option} 0 B is too small: the minimum is {minimum}");
+        reclaim(&[program, option, "0", "--invoke", "f"]).fails(2, &[&said]);
+    }
+}
+
+#[test]
+fn a_script_is_text() {
+    let script = &file("binary.wast", b"(module)\xff");
+    let ran = reclaim(&["wast", script]);
+    assert!(ran.status == 1 && ran.stdout.contains("is no script"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_text_with_folded_legacy_exceptions_says_what_is_read() {
+    let module = &file(
+        "folded.wat",
+        "(module (tag $t) (func (export \"f\") (try (do (throw $t)) (catch $t))))",
+    );
+    reclaim(&[module]).fails(1, &["in their flat form only: `try … catch … end`", "folded.wat:1:"]);
+}
+
+#[test]
+fn a_compiled_module_needs_a_file() {
+    let module = &file("to_stdout.wat", "(module)");
+    reclaim(&["compile", module, "-o", "-"]).fails(2, &["`-` is no file"]);
+}

@@ -1,0 +1,269 @@
+//! Programs that do not end by themselves: `--timeout` and Ctrl-C end them.
+
+use crate::common::{Ran, file, reclaim};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const COLLECTORS: [&str; 4] = ["null", "drc", "copying", "generational"];
+
+const LOOP: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write"
+        (func $fd_write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\10\00\00\00\06\00\00\00")
+    (data (i32.const 16) "begin\n")
+    (func $hang (loop (br 0)))
+    (func (export "_start")
+        (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (call $hang)))"#;
+
+/// Programs that wait in a host function: for a character, for two, for a day, and for a reader of
+/// what they print.
+const WAITS: [(&str, &str); 4] = [
+    (
+        "fd_read",
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_read"
+                (func $fd_read (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 0) "\10\00\00\00\06\00\00\00")
+            (func (export "_start") (loop
+                (drop (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (br 0))))"#,
+    ),
+    (
+        "read_char",
+        r#"(module
+            (import "spectest" "read_char" (func $read_char (result i32)))
+            (func (export "_start") (drop (call $read_char))))"#,
+    ),
+    (
+        "poll_oneoff",
+        r#"(module
+            (import "wasi_snapshot_preview1" "poll_oneoff"
+                (func $poll (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "_start")
+                (i32.store (i32.const 16) (i32.const 1))
+                (i64.store (i32.const 24) (i64.const 86400000000000))
+                (drop (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))
+                (loop (br 0))))"#,
+    ),
+    (
+        "fd_write",
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write"
+                (func $fd_write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 2)
+            (data (i32.const 0) "\10\00\00\00\00\00\01\00")
+            (func (export "_start") (loop
+                (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (br 0))))"#,
+    ),
+];
+
+/// The command, which runs. It does not outlive a test that fails.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Begins to run the command. Its streams stay open. It does not ignore Ctrl-C, even if the tests
+/// run in the background of a shell and do.
+fn begin(args: &[&str]) -> Running {
+    let child = Command::new("env")
+        .args(["--default-signal=INT", env!("CARGO_BIN_EXE_reclaim")])
+        .args(args)
+        .env_remove("RECLAIM_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    Running(child)
+}
+
+/// Waits for the command, without reading what it prints and without closing its input.
+fn end(Running(child): &mut Running) -> Ran {
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.code().expect("not ended by a signal");
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "it hangs");
+        thread::sleep(Duration::from_millis(5));
+    };
+    let (mut stdout, mut stderr) = (Vec::new(), String::new());
+    child.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    Ran { status, stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr }
+}
+
+/// Presses Ctrl-C.
+fn interrupt(Running(child): &Running) {
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Checks all cases at the same time. A time must be long enough for a program to begin on a machine
+/// that is busy.
+fn each<T: Send + 'static>(cases: [T; 4], check: impl Fn(T) + Sync) {
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| check(case));
+        }
+    });
+}
+
+#[test]
+fn a_timeout_ends_a_loop_with_a_backtrace() {
+    let hang = &file("hang.wat", LOOP);
+    each(COLLECTORS, |collector| {
+        let ran = reclaim(&[hang, "--timeout", "3s", "--collector", collector]);
+        assert_eq!((ran.status, &*ran.stdout), (124, "begin\n"), "{}", ran.stderr);
+        ran.says(&[
+            "error: not finished after 3s (`--timeout`)\n  caused by: calling `_start()`",
+            "interrupt\nwasm backtrace:\n   0: hang at 0x",
+            "\n   1: _start at 0x",
+        ]);
+    });
+}
+
+#[test]
+fn a_program_that_ends_in_time_is_not_interrupted() {
+    let short = &file("short.wat", r#"(module (func (export "f") (result i32) (i32.const 3)))"#);
+    reclaim(&[short, "--timeout", "1h", "--invoke", "f"]).prints("3\n");
+}
+
+#[test]
+fn a_timeout_ends_a_program_that_waits() {
+    each(WAITS, |(name, text)| {
+        let program = &file(&format!("waits_{name}.wat"), text);
+        let mut child = begin(&["run", program, "--timeout", "3s"]);
+        let ran = end(&mut child);
+        assert_eq!(ran.status, 124, "{name}: {}", ran.stderr);
+        ran.says(&["error: not finished after 3s (`--timeout`)", "interrupt", "_start at 0x"]);
+    });
+}
+
+#[test]
+fn control_c_ends_a_loop_with_a_backtrace() {
+    let hang = &file("hang_c.wat", LOOP);
+    let mut child = begin(&["run", hang]);
+    // The program runs.
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.0.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    child.0.stdout = Some(stdout.into_inner());
+    interrupt(&child);
+    let ran = end(&mut child);
+    assert_eq!(ran.status, 130, "{}", ran.stderr);
+    ran.says(&["error: interrupted by Ctrl-C", "wasm backtrace:\n   0: hang at 0x"]);
+}
+
+#[test]
+fn control_c_ends_a_program_that_waits() {
+    let program = &file("waits_c.wat", WAITS[0].1);
+    let mut child = begin(&["run", program]);
+    // If it has not begun to wait by then, it is ended before it does.
+    thread::sleep(Duration::from_millis(500));
+    interrupt(&child);
+    let ran = end(&mut child);
+    assert_eq!(ran.status, 130, "{}", ran.stderr);
+    ran.says(&["error: interrupted by Ctrl-C"]);
+}
+
+#[test]
+fn a_comparison_is_ended_too() {
+    let hang = &file("hang_bench.wat", LOOP);
+    let ran = reclaim(&["bench", hang, "--timeout", "300ms", "--runs", "1"]);
+    ran.fails(124, &["error: under `null`\n", "not finished after 300ms (`--timeout`)"]);
+}
+
+#[test]
+fn fuel_ends_a_loop_with_a_backtrace() {
+    let hang = &file("hang_fuel.wat", LOOP);
+    let mut consumed = Vec::new();
+    for collector in COLLECTORS {
+        let args = [hang, "--fuel", "100000", "--stats=json", "--collector", collector];
+        let ran = reclaim(&args);
+        assert_eq!((ran.status, &*ran.stdout), (1, "begin\n"), "{}", ran.stderr);
+        ran.says(&[
+            "error: calling `_start()`\n  caused by: all fuel consumed by WebAssembly",
+            "wasm backtrace:\n   0: hang at 0x",
+            "\n   1: _start at 0x",
+            "hint: --fuel sets how much there is",
+        ]);
+        let stats = ran.stderr.lines().next().unwrap();
+        let stats: serde_json::Value = serde_json::from_str(stats).unwrap();
+        consumed.push(stats["fuel"].as_u64());
+    }
+    assert_eq!(consumed, [Some(100_000); 4]);
+    // The loop also ends when the time is over.
+    let ran = reclaim(&[hang, "--fuel", "18446744073709551615", "--timeout", "3s"]);
+    assert_eq!(ran.status, 124);
+    ran.says(&["not finished after 3s (`--timeout`)", "hang at 0x"]);
+    reclaim(&[hang, "--fuel", "-1"]).fails(2, &["--fuel"]);
+}
+
+#[test]
+fn a_program_says_how_much_fuel_it_consumed() {
+    let add = &file(
+        "fuel_add.wat",
+        r#"(module (func (export "add") (param i32 i32) (result i32)
+            (i32.add (local.get 0) (local.get 1))))"#,
+    );
+    let ran = reclaim(&[add, "--fuel", "100", "--stats", "--invoke", "add", "1", "2"]);
+    ran.prints("3\n");
+    let fuel = ran.stderr.lines().find(|line| line.trim_start().starts_with("fuel")).unwrap();
+    assert_eq!(fuel.split_whitespace().collect::<Vec<_>>(), ["fuel", "4"]);
+    let without = reclaim(&[add, "--stats", "--invoke", "add", "1", "2"]);
+    assert!(!without.stderr.contains("fuel"), "{}", without.stderr);
+}
+
+#[test]
+fn compiled_code_must_consume_fuel_to_run_with_it() {
+    let add = &file("fuel_saved.wat", r#"(module (func (export "f") (drop (i32.const 1))))"#);
+    let [with, without] = [&format!("{add}.with.elf"), &format!("{add}.without.elf")];
+    reclaim(&["compile", add, "-o", with, "--consume-fuel"]).prints("");
+    reclaim(&["compile", add, "-o", without]).prints("");
+    reclaim(&[with, "--fuel", "3", "--invoke", "f"]).prints("");
+    reclaim(&[with, "--fuel", "1", "--invoke", "f"]).fails(1, &["all fuel consumed"]);
+    reclaim(&[with, "--invoke", "f"])
+        .fails(1, &["was compiled with `--consume-fuel`: say with `--fuel` how much"]);
+    reclaim(&[without, "--fuel", "3", "--invoke", "f"])
+        .fails(1, &["was compiled without `--consume-fuel`: compile it again"]);
+    let shown = reclaim(&["explore", add, "--consume-fuel"]);
+    assert!(shown.stdout.contains("\"fuel\""), "{}", shown.stdout);
+}
+
+#[test]
+fn there_is_no_timeout_without_polls() {
+    let hang = &file("hang_off.wat", LOOP);
+    reclaim(&[hang, "--timeout", "1s", "--loop-polls", "off"])
+        .fails(2, &["`--timeout` needs the polls that `--loop-polls off` leaves out"]);
+    let ran = reclaim(&[hang, "--timeout", "soon"]);
+    ran.fails(2, &["expected a time such as 10s or 1m30s"]);
+}
+
+#[test]
+fn a_script_is_ended_and_its_place_is_said() {
+    let script = &file(
+        "hang.wast",
+        r#"(module
+            (func (export "hang") (loop (br 0)))
+            (func (export "one") (result i32) (i32.const 1)))
+        (assert_return (invoke "one") (i32.const 2))
+        (assert_return (invoke "hang"))"#,
+    );
+    let ran = reclaim(&["wast", script, "--timeout", "300ms"]);
+    ran.fails(124, &["error: not finished after 300ms (`--timeout`), while running"]);
+    ran.says(&["hang.wast:5:10 (1 passed, 1 failed before)", "hang.wast:4:10: "]);
+}

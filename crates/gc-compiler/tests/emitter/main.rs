@@ -1,0 +1,13 @@
+//! The code that is emitted for operations on the heap, and the checkers of its laws.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod barriers;
+mod casts;
+mod check;
+mod emitted;
+mod execute;
+mod generational;
+mod ranges;
+mod refused;

@@ -1,0 +1,11 @@
+//! The engine for languages without WebAssembly.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod first_hour;
+mod late_heap;
+mod mistakes;
+mod modules;
+mod raw_code;
+mod saved;

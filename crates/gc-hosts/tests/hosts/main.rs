@@ -1,0 +1,13 @@
+//! The hosts of toolchains and of WASI.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod assemblyscript;
+mod files;
+mod hoot;
+mod j2cl;
+mod js_string;
+mod moonbit;
+mod moonbit_files;
+mod wasi;

@@ -1,0 +1,41 @@
+//! The API of embedders: engines, stores, handles, limits, fuel, epochs, pools, caches, threads.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[path = "../common/endless.rs"]
+mod endless;
+#[path = "../common/executor.rs"]
+mod executor;
+#[path = "../common/metering.rs"]
+mod metering;
+
+mod api;
+mod api_items;
+mod asynchronous_limits;
+mod cache;
+mod call_hooks;
+mod collectors;
+mod combinations;
+mod drop_panics;
+mod epochs;
+mod errors;
+mod exposure;
+mod externrefs;
+mod fuel;
+mod fuel_costs;
+mod growth;
+mod handles;
+mod host;
+mod interrupts;
+mod late_heap;
+mod limits;
+mod memory_source;
+mod objects;
+mod pooling;
+mod reentrancy;
+mod saved;
+mod threads;
+mod type_lifetimes;
+mod unchecked;
+mod weak;

@@ -1,0 +1,216 @@
+//! A call through a reference compares the reference with the few functions that it is likely to be,
+//! and calls these directly. Nobody sees this but by the speed.
+
+use anyhow::{Context, Result};
+use crate::common::everywhere;
+use gc_wasm::explore::{Emit, explore, machine_code};
+use gc_wasm::{
+    Config, Engine, Extern, Func, Inlining, Instance, Module, Store, Trap, Val, WasmBacktrace,
+};
+
+/// Two closures of one type, which allocate, throw and trap, and tables with functions. `other` is a
+/// third function of the same type, from outside.
+const CLOSURES: &str = r#"(module
+    (rec
+        (type $code (sub (func (param (ref $closure)) (param i32) (result i32 anyref))))
+        (type $closure (sub (struct (field (ref null $code)) (field (mut anyref))))))
+    (type $narrow (sub $code (func (param (ref $closure)) (param i32) (result i32 (ref null i31)))))
+    (type $strict (sub (struct (field (ref $code)))))
+    (type $codes (array (mut (ref null $code))))
+    (type $box (struct (field i32)))
+    (type $plain (func (param i32) (result i32)))
+    (import "" "other" (func $other (type $plain)))
+    (tag $thrown (param anyref))
+    (global $add (ref $code) (ref.func $add))
+    (elem declare func $narrow)
+    (table $table 5 funcref)
+    (elem (table $table) (i32.const 0) func $twice $other $add $narrow)
+    (func $twice (type $plain) (i32.mul (i32.const 2) (local.get 0)))
+    (func $add (type $code)
+        (if (i32.eq (local.get 1) (i32.const 7))
+            (then (throw $thrown (struct.get $closure 1 (local.get 0)))))
+        (if (i32.eq (local.get 1) (i32.const 9)) (then (unreachable)))
+        (i32.add (local.get 1)
+            (struct.get $box 0 (ref.cast (ref $box) (struct.get $closure 1 (local.get 0)))))
+        (struct.get $closure 1 (local.get 0)))
+    (func $narrow (type $narrow)
+        (struct.set $closure 1 (local.get 0)
+            (struct.new $box (i32.mul (local.get 1) (i32.const 3))))
+        (i32.const 1)
+        (ref.i31 (local.get 1)))
+
+    (func $closure (export "closure") (param $which i32) (result (ref null $code))
+        (if (i32.eq (local.get $which) (i32.const 0)) (then (return (ref.func $add))))
+        (if (i32.eq (local.get $which) (i32.const 1)) (then (return (ref.func $narrow))))
+        (ref.null $code))
+    ;; Calls a closure of field 0, from an object and from an array, some times.
+    (func (export "run") (param $which i32) (param $n i32) (result i32)
+        (local $c (ref $closure)) (local $codes (ref $codes)) (local $sum i32) (local $got anyref)
+        (local.set $c (struct.new $closure (call $closure (local.get $which))
+            (struct.new $box (i32.const 100))))
+        (local.set $codes (array.new $codes (struct.get $closure 0 (local.get $c)) (i32.const 2)))
+        (block $caught (result anyref)
+            (try_table (result i32 anyref) (catch $thrown $caught)
+                (call_ref $code (local.get $c) (local.get $n)
+                    (struct.get $closure 0 (local.get $c))))
+            (local.set $got)
+            (local.set $sum)
+            (call_ref $code (local.get $c) (local.get $n)
+                (array.get $codes (local.get $codes) (i32.const 1)))
+            (drop)
+            (local.set $sum (i32.add (i32.mul (i32.const 1000) (local.get $sum))))
+            (call_ref $code (local.get $c) (local.get $n)
+                (ref.as_non_null (struct.get $closure 0 (local.get $c))))
+            (drop)
+            (i32.add (i32.mul (i32.const 1000) (local.get $sum)))
+            (i32.add (ref.is_null (local.get $got)))
+            (return))
+        (ref.is_null)
+        (i32.sub (i32.const 1)))
+    (func (export "strict") (param $n i32) (result i32)
+        (local $s (ref $strict))
+        (local.set $s (struct.new $strict (ref.func $narrow)))
+        (call_ref $code
+            (struct.new $closure (ref.null $code) (ref.null any)) (local.get $n)
+            (struct.get $strict 0 (local.get $s)))
+        (drop))
+    (func (export "indirect") (param $at i32) (param $n i32) (result i32)
+        (call_indirect $table (type $plain) (local.get $n) (local.get $at)))
+    (func (export "indirect_code") (param $at i32) (param $n i32) (result i32)
+        (call_indirect $table (type $code)
+            (struct.new $closure (ref.null $code) (struct.new $box (i32.const 5)))
+            (local.get $n) (local.get $at))
+        (drop)))"#;
+
+/// The functions and host calls that the code of a function calls.
+fn callees(config: &Config, filter: &str) -> Result<Vec<String>> {
+    let code = machine_code(&Engine::new(config)?, CLOSURES.as_bytes(), Some(filter))?;
+    Ok(code[0].symbols.values().cloned().collect())
+}
+
+/// The multiplications in the code of `indirect`.
+fn multiplications(config: &Config) -> Result<Vec<String>> {
+    let engine = Engine::new(config)?;
+    let listing = explore(&engine, CLOSURES.as_bytes(), Emit::Clif, Some("indirect"))?;
+    let lines = listing[0].text.lines();
+    Ok(lines.filter(|line| line.contains("imul")).map(str::to_owned).collect())
+}
+
+/// What a call gives: its results, or its error and the names of its frames.
+fn outcome(config: &Config, export: &str, args: &[i32]) -> Result<(String, u64)> {
+    let mut config = config.clone();
+    config.consume_fuel(true);
+    let engine = Engine::new(&config)?;
+    let module = Module::new(&engine, CLOSURES)?;
+    let mut store = Store::new(&engine, ());
+    store.set_fuel(1_000_000)?;
+    let other = Func::wrap(&mut store, |n: i32| n + 10_000);
+    let instance = Instance::new(&mut store, &module, &[Extern::from(other)])?;
+    let func = instance.get_func(&mut store, export).context("the export")?;
+    let args: Vec<Val> = args.iter().map(|arg| Val::I32(*arg)).collect();
+    let mut results = [Val::I32(0)];
+    let text = match func.call(&mut store, &args, &mut results) {
+        Ok(()) => format!("{results:?}"),
+        Err(error) => {
+            let trap = error.downcast_ref::<Trap>().context("a trap")?;
+            let trace = error.downcast_ref::<WasmBacktrace>().context("a backtrace")?;
+            let names: Vec<_> = trace.frames().iter().map(|frame| frame.func_name()).collect();
+            format!("{trap:?} {names:?}")
+        }
+    };
+    Ok((text, store.get_fuel()?))
+}
+
+#[test]
+fn likely_functions_are_called_directly_or_inlined() -> Result<()> {
+    let mut config = Config::new();
+    let called = |config: &Config, filter| -> Result<Vec<String>> {
+        let mut called = callees(config, filter)?;
+        called.retain(|name| !name.starts_with("gc_"));
+        called.sort();
+        Ok(called)
+    };
+    assert_eq!(called(&config, "strict")?, ["add", "narrow"]);
+    // `twice` is inlined.
+    assert!(called(&config, "indirect")?.is_empty());
+    assert!(!multiplications(&config)?.is_empty());
+    config.compiler_inlining(Inlining::No);
+    assert!(called(&config, "strict")?.is_empty());
+    assert!(multiplications(&config)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn likely_calls_do_what_other_calls_do() -> Result<()> {
+    everywhere(|setting| {
+        let config = setting.config();
+        let mut plain = config.clone();
+        plain.compiler_inlining(Inlining::No);
+        let mut calls = Vec::new();
+        for which in 0..3 {
+            calls.extend([1, 7, 9].map(|n| ("run", vec![which, n])));
+        }
+        calls.push(("strict", vec![4]));
+        for at in 0..6 {
+            calls.extend(["indirect", "indirect_code"].map(|export| (export, vec![at, 3])));
+        }
+        for (export, args) in calls {
+            let found = outcome(&config, export, &args)?;
+            assert_eq!(found, outcome(&plain, export, &args)?, "{export} {args:?}");
+        }
+        let results = |export, args: &[i32]| anyhow::Ok(outcome(&config, export, args)?.0);
+        assert_eq!(results("run", &[0, 1])?, "[I32(101101101)]");
+        assert_eq!(results("run", &[0, 7])?, "[I32(-1)]");
+        assert_eq!(
+            results("run", &[0, 9])?,
+            r#"UnreachableCodeReached [Some("add"), Some("run")]"#
+        );
+        assert_eq!(results("run", &[2, 1])?, r#"NullReference [Some("run")]"#);
+        assert_eq!(results("indirect", &[0, 3])?, "[I32(6)]");
+        assert_eq!(results("indirect", &[1, 3])?, "[I32(10003)]");
+        assert_eq!(results("indirect", &[2, 3])?, r#"BadSignature [Some("indirect")]"#);
+        assert_eq!(results("indirect", &[4, 3])?, r#"IndirectCallToNull [Some("indirect")]"#);
+        assert_eq!(results("indirect", &[5, 3])?, r#"TableOutOfBounds [Some("indirect")]"#);
+        assert_eq!(results("indirect_code", &[2, 3])?, "[I32(8)]");
+        assert_eq!(results("indirect_code", &[3, 3])?, "[I32(1)]");
+        Ok(())
+    })
+}
+
+/// The same function of another instance has its own vmctx.
+#[test]
+fn functions_of_other_instances_are_told_apart() -> Result<()> {
+    let wat = r#"(module
+        (type $code (func (result i32)))
+        (type $object (struct (field (ref null $code))))
+        (global $mine (mut i32) (i32.const 0))
+        (elem declare func $get)
+        (func $get (type $code) (global.get $mine))
+        (func (export "set") (param i32) (global.set $mine (local.get 0)))
+        (func (export "object") (result (ref $object)) (struct.new $object (ref.func $get)))
+        (func (export "call") (param (ref null $object)) (result i32)
+            (call_ref $code (struct.get $object 0 (local.get 0)))))"#;
+    everywhere(|setting| {
+        let engine = setting.engine()?;
+        let module = Module::new(&engine, wat)?;
+        let mut store = Store::new(&engine, ());
+        let one = Instance::new(&mut store, &module, &[])?;
+        let two = Instance::new(&mut store, &module, &[])?;
+        for (instance, value) in [(&one, 1), (&two, 2)] {
+            let set = instance.get_typed_func::<i32, ()>(&mut store, "set")?;
+            set.call(&mut store, value)?;
+        }
+        for caller in [&one, &two] {
+            for (instance, value) in [(&one, 1), (&two, 2)] {
+                let object = instance.get_func(&mut store, "object").context("the export")?;
+                let call = caller.get_func(&mut store, "call").context("the export")?;
+                let mut made = [Val::I32(0)];
+                object.call(&mut store, &[], &mut made)?;
+                let mut result = [Val::I32(0)];
+                call.call(&mut store, &made, &mut result)?;
+                assert_eq!(result[0].i32(), Some(value));
+            }
+        }
+        Ok(())
+    })
+}

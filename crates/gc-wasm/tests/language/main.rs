@@ -1,0 +1,27 @@
+//! Programs of WebAssembly, and the code that is compiled for them: the instructions, traps, exceptions
+//! and tail calls, what is optimised, and that references stay right.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/executor.rs"]
+mod executor;
+
+mod compile_bombs;
+mod constant_data;
+mod exceptions;
+mod explore_sides;
+mod globals;
+mod handler_registers;
+mod inlining;
+mod likely_calls;
+mod liveness;
+mod memories;
+mod names;
+mod out_of_memory;
+mod simd;
+mod smoke;
+mod stack;
+mod tables;
+mod tail_calls;
+mod traps;
+mod typing;
