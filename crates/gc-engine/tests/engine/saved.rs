@@ -1,7 +1,7 @@
 //! Code that is saved and loaded behaves as before, and damage is found.
 
-use anyhow::Result;
 use crate::common::{engines, lists};
+use anyhow::Result;
 use gc_engine::{Code, Collector, Engine, HeapBounds, Module, Rooted, StorageType, Store, Type};
 
 /// Loads code from the tests' own bytes.

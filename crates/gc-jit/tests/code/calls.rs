@@ -1,8 +1,8 @@
 //! Tests of calls between the host and compiled code: values of all types, many values, and errors
 //! and panics through nested activations.
 
-use anyhow::Result;
 use crate::common::*;
+use anyhow::Result;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
 use gc_compiler::{ImageLinker, import_function, import_host_call, import_type_word, type_word};
 use gc_jit::{CallError, EntryTrampoline, host_call_guard, lookup_code};

@@ -1,8 +1,8 @@
 //! Tests of exceptions: the handler is found by return address and tag, in the frame's own stack
 //! layout, and only in the innermost activation.
 
-use anyhow::Result;
 use crate::common::*;
+use anyhow::Result;
 use cranelift_codegen::ir::{
     self, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem, ExceptionTag, InstBuilder,
     Signature, Type, Value, types,

@@ -1,8 +1,8 @@
 //! Tests of fibers: calls that are suspended in the middle, resumed on other threads, nested, dropped
 //! and forgotten.
 
-use anyhow::Result;
 use crate::common::*;
+use anyhow::Result;
 use cranelift_codegen::ir::{InstBuilder, Signature, TrapCode, types};
 use gc_compiler::{import_function, import_host_call};
 use gc_jit::{CallError, Cancelled, CodeMemory, EntryTrampoline, Fiber, FiberStack, FiberStacks};

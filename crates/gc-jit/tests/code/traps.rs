@@ -1,7 +1,7 @@
 //! Tests of traps: all kinds, many times, on many threads, and the state that they leave.
 
-use anyhow::Result;
 use crate::common::*;
+use anyhow::Result;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     InstBuilder, MemFlagsData, Signature, SourceLoc, TrapCode, Type, Value, types,

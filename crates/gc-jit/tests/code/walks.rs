@@ -1,8 +1,8 @@
 //! Tests of stack walks: they find and update frames and references in nested activations, and
 //! refuse frames that cannot be trusted.
 
-use anyhow::Result;
 use crate::common::*;
+use anyhow::Result;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Signature, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use gc_compiler::{Compiler, import_function, import_host_call};

@@ -1,11 +1,11 @@
 //! Parts of the API that embedders of Wasmtime know: calls with handles of all kinds, errors with
 //! backtraces, host types with supertypes, and values.
 
-use anyhow::{Context, Result};
 use crate::common::{
     Counted, Drops, each_collector, everywhere, frame_names, message, new_array, new_struct,
     panic_message, texts,
 };
+use anyhow::{Context, Result};
 use gc_wasm::{
     AnyRef, ArrayRef, ArrayType, Caller, Engine, Extern, ExternRef, FieldType, Finality, Func,
     FuncType, GcHeapOutOfMemory, HeapType, I31, Instance, Module, Mutability, OwnedRooted, Ref,

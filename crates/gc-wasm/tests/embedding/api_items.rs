@@ -1,8 +1,8 @@
 //! Parts of the API that embedders of Wasmtime know: linkers with modules, instances that were
 //! prepared, tables, memories and host values.
 
-use anyhow::{Context, Result};
 use crate::common::{Counted, Drops, each_collector, everywhere, message, panic_message};
+use anyhow::{Context, Result};
 use gc_wasm::{
     Caller, Engine, ExternRef, Func, Instance, Linker, Memory, MemoryType, Module, Ref, RefType,
     Rooted, Store, Table, TableType, Trap, UnknownImportError, Val, ValType,

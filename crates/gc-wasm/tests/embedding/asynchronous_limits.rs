@@ -1,9 +1,9 @@
 //! Limiters and call hooks that answer later, and allocations that yield while the heap is collected.
 
-use anyhow::{Result, bail};
-use async_trait::async_trait;
 use crate::common::{Drops, each_collector, everywhere, message};
 use crate::executor::{block_on, block_on_counted, block_on_threads, poll_times, wait};
+use anyhow::{Result, bail};
+use async_trait::async_trait;
 use gc_wasm::{
     ArrayRef, ArrayRefPre, ArrayType, CallHook, CallHookHandler, Engine, ExnRef, ExnRefPre,
     ExnType, ExternRef, FieldType, Func, FuncType, HeapType, Instance, Linker, Memory, MemoryType,

@@ -1,7 +1,7 @@
 //! Hooks that are called when calls go from the host to WebAssembly and back.
 
-use anyhow::{Result, bail};
 use crate::common::{each_collector, everywhere, message};
+use anyhow::{Result, bail};
 use gc_wasm::CallHook::{CallingHost, CallingWasm, ReturningFromHost, ReturningFromWasm};
 use gc_wasm::{
     AsContextMut, CallHook, Caller, Config, Engine, ExnRef, ExnRefPre, ExnType, ExternRef, Func,

@@ -1,7 +1,7 @@
 //! Tests that the two halves of a collector must agree.
 
-use anyhow::Result;
 use crate::common::message;
+use anyhow::Result;
 use gc_compiler::collector::{drc::DrcCompiler, null::NullCompiler};
 use gc_runtime::collector::NullCollector;
 use gc_runtime::{GcHeap, GcRuntime, HeapError, HeapMemory};

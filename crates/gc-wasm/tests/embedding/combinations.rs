@@ -1,9 +1,9 @@
 //! What parts of the engine do together: pools with asynchronous calls and with types that are freed,
 //! call hooks and limiters in asynchronous calls, caches with fuel and epochs.
 
-use anyhow::{Context as _, Error, Result, bail, ensure};
 use crate::common::{Setting, each_collector, everywhere};
 use crate::executor::{block_on, block_on_counted, block_on_threads, poll, poll_times, wait};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use gc_wasm::CallHook::{CallingHost, CallingWasm, ReturningFromHost, ReturningFromWasm};
 use gc_wasm::{
     Cache, CacheConfig, CallHook, Caller, Config, Engine, ExternRef, Func, FuncType, Instance,

@@ -1,8 +1,8 @@
 //! Host values whose drop panics. Wherever they die, the panic reaches the host exactly once and
 //! does no damage.
 
-use anyhow::{Context, Result, ensure};
 use crate::common::{Setting, each_collector, everywhere, new_array, new_struct};
+use anyhow::{Context, Result, ensure};
 use gc_wasm::{
     ArrayRef, ArrayType, Caller, Engine, ExternRef, FieldType, Instance, Linker, Module,
     Mutability, Ref, RootScope, Rooted, Store, StructRef, StructType, Val, ValType,

@@ -1,9 +1,9 @@
 //! Epochs: code that reaches its deadline traps or calls the host, which may do everything that a
 //! host function may.
 
-use anyhow::{Result, bail};
 use crate::common::{Setting, call, each_collector, everywhere, message, trap};
 use crate::endless::{configs, endless, functions};
+use anyhow::{Result, bail};
 use gc_wasm::{
     Caller, Config, Engine, ExnRef, ExnRefPre, ExnType, Extern, Func, Instance, Memory, Module,
     OptLevel, Store, StoreContextMut, Table, Trap, UpdateDeadline, Val,

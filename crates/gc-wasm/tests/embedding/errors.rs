@@ -1,7 +1,7 @@
 //! The texts of errors: what is wrong, where, and what was expected.
 
-use anyhow::{Context, Result};
 use crate::common::message;
+use anyhow::{Context, Result};
 use gc_wasm::{
     Config, Engine, Extern, Func, FuncType, Global, GlobalType, HeapType, Instance, Linker, Memory,
     MemoryType, Module, Mutability, Ref, RefType, Rooted, Store, StructRef, Table, TableType, Val,

@@ -2,8 +2,8 @@
 //! first and the last reference of one call. References that an outer activation holds stay alive
 //! during nested calls.
 
-use anyhow::{Context, Result};
 use crate::common::{Drops, everywhere, new_struct, prelude, with_prelude};
+use anyhow::{Context, Result};
 use gc_wasm::{
     AnyRef, AsContext, AsContextMut, Caller, Engine, ExternRef, FieldType, Func, FuncType, Linker,
     Module, Mutability, RootScope, Rooted, StorageType, Store, StructRef, StructType, Val, ValType,
@@ -273,7 +273,9 @@ fn down(
     let data = value.data(&caller)?.and_then(|data| data.downcast_ref::<crate::common::Counted>());
     anyhow::ensure!(data.context("a host value")?.number == number);
     if let Some(above) = above {
-        anyhow::ensure!(above.data(&caller)?.is_some_and(|data| data.is::<crate::common::Counted>()));
+        anyhow::ensure!(
+            above.data(&caller)?.is_some_and(|data| data.is::<crate::common::Counted>())
+        );
     }
     Ok(object.field(&mut caller, 0)?.i32().context("an i32")? + below)
 }

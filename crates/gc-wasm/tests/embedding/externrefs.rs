@@ -1,8 +1,8 @@
 //! Host values behind externrefs. Each is dropped exactly once, when nothing refers to it any more
 //! or with its store. Also the view of externrefs from both sides.
 
-use anyhow::{Context, Result};
 use crate::common::{Counted, Drops, each_collector, everywhere, new_array, new_struct, trap};
+use anyhow::{Context, Result};
 use gc_wasm::{
     AnyRef, ArrayType, Caller, ExternRef, FieldType, Global, GlobalType, HeapType, I31, Instance,
     Linker, Module, Mutability, OwnedRooted, Ref, RefType, RootScope, Rooted, StorageType, Store,

@@ -1,13 +1,13 @@
 //! Fuel: code ends when it is used up, under every collector at the same place, and the host may look
 //! at it and change it. What each operator costs is in `fuel_costs.rs`.
 
-use anyhow::Result;
 use crate::common::{Setting, call, each_collector, everywhere, message, trap};
 use crate::endless::{configs, endless, functions};
+use crate::metering::{PLENTY, with_fuel};
+use anyhow::Result;
 use gc_wasm::{
     AsContext, AsContextMut, Caller, Config, Engine, Func, Instance, Module, Store, Trap, Val,
 };
-use crate::metering::{PLENTY, with_fuel};
 
 fn config(setting: &Setting) -> Config {
     setting.config().consume_fuel(true).clone()

@@ -1,10 +1,10 @@
 //! What operators, calls and instantiation cost in fuel: the same under every collector, with and
 //! without optimisation.
 
-use anyhow::Result;
 use crate::common::{Setting, call, each_collector, everywhere, trap};
-use gc_wasm::{Engine, Instance, Module, OperatorCost, OptLevel, Store, Trap};
 use crate::metering::{PLENTY, with_fuel};
+use anyhow::Result;
+use gc_wasm::{Engine, Instance, Module, OperatorCost, OptLevel, Store, Trap};
 
 /// The fuel that a call of an export consumes, and how it ends.
 fn consumed(setting: &Setting, text: &str, export: &str) -> Result<(u64, Result<()>)> {

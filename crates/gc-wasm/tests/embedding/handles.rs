@@ -1,11 +1,11 @@
 //! Handles that are used with another store, or after their scope ended. Each use with another store
 //! panics, each use after the scope gives an error, and neither does damage.
 
-use anyhow::{Context, Result};
 use crate::common::{
     Drops, each_collector, everywhere, message, new_array, new_fixed_array, new_struct,
     panic_message,
 };
+use anyhow::{Context, Result};
 use gc_wasm::{
     AnyRef, ArrayType, Caller, Engine, Extern, ExternRef, FieldType, Func, FuncType, Global,
     GlobalType, HeapType, I31, Instance, Linker, Memory, Module, Mutability, OwnedRooted, Ref,

@@ -1,8 +1,8 @@
 //! Uses of a store by the host: it reads and writes objects, defines functions, calls them with
 //! many values, finds its caller's exports, panics.
 
-use anyhow::{Context, Result};
 use crate::common::{each_collector, everywhere, message, new_struct, trap};
+use anyhow::{Context, Result};
 use gc_wasm::{
     AnyRef, AsContext, AsContextMut, Caller, Engine, Extern, ExternRef, ExternType, FieldType,
     Func, FuncType, HeapType, I31, Instance, Linker, Module, Mutability, Pause, RefType, RootScope,

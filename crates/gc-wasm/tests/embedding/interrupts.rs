@@ -1,9 +1,9 @@
 //! Code that is interrupted from another thread ends wherever it is, under every collector, and the
 //! store can be used again.
 
-use anyhow::Result;
 use crate::common::call;
 use crate::endless::{configs, endless, functions};
+use anyhow::Result;
 use gc_wasm::{
     Collector, Config, Engine, Func, Instance, InterruptHandle, Module, Store, Trap, WasmBacktrace,
 };

@@ -1,7 +1,7 @@
 //! Stores have a heap when a module or the host needs one, and not before.
 
-use anyhow::{Context, Result};
 use crate::common::{everywhere, trap};
+use anyhow::{Context, Result};
 use gc_wasm::{
     Caller, ExternRef, Func, Instance, Module, Rooted, Store, StructRef, Table, Trap, TypedFunc,
 };

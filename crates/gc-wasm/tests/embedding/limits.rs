@@ -1,8 +1,8 @@
 //! Limiters: what a store may have, how far its memories, tables and heap may grow, and what happens
 //! at the limit.
 
-use anyhow::{Context, Result, anyhow, bail};
 use crate::common::{each_collector, message, new_array};
+use anyhow::{Context, Result, anyhow, bail};
 use gc_wasm::{
     ArrayType, Config, Engine, Error, ExternRef, FieldType, GcHeapOutOfMemory, Instance, Memory,
     MemoryType, Module, Mutability, Ref, RefType, ResourceLimiter, RootScope, StorageType, Store,

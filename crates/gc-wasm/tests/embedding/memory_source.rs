@@ -1,7 +1,7 @@
 //! The source from which a store gets its memory: what is asked of it, and what it may refuse.
 
-use anyhow::Result;
 use crate::common::everywhere;
+use anyhow::Result;
 use gc_wasm::{
     Config, Engine, Growth, HeapError, Instance, Memory, MemoryPurpose, MemoryRequest,
     MemorySource, MemoryType, Module, OnDemand, Reservation, Store, Trap, UsedReservation,

@@ -1,7 +1,9 @@
 //! Objects that the host makes, reads and writes, and whose types it queries.
 
+use crate::common::{
+    each_collector, everywhere, message, new_array, new_fixed_array, new_struct, trap,
+};
 use anyhow::{Context, Result};
-use crate::common::{each_collector, everywhere, message, new_array, new_fixed_array, new_struct, trap};
 use gc_wasm::{
     AnyRef, ArrayRef, ArrayType, Engine, EqRef, ExternRef, FieldType, Func, HeapType, I31,
     Mutability, Rooted, StorageType, Store, StructRef, Trap, Val, ValType,

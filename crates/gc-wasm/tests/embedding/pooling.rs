@@ -1,7 +1,7 @@
 //! Engines with a pool: its limits, what a slot keeps, and that no store sees what an earlier one had.
 
-use anyhow::{Context as _, Result};
 use crate::common::everywhere;
+use anyhow::{Context as _, Result};
 use gc_wasm::{
     Config, Enabled, Engine, ExternRef, Instance, InstanceAllocationStrategy, Linker, Memory,
     MemoryType, Module, PoolConcurrencyLimitError, PoolingAllocationConfig, Ref, RefType,

@@ -2,8 +2,8 @@
 //! the code uses, makes instances, functions and types, and collects. The code sees exactly these
 //! changes.
 
-use anyhow::{Context, Result};
 use crate::common::{everywhere, frame_names, trap};
+use anyhow::{Context, Result};
 use gc_wasm::{
     AsContextMut, Caller, Extern, ExternRef, Func, FuncType, Global, GlobalType, HeapType,
     Instance, Linker, Memory, MemoryType, Module, Mutability, RefType, Rooted, Store, Table,

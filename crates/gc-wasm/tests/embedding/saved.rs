@@ -1,7 +1,7 @@
 //! Tests of modules that are saved and loaded: they behave as before, and damage is found.
 
-use anyhow::Result;
 use crate::common::{frame_names, message};
+use anyhow::Result;
 use gc_wasm::{
     Caller, Collector, Config, Engine, Extern, FieldType, Func, HeapBounds, Instance, Module,
     ModuleVersionStrategy, Mutability, OperatorCost, Precompiled, StorageType, Store, StructType,

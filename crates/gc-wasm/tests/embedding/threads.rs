@@ -1,7 +1,7 @@
 //! Several engines at the same time, and one engine's modules and stores on many threads.
 
-use anyhow::{Context, Result};
 use crate::common::{Drops, each_collector, message};
+use anyhow::{Context, Result};
 use gc_wasm::{
     Caller, Collector, Config, Engine, ExternRef, Instance, Linker, Module, OwnedRooted, Rooted,
     Store, StructRef, Trap, Val,
@@ -281,7 +281,10 @@ fn a_store_lent_to_another_thread_in_a_call() -> Result<()> {
                     if deeper {
                         assert_eq!(run.call(&mut *caller, (70, x))?, 70 * 71 / 2);
                     }
-                    assert_eq!(crate::common::trap(trap.call(&mut *caller, 9)), Trap::NullReference);
+                    assert_eq!(
+                        crate::common::trap(trap.call(&mut *caller, 9)),
+                        Trap::NullReference
+                    );
                     let overflow = overflow.call(&mut *caller, ());
                     assert_eq!(crate::common::trap(overflow), Trap::StackOverflow);
                     caller.gc(None)?;

@@ -1,7 +1,7 @@
 //! Calls and host functions with raw values.
 
-use anyhow::{Result, bail};
 use crate::common::{Drops, everywhere, message};
+use anyhow::{Result, bail};
 use gc_wasm::{
     AnyRef, AsContext, AsContextMut, ExternRef, Func, FuncType, Instance, Linker, Module,
     RootScope, Rooted, Store, Val, ValRaw, ValType,

@@ -1,7 +1,7 @@
 //! Weak references of the host: handles, maps and finalizers, with objects of programs.
 
-use anyhow::Result;
 use crate::common::{Drops, Setting, each_collector, everywhere};
+use anyhow::Result;
 use gc_wasm::{
     AnyRef, Caller, ExternRef, Func, Instance, Module, RootScope, Rooted, Store, Val, WeakMap,
     WeakRooted,

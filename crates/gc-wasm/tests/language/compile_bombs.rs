@@ -2,8 +2,8 @@
 //! its functions. So the time must not grow quadratically, and a function that is too large must
 //! give an error soon.
 
-use anyhow::Result;
 use crate::common::message;
+use anyhow::Result;
 use gc_wasm::explore::{Emit, explore, machine_code};
 use gc_wasm::{Collector, Config, Engine, Instance, Module, Store, Val};
 use std::fmt::Write;

@@ -1,8 +1,8 @@
 //! Arrays that are made of a data segment with constant operands. Their bytes are in the code, unless
 //! the segment may be dropped.
 
-use anyhow::Result;
 use crate::common::{everywhere, trap};
+use anyhow::Result;
 use gc_wasm::Trap;
 use std::fmt::Write;
 

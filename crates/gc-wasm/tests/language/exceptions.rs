@@ -1,8 +1,10 @@
 //! Exceptions: payloads and live references across throws, tags of instances, traps that are not
 //! caught, and exceptions that are thrown through the host.
 
+use crate::common::{
+    each_collector, everywhere, message, panic_message, prelude, trap, with_prelude,
+};
 use anyhow::{Context, Result, anyhow};
-use crate::common::{each_collector, everywhere, message, panic_message, prelude, trap, with_prelude};
 use gc_wasm::{
     AsContextMut, Caller, Config, Engine, ExnRef, ExnRefPre, ExnType, Extern, Func, FuncType,
     HeapType, Instance, Linker, Module, Rooted, Store, Tag, TagType, ThrownException, Trap, Val,

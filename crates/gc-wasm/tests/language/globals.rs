@@ -1,8 +1,8 @@
 //! Globals and tables that hold objects. They are shared by modules, initialised by constant
 //! expressions, and written by both sides.
 
-use anyhow::{Context, Result};
 use crate::common::{everywhere, message};
+use anyhow::{Context, Result};
 use gc_wasm::{
     AnyRef, Extern, Global, GlobalType, HeapType, I31, Instance, Linker, Module, Mutability,
     RefType, Store, Val, ValType,

@@ -2,8 +2,8 @@
 //! whatever the functions in between keep in these registers. Calls with handlers pass arguments and
 //! results of all types.
 
-use anyhow::{Context, Result};
 use crate::common::everywhere;
+use anyhow::{Context, Result};
 use gc_wasm::{
     AsContextMut, Caller, ExnRef, ExnRefPre, ExnType, Extern, Func, FuncType, Instance, Module,
 };

@@ -1,8 +1,8 @@
 //! Calls of small functions are inlined. Nobody sees this but by the speed: results, traps,
 //! backtraces, exceptions, fuel and roots are the same.
 
-use anyhow::{Context, Result};
 use crate::common::everywhere;
+use anyhow::{Context, Result};
 use gc_wasm::explore::machine_code;
 use gc_wasm::{
     Config, Engine, Func, Inlining, Instance, Linker, Module, OptLevel, Store, Val, WasmBacktrace,

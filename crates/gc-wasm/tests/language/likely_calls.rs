@@ -1,8 +1,8 @@
 //! A call through a reference compares the reference with the few functions that it is likely to be,
 //! and calls these directly. Nobody sees this but by the speed.
 
-use anyhow::{Context, Result};
 use crate::common::everywhere;
+use anyhow::{Context, Result};
 use gc_wasm::explore::{Emit, explore, machine_code};
 use gc_wasm::{
     Config, Engine, Extern, Func, Inlining, Instance, Module, Store, Trap, Val, WasmBacktrace,

@@ -2,8 +2,8 @@
 //! across calls, loops, branches, recursion and nested activations. `$churn` overwrites unreachable
 //! objects with other values, so a missed root gives a wrong number.
 
-use anyhow::{Context, Result};
 use crate::common::{Drops, everywhere, with_prelude};
+use anyhow::{Context, Result};
 use gc_wasm::{
     Caller, Collector, Config, Engine, ExternRef, HeapBounds, Instance, Linker, Module, OptLevel,
     Rooted, Store, StructRef,

@@ -1,8 +1,8 @@
 //! Tests of linear memories from the host's side: 64-bit memories and tables, reservations, growth
 //! that moves a memory, and limits.
 
-use anyhow::Result;
 use crate::common::message;
+use anyhow::Result;
 use gc_wasm::{
     Config, Engine, HeapType, Instance, Memory, MemoryType, MemoryTypeBuilder, Module, Ref,
     RefType, Store, Table, TableType, Trap,

@@ -1,8 +1,8 @@
 //! Tests of what custom sections say: names in messages, sections that are kept, and hints of
 //! branches.
 
-use anyhow::Result;
 use crate::common::{frame_names, message, trap};
+use anyhow::Result;
 use gc_wasm::explore::{Emit, explore};
 use gc_wasm::{AsContextMut, Config, Engine, Instance, Module, Store, Trap};
 

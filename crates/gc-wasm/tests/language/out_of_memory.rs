@@ -1,11 +1,11 @@
 //! A full heap gives an error under each collector, after which the program and the host continue.
 //! Released objects make room again if the collector frees memory.
 
-use anyhow::{Context, Result};
 use crate::common::{
     Counted, Drops, Setting, each_collector, everywhere, frame_names, message, new_array,
     new_struct, trap,
 };
+use anyhow::{Context, Result};
 use gc_wasm::{
     ArrayType, Caller, Collector, Engine, ExternRef, FieldType, Func, GcHeapOutOfMemory,
     HeapBounds, HeapError, Instance, Module, Mutability, RootScope, Rooted, StorageType, Store,

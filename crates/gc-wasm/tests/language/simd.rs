@@ -1,10 +1,10 @@
 //! Vectors wherever a value can be: in the host's API, in objects, globals and exceptions, across
 //! calls and collections, at the end of a memory.
 
-use anyhow::Result;
 use crate::common::{
     each_collector, everywhere, message, new_array, new_fixed_array, new_struct, trap, with_prelude,
 };
+use anyhow::Result;
 use gc_wasm::{
     ArrayRef, ArrayRefPre, ArrayType, Config, Engine, ExnRef, ExnRefPre, ExnType, FieldType, Func,
     FuncType, Global, GlobalType, Instance, Linker, Module, Mutability, StorageType, Store,

@@ -1,9 +1,9 @@
 //! Stack overflow by recursion of compiled code, of the host, and of both. It is a trap, and the
 //! store can be used afterwards.
 
-use anyhow::{Context, Result};
 use crate::common::{Setting, each_collector, everywhere, trap};
 use crate::executor::block_on;
+use anyhow::{Context, Result};
 use gc_wasm::{
     Caller, Config, Engine, Extern, Func, Instance, Linker, Module, Rooted, Store, StructRef, Trap,
     Val, WasmBacktrace,

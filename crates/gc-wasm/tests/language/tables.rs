@@ -1,8 +1,8 @@
 //! Bulk operations on tables, segments, arrays and memories: grow, fill, copy, initialise, from
 //! compiled code and from the host, with correct reference counts.
 
-use anyhow::{Context, Result};
 use crate::common::{Drops, each_collector, everywhere, message, trap};
+use anyhow::{Context, Result};
 use gc_wasm::{
     ExternRef, Func, HeapType, Instance, Memory, MemoryType, Module, Ref, RefType, RootScope,
     Rooted, Store, Table, TableType, Trap, Val,

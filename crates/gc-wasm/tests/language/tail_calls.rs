@@ -1,9 +1,9 @@
 //! Tail calls: constant stack, arguments on the stack, traps, backtraces and walks through them.
 
-use anyhow::Result;
 use crate::common::{
     Setting, each_collector, everywhere, frame_names, prelude, texts, trap, with_prelude,
 };
+use anyhow::Result;
 use gc_wasm::{Caller, Config, Engine, Func, Instance, Linker, Module, Store, Trap, Val};
 
 /// Three functions that call each other in the three ways, and count down.

@@ -1,8 +1,8 @@
 //! Traps of each kind, with the names of the functions in which they happened; errors of host
 //! functions; instantiation that fails halfway.
 
-use anyhow::{Context, Result, anyhow};
 use crate::common::{each_collector, frame_names, message, texts};
+use anyhow::{Context, Result, anyhow};
 use gc_wasm::{
     Caller, Config, Engine, Extern, Func, HeapType, Instance, Linker, Module, Ref, RefType, Store,
     Table, TableType, Trap, Val, WasmBacktrace,

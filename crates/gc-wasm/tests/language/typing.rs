@@ -1,7 +1,7 @@
 //! Types across modules, deep hierarchies, casts, functions in objects.
 
-use anyhow::{Context, Result};
 use crate::common::{Setting, each_collector, everywhere, message, trap};
+use anyhow::{Context, Result};
 use gc_wasm::{
     AnyRef, Func, I31, Instance, Linker, Module, NoneRef, Rooted, Store, StructRef, Trap, Val,
 };
