@@ -51,7 +51,7 @@ step_over() {
   step_name=
 }
 
-# loudly TEXT...: prints a warning that something was not checked. ci/all repeats it at the end.
+# loudly TEXT...: prints a warning that something was not checked. run_all repeats it at the end.
 loudly() {
   {
     echo
@@ -69,6 +69,34 @@ loudly() {
 fail() {
   printf '\nFAILED: %s\n' "$@" >&2
   exit 1
+}
+
+# run_all COMMAND...: runs commands, each a script with its arguments. A failing one does not stop the
+# others. Prints the time of each, the checks that could not run, and the commands that failed.
+run_all() {
+  local command began failed=() times=()
+  RECLAIM_CI_SKIPPED=$(mktemp)
+  export RECLAIM_CI_SKIPPED
+  for command in "$@"; do
+    began=$SECONDS
+    printf '\n######## %s\n' "$command"
+    # shellcheck disable=SC2086 # a script and its arguments
+    if ! $command; then
+      failed+=("$command")
+      printf '\n######## %s FAILED\n' "$command"
+    fi
+    times+=("$(printf '%6d s  %s' $((SECONDS - began)) "$command")")
+  done
+  printf '\n######## summary\n'
+  printf '%s\n' "${times[@]}"
+  printf '%6d s  in all\n' $SECONDS
+  if [ -s "$RECLAIM_CI_SKIPPED" ]; then
+    printf '\n!!! NOT CHECKED:\n'
+    sed 's/^/!!! /' "$RECLAIM_CI_SKIPPED"
+  fi
+  rm -f "$RECLAIM_CI_SKIPPED"
+  [ ${#failed[@]} = 0 ] || fail "${failed[@]}"
+  echo 'all passed'
 }
 
 # component CARGO_SUBCOMMAND RUSTUP_COMPONENT: installs an optional component of Rust if it is missing.

@@ -1,4 +1,4 @@
-//! The command `reclaim`, run as a user runs it.
+//! Tests of the command `reclaim`, run as a user runs it.
 
 #[path = "../common/mod.rs"]
 mod common;

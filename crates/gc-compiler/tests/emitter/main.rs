@@ -1,4 +1,4 @@
-//! The code that is emitted for operations on the heap, and the checkers of its laws.
+//! Tests of the code that is emitted for operations on the heap, and of the checkers of its laws.
 
 #[path = "../common/mod.rs"]
 mod common;

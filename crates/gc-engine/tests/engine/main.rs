@@ -1,4 +1,4 @@
-//! The engine for languages without WebAssembly.
+//! Tests of the engine for languages that do not compile to WebAssembly.
 
 #[path = "../common/mod.rs"]
 mod common;

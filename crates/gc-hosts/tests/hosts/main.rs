@@ -1,4 +1,4 @@
-//! The hosts of toolchains and of WASI.
+//! Tests of the hosts: those of toolchains, and WASI.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,4 @@
-//! Compiled code that runs with a heap, its stack and its host.
+//! Tests of compiled code as it runs: with a heap, on its stack, and with calls to the host.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,7 @@
-//! The API of embedders: engines, stores, handles, limits, fuel, epochs, pools, caches, threads.
+//! Tests of the API of embedders: engines, stores, handles, limits, fuel, epochs, pools, caches, and
+//! threads.
+//!
+//! Tests that look at the whole process, such as its mappings or its logger, are programs of their own.
 
 #[path = "../common/mod.rs"]
 mod common;

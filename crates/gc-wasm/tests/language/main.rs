@@ -1,5 +1,5 @@
-//! Programs of WebAssembly, and the code that is compiled for them: the instructions, traps, exceptions
-//! and tail calls, what is optimised, and that references stay right.
+//! Tests of programs in WebAssembly, and of the code that is compiled for them: instructions, traps,
+//! exceptions, tail calls, optimisations, and references that must stay valid.
 
 #[path = "../common/mod.rs"]
 mod common;
