@@ -376,12 +376,17 @@ impl Blocks {
     // ---- touching ahead -----------------------------------------------------
 
     /// Asks the system to provide memory for the first of the next free blocks, `bytes` bytes of
-    /// them, that have none.
+    /// them, that have none. Does nothing while half of these blocks have memory, because a request
+    /// wakes a thread.
     pub fn touch_ahead(&mut self, memory: &HeapMemory, bytes: u64) {
         let most = (bytes / u64::from(BLOCK_SIZE)) as usize;
-        let free = (self.next_block..self.len()).filter(|&block| self.used[block] == 0);
-        let mut next = free.take(most).filter(|&block| self.residues[block] != Residue::Dirty);
-        let Some(first) = next.next() else { return };
+        let free = (self.next_block..self.len()).filter(|&block| self.used[block] == 0).take(most);
+        let mut next = free.enumerate().filter(|&(_, block)| self.residues[block] != Residue::Dirty);
+        let Some((ready, first)) = next.next() else { return };
+        if ready > most / 2 {
+            return;
+        }
+        let next = next.map(|(_, block)| block);
         let end = next.zip(first + 1..).take_while(|(block, next)| block == next).count();
         let blocks = first..first + 1 + end;
         for residue in &mut self.residues[blocks.clone()] {

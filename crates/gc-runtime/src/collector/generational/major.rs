@@ -1,7 +1,7 @@
 //! Major collections: marking the old generation and sweeping it.
 //!
-//! Marking follows references from the roots with an explicit stack. An object is marked when it is
-//! found, and its lines when it is scanned. Marking may stop anywhere, also in the middle of an
+//! Marking follows references from the roots with an explicit stack (`to_mark.rs`). An object's lines
+//! are marked when it is scanned. Marking may stop anywhere, also in the middle of an
 //! array, and the mutator may run in between. Then the overwritten references are logged and marked
 //! too, and new objects are marked when they are allocated. So marking finds everything that was
 //! reachable when it began (snapshot at the beginning: Taiichi Yuasa, "Real-Time Garbage Collection
@@ -17,12 +17,12 @@
 //! collection. They are fast enough to finish before the old generation has grown much.
 
 use super::GenerationalHeap;
+use super::to_mark::{Grey, ToMark};
 use crate::space::blocks::GiveBack;
 use crate::space::object_map::Mark;
 use crate::space::shapes::{Object, Refs};
 use crate::{Pause, PauseKind};
 use gc_types::{I31, VMGcHeader};
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Number of objects, and of eighths of slots, that a slice visits. They take some tens of
@@ -36,8 +36,6 @@ const SHORTEST_PAUSE: Duration = Duration::from_micros(1);
 const ZEAL_SLICE: u32 = 16;
 /// Elements of an array that are scanned at a time.
 const ELEMENTS: u32 = 1 << 10;
-/// Number of objects whose headers are being fetched.
-const FETCHED: usize = 8;
 
 /// The phase of the old generation's collector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,10 +69,7 @@ pub(super) enum Log {
 /// The state of marking.
 #[derive(Debug, Default)]
 pub(super) struct Marker {
-    /// Objects to scan: the index, and in the upper half the first element to scan.
-    stack: Vec<u64>,
-    /// The objects whose headers are being fetched, the next one first.
-    fetched: VecDeque<u64>,
+    to_mark: ToMark,
     /// Whether young objects, which were retained, are marked.
     pub(super) young: bool,
     /// Whether everything was marked except what weak references keep. A collection marks that.
@@ -85,13 +80,6 @@ pub(super) struct Marker {
     began_at: u64,
     /// Bytes by which the old generation had grown since the previous marking.
     pub(super) grown: u64,
-}
-
-impl Marker {
-    fn clear(&mut self) {
-        self.stack.clear();
-        self.fetched.clear();
-    }
 }
 
 impl GenerationalHeap {
@@ -112,7 +100,7 @@ impl GenerationalHeap {
     }
 
     fn mark_from_here(&mut self) {
-        self.marker.clear();
+        self.marker.to_mark.clear();
         self.marker.young = self.nursery.retains();
         self.marker.waits = false;
         self.marker.took = Duration::ZERO;
@@ -131,7 +119,7 @@ impl GenerationalHeap {
         if self.phase == Phase::Marking {
             self.evacuator.clear();
             self.old.abandon_marking();
-            self.marker.clear();
+            self.marker.to_mark.clear();
             self.end_logging();
             self.phase = Phase::Idle;
         }
@@ -140,11 +128,21 @@ impl GenerationalHeap {
     /// Marks the referent of `word`, a reference from anywhere.
     #[inline(always)]
     pub(super) fn mark(&mut self, word: u32) {
-        if word & I31::TAG != 0 || word < self.nursery.end && !(self.marker.young && word != 0) {
-            return;
+        if self.may_mark(word) {
+            self.mark_object(word);
         }
+    }
+
+    /// Whether `word` may refer to an object that is to be marked.
+    #[inline(always)]
+    fn may_mark(&self, word: u32) -> bool {
+        word & I31::TAG == 0 && (word >= self.nursery.end || self.marker.young && word != 0)
+    }
+
+    #[inline(always)]
+    fn mark_object(&mut self, word: u32) {
         match self.old.map.mark(word) {
-            Mark::New => self.marker.stack.push(u64::from(word)),
+            Mark::New => self.marker.to_mark.push(Grey::new(word, 0)),
             Mark::Old => {}
             Mark::NoObject => self.core.note_damage(word, "a reference to no object"),
         }
@@ -153,8 +151,8 @@ impl GenerationalHeap {
     /// Scans marked objects, as far as `budget` allows. Returns whether there are no more.
     pub(super) fn mark_some(&mut self, budget: &mut u32) -> bool {
         while *budget > 0 && self.core.damage.is_none() {
-            let Some(entry) = self.next_marked() else { return true };
-            let (index, from) = (entry as u32, (entry >> 32) as u32);
+            let Some(object) = self.next_grey() else { return true };
+            let (index, from) = (object.index(), object.from());
             let memory = &self.core.memory;
             let word = memory.read_u32(u64::from(index) + u64::from(VMGcHeader::WORD_OFFSET));
             let object = word.and_then(|word| self.shapes.object(memory, index, word));
@@ -169,20 +167,22 @@ impl GenerationalHeap {
             }
             *budget = budget.saturating_sub(1 + self.mark_refs(index, object, from) / 8);
         }
-        self.marker.stack.is_empty() && self.marker.fetched.is_empty()
+        self.marker.to_mark.is_empty()
     }
 
-    /// The next entry to scan. Some entries wait in a queue while their headers are fetched (Cher,
-    /// Hosking and Vitek, "Software Prefetching for Mark-Sweep Garbage Collection", 2004).
-    #[inline]
-    fn next_marked(&mut self) -> Option<u64> {
-        while self.marker.fetched.len() < FETCHED
-            && let Some(entry) = self.marker.stack.pop()
-        {
-            self.core.memory.prefetch(u64::from(entry as u32));
-            self.marker.fetched.push_back(entry);
+    /// The next object to scan.
+    #[inline(always)]
+    fn next_grey(&mut self) -> Option<Grey> {
+        loop {
+            let GenerationalHeap { core, marker, .. } = self;
+            if marker.to_mark.fill(|object| core.memory.prefetch(object.index().into())) {
+                break;
+            }
+            // Nothing waits for a mark bit when there is nothing else to do.
+            let Some(word) = marker.to_mark.reference() else { break };
+            self.mark_object(word);
         }
-        self.marker.fetched.pop_front()
+        self.marker.to_mark.grey()
     }
 
     /// Marks the referents of an object. Returns the number of visited slots.
@@ -209,7 +209,7 @@ impl GenerationalHeap {
             Refs::Elements(offset) => {
                 let end = object.length.min(from.saturating_add(ELEMENTS));
                 if end < object.length {
-                    self.marker.stack.push(u64::from(end) << 32 | base);
+                    self.marker.to_mark.push(Grey::new(index, end));
                 }
                 for n in from..end {
                     self.mark_slot(base + u64::from(offset) + u64::from(n) * 4);
@@ -222,7 +222,12 @@ impl GenerationalHeap {
     #[inline(always)]
     fn mark_slot(&mut self, at: u64) {
         if let Some(word) = self.core.memory.read_u32(at) {
-            self.mark(word);
+            if self.may_mark(word) {
+                self.old.map.prefetch(word);
+                if let Some(oldest) = self.marker.to_mark.wait(word) {
+                    self.mark_object(oldest);
+                }
+            }
             self.note_slot(at, word);
         }
     }

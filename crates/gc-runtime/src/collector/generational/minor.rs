@@ -145,7 +145,7 @@ impl GenerationalHeap {
             }
             *budget -= 1;
             if let Some(entry) = self.scavenger.found.old.pop() {
-                self.look_at_old(entry.slot.into(), entry.word);
+                self.look_at_old(entry.slot().into(), entry.word());
             } else if let Some(piece) = self.scavenger.found.pieces.pop() {
                 *budget = budget.saturating_sub(ELEMENTS / 64);
                 self.find(|scavenge| scavenge.find_in_piece(piece));

@@ -28,6 +28,7 @@ mod scavenge;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod to_mark;
 mod trace;
 mod verify;
 mod weak;

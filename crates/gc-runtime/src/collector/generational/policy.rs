@@ -80,7 +80,7 @@ impl GenerationalHeap {
     /// Lets the system provide the memory that the survivors of the next minor collections need.
     pub(super) fn touch_old_ahead(&mut self) {
         if self.survived >= LEAST_AHEAD {
-            let wanted = (2 * self.survived).min(MOST_AHEAD);
+            let wanted = (4 * self.survived).min(MOST_AHEAD);
             let wanted = wanted.saturating_sub(self.old.recyclable_bytes());
             self.old.blocks.touch_ahead(&self.core.memory, wanted);
         }

@@ -37,10 +37,27 @@ const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
 const _: () = assert!(HEADER == 0 && COLLECTOR_WORD == 4);
 
 /// A slot and the reference in it.
+///
+/// They are one number: the slot is in the upper half. As two fields they would be pushed with two
+/// stores and popped with one load, which a processor cannot serve from its store buffer.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Entry {
-    pub(super) slot: u32,
-    pub(super) word: u32,
+pub(super) struct Entry(u64);
+
+impl Entry {
+    #[inline(always)]
+    fn new(slot: u32, word: u32) -> Entry {
+        Entry(u64::from(slot) << 32 | u64::from(word))
+    }
+
+    #[inline(always)]
+    pub(super) fn slot(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline(always)]
+    pub(super) fn word(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// Elements of an array that are still to be visited: those from element `from` on.
@@ -329,7 +346,7 @@ impl Scavenge<'_> {
 
     #[inline(always)]
     fn found_word(&mut self, at: u64, word: u32) {
-        let entry = Entry { slot: at as u32, word };
+        let entry = Entry::new(at as u32, word);
         if is_young(word, self.nursery) {
             self.found.slots.push(entry);
         } else if self.looks_at_old && word != 0 {
@@ -356,7 +373,7 @@ impl Scavenge<'_> {
                 while count < FETCHED
                     && let Some(entry) = self.found.slots.pop()
                 {
-                    self.bytes.prefetch(entry.word.into());
+                    self.bytes.prefetch(entry.word().into());
                     queue[(first + count) % FETCHED] = entry;
                     count += 1;
                 }
@@ -365,12 +382,12 @@ impl Scavenge<'_> {
                 entry
             };
             left -= 1;
-            match self.forward(entry.word) {
+            match self.forward(entry.word()) {
                 Ok(new) => {
-                    let _mapped = self.bytes.write_u32(entry.slot.into(), new);
-                    if new == entry.word {
+                    let _mapped = self.bytes.write_u32(entry.slot().into(), new);
+                    if new == entry.word() {
                         // The object was retained, so the slot must be visited again.
-                        self.tables.dirty(entry.slot);
+                        self.tables.dirty(entry.slot());
                     }
                 }
                 Err(stop) => {
