@@ -4,9 +4,9 @@
 //! There are two kinds of fresh objects. The first is the result of an allocating host call of the
 //! heap. The second is allocated inline: the object is at the cursor of the heap data, the code
 //! then moves the cursor to the object's end, and a branch has checked that this end is not above
-//! the limit.
+//! the limit. One branch may check the end of several objects that are allocated one after the other.
 
-use super::view::{MemoryAccess, View, edges};
+use super::view::View;
 use crate::regions;
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -39,9 +39,60 @@ pub(super) enum Size {
     AtLeast(u64),
 }
 
-/// The fresh objects at a point. There are few, because a call that may collect removes all of
-/// them.
-type State = Vec<Object>;
+/// What is known at a point.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct State {
+    /// The fresh objects. There are few, because a call that may collect removes all of them.
+    objects: Vec<Object>,
+    /// Values that are equal to the cursor.
+    cursors: Vec<Value>,
+    /// Values that are equal to the limit.
+    limits: Vec<Value>,
+    room: Room,
+}
+
+/// The memory between the cursor and the limit, as far as branches have checked it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Room {
+    /// It has at least this number of bytes.
+    bytes: u64,
+    /// It reaches at least up to this value.
+    end: Option<Value>,
+}
+
+impl State {
+    fn forget(&mut self, place: Place) {
+        self.objects.retain(|known| known.place != place);
+    }
+
+    fn add(&mut self, object: Object) {
+        self.forget(object.place);
+        self.objects.push(object);
+    }
+
+    /// What is known where control arrives with either state. `None` if it is `self`.
+    fn join(&self, arriving: &State) -> Option<State> {
+        let both = |ours: &[Value], theirs: &[Value]| {
+            ours.iter().filter(|value| theirs.contains(value)).copied().collect()
+        };
+        let objects = self.objects.iter().filter_map(|object| {
+            let other = arriving.objects.iter().find(|other| other.place == object.place)?;
+            let size = match (object.size, other.size) {
+                (known, None) | (None, known) => known,
+                (Some(a), Some(b)) if a == b => Some(a),
+                _ => return None,
+            };
+            Some(Object { place: object.place, size })
+        });
+        let joined = State {
+            objects: objects.collect(),
+            cursors: both(&self.cursors, &arriving.cursors),
+            limits: both(&self.limits, &arriving.limits),
+            room: if self.room == arriving.room { self.room } else { Room::default() },
+        };
+        (joined != *self).then_some(joined)
+    }
+}
 
 /// The fresh objects of a function.
 pub(super) struct Fresh {
@@ -53,7 +104,7 @@ impl Fresh {
     pub(super) fn new(view: &View<'_>) -> Fresh {
         let mut fresh = Fresh { start: SecondaryMap::new() };
         let Some(&entry) = view.rpo.first() else { return fresh };
-        fresh.start[entry] = Some(State::new());
+        fresh.start[entry] = Some(State::default());
         let mut again = true;
         while again {
             again = false;
@@ -97,39 +148,34 @@ impl Fresh {
                 continue;
             }
             let target = call.block(&dfg.value_lists);
-            let mut arriving: State = state
-                .iter()
-                .filter(|object| match object.place {
-                    // A block parameter is a new value in its block.
-                    Place::Value(value) => !dfg.block_params(target).contains(&value),
-                    Place::Slot(..) => true,
-                })
-                .copied()
-                .collect();
-            for (arg, &param) in call.args(&dfg.value_lists).zip(dfg.block_params(target)) {
+            // A block parameter is a new value in its block.
+            let params = dfg.block_params(target);
+            let old = |value: &Value| !params.contains(value);
+            let mut arriving = state.clone();
+            arriving.objects.retain(|object| match object.place {
+                Place::Value(value) => old(&value),
+                Place::Slot(..) => true,
+            });
+            arriving.cursors.retain(old);
+            arriving.limits.retain(old);
+            if let (0, InstructionData::Brif { arg, .. }) = (at, view.func.dfg.insts[last])
+                && let Some(room) = checked_room(view, state, arg)
+            {
+                arriving.room = room;
+            }
+            for (arg, &param) in call.args(&dfg.value_lists).zip(params) {
                 if let BlockArg::Value(arg) = arg
                     && let Some(object) = find(view, state, arg)
                 {
-                    arriving.push(Object { place: Place::Value(param), ..object });
+                    arriving.objects.push(Object { place: Place::Value(param), ..object });
                 }
             }
             let joined = match &self.start[target] {
-                None => arriving,
-                Some(known) => known
-                    .iter()
-                    .filter_map(|object| {
-                        let other = arriving.iter().find(|other| other.place == object.place)?;
-                        let size = match (object.size, other.size) {
-                            (known, None) | (None, known) => known,
-                            (Some(a), Some(b)) if a == b => Some(a),
-                            _ => return None,
-                        };
-                        Some(Object { place: object.place, size })
-                    })
-                    .collect(),
+                None => Some(arriving),
+                Some(known) => known.join(&arriving),
             };
-            if self.start[target].as_ref() != Some(&joined) {
-                self.start[target] = Some(joined);
+            if joined.is_some() {
+                self.start[target] = joined;
                 changed = true;
             }
         }
@@ -164,12 +210,16 @@ impl Now<'_> {
 
 fn find(view: &View<'_>, state: &State, value: Value) -> Option<Object> {
     let value = view.func.dfg.resolve_aliases(value);
-    state.iter().find(|object| object.place == Place::Value(value)).copied()
+    state.objects.iter().find(|object| object.place == Place::Value(value)).copied()
 }
 
 fn step(view: &View<'_>, state: &mut State, block: Block, inst: Inst) {
-    if view.is_safepoint(inst) {
-        state.clear();
+    if view.func.dfg.insts[inst].opcode().is_call() {
+        let objects = std::mem::take(&mut state.objects);
+        *state = State::default();
+        if !view.is_safepoint(inst) {
+            state.objects = objects;
+        }
         return;
     }
     let Some(access) = view.access(inst) else { return };
@@ -178,29 +228,43 @@ fn step(view: &View<'_>, state: &mut State, block: Block, inst: Inst) {
         match access.stored {
             Some(value) => {
                 let object = find(view, state, value);
-                state.retain(|known| known.place != place);
-                state.extend(object.map(|object| Object { place, ..object }));
+                state.forget(place);
+                state.objects.extend(object.map(|object| Object { place, ..object }));
             }
             None => {
-                let known = state.iter().find(|object| object.place == place).copied();
-                let result = view.func.dfg.inst_results(inst)[0];
-                state.retain(|known| known.place != Place::Value(result));
-                state.extend(known.map(|object| Object { place: Place::Value(result), ..object }));
+                let known = state.objects.iter().find(|object| object.place == place).copied();
+                let place = Place::Value(view.func.dfg.inst_results(inst)[0]);
+                state.forget(place);
+                state.objects.extend(known.map(|object| Object { place, ..object }));
             }
         }
         return;
     }
+    let word = |offset: u32| {
+        access.offset == offset.cast_signed() && is_heap_data(view, access.address)
+    };
     match (view.region(inst), access.stored) {
         (Some(regions::HOST_RESULT), None) if follows_allocation(view, block, inst) => {
             let result = view.func.dfg.inst_results(inst)[0];
-            state.retain(|known| known.place != Place::Value(result));
-            state.push(Object { place: Place::Value(result), size: None });
+            state.add(Object { place: Place::Value(result), size: None });
         }
-        (Some(regions::HEAP_CURSOR), Some(end)) => {
-            if let Some((object, size)) = bumped(view, block, &access, end) {
-                let place = Place::Value(object);
-                state.retain(|known| known.place != place);
-                state.push(Object { place, size: Some(size) });
+        (Some(regions::HEAP_CURSOR), None) if word(NEXT) => {
+            let result = view.func.dfg.inst_results(inst)[0];
+            state.forget(Place::Value(result));
+            state.cursors.retain(|known| *known != result);
+            state.cursors.push(result);
+        }
+        (Some(regions::HEAP_DATA), None) if word(LIMIT) => {
+            let result = view.func.dfg.inst_results(inst)[0];
+            state.limits.retain(|known| *known != result);
+            state.limits.push(result);
+        }
+        (Some(regions::HEAP_CURSOR), Some(end)) if word(NEXT) => {
+            let bumped = bumped(view, state, end);
+            state.cursors.clear();
+            state.room = bumped.map_or(Room::default(), |(_, room)| room);
+            if let Some((object, _)) = bumped {
+                state.add(object);
             }
         }
         _ => {}
@@ -220,52 +284,49 @@ fn follows_allocation(view: &View<'_>, block: Block, inst: Inst) -> bool {
     allocated
 }
 
-/// The object that is allocated by moving the cursor to `end`, and its size.
-fn bumped(
-    view: &View<'_>,
-    block: Block,
-    access: &MemoryAccess,
-    end: Value,
-) -> Option<(Value, Size)> {
-    if access.offset != NEXT.cast_signed() || !is_heap_data(view, access.address) {
-        return None;
-    }
+/// The object that is allocated by moving the cursor to `end`, and the room behind it.
+fn bumped(view: &View<'_>, state: &State, end: Value) -> Option<(Object, Room)> {
     let [object, size] = view.binary(Opcode::Iadd, end)?;
-    if !is_heap_data_word(view, object, regions::HEAP_CURSOR, NEXT) {
+    let object = view.func.dfg.resolve_aliases(object);
+    if !state.cursors.contains(&object) {
         return None;
     }
-    // The block's only predecessor must end with a branch that has found that the object fits.
-    let mut from = view.cfg.pred_iter(block);
-    let (before, None) = (from.next()?, from.next()) else { return None };
-    let mut fits = edges(view.func, before.inst).filter(|(target, _)| *target == block);
-    let (Some((_, Some((condition, true)))), None) = (fits.next(), fits.next()) else {
-        return None;
+    let size = size_of(view, size);
+    let left = match size {
+        Size::Exactly(size) => state.room.bytes.checked_sub(size),
+        Size::AtLeast(_) => None,
     };
-    // No other object may have been allocated since the cursor was read.
-    let read = view.definition(object)?.0;
-    let same_block = view.func.layout.inst_block(read) == Some(before.block);
-    let moved =
-        view.func.layout.block_insts(before.block).skip_while(|inst| *inst != read).any(|inst| {
-            let opcode = view.func.dfg.insts[inst].opcode();
-            opcode.is_call()
-                || opcode.can_store() && view.region(inst) == Some(regions::HEAP_CURSOR)
-        });
-    (same_block && !moved && is_in_limit(view, condition, end))
-        .then_some((object, size_of(view, size)))
+    let is_end = state.room.end == Some(view.same(end));
+    let room = match left {
+        Some(bytes) => Room { bytes, end: None },
+        None if is_end => Room::default(),
+        None => return None,
+    };
+    Some((Object { place: Place::Value(object), size: Some(size) }, room))
 }
 
-fn is_in_limit(view: &View<'_>, condition: Value, end: Value) -> bool {
-    match view.definition(condition).map(|(_, data)| data) {
-        Some(InstructionData::Binary { opcode: Opcode::Band, args }) => {
-            args.iter().any(|arg| is_in_limit(view, *arg, end))
+/// The room that there is if `condition` holds: it says that an end is not above the limit.
+fn checked_room(view: &View<'_>, state: &State, condition: Value) -> Option<Room> {
+    match view.definition(condition)?.1 {
+        InstructionData::Binary { opcode: Opcode::Band, args } => {
+            args.iter().find_map(|arg| checked_room(view, state, *arg))
         }
-        Some(InstructionData::IntCompare {
-            cond: IntCC::UnsignedLessThanOrEqual, args, ..
-        }) => {
-            view.same(args[0]) == view.same(end)
-                && is_heap_data_word(view, args[1], regions::HEAP_DATA, LIMIT)
+        InstructionData::IntCompare {
+            cond: IntCC::UnsignedLessThanOrEqual,
+            args: [end, limit],
+            ..
+        } => {
+            let resolve = |value| view.func.dfg.resolve_aliases(value);
+            let [next, size] = view.binary(Opcode::Iadd, end)?;
+            let is_room =
+                state.cursors.contains(&resolve(next)) && state.limits.contains(&resolve(limit));
+            let bytes = match size_of(view, size) {
+                Size::Exactly(bytes) => bytes,
+                Size::AtLeast(_) => 0,
+            };
+            is_room.then_some(Room { bytes, end: Some(view.same(end)) })
         }
-        _ => false,
+        _ => None,
     }
 }
 

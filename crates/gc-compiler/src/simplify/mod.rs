@@ -2,14 +2,16 @@
 //!
 //! Cranelift merges equal computations, but it does not know what a branch says of the values that
 //! it tests. After inlining there is much of this: a callee tests its parameters, and its caller has
-//! tested them before or has made the objects. So [`simplify`] makes four passes:
+//! tested them before or has made the objects. So [`simplify`] makes five passes:
 //!
 //! 1. `thread`: blocks that only branch on a known outcome are skipped.
 //! 2. `known`: tests whose outcome is known are removed. `facts` says what a test tells.
 //! 3. `unused`: branches without a choice, and reads of headers for tests that are gone, are removed.
-//! 4. `loads`: loads of what was loaded or stored before are removed.
+//! 4. `fold`: objects that are allocated in a row are tested against the limit once.
+//! 5. `loads`: loads of what was loaded or stored before are removed.
 
 pub(crate) mod facts;
+mod fold;
 mod known;
 mod loads;
 #[cfg(test)]
@@ -58,6 +60,11 @@ pub fn simplify(func: &mut ir::Function, references: &mut References) {
     let mut changed = thread::thread(func);
     changed |= known::remove_known_tests(func, references);
     if changed {
+        unused::remove(func);
+    }
+    references.resolve_aliases(&func.dfg);
+    func.dfg.resolve_all_aliases();
+    if fold::fold(func, references) {
         unused::remove(func);
     }
     loads::remove_known_loads(func, references);
