@@ -63,7 +63,7 @@ impl HeapOptions {
     ///
     /// let (collector, options) = (GenerationalCollector::new(), HeapOptions::default());
     /// let abi = options.abi(&collector);
-    /// assert_eq!(abi.option("nursery"), 16 << 20);
+    /// assert_eq!(abi.option("nursery"), 64 << 20);
     /// assert!(GcStore::new(&collector, &options)?.check_abi(&abi).is_ok());
     /// # Ok::<(), gc_runtime::HeapError>(())
     /// ```

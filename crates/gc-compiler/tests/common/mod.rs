@@ -18,6 +18,7 @@ use gc_compiler::collector::{
     null::NullCompiler,
 };
 use gc_compiler::safepoints::{References, place_safepoints};
+use gc_compiler::simplify::simplify;
 use gc_compiler::{GcCompiler, GcEmitter, GcFuncEnv, host_call_signature, regions};
 use gc_types::{Abi, CollectorAbi, HeapBounds, HostCall, I31, RootKind, VMGcRef};
 
@@ -174,6 +175,17 @@ pub(crate) fn build(
     options: &Abi,
     op: Op<'_>,
 ) -> ir::Function {
+    build_with(isa, compiler, options, op, false)
+}
+
+/// As [`build`]. Simplifies the function if `simplifies`.
+pub(crate) fn build_with(
+    isa: &OwnedTargetIsa,
+    compiler: &dyn GcCompiler,
+    options: &Abi,
+    op: Op<'_>,
+    simplifies: bool,
+) -> ir::Function {
     let mut signature = ir::Signature::new(CallConv::SystemV);
     signature.params.extend([ir::AbiParam::new(types::I64); 2]);
     signature.returns.push(ir::AbiParam::new(types::I64));
@@ -240,6 +252,9 @@ pub(crate) fn build(
     };
     builder.ins().return_(&[result]);
     builder.finalize(isa.frontend_config());
+    if simplifies {
+        simplify(&mut func, &mut env.references);
+    }
     place_safepoints(&mut func, &env.references, &|func, callee| {
         let ir::ExternalName::User(name) = func.dfg.ext_funcs[callee].name else { return true };
         HostCall::from_index(func.params.user_named_funcs()[name].index).may_collect()

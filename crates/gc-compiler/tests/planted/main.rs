@@ -50,8 +50,9 @@ fn program(e: &mut GcEmitter<'_, '_>, a: Args) -> Option<ir::Value> {
     Some(e.struct_get(cell, &pair(), 2, None))
 }
 
-fn correct(compiler: &dyn GcCompiler, options: &Abi) -> Function {
-    let func = build(&host_isa(), compiler, options, &program);
+/// The function as it is emitted or, if `simplifies`, as it is compiled.
+fn correct(compiler: &dyn GcCompiler, options: &Abi, simplifies: bool) -> Function {
+    let func = build_with(&host_isa(), compiler, options, &program, simplifies);
     check(&func, compiler, options, &Checker::ALL)
         .unwrap_or_else(|error| panic!("{error}\n{func}"));
     func
@@ -99,11 +100,12 @@ fn plant(
     change: Change,
 ) -> usize {
     let mut found = 0;
-    for compiler in COLLECTORS {
+    let both = COLLECTORS.iter().flat_map(|compiler| [(*compiler, false), (*compiler, true)]);
+    for (compiler, simplifies) in both {
         if !collectors.is_empty() && !collectors.contains(&compiler.name()) {
             continue;
         }
-        let func = correct(compiler, options);
+        let func = correct(compiler, options, simplifies);
         for inst in insts(&func) {
             let mut changed = func.clone();
             if !change(&mut changed, inst) {

@@ -249,6 +249,16 @@ fn errors_in_addresses_are_found() {
                 _ => false,
             }
         }),
+        plant("room for one of two objects that are allocated in a row", &[NOT_FRESH], |f, i| {
+            // A struct and an array of 24 bytes each, with one test for both.
+            match &mut f.dfg.insts[i] {
+                InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } if imm.bits() == 48 => {
+                    *imm = 40.into();
+                    true
+                }
+                _ => false,
+            }
+        }),
         plant("the cursor stays where it is", &[NOT_FRESH], |f, i| {
             is_store(f, i, regions::HEAP_CURSOR) && f.dfg.insts[i].opcode() == Opcode::Istore32 && {
                 f.layout.remove_inst(i);

@@ -259,11 +259,11 @@ fn code_for_another_kind_of_heap_is_refused() {
         ),
         (
             small(64 << 20).build().unwrap(),
-            "collector.nursery is `2093056` here, but `16777216` there",
+            "collector.nursery is `8380416` here, but `67108864` there",
         ),
         (
             Engine::new("generational:nursery=1MiB".parse().unwrap()).unwrap(),
-            "collector.nursery is `1048576` here, but `16777216` there",
+            "collector.nursery is `1048576` here, but `67108864` there",
         ),
         (
             small(1 << 30).heap_bounds(HeapBounds::Checked).build().unwrap(),

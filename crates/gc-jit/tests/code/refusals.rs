@@ -87,14 +87,14 @@ fn a_heap_of_another_kind_is_refused() {
     let gc = GcStore::new(&GenerationalCollector::new().with_nursery(1 << 20), &options).unwrap();
     assert_eq!(
         error(gc),
-        format!("{refused}collector.nursery is `1048576` here, but `2093056` there")
+        format!("{refused}collector.nursery is `1048576` here, but `8380416` there")
     );
     // A larger heap would have a larger nursery.
     let larger = HeapOptions { maximum: 128 << 20, ..options.clone() };
     let gc = GcStore::new(&GenerationalCollector::new(), &larger).unwrap();
     assert_eq!(
         error(gc),
-        format!("{refused}collector.nursery is `4190208` here, but `2093056` there")
+        format!("{refused}collector.nursery is `16769024` here, but `8380416` there")
     );
     let checked = HeapOptions { bounds: HeapBounds::Checked, ..options };
     let gc = GcStore::new(&GenerationalCollector::new(), &checked).unwrap();

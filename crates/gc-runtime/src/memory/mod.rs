@@ -15,6 +15,7 @@
 mod admission;
 mod ahead;
 mod bytes;
+mod cache;
 mod kept;
 mod mapped;
 mod on_demand;
@@ -31,6 +32,7 @@ pub use admission::Admission;
 use ahead::Ahead;
 pub use bytes::HeapBytes;
 pub(crate) use bytes::prefetch;
+pub(crate) use cache::last_level_cache;
 pub(crate) use kept::{KeptWords, words as data_words};
 pub use mapped::MappedMemory;
 pub use on_demand::OnDemand;

@@ -116,8 +116,9 @@ fn a_step_that_is_refused_is_tried_by_halves_down_to_what_is_needed() {
         let error = fill(&mut store, &mut stack, 10_000, 10_000).unwrap_err();
         let name = runtime.name();
         assert!(matches!(error, HeapError::OutOfMemory { bytes: 80_016, .. }), "{name}: {error}");
-        let has = store.heap().usage().mapped + u64::from(gc_types::NULL_PAGE_SIZE);
-        assert!(matches!(error, HeapError::OutOfMemory { limit, .. } if limit == has), "{error}");
+        let HeapError::OutOfMemory { limit, .. } = error else { unreachable!() };
+        let rest = (10 << 20) + u64::from(gc_types::NULL_PAGE_SIZE) - limit;
+        assert!(rest < 80_016 + (64 << 10), "{name}: {error}");
         let asked = asked.lock().unwrap();
         // The rest is less than one more array needs.
         let mut admitted = asked.steps.iter().filter(|step| step.2).map(|step| step.0 + step.1);
@@ -414,10 +415,11 @@ fn memory_goes_back_after_a_spike() {
         store.gc(&mut stack).unwrap();
         store.heap().verify().unwrap();
         let (least, resident_now) = (store.stats(), resident(&store));
-        assert!(least.heap_bytes < 16 << 20, "{name}: {least:?}");
+        // A nursery of 4 MiB, and what the policy keeps.
+        assert!(least.heap_bytes < 17 << 20, "{name}: {least:?}");
         assert!(least.peak_heap_bytes >= most.heap_bytes);
         match resident_then.zip(resident_now) {
-            Some((then, now)) => assert!(then > 32 << 20 && now < 16 << 20, "{name}: {then} {now}"),
+            Some((then, now)) => assert!(then > 32 << 20 && now < 18 << 20, "{name}: {then} {now}"),
             None => eprintln!("SKIPPED: this system does not say what is in memory"),
         }
         // Memory that was given back can be used again, and is zero.

@@ -10,6 +10,7 @@ mod compile_bombs;
 mod constant_data;
 mod exceptions;
 mod explore_sides;
+mod folding;
 mod globals;
 mod handler_registers;
 mod inlining;

@@ -1,5 +1,6 @@
 //! Tests with a known outcome are removed, and no others.
 
+mod fold;
 mod loads;
 
 use super::simplify;
@@ -55,6 +56,13 @@ fn with_subtypes(e: &mut GcEmitter<'_, '_>, ty: i64) -> TestTarget {
 
 /// A simplified function of two references and a number, with one result.
 fn simplified(build: impl FnOnce(&mut GcEmitter<'_, '_>, &[Value]) -> Value) -> ir::Function {
+    simplified_for(Abi::new(CollectorAbi::new("copying")), build)
+}
+
+fn simplified_for(
+    abi: Abi,
+    build: impl FnOnce(&mut GcEmitter<'_, '_>, &[Value]) -> Value,
+) -> ir::Function {
     let mut signature = Signature::new(CallConv::Tail);
     signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
     signature.params.extend([types::I64, types::I64, types::I32].map(AbiParam::new));
@@ -67,7 +75,6 @@ fn simplified(build: impl FnOnce(&mut GcEmitter<'_, '_>, &[Value]) -> Value) -> 
     b.switch_to_block(entry);
     b.seal_block(entry);
     let params = b.block_params(entry).to_vec();
-    let abi = Abi::new(CollectorAbi::new("copying"));
     let compiler = Compiler::new(&abi, &CompileOptions::default()).unwrap();
     let mut env = Env { abi, vmctx: params[0], references: References::default() };
     env.references.mark(params[1]);

@@ -69,8 +69,8 @@ pub struct GenerationalCollector {
 }
 
 impl GenerationalCollector {
-    /// The default maximal size of the nursery in bytes: half of a usual last-level cache.
-    pub const DEFAULT_NURSERY: u64 = 16 << 20;
+    /// The default maximal size of the nursery in bytes.
+    pub const DEFAULT_NURSERY: u64 = 64 << 20;
 
     /// A collector with the default options.
     pub const fn new() -> GenerationalCollector {
@@ -79,8 +79,9 @@ impl GenerationalCollector {
 
     /// Sets the maximal size of the nursery in bytes. A large nursery is collected less often and
     /// promotes less. A small one has shorter pauses and stays in a cache. The collector chooses
-    /// how much of the nursery it uses. A nursery is never larger than a 32nd of the heap's maximal
-    /// size.
+    /// how much of the nursery it uses: as much as fits the machine's cache, and more only if old
+    /// objects take eight times as much and few young objects survive. A nursery is never larger than
+    /// an eighth of the heap's maximal size.
     #[must_use]
     pub const fn with_nursery(self, bytes: u64) -> GenerationalCollector {
         GenerationalCollector { nursery: bytes }
@@ -121,7 +122,7 @@ impl GcRuntime for GenerationalCollector {
         vec![CollectorOption {
             name: NURSERY,
             value: self.nursery,
-            help: "the most bytes of the nursery, and never more than a 32nd of the heap's maximum",
+            help: "the most bytes of the nursery, and never more than an eighth of the heap's maximum",
         }]
     }
 

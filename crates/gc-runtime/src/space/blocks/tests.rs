@@ -152,9 +152,12 @@ fn the_next_free_blocks_are_touched_ahead() {
     blocks.touch_ahead(&memory, 3 * size - 1);
     blocks.check().unwrap();
     assert_eq!(blocks.given_back(), 7 * size);
-    // Those have memory, so only one more is touched.
+    // More than half of three blocks have memory, so nothing is asked for.
     blocks.touch_ahead(&memory, 3 * size);
-    assert_eq!(blocks.given_back(), 6 * size);
+    assert_eq!(blocks.given_back(), 7 * size);
+    // Of four blocks two have memory, so only the others are touched.
+    blocks.touch_ahead(&memory, 4 * size);
+    assert_eq!(blocks.given_back(), 5 * size);
     blocks.touch_ahead(&memory, 100 * size);
     assert_eq!(blocks.given_back(), 0);
     blocks.touch_ahead(&memory, 100 * size);
