@@ -21,9 +21,13 @@ use gc_types::collector::generational::FORWARDED;
 use gc_types::{I31, VMGcHeader};
 
 /// Bytes that may be moved in one pause.
-const MAX_BYTES: u32 = 1 << 20;
-/// Slots that may have to be updated in one pause.
-const MAX_SLOTS: usize = 1 << 18;
+const MAX_BYTES: u32 = 512 << 10;
+/// Slots that may have to be updated in one pause. Each takes about 80 ns, because its place and its
+/// referent are in no cache.
+const MAX_SLOTS: usize = 1 << 15;
+/// After an evacuation with too many slots the next one may move half of the bytes, and so on, up to
+/// this number of times.
+const MAX_HALVED: u32 = 2;
 /// The minimal number of blocks for which a search for slots is worth its cost.
 const MIN_BLOCKS: usize = 4;
 
@@ -42,6 +46,8 @@ pub(super) struct Evacuator {
     moved: Vec<u32>,
     /// Number of blocks, and then of slots, that are done.
     done: usize,
+    /// How often [`MAX_BYTES`] is halved.
+    halved: u32,
 }
 
 impl Evacuator {
@@ -82,7 +88,7 @@ impl GenerationalHeap {
         candidates.sort_unstable_by(|a, b| b.cmp(a));
         // Only whole free blocks are certain to have room for them.
         let room = self.old.blocks.free_blocks().saturating_mul(BLOCK_SIZE / 2);
-        let (mut bytes, most) = (0, room.min(MAX_BYTES));
+        let (mut bytes, most) = (0, room.min(MAX_BYTES >> self.evacuator.halved));
         for (free, block) in candidates {
             bytes += BLOCK_SIZE - free * LINE_SIZE;
             if bytes > most {
@@ -126,6 +132,7 @@ impl GenerationalHeap {
         }
         self.evacuator.slots.push(at as u32);
         if self.evacuator.slots.len() > MAX_SLOTS {
+            self.evacuator.halved = (self.evacuator.halved + 1).min(MAX_HALVED);
             self.cancel_evacuation();
         }
     }
@@ -274,6 +281,7 @@ impl GenerationalHeap {
             }
         }
         self.evacuator.clear();
+        self.evacuator.halved = self.evacuator.halved.saturating_sub(1);
         self.end_logging();
         self.phase = Phase::SweepingLarge(0);
     }

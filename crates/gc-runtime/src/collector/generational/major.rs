@@ -17,6 +17,7 @@
 //! collection. They are fast enough to finish before the old generation has grown much.
 
 use super::GenerationalHeap;
+use super::nursery::{CHUNK, Count};
 use super::to_mark::{Grey, ToMark};
 use crate::space::blocks::GiveBack;
 use crate::space::object_map::Mark;
@@ -312,7 +313,7 @@ impl GenerationalHeap {
         let start = Instant::now();
         self.core.pauses.begin(start);
         let bytes_before = self.used_bytes();
-        self.major_work(0);
+        self.major_work(self.to_keep_up());
         let length = start.elapsed();
         if length >= SHORTEST_PAUSE {
             let start = self.core.pauses.since_made(start);
@@ -321,6 +322,23 @@ impl GenerationalHeap {
         } else {
             self.core.pauses.cancel();
         }
+    }
+
+    /// The number of objects that a slice has to mark so that marking ends before the mutator has to
+    /// wait for it. Most of the time it is less than what a slice does anyway.
+    fn to_keep_up(&self) -> u32 {
+        if self.phase != Phase::Marking || self.zeal != 0 {
+            return 0;
+        }
+        let Count { objects, bytes } = self.old.total;
+        let to_mark = self.marker.began_at.saturating_sub(self.old.marked_bytes());
+        let threshold = self.major_threshold();
+        let room = threshold.saturating_add(threshold / 4).saturating_sub(bytes);
+        // There is a slice for each chunk of the nursery.
+        let promoted = self.survival_of(CHUNK).max(1);
+        let slices = (room / promoted).max(1);
+        let size = (bytes / objects.max(1)).max(1);
+        u32::try_from(to_mark / slices / size).unwrap_or(u32::MAX)
     }
 
     /// Continues the major collection that is under way, if there is one, for a slice and `more`,

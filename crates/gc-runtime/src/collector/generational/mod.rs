@@ -21,6 +21,7 @@ mod evacuate;
 mod major;
 mod minor;
 mod nursery;
+mod nursery_size;
 mod old;
 mod policy;
 mod ranges;
@@ -47,6 +48,7 @@ use gc_types::{CollectorAbi, GcLayout, VMGcHeader, VMGcKind, VMGcRef};
 use major::{Marker, Phase};
 use minor::Scavenger;
 use nursery::{Count, Nursery};
+use nursery_size::Sizing;
 use old::Old;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -140,6 +142,7 @@ struct GenerationalHeap {
     core: HeapCore,
     shapes: Shapes,
     nursery: Nursery,
+    sizing: Sizing,
     old: Old,
     tables: Tables,
     scavenger: Scavenger,
@@ -174,6 +177,7 @@ impl GenerationalHeap {
             core: HeapCore::new(memory),
             shapes: Shapes::default(),
             nursery,
+            sizing: Sizing::default(),
             old,
             tables,
             scavenger: Scavenger::default(),
@@ -433,6 +437,7 @@ impl GcHeap for GenerationalHeap {
         self.core.reset();
         self.tables.reset(self.nursery.end, end);
         self.old.clear();
+        self.sizing = Sizing::default();
         self.scavenger = Scavenger::default();
         self.marker = Marker::default();
         self.evacuator.clear();

@@ -7,7 +7,7 @@
 //! room.
 
 use super::GenerationalHeap;
-use super::policy::first_size;
+use super::nursery_size::first_size;
 use crate::HeapError;
 use gc_types::VMGcHeader;
 use gc_types::collector::generational::{LIMIT, NEXT, NURSERY_START};
@@ -15,7 +15,7 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes zeroed at a time.
-const CHUNK: u32 = 32 << 10;
+pub(super) const CHUNK: u32 = 32 << 10;
 
 /// Numbers of objects and of their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

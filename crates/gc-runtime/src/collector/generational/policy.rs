@@ -4,35 +4,18 @@
 //! A full nursery is collected. The heap's growth policy decides whether more is collected: the
 //! goal of its plan is the size of the old generation at which marking begins.
 //!
-//! Emitted code knows the bounds of the largest nursery. The part in use depends on the survival
-//! rate. If nearly everything survives, a minor collection is only a pause, and a smaller nursery
-//! makes it shorter. If little survives, a larger nursery gives objects more time to die. It becomes
-//! larger than the machine's cache only beside many old objects, whose marking takes long and which
-//! are in no cache either.
+//! How much of the nursery is used is in `nursery_size.rs`.
 
 use super::GenerationalHeap;
 use super::major::Phase;
+use super::nursery_size::{Found, first_size, least_size};
 use crate::object::by_halves;
 use crate::space::blocks::{BLOCK_SIZE, GiveBack};
 use crate::{GcHeap, HeapError};
 use gc_types::collector::generational::{MAX_NURSERY, NURSERY_ALIGN, NURSERY_START};
-use std::sync::OnceLock;
 
-/// The smallest nursery that the survival rate can give, in bytes.
-const MIN_NURSERY: u32 = 1 << 20;
-/// The least bytes of nursery for each root. Each collection scans the whole stack, and a deep
-/// stack must not be scanned too often.
-const BYTES_OF_ROOT: u32 = 256;
 /// The smallest nursery in bytes when no more memory can be mapped.
 const MIN_MAPPED: u32 = 64 << 10;
-/// A new heap uses a nursery that fits the cache, divided by this.
-const FIRST_PART: u32 = 4;
-/// A nursery that does not fit the cache has at most this part of the bytes of the old objects that
-/// lived at the last marking.
-const PART_OF_LIVE: u64 = 8;
-/// A nursery that does not fit the cache may have at most this number of bytes that survive. Moving
-/// them takes about a nanosecond for each byte.
-const MOST_SURVIVORS: u64 = 4 << 20;
 /// Where fewer bytes survive a minor collection, memory for more is not touched ahead, in bytes.
 const LEAST_AHEAD: u64 = 256 << 10;
 /// The most memory of the old generation that is touched ahead, in bytes.
@@ -42,60 +25,6 @@ const USED_ALONE: u32 = 1 << 20;
 /// Number of blocks that a slice gives back between two reads of the clock.
 const GIVEN_BACK: u32 = 16;
 
-/// Bytes of a nursery that fits the machine's cache: half of the last-level cache, from 4 to 16 MiB.
-/// Larger ones were not faster where the cache is larger.
-fn cached_size() -> u32 {
-    static SIZE: OnceLock<u32> = OnceLock::new();
-    const LEAST: u64 = 4 << 20;
-    const MOST: u64 = 16 << 20;
-    *SIZE.get_or_init(|| {
-        let cache = crate::memory::last_level_cache().unwrap_or(2 * MOST);
-        (cache / 2).clamp(LEAST, MOST) as u32 / NURSERY_ALIGN * NURSERY_ALIGN
-    })
-}
-
-/// The most bytes to use of a nursery that may have `end` bytes, if `live` bytes of old objects lived
-/// at the last marking.
-fn most_size(end: u32, cached: u32, live: u64) -> u32 {
-    let of_live = (live / PART_OF_LIVE).min(end.into()) as u32 / NURSERY_ALIGN * NURSERY_ALIGN;
-    cached.max(of_live).min(end)
-}
-
-/// The initial part in use of a nursery that may have `size` bytes.
-pub(super) fn first_size(size: u32) -> u32 {
-    (size.min(cached_size()) / FIRST_PART).max(MIN_NURSERY).min(size)
-}
-
-/// The new size of a nursery of `size` bytes that may have at most `most` bytes, after a collection
-/// with `roots` roots that found `survived` of `used` bytes alive. `cached` bytes fit the cache.
-fn adapted_size(
-    size: u32,
-    cached: u32,
-    most: u32,
-    used: u32,
-    survived: u64,
-    roots: u32,
-) -> u32 {
-    let (full, used) = (used >= size / 2, u64::from(used));
-    let doubled = size.saturating_mul(2);
-    let most = if doubled > cached && 2 * survived > MOST_SURVIVORS {
-        // The next collection would be too long a pause.
-        most.min(cached.max(if survived > MOST_SURVIVORS { size / 2 } else { size }))
-    } else {
-        most
-    };
-    // The survival rate of a nursery that was not full shows little.
-    let new = if full && survived > used / 4 * 3 {
-        size / 2
-    } else if full && survived < used / 2 && survived > used / 64 {
-        doubled
-    } else {
-        size
-    };
-    let least = roots.saturating_mul(BYTES_OF_ROOT).clamp(MIN_NURSERY, 1 << 31);
-    new.max(least).next_multiple_of(NURSERY_ALIGN).min(most)
-}
-
 impl GenerationalHeap {
     /// Bytes of the nursery that are used before it is collected.
     pub(super) fn nursery_size(&self) -> u32 {
@@ -104,12 +33,12 @@ impl GenerationalHeap {
 
     /// Sizes the empty nursery from the bytes that survived and the number of roots.
     pub(super) fn adapt_nursery(&mut self, used: u32, survived: u64, roots: u32) {
-        let (end, cached) = (self.nursery.end - NURSERY_START, cached_size());
-        let most = most_size(end, cached, self.core.live);
-        let mut size = adapted_size(self.nursery_size(), cached, most, used, survived, roots);
+        let end = self.nursery.end - NURSERY_START;
+        let found = Found { used, survived, roots };
+        let mut size = self.sizing.next(self.nursery_size(), end, self.core.live, found);
         if self.core.asked {
             // Use as little memory as possible.
-            size = size.min(adapted_size(first_size(end), cached, most, 0, 0, roots));
+            size = size.min(least_size(first_size(end), roots)).min(end);
         }
         if self.cramped {
             let mapped = self.core.memory.usable().saturating_sub(self.core.set_aside);
@@ -130,12 +59,17 @@ impl GenerationalHeap {
     }
 
     /// Lets the system provide the memory for the rest of a nursery that is used for the first
-    /// time up to `touched`.
+    /// time up to `touched`, and in a new heap for the first survivors.
     pub(super) fn touch_nursery_ahead(&mut self, touched: u32) {
         let limit = self.nursery.limit;
         if touched >= NURSERY_START + USED_ALONE && self.nursery.asked < limit {
+            let is_first = self.nursery.asked == NURSERY_START;
             self.core.memory.touch_ahead(touched.into(), u64::from(limit.saturating_sub(touched)));
             self.nursery.asked = limit;
+            if is_first {
+                self.reserve();
+                self.old.blocks.touch_ahead(&self.core.memory, USED_ALONE.into());
+            }
         }
     }
 
@@ -184,6 +118,13 @@ impl GenerationalHeap {
         self.nursery.is_mapped(self.core.memory.len())
             && self.has_room_for_minor()
             && (self.grown || !self.nursery.retains())
+    }
+
+    /// The bytes of `used` bytes of young objects that are likely to survive: as many as at the last
+    /// minor collection.
+    pub(super) fn survival_of(&self, used: u32) -> u64 {
+        let (survived, of) = self.chooser.last_minor();
+        (survived as f64 / of.max(1) as f64 * f64::from(used)) as u64
     }
 
     /// Bytes that a minor collection now is likely to need in the old generation.
@@ -332,6 +273,8 @@ impl GenerationalHeap {
     pub(super) fn end_major(&mut self) {
         let took = std::mem::take(&mut self.marker.took);
         let occupancy = self.occupancy();
+        let lived = self.core.live + self.marker.grown;
+        self.sizing.after_major(lived.saturating_sub(self.old.total.bytes), self.marker.grown);
         self.core.make_plan(&occupancy, self.old.total.bytes, self.marker.grown, took);
         let spare = self.core.plan.spare.saturating_sub(self.old.recyclable_bytes());
         self.phase = Phase::GivingBack(GiveBack::new(spare));
@@ -346,50 +289,5 @@ impl GenerationalHeap {
             let done = self.old.blocks.give_back(&mut self.core.memory, &mut from, GIVEN_BACK);
             self.phase = if done { Phase::Idle } else { Phase::GivingBack(from) };
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MIB: u32 = 1 << 20;
-
-    #[test]
-    fn a_nursery_shrinks_where_all_survives_and_grows_where_some_does() {
-        let size = |size, most, used, survived: u32, roots| {
-            adapted_size(size, 16 * MIB, most, used, survived.into(), roots)
-        };
-        let adapt = |survived| size(4 * MIB, 16 * MIB, 4 * MIB, survived, 0);
-        assert_eq!(adapt(4 * MIB), 2 * MIB);
-        assert_eq!(adapt(3 * MIB + 1), 2 * MIB);
-        assert_eq!([adapt(3 * MIB), adapt(2 * MIB), adapt(MIB / 16)], [4 * MIB; 3]);
-        assert_eq!([adapt(2 * MIB - 1), adapt(MIB / 16 + 1)], [8 * MIB; 2]);
-        assert_eq!(size(12 * MIB, 16 * MIB, 12 * MIB, MIB, 0), 16 * MIB);
-        assert_eq!(size(MIB, 16 * MIB, MIB, MIB, 0), MIB);
-        // In a heap with a small nursery, and half full.
-        assert_eq!(size(MIB / 4, MIB / 4, MIB / 4, MIB / 4, 0), MIB / 4);
-        assert_eq!(size(4 * MIB, 16 * MIB, 2 * MIB - 1, 2 * MIB, 0), 4 * MIB);
-        // With a deep stack.
-        let deep = |roots| size(MIB, 16 * MIB, MIB, MIB, roots);
-        let some = 10_000 * BYTES_OF_ROOT;
-        assert_eq!([deep(100), deep(10_000), deep(u32::MAX)], [MIB, some, 16 * MIB]);
-    }
-
-    #[test]
-    fn a_nursery_outgrows_the_cache_only_beside_many_old_objects() {
-        let most = |live: u32| most_size(64 * MIB, 16 * MIB, u64::from(live) * u64::from(MIB));
-        assert_eq!([most(0), most(128), most(256), most(4000)].map(|n| n / MIB), [16, 16, 32, 64]);
-        assert_eq!(most_size(8 * MIB, 16 * MIB, 4000 << 20), 8 * MIB);
-        // It grows as long as what survives of it is moved quickly, and shrinks otherwise.
-        let size = |size: u32, survived: u32| {
-            adapted_size(size * MIB, 16 * MIB, 64 * MIB, size * MIB, survived.into(), 0) / MIB
-        };
-        assert_eq!([size(16, MIB), size(16, 2 * MIB), size(16, 3 * MIB)], [32, 32, 16]);
-        assert_eq!([size(32, 2 * MIB), size(32, 4 * MIB), size(32, 5 * MIB)], [64, 32, 16]);
-        // A nursery that fits the cache is not concerned.
-        assert_eq!(size(8, 7 * MIB / 2), 16);
-        let first = [first_size(64 * MIB), first_size(2 * MIB), first_size(0)];
-        assert_eq!(first, [cached_size() / 4, MIB, 0]);
     }
 }

@@ -55,6 +55,11 @@ pub(super) struct Chooser {
 }
 
 impl Chooser {
+    /// The bytes that the last minor collection moved, and the bytes of the nursery that were used.
+    pub(super) fn last_minor(&self) -> (u64, u64) {
+        self.minor
+    }
+
     /// The bytes that a minor collection of `used` bytes is expected to move.
     fn minor_cost(&self, used: u64) -> u64 {
         let (moved, of) = self.minor;

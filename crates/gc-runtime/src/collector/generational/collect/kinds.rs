@@ -86,7 +86,6 @@ pub(super) enum Minor {
     /// Marks what weak references keep. Everything else was marked between collections.
     MarkWeak,
     Evacuate(Evacuate),
-    Sweep,
 }
 
 impl Minor {
@@ -128,12 +127,8 @@ impl Minor {
                     }
                 }
             },
-            Minor::Evacuate(evacuate) => {
-                if evacuate.work(on) {
-                    *self = Minor::Sweep;
-                }
-            }
-            Minor::Sweep => return on.sweep(),
+            // The sweep follows in slices.
+            Minor::Evacuate(evacuate) => return evacuate.work(on),
         }
         false
     }
