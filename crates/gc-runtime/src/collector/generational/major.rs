@@ -333,7 +333,7 @@ impl GenerationalHeap {
         let Count { objects, bytes } = self.old.total;
         let to_mark = self.marker.began_at.saturating_sub(self.old.marked_bytes());
         let threshold = self.major_threshold();
-        let room = threshold.saturating_add(threshold / 4).saturating_sub(bytes);
+        let room = threshold.saturating_add(threshold / 5 * 2).saturating_sub(bytes);
         // There is a slice for each chunk of the nursery.
         let promoted = self.survival_of(CHUNK).max(1);
         let slices = (room / promoted).max(1);

@@ -18,7 +18,7 @@ const MIN_NURSERY: u32 = 1 << 20;
 /// A smaller nursery grows if up to three quarters survive, a larger one if up to a half do.
 const SMALL: u32 = 2 << 20;
 /// A new heap uses a nursery that fits the cache, divided by this.
-const FIRST_PART: u32 = 8;
+const FIRST_PART: u32 = 4;
 /// The least bytes of nursery for each root. Each collection scans the whole stack, and a deep
 /// stack must not be scanned too often.
 const BYTES_OF_ROOT: u32 = 256;

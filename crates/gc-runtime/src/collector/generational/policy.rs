@@ -16,6 +16,9 @@ use gc_types::collector::generational::{MAX_NURSERY, NURSERY_ALIGN, NURSERY_STAR
 
 /// The smallest nursery in bytes when no more memory can be mapped.
 const MIN_MAPPED: u32 = 64 << 10;
+/// The old generation of a new heap is marked when it has this number of bytes, or as many as the
+/// nursery.
+const LEAST_OLD: u64 = 4 << 20;
 /// Where fewer bytes survive a minor collection, memory for more is not touched ahead, in bytes.
 const LEAST_AHEAD: u64 = 256 << 10;
 /// The most memory of the old generation that is touched ahead, in bytes.
@@ -68,7 +71,7 @@ impl GenerationalHeap {
             self.nursery.asked = limit;
             if is_first {
                 self.reserve();
-                self.old.blocks.touch_ahead(&self.core.memory, USED_ALONE.into());
+                self.old.blocks.touch_ahead(&self.core.memory, self.nursery_size().into());
             }
         }
     }
@@ -243,10 +246,9 @@ impl GenerationalHeap {
         let _mapped = self.map_old(needed, BLOCK_SIZE.into());
     }
 
-    /// Bytes of old objects that should be added at least before the old generation is marked: the
-    /// size of the nursery.
+    /// Bytes of old objects that should be added at least before the old generation is marked.
     pub(super) fn least_old(&self) -> u64 {
-        u64::from(self.nursery_size())
+        u64::from(self.nursery_size()).max(LEAST_OLD)
     }
 
     /// Bytes of old objects at which a major collection begins: as many as the plan says, or fewer
