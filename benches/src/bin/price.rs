@@ -2,9 +2,9 @@
 //! several sizes, divided by the least time that the program is known to take without collections.
 //! The module `price` of this crate explains the method.
 //!
-//! All runs are in one process. The time of a run is that of the thread that calls the program, which
-//! is the only one that works: collectors have no other threads, and compiling is over. So it is the
-//! processor time of the process.
+//! All runs are in one process. The time of a run is that of the thread that calls the program.
+//! Compiling is over then, and collectors work on this thread. The thread that touches memory ahead of a
+//! heap is not counted.
 //!
 //! Exits with an error when an answer is wrong.
 

@@ -41,12 +41,17 @@ const IMPORTED_GLOBALS: Region = regions::EMBEDDER + 7;
 const IMPORTED_REF_GLOBALS: Region = regions::EMBEDDER + 8;
 /// Imported globals that are function references.
 const IMPORTED_FUNC_GLOBALS: Region = regions::EMBEDDER + 9;
-/// Defined globals, one region each. An imported global cannot be one of them.
+/// Defined globals that are immutable. No code stores to them. They have three regions, like imported
+/// globals.
+const CONSTANT_GLOBALS: Region = regions::EMBEDDER + 10;
+const CONSTANT_REF_GLOBALS: Region = CONSTANT_GLOBALS + 1;
+const CONSTANT_FUNC_GLOBALS: Region = CONSTANT_GLOBALS + 2;
+/// Defined mutable globals, one region each. An imported global cannot be one of them.
 const DEFINED_GLOBALS: Region = regions::EMBEDDER + 64;
-/// The number of defined globals with their own region. A function can have at most 2^16 distinct
-/// combinations of memory flags.
-const MAX_GLOBAL_REGIONS: u32 = 4096;
-/// The further defined globals. They have three regions, like imported globals.
+/// The number of globals with their own region. Cranelift's alias analysis visits all regions of a
+/// function at each instruction that may trap.
+const MAX_GLOBAL_REGIONS: u32 = 64;
+/// The further defined mutable globals. They have three regions, like imported globals.
 const MORE_GLOBALS: Region = DEFINED_GLOBALS + MAX_GLOBAL_REGIONS;
 const MORE_REF_GLOBALS: Region = MORE_GLOBALS + 1;
 const MORE_FUNC_GLOBALS: Region = MORE_GLOBALS + 2;
@@ -58,10 +63,13 @@ pub(super) fn global(info: &ModuleInfo, index: u32) -> Region {
         Memory::Native => 2,
         _ => 0,
     };
-    match info.defined_global(index) {
-        Some(n) if n < MAX_GLOBAL_REGIONS => DEFINED_GLOBALS + n,
-        Some(_) => MORE_GLOBALS + kind,
-        None => IMPORTED_GLOBALS + kind,
+    if info.defined_global(index).is_none() {
+        return IMPORTED_GLOBALS + kind;
+    }
+    match info.mutable_globals.binary_search(&index) {
+        Ok(n) if n < MAX_GLOBAL_REGIONS as usize => DEFINED_GLOBALS + n as u32,
+        Ok(_) => MORE_GLOBALS + kind,
+        Err(_) => CONSTANT_GLOBALS + kind,
     }
 }
 
@@ -83,12 +91,16 @@ fn memory(info: &ModuleInfo, region: Region) -> Memory {
         | TABLE_FUNCS
         | VMCTX_SLOT
         | IMPORTED_FUNC_GLOBALS
+        | CONSTANT_FUNC_GLOBALS
         | MORE_FUNC_GLOBALS => Memory::Native,
         TABLE_REFS => Memory::Refs(RootKind::Table),
-        IMPORTED_REF_GLOBALS | MORE_REF_GLOBALS => Memory::Refs(RootKind::Global),
+        IMPORTED_REF_GLOBALS | CONSTANT_REF_GLOBALS | MORE_REF_GLOBALS => {
+            Memory::Refs(RootKind::Global)
+        }
         _ if (DEFINED_GLOBALS..MORE_GLOBALS).contains(&region) => {
-            let index = info.num_imported_globals + (region - DEFINED_GLOBALS);
-            info.globals.get(index as usize).map_or(Memory::Data, |ty| memory_of(&ty.wasm_ty))
+            let index = info.mutable_globals.get((region - DEFINED_GLOBALS) as usize);
+            let global = index.and_then(|index| info.globals.get(*index as usize));
+            global.map_or(Memory::Data, |ty| memory_of(&ty.wasm_ty))
         }
         _ => Memory::Data,
     }
@@ -107,6 +119,9 @@ pub(super) fn intern(func: &mut ir::Function, region: Region) -> ir::AliasRegion
         IMPORTED_GLOBALS => "imported globals".into(),
         IMPORTED_REF_GLOBALS => "imported references".into(),
         IMPORTED_FUNC_GLOBALS => "imported functions".into(),
+        CONSTANT_GLOBALS => "constants".into(),
+        CONSTANT_REF_GLOBALS => "constant references".into(),
+        CONSTANT_FUNC_GLOBALS => "constant functions".into(),
         DEFINED_GLOBALS..=MORE_FUNC_GLOBALS => {
             Cow::Owned(format!("defined global {}", region - DEFINED_GLOBALS))
         }

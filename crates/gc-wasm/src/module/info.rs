@@ -129,6 +129,8 @@ pub(crate) struct ModuleInfo {
     pub(crate) table_inits: Vec<Option<ConstExpr>>,
     pub(crate) memories: Vec<Memory>,
     pub(crate) globals: Vec<Global>,
+    /// The indices of the defined globals that are mutable, ascending.
+    pub(crate) mutable_globals: Vec<u32>,
     /// Initial value of each defined global.
     pub(crate) global_inits: Vec<ConstExpr>,
     pub(crate) tags: Vec<TagInfo>,

@@ -171,6 +171,9 @@ impl<'a> Parsing<'a> {
             Payload::GlobalSection(section) => {
                 for global in section {
                     let global = global?;
+                    if global.ty.mutable {
+                        info.mutable_globals.push(info.globals.len() as u32);
+                    }
                     info.globals.push(convert(info.types.convert_global_type(&global.ty))?);
                     let init = const_expr(info, global.init_expr)?;
                     info.global_inits.push(init);
