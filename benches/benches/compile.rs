@@ -1,12 +1,15 @@
 //! The time of a compilation without a cache, with an empty one, and with one that has all functions
 //! or the whole module. Each time is the shortest of all turns, in wall-clock time; the cases take
 //! turns. Compilation uses one thread, so that the times can be compared.
+//!
+//! A second table compares the time without a cache, and the size of the code, with Wasmtime's.
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use comfy_table::Cell;
-use gc_benches::report::{right, table};
-use gc_benches::wanted;
+use gc_benches::report::{right, table, target};
+use gc_benches::{suite, wanted};
+use gc_wasm::explore::machine_code;
 use gc_wasm::{Cache, CacheConfig, CacheStore, Config, Engine, FolderCache, MemoryCache, Module};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +32,9 @@ struct Options {
     bench: bool,
 }
 
+/// The targets for the ratios to Wasmtime's time and size of code, for the largest module.
+const TARGETS: [f64; 2] = [0.8, 1.1];
+
 /// Modules with fewer bytes are compiled too fast to be measured.
 const LARGE: u64 = 100_000;
 
@@ -36,6 +42,11 @@ fn main() -> Result<()> {
     let options = Options::parse();
     let mut modules = Vec::new();
     find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/toolchains"), &mut modules)?;
+    let shared = suite::beside().with_file_name("programs");
+    match shared.is_dir() {
+        true => find(&shared, &mut modules)?,
+        false => eprintln!("SKIPPED: the modules of {}, which does not exist", shared.display()),
+    }
     modules.retain(|path| wanted(&options.module, &path.display().to_string()));
     modules.sort();
     ensure!(!modules.is_empty(), "no module matches the filter");
@@ -61,7 +72,71 @@ fn main() -> Result<()> {
         report.add_row(first.into_iter().chain(cells));
     }
     println!("{report}");
+    print_beside(&modules, turns)
+}
+
+/// Prints the time and the size of the code beside Wasmtime's, and whether the targets are met.
+fn print_beside(modules: &[PathBuf], turns: usize) -> Result<()> {
+    let header =
+        ["bytes", "ms", "W., ms", "ratio", "code, KiB", "W., KiB", "ratio"].map(str::to_owned);
+    let mut report = table("module", header);
+    let mut largest: Option<(usize, [f64; 2])> = None;
+    for path in modules {
+        let bytes = std::fs::read(path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let [ours, theirs] = beside(path, &bytes, turns)?;
+        let ratios =
+            [ours.0.as_secs_f64() / theirs.0.as_secs_f64(), ours.1 as f64 / theirs.1 as f64];
+        let time = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e3);
+        let size = |size: usize| format!("{:.0}", size as f64 / 1024.0);
+        let ratio = |ratio: f64| format!("{ratio:.2}");
+        let cells = [
+            bytes.len().to_string(),
+            time(ours.0),
+            time(theirs.0),
+            ratio(ratios[0]),
+            size(ours.1),
+            size(theirs.1),
+            ratio(ratios[1]),
+        ];
+        report.add_row([Cell::new(name)].into_iter().chain(cells.map(right)));
+        if largest.is_none_or(|(most, _)| bytes.len() > most) {
+            largest = Some((bytes.len(), ratios));
+        }
+    }
+    println!("{report}");
+    if let Some((_, [time, size])) = largest {
+        let [most_time, most_size] = TARGETS.map(Some);
+        println!("the largest: time {time:.2}{}", target(time, most_time));
+        println!("the largest: size {size:.2}{}", target(size, most_size));
+    }
     Ok(())
+}
+
+/// The shortest time of compiling a module, and the bytes of its code: ours, and Wasmtime's.
+fn beside(path: &Path, bytes: &[u8], turns: usize) -> Result<[(Duration, usize); 2]> {
+    let name = || path.display().to_string();
+    let mut config = Config::new();
+    config.parallel_compilation(false);
+    let engine = Engine::new(&config)?;
+    let mut config = wasmtime::Config::new();
+    config.wasm_function_references(true).wasm_gc(true).wasm_exceptions(true);
+    config.collector(wasmtime::Collector::Copying).parallel_compilation(false);
+    let peer = wasmtime::Engine::new(&config)?;
+    // A function begins at a multiple of 16 bytes.
+    let code = machine_code(&engine, bytes, None).with_context(name)?;
+    let ours = code.iter().map(|function| function.code.len().next_multiple_of(16)).sum();
+    let theirs = wasmtime::Module::new(&peer, bytes)?.text().len();
+    let mut shortest = [Duration::MAX; 2];
+    for _ in 0..turns {
+        let start = Instant::now();
+        Module::new(&engine, bytes)?;
+        shortest[0] = shortest[0].min(start.elapsed());
+        let start = Instant::now();
+        wasmtime::Module::new(&peer, bytes)?;
+        shortest[1] = shortest[1].min(start.elapsed());
+    }
+    Ok([(shortest[0], ours), (shortest[1], theirs)])
 }
 
 /// All cases after the first are ratios to it.

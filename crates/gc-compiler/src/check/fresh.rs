@@ -240,9 +240,8 @@ fn step(view: &View<'_>, state: &mut State, block: Block, inst: Inst) {
         }
         return;
     }
-    let word = |offset: u32| {
-        access.offset == offset.cast_signed() && is_heap_data(view, access.address)
-    };
+    let word =
+        |offset: u32| access.offset == offset.cast_signed() && is_heap_data(view, access.address);
     match (view.region(inst), access.stored) {
         (Some(regions::HOST_RESULT), None) if follows_allocation(view, block, inst) => {
             let result = view.func.dfg.inst_results(inst)[0];

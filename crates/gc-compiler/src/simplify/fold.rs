@@ -163,7 +163,8 @@ impl Group {
             let mut between = vec![block];
             let site = loop {
                 insts += func.layout.block_insts(block).count();
-                if insts > MOST_INSTS || !func.layout.block_insts(block).all(|i| keeps_cursor(func, i))
+                if insts > MOST_INSTS
+                    || !func.layout.block_insts(block).all(|i| keeps_cursor(func, i))
                 {
                     break None;
                 }
@@ -418,7 +419,8 @@ fn keeps_cursor(func: &ir::Function, inst: Inst) -> bool {
         _ => opcode.can_store() || opcode.other_side_effects(),
     };
     let branches = opcode.is_terminator();
-    !opcode.is_call() && (branches && matches!(opcode, Opcode::Jump | Opcode::Brif) || !branches && !stores)
+    !opcode.is_call()
+        && (branches && matches!(opcode, Opcode::Jump | Opcode::Brif) || !branches && !stores)
 }
 
 fn insts_after(func: &ir::Function, inst: Inst) -> impl Iterator<Item = Inst> + '_ {
@@ -437,9 +439,7 @@ fn only_predecessor(cfg: &ControlFlowGraph, block: Block) -> Option<Inst> {
 /// Where `block` jumps to, if it ends with a jump.
 fn jump_target(func: &ir::Function, block: Block) -> Option<Block> {
     match func.dfg.insts[func.layout.last_inst(block)?] {
-        InstructionData::Jump { destination, .. } => {
-            Some(destination.block(&func.dfg.value_lists))
-        }
+        InstructionData::Jump { destination, .. } => Some(destination.block(&func.dfg.value_lists)),
         _ => None,
     }
 }

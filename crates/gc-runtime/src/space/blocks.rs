@@ -381,7 +381,8 @@ impl Blocks {
     pub fn touch_ahead(&mut self, memory: &HeapMemory, bytes: u64) {
         let most = (bytes / u64::from(BLOCK_SIZE)) as usize;
         let free = (self.next_block..self.len()).filter(|&block| self.used[block] == 0).take(most);
-        let mut next = free.enumerate().filter(|&(_, block)| self.residues[block] != Residue::Dirty);
+        let mut next =
+            free.enumerate().filter(|&(_, block)| self.residues[block] != Residue::Dirty);
         let Some((ready, first)) = next.next() else { return };
         if ready > most / 2 {
             return;

@@ -150,7 +150,9 @@ fn zeal_collects_at_none_of_them() {
         .flat_map(|block| func.layout.block_insts(block).map(move |inst| (block, inst)))
         .filter_map(|(block, inst)| match func.dfg.insts[inst] {
             InstructionData::IntCompare {
-                cond: IntCC::UnsignedGreaterThan, args: [_, least], ..
+                cond: IntCC::UnsignedGreaterThan,
+                args: [_, least],
+                ..
             } => match func.dfg.insts[func.dfg.value_def(least).unwrap_inst()] {
                 InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => {
                     Some((func.layout.is_cold(block), imm.bits()))
