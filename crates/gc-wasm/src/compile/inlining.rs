@@ -11,7 +11,7 @@ use anyhow::{Context as _, Error, Result};
 use cranelift_codegen::ir;
 use gc_compiler::inline::{Candidate, InlineLimits, inline_calls, inline_into_candidates};
 use rayon::prelude::*;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// The largest body that is inlined, in bytes of WebAssembly. The compiler's own limit counts the
 /// instructions of CLIF, most of which stand for some bytes.
@@ -76,8 +76,7 @@ pub(crate) fn prepare<'a>(
             (body, small)
         })
         .collect();
-    let small = bodies.iter().filter(|(_, small)| *small).map(|(body, _)| body.index);
-    let targets = Targets::new(cx.info, &small.collect::<HashSet<u32>>());
+    let targets = Targets::new(cx.info);
     let translate = |allocations: &mut Allocations, (body, small): (Body<'a>, bool)| {
         if !small {
             return (Source::Body(body), None);

@@ -94,7 +94,7 @@ impl Translator<'_, '_> {
         let (element, layout) = array_type(registered)?;
         let (array, index) = self.stack.pop2();
         let stored = self.heap().array_get(array, layout, index, extend);
-        self.push_stored(element, stored);
+        self.push_stored(element, stored, None);
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 use super::Kind;
 use super::exceptions::Callee;
 use crate::compile::env::{self, func_type};
+use crate::compile::targets::Field;
 use crate::compile::translate::Translator;
 use crate::types::matching::type_index;
 use crate::types::registered::RegisteredType;
@@ -92,7 +93,7 @@ impl Translator<'_, '_> {
         let reference = self.stack.pop();
         let Some(id) = id else {
             return match kind {
-                Kind::Call => self.call_likely(ty, Likely::Reference(reference), |t| {
+                Kind::Call => self.call_likely(ty, Likely::Reference(reference), None, |t| {
                     t.call_func_ref(ty, reference, null, kind)
                 }),
                 Kind::Tail => self.call_func_ref(ty, reference, null, kind),
@@ -101,22 +102,23 @@ impl Translator<'_, '_> {
         if let Some(null) = null {
             self.builder.ins().trapz(reference, gc_compiler::trap_code(null));
         }
-        self.call_likely(ty, Likely::Id(reference), |t| {
+        self.call_likely(ty, Likely::Id(reference), id.field, |t| {
             let func_ref = t.func_ref(id);
             t.call_func_ref(ty, func_ref, null, kind)
         })
     }
 
     /// Calls a function of type `ty`. Compares it with the functions that a reference of this type
-    /// is likely to refer to, and calls them directly. Calls others by `otherwise`, which pops the
-    /// operands and pushes the results, as this function does.
+    /// is likely to refer to if it was read from `field`, and calls them directly. Calls others by
+    /// `otherwise`, which pops the operands and pushes the results, as this function does.
     fn call_likely(
         &mut self,
         ty: &RegisteredType,
         callee: Likely,
+        field: Option<Field>,
         otherwise: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
-        let targets = self.targets.of(ty.index);
+        let targets = self.targets.of(ty.index, field);
         if targets.is_empty() {
             return otherwise(self);
         }
@@ -169,7 +171,7 @@ impl Translator<'_, '_> {
         let func_ref = self.load(types::I64, env::TABLE_FUNCS, address, 0);
         let otherwise = |t: &mut Self| t.call_element(expected, table, func_ref, kind);
         match kind {
-            Kind::Call => self.call_likely(expected, Likely::Reference(func_ref), otherwise),
+            Kind::Call => self.call_likely(expected, Likely::Reference(func_ref), None, otherwise),
             Kind::Tail => otherwise(self),
         }
     }

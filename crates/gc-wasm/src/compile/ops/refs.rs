@@ -2,6 +2,7 @@
 //! for storage in objects.
 
 use crate::compile::env;
+use crate::compile::targets::Field;
 use crate::compile::translate::Translator;
 use crate::types::matching::type_index;
 use anyhow::{Context as _, Result};
@@ -26,6 +27,8 @@ pub(in crate::compile) struct FunctionId {
     pub(super) id: ir::Value,
     /// The type of the reference that it stands for.
     ty: WasmRefType,
+    /// The field from which it was read, unless it was an element of an array.
+    pub(super) field: Option<Field>,
 }
 
 impl Translator<'_, '_> {
@@ -106,19 +109,25 @@ impl Translator<'_, '_> {
             self.env.references.add_known(stored, known);
         }
         match func_ref_storage(ty) {
-            Some(ty) => self.func_ref(FunctionId { id: stored, ty: *ty }),
+            Some(ty) => self.func_ref(FunctionId { id: stored, ty: *ty, field: None }),
             None => stored,
         }
     }
 
     /// Pushes `stored`, as [`stored_to_value`](Translator::stored_to_value) converts it. If it is the
-    /// id of a function with which a call can do, it is converted later.
-    pub(super) fn push_stored(&mut self, ty: &WasmStorageType, stored: ir::Value) {
+    /// id of a function with which a call can do, it is converted later. It was read from `field`, or
+    /// from an array.
+    pub(super) fn push_stored(
+        &mut self,
+        ty: &WasmStorageType,
+        stored: ir::Value,
+        field: Option<Field>,
+    ) {
         if let Some(ty) = func_ref_storage(ty)
             && let WasmHeapType::ConcreteFunc(edge) = ty.heap_type
-            && !self.targets.of(type_index(edge)).is_empty()
+            && !self.targets.of(type_index(edge), field).is_empty()
         {
-            self.id = Some(FunctionId { id: stored, ty: *ty });
+            self.id = Some(FunctionId { id: stored, ty: *ty, field });
             self.stack.push(stored);
             return;
         }
@@ -137,7 +146,7 @@ impl Translator<'_, '_> {
 
     /// The function reference with an id from the heap. The heap is untrusted. The emitted code traps
     /// if there is no such function of the type.
-    pub(super) fn func_ref(&mut self, FunctionId { id: stored, ty }: FunctionId) -> ir::Value {
+    pub(super) fn func_ref(&mut self, FunctionId { id: stored, ty, .. }: FunctionId) -> ir::Value {
         let expected = match ty.heap_type {
             WasmHeapType::ConcreteFunc(edge) => Some(self.func_ref_type(type_index(edge))),
             WasmHeapType::NoFunc => {

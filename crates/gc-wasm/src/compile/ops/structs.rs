@@ -72,7 +72,8 @@ impl Translator<'_, '_> {
         let field = field as usize;
         let object = self.stack.pop();
         let stored = self.heap().struct_get(object, layout, field, extend);
-        self.push_stored(&ty.fields[field].element_type, stored);
+        let from = (registered.index, field as u32);
+        self.push_stored(&ty.fields[field].element_type, stored, Some(from));
         Ok(())
     }
 
