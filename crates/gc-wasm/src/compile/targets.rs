@@ -58,7 +58,8 @@ impl Targets {
                     let count = fields.len().min(stack.len());
                     let values = &stack[stack.len() - count..];
                     for (field, index) in (0..).zip(values) {
-                        let Some(index) = index.filter(|at| info.defined_func(*at).is_some()) else {
+                        let Some(index) = index.filter(|at| info.defined_func(*at).is_some())
+                        else {
                             continue;
                         };
                         // A supertype that lacks the field is never asked for it.

@@ -214,3 +214,69 @@ fn functions_of_other_instances_are_told_apart() -> Result<()> {
         Ok(())
     })
 }
+
+/// Two tables of methods, whose functions all have one type. More functions of the type are named than
+/// a reference is compared with. A method of one table changes while the program runs.
+const METHODS: &str = r#"(module
+    (type $method (func (param i32) (result i32)))
+    (type $table (sub (struct (field $first (ref $method)) (field $second (mut (ref $method))))))
+    (type $larger (sub $table
+        (struct (field $first (ref $method)) (field $second (mut (ref $method))) (field i32))))
+    (elem declare func $more)
+    (global $one (ref $table) (struct.new $table (ref.func $a) (ref.func $b)))
+    (global $two (ref $table)
+        (struct.new $larger (ref.func $c) (ref.func $d) (i32.add (i32.const 1) (i32.const 2))))
+    (func $a (type $method) (i32.add (local.get 0) (i32.const 1)))
+    (func $b (type $method) (i32.add (local.get 0) (i32.const 20)))
+    (func $c (type $method) (i32.add (local.get 0) (i32.const 300)))
+    (func $d (type $method) (i32.add (local.get 0) (i32.const 4000)))
+    (func $more (type $method) (i32.add (local.get 0) (i32.const 50000)))
+    (func $table (param $which i32) (result (ref $table))
+        (if (result (ref $table)) (local.get $which)
+            (then (global.get $two)) (else (global.get $one))))
+    (func (export "first") (param $which i32) (param $n i32) (result i32)
+        (call_ref $method (local.get $n) (struct.get $table $first (call $table (local.get $which)))))
+    (func (export "second") (param $which i32) (param $n i32) (result i32)
+        (call_ref $method (local.get $n)
+            (struct.get $table $second (call $table (local.get $which)))))
+    (func (export "change") (param $which i32) (param $n i32) (result i32)
+        (struct.set $table $second (call $table (local.get $which)) (ref.func $more))
+        (call_ref $method (local.get $n)
+            (struct.get $table $second (call $table (local.get $which))))))"#;
+
+#[test]
+fn a_method_is_compared_with_those_in_its_field() -> Result<()> {
+    let mut config = Config::new();
+    config.compiler_inlining(Inlining::No);
+    // Without inlining nothing is compared.
+    let code = |config: &Config, name: &str| {
+        let code = machine_code(&Engine::new(config)?, METHODS.as_bytes(), Some(name))?;
+        Ok::<_, anyhow::Error>(code[0].code.len())
+    };
+    let plain = code(&config, "first")?;
+    config.compiler_inlining(Inlining::Yes);
+    assert!(code(&config, "first")? > plain, "two functions are compared");
+    let clif = |name| {
+        let listing = explore(&Engine::new(&config)?, METHODS.as_bytes(), Emit::Clif, Some(name))?;
+        Ok::<_, anyhow::Error>(listing[0].text.clone())
+    };
+    for (name, inlined, others) in
+        [("first", [1, 300], [20, 4000]), ("second", [20, 4000], [1, 300])]
+    {
+        let text = clif(name)?;
+        let has = |constant: i32| text.contains(&format!("iconst.i32 {constant}\n"));
+        assert!(inlined.into_iter().all(has) && !others.into_iter().any(has), "{name}: {text}");
+    }
+    everywhere(|setting| {
+        let (mut store, instance) = setting.instantiate(METHODS, &[])?;
+        let mut call = |name: &str, which: i32| {
+            let call = instance.get_typed_func::<(i32, i32), i32>(&mut store, name)?;
+            call.call(&mut store, (which, 7))
+        };
+        assert_eq!([call("first", 0)?, call("first", 1)?], [8, 307]);
+        assert_eq!([call("second", 0)?, call("second", 1)?], [27, 4007]);
+        assert_eq!(call("change", 1)?, 50007);
+        assert_eq!([call("second", 0)?, call("second", 1)?], [27, 50007]);
+        Ok(())
+    })
+}
