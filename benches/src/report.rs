@@ -34,10 +34,16 @@ const PAIRS: &[Pair] = &[
     Pair {
         ours: "reclaim generational",
         theirs: &["wasmtime copying", "wasmtime drc"],
-        mean: Some(0.7),
-        worst: Some(1.1),
+        mean: Some(0.35),
+        worst: Some(0.9),
     },
-    Pair { ours: "reclaim drc", theirs: &["wasmtime drc"], mean: Some(0.25), worst: None },
+    Pair {
+        ours: "reclaim generational",
+        theirs: &["wasmtime null"],
+        mean: Some(0.5),
+        worst: None,
+    },
+    Pair { ours: "reclaim drc", theirs: &["wasmtime drc"], mean: Some(0.18), worst: None },
     Pair { ours: "reclaim copying", theirs: &["wasmtime copying"], mean: None, worst: None },
     Pair { ours: "reclaim null", theirs: &["wasmtime null"], mean: None, worst: None },
     Pair {
@@ -47,7 +53,7 @@ const PAIRS: &[Pair] = &[
         worst: None,
     },
     Pair { ours: "reclaim copying", theirs: &["wasmtime copying 256M"], mean: None, worst: None },
-    Pair { ours: "reclaim generational", theirs: &[V8], mean: None, worst: None },
+    Pair { ours: "reclaim generational", theirs: &[V8], mean: Some(0.6), worst: Some(1.0) },
 ];
 
 impl Pair {
