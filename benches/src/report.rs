@@ -37,12 +37,7 @@ const PAIRS: &[Pair] = &[
         mean: Some(0.35),
         worst: Some(0.9),
     },
-    Pair {
-        ours: "reclaim generational",
-        theirs: &["wasmtime null"],
-        mean: Some(0.5),
-        worst: None,
-    },
+    Pair { ours: "reclaim generational", theirs: &["wasmtime null"], mean: Some(0.5), worst: None },
     Pair { ours: "reclaim drc", theirs: &["wasmtime drc"], mean: Some(0.18), worst: None },
     Pair { ours: "reclaim copying", theirs: &["wasmtime copying"], mean: None, worst: None },
     Pair { ours: "reclaim null", theirs: &["wasmtime null"], mean: None, worst: None },
