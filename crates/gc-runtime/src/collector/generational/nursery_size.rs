@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_larger_nursery_is_tried_where_old_objects_die_soon() {
         let mut sizing = Sizing::default();
-        let mut next = |sizing: &mut Sizing, size: u32, survived: u32| {
+        let next = |sizing: &mut Sizing, size: u32, survived: u32| {
             let found = Found { used: size, survived: survived.into(), roots: 0 };
             sizing.next_with(size, CACHED, CACHED, found)
         };
