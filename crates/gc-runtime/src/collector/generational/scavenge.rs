@@ -4,7 +4,7 @@
 //! The stack holds slots and not objects: each entry is a slot and the young reference in it. So an
 //! object's header is read once, when the object is moved, and everything about the object is known
 //! while its slots are found. Some entries wait in a queue while the headers of their referents are
-//! fetched (Cher, Hosking and Vitek, "Software Prefetching for Mark-Sweep Garbage Collection",
+//! fetched (Cher, Hosking and Vijaykumar, "Software Prefetching for Mark-Sweep Garbage Collection",
 //! 2004). The objects of a tree or a list are placed in the order of a walk that follows first
 //! references first.
 //!
