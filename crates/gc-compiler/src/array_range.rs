@@ -4,7 +4,9 @@
 //!
 //! A range of 16 to 32 bytes is its first 16 and its last 16 bytes, which may have some in common. All
 //! of them are loaded before the first is stored, so the ranges of a copy may overlap. Other lengths
-//! up to [`SHORT`] bytes are done in the same way with accesses of other sizes.
+//! up to [`SHORT`] bytes are done in the same way with accesses of other sizes. Accesses of 16 bytes
+//! use vectors: of four references, or of data. No call that may collect comes between the load and
+//! the store of references, because a vector cannot be in a stack map.
 
 use crate::address::{Access, Trust};
 use crate::array::{element_access, for_each_index};
@@ -14,11 +16,13 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Type, types};
 use gc_types::{ArrayLayout, HostCall, StorageType, Trap};
 
 /// The most bytes of a short range. Its bytes fit into registers.
-const SHORT: u32 = 64;
+const SHORT: u32 = 128;
 /// The most bytes of a range for which there is a loop.
 const MEDIUM: u32 = 1024;
 /// The bytes that the loop accesses at once.
-const STEP: u32 = 32;
+const STEP: u32 = 64;
+/// The bytes of a vector.
+const VECTOR: u32 = 16;
 
 impl GcEmitter<'_, '_> {
     /// Stores `value` in the `length` elements that begin at `index` (both `I32`, unsigned). Traps
@@ -55,19 +59,26 @@ impl GcEmitter<'_, '_> {
         let total = self.array_len(array);
         let outside = is_outside(self, index, length, total);
         let to = place(self, array, layout, index);
-        // References are stored one by one.
         let is_ref = layout.element.is_ref();
         let pattern = if is_ref { bits } else { repeated(self, layout.element.size(), bits) };
         let emit = |e: &mut GcEmitter<'_, '_>, places: Places| {
             let ty = places.ty;
-            let narrow = if is_ref || ty == types::I64 {
+            let value = if ty.is_vector() {
+                let lane = ty.lane_type();
+                let narrow = if lane == types::I64 {
+                    pattern
+                } else {
+                    e.builder.ins().ireduce(lane, pattern)
+                };
+                e.builder.ins().splat(ty, narrow)
+            } else if is_ref || ty == types::I64 {
                 pattern
             } else {
                 e.builder.ins().ireduce(ty, pattern)
             };
             for at in places.all(e, to) {
                 let access = access(e, layout, at, ty);
-                store(e, layout, access, narrow);
+                store(e, layout, access, value);
             }
         };
         ranges.emit(self, outside, emit, in_host, host);
@@ -181,9 +192,8 @@ impl Ranges<'_> {
         host: impl FnOnce(&mut GcEmitter<'_, '_>),
     ) {
         let size = self.layout.element.size();
-        let is_ref = self.layout.element.is_ref();
         let bytes = e.builder.ins().ishl_imm_u(self.length, i64::from(size.trailing_zeros()));
-        let [inside, short, more, done] = [(); 4].map(|()| e.builder.create_block());
+        let [inside, short, more, medium, done] = [(); 5].map(|()| e.builder.create_block());
         e.builder.ins().brif(outside, in_host, &[], inside, &[]);
         e.continue_in(inside);
         let is_more = |e: &mut GcEmitter<'_, '_>, most: u32| {
@@ -191,24 +201,19 @@ impl Ranges<'_> {
             e.builder.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, self.length, most)
         };
         let condition = is_more(e, SHORT);
-        let otherwise = if is_ref { in_host } else { more };
-        e.builder.ins().brif(condition, otherwise, &[], short, &[]);
+        e.builder.ins().brif(condition, more, &[], short, &[]);
         e.continue_in(short);
-        for_each_class(e, self.layout, bytes, &emit);
-        e.builder.ins().jump(done, &[]);
-        if !is_ref {
-            let medium = e.builder.create_block();
-            e.continue_in(more);
-            let mut condition = is_more(e, MEDIUM);
-            if let Some(read) = self.read {
-                let same = e.builder.ins().icmp(IntCC::Equal, self.written, read);
-                condition = e.builder.ins().bor(condition, same);
-            }
-            e.builder.ins().brif(condition, in_host, &[], medium, &[]);
-            e.continue_in(medium);
-            in_steps(e, bytes, &emit);
-            e.builder.ins().jump(done, &[]);
+        each_short(e, self.layout, bytes, done, &emit);
+        e.continue_in(more);
+        let mut condition = is_more(e, MEDIUM);
+        if let Some(read) = self.read {
+            let same = e.builder.ins().icmp(IntCC::Equal, self.written, read);
+            condition = e.builder.ins().bor(condition, same);
         }
+        e.builder.ins().brif(condition, in_host, &[], medium, &[]);
+        e.continue_in(medium);
+        in_steps(e, self.layout, bytes, &emit);
+        e.builder.ins().jump(done, &[]);
         e.continue_in(in_host);
         host(e);
         e.builder.ins().jump(done, &[]);
@@ -216,54 +221,64 @@ impl Ranges<'_> {
     }
 }
 
+/// The vectors that have the elements of arrays with this layout.
+fn vector(layout: &ArrayLayout) -> Type {
+    if layout.element.is_ref() { types::I32X4 } else { types::I64X2 }
+}
+
 /// Emits code for each class of short ranges: from as many bytes as `count` accesses of type `ty` have
-/// up to twice as many.
-fn for_each_class(
+/// up to twice as many. The code of each jumps to `done`.
+fn each_short(
     e: &mut GcEmitter<'_, '_>,
     layout: &ArrayLayout,
     bytes: ir::Value,
+    done: ir::Block,
     emit: impl Fn(&mut GcEmitter<'_, '_>, Places),
 ) {
-    const OF_REFS: &[(Type, u32)] =
-        &[(types::I32, 8), (types::I32, 4), (types::I32, 2), (types::I32, 1)];
-    const OF_DATA: &[(Type, u32)] = &[
-        (types::I64, 4),
-        (types::I64, 2),
-        (types::I64, 1),
-        (types::I32, 1),
-        (types::I16, 1),
-        (types::I8, 1),
-    ];
+    const FEW_REFS: &[(Type, u32)] = &[(types::I32, 2), (types::I32, 1)];
+    const FEW_BYTES: &[(Type, u32)] =
+        &[(types::I64, 1), (types::I32, 1), (types::I16, 1), (types::I8, 1)];
+    let vector = vector(layout);
+    let has_at_least = |e: &mut GcEmitter<'_, '_>, least: u32| {
+        e.builder.ins().icmp_imm_u(IntCC::UnsignedGreaterThanOrEqual, bytes, i64::from(least))
+    };
     let size = layout.element.size();
-    let done = e.builder.create_block();
-    for &(ty, count) in if layout.element.is_ref() { OF_REFS } else { OF_DATA } {
-        let least = ty.bytes() * count;
-        if least < size {
-            break;
+    let classes = |e: &mut GcEmitter<'_, '_>, classes: &[(Type, u32)]| {
+        for &(ty, count) in classes {
+            let least = ty.bytes() * count;
+            if least < size {
+                break;
+            }
+            let [these, fewer] = [(); 2].map(|()| e.builder.create_block());
+            let condition = has_at_least(e, least);
+            e.builder.ins().brif(condition, these, &[], fewer, &[]);
+            e.continue_in(these);
+            let at = e.builder.ins().iconst(types::I32, 0);
+            // If this is one element, there are no others.
+            let last = (least > size).then(|| e.builder.ins().iadd_imm_s(bytes, -i64::from(least)));
+            emit(e, Places { ty, count, at: Some(at), last });
+            e.builder.ins().jump(done, &[]);
+            e.continue_in(fewer);
         }
-        let [these, fewer] = [(); 2].map(|()| e.builder.create_block());
-        let has_them =
-            e.builder.ins().icmp_imm_u(IntCC::UnsignedGreaterThanOrEqual, bytes, i64::from(least));
-        e.builder.ins().brif(has_them, these, &[], fewer, &[]);
-        e.continue_in(these);
-        let at = e.builder.ins().iconst(types::I32, 0);
-        // If this is one element, there are no others.
-        let last = (least > size).then(|| e.builder.ins().iadd_imm_s(bytes, -i64::from(least)));
-        emit(e, Places { ty, count, at: Some(at), last });
         e.builder.ins().jump(done, &[]);
-        e.continue_in(fewer);
-    }
-    e.builder.ins().jump(done, &[]);
-    e.continue_in(done);
+    };
+    let [in_vectors, few] = [(); 2].map(|()| e.builder.create_block());
+    let condition = has_at_least(e, VECTOR);
+    e.builder.ins().brif(condition, in_vectors, &[], few, &[]);
+    e.continue_in(in_vectors);
+    classes(e, &[(vector, 4), (vector, 2), (vector, 1)]);
+    e.continue_in(few);
+    classes(e, if layout.element.is_ref() { FEW_REFS } else { FEW_BYTES });
 }
 
 /// Emits a loop over steps of [`STEP`] bytes from the first one on, and then the last such bytes.
 fn in_steps(
     e: &mut GcEmitter<'_, '_>,
+    layout: &ArrayLayout,
     bytes: ir::Value,
     emit: impl Fn(&mut GcEmitter<'_, '_>, Places),
 ) {
-    let (ty, count) = (types::I64, STEP / types::I64.bytes());
+    let (ty, count) = (vector(layout), STEP / VECTOR);
     let [header, rest] = [(); 2].map(|()| e.builder.create_block());
     let at = e.builder.append_block_param(header, types::I32);
     let zero = e.builder.ins().iconst(types::I32, 0);
@@ -306,7 +321,7 @@ fn access(
 }
 
 fn load(e: &mut GcEmitter<'_, '_>, layout: &ArrayLayout, access: Access, ty: Type) -> ir::Value {
-    if layout.element.is_ref() {
+    if layout.element.is_ref() && !ty.is_vector() {
         return e.load_ref_at(access);
     }
     let Access { address, offset, flags } = access;
@@ -314,7 +329,7 @@ fn load(e: &mut GcEmitter<'_, '_>, layout: &ArrayLayout, access: Access, ty: Typ
 }
 
 fn store(e: &mut GcEmitter<'_, '_>, layout: &ArrayLayout, access: Access, value: ir::Value) {
-    if layout.element.is_ref() {
+    if layout.element.is_ref() && !e.builder.func.dfg.value_type(value).is_vector() {
         return e.store_ref_at(access, value);
     }
     let Access { address, offset, flags } = access;

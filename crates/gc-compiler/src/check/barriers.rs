@@ -43,7 +43,7 @@ pub struct RefStore {
     pub inst: Inst,
     /// The place that is written.
     pub place: StorePlace,
-    /// The value that is stored.
+    /// The value that is stored. It is a vector if several elements are stored at once.
     pub value: Value,
     /// The heap index, or the native address, of the place.
     pub address: super::Linear,
@@ -365,7 +365,7 @@ fn ref_store(view: &View<'_>, inst: Inst) -> Result<Option<RefStore>, &'static s
         region => match view.cx.types.memory(region) {
             Memory::Refs(kind) => StorePlace::Native { kind },
             Memory::Stack => return Ok(None),
-            _ if view.kind(value).has(Kind::REF) => {
+            _ if view.kind(value).has(Kind::REF | Kind::VECTOR_OF_REFS) => {
                 return Err(
                     "a reference is stored where the collector does not look for references",
                 );
@@ -373,7 +373,11 @@ fn ref_store(view: &View<'_>, inst: Inst) -> Result<Option<RefStore>, &'static s
             _ => return Ok(None),
         },
     };
-    if !view.kind(value).fits_ref() {
+    let fits = match view.func.dfg.value_type(value).is_vector() {
+        true => place == StorePlace::Element && view.kind(value).is_vector_of_refs(),
+        false => view.kind(value).fits_ref(),
+    };
+    if !fits {
         return Err("a value that is not a reference is stored where references are");
     }
     // Another checker reports an address that does not have the sandbox's form.

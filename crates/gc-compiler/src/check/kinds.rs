@@ -31,6 +31,10 @@ impl Kind {
     pub(super) const POINTER: Kind = Kind(16);
     /// The value was also computed from a reference, and is invalid when objects have moved.
     pub(super) const DERIVED: Kind = Kind(32);
+    /// A vector of references, which cannot be in a stack map.
+    pub(super) const VECTOR_OF_REFS: Kind = Kind(64);
+    /// All that is invalid when objects have moved.
+    pub(super) const MOVES: Kind = Kind(1 | 32 | 64);
 
     pub(super) fn has(self, other: Kind) -> bool {
         self.0 & other.0 != 0
@@ -38,22 +42,29 @@ impl Kind {
 
     /// Whether it is at most 32 bits wide.
     pub(super) fn is_narrow(self) -> bool {
-        !self.has(Kind::WIDE | Kind::POINTER)
+        !self.has(Kind::WIDE | Kind::POINTER | Kind::VECTOR_OF_REFS)
     }
 
     /// Whether it may be used as a reference.
     pub(super) fn fits_ref(self) -> bool {
-        !self.has(Kind::WIDE | Kind::POINTER | Kind::INT | Kind::DERIVED)
+        !self.has(
+            Kind::WIDE | Kind::POINTER | Kind::INT | Kind::DERIVED | Kind::VECTOR_OF_REFS,
+        )
+    }
+
+    /// Whether all its lanes are references.
+    pub(super) fn is_vector_of_refs(self) -> bool {
+        self == Kind::VECTOR_OF_REFS
     }
 
     /// Whether it may be used as a pointer.
     pub(super) fn fits_pointer(self) -> bool {
-        !self.has(Kind::WIDE | Kind::INT | Kind::REF)
+        !self.has(Kind::WIDE | Kind::INT | Kind::REF | Kind::VECTOR_OF_REFS)
     }
 
     /// [`Kind::DERIVED`] if a value that is computed from it is derived.
     fn taint(self) -> Kind {
-        if self.has(Kind::REF | Kind::DERIVED) { Kind::DERIVED } else { Kind::NONE }
+        if self.has(Kind::MOVES) { Kind::DERIVED } else { Kind::NONE }
     }
 }
 
@@ -166,6 +177,9 @@ impl Solver<'_, '_> {
         let constant = |n: usize| self.view.iconst(args[n]);
         let taint = args.iter().fold(Kind::NONE, |taint, arg| taint | self.kind(*arg).taint());
         let opcode = dfg.insts[inst].opcode();
+        if ty == types::I32X4 && self.are_refs(inst) {
+            return Kind::VECTOR_OF_REFS;
+        }
         if !ty.is_int() {
             return if opcode.is_call() || opcode.can_load() {
                 Kind::WIDE
@@ -218,6 +232,21 @@ impl Solver<'_, '_> {
                 Opcode::Icmp | Opcode::Fcmp => Kind::INT,
                 _ => taint | integer(ty),
             },
+        }
+    }
+
+    /// Whether all lanes of the vector that `inst` makes are references: it loads elements of an
+    /// array, or copies one reference to each lane.
+    fn are_refs(&self, inst: ir::Inst) -> bool {
+        let dfg = &self.view.func.dfg;
+        match dfg.insts[inst].opcode() {
+            Opcode::Load => self.view.region(inst) == Some(regions::ARRAY_REF_ELEMENT),
+            Opcode::Splat => {
+                let lane = dfg.inst_args(inst)[0];
+                let word = self.view.unary(Opcode::Ireduce, lane).unwrap_or(lane);
+                self.kind(word).fits_ref()
+            }
+            _ => false,
         }
     }
 

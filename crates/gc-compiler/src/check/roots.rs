@@ -3,7 +3,7 @@
 //! 1. No reference, and no value that was computed from a reference, is used in a later
 //!    [epoch](super::epochs) than the one in which it was defined. So every reference that is live
 //!    across a call that may collect is reloaded after it. This finds references that the emitter
-//!    did not mark and calls without a stack map.
+//!    did not mark and calls without a stack map. The same is true of vectors of references.
 //! 2. Where a stack map names a slot, and where code reloads it, the slot holds a current
 //!    reference: on each path a reference was stored in it before, and the maps of all later calls
 //!    that may collect name it.
@@ -73,10 +73,10 @@ impl Roots<'_, '_> {
         let is_current = |value: Value, epoch: u32| {
             let value = func.dfg.resolve_aliases(value);
             let kind = self.view.kinds[value];
-            if !kind.has(Kind::REF | Kind::DERIVED) || self.view.epochs.of(func, value) == epoch {
+            if !kind.has(Kind::MOVES) || self.view.epochs.of(func, value) == epoch {
                 return Ok(());
             }
-            Err(match kind.has(Kind::DERIVED) {
+            Err(match kind.has(Kind::DERIVED | Kind::VECTOR_OF_REFS) {
                 false => "a reference is used after a call that may have moved its object",
                 true => {
                     "a value that was computed from a reference is used after a call that may collect"
@@ -117,7 +117,7 @@ impl Roots<'_, '_> {
         }
         if let (Some(value), Some(slot)) = (access.stored, self.view.slot(inst))
             && !self.view.root_slots.contains(&slot)
-            && self.view.kind(value).has(Kind::REF | Kind::DERIVED)
+            && self.view.kind(value).has(Kind::MOVES)
         {
             return Err("a reference is stored in a slot that is in no stack map");
         }

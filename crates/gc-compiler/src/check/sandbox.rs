@@ -9,7 +9,8 @@
 //!    the heap is not guarded, come after a comparison of their end with the bound.
 //! 4. An access without a trap code is to an object that was allocated since the last call that may
 //!    collect. If constants give the place, it is inside the object.
-//! 5. A reference in memory is accessed in 32 bits.
+//! 5. A reference in memory is accessed in 32 bits. Elements of an array may be accessed as vectors
+//!    of such references.
 //! 6. A value that is passed or returned as a reference is 32 bits wide. So parameters and results
 //!    can be trusted to be.
 //! 7. A native address is a native pointer plus a bounded value: one that is narrow, or that was
@@ -98,7 +99,7 @@ impl Sandbox<'_, '_> {
             return Err("an untrusted heap access that is assumed to be aligned");
         }
         if [regions::STRUCT_REF_FIELD, regions::ARRAY_REF_ELEMENT].contains(&region) {
-            self.is_word(inst)?;
+            self.is_word(inst, region == regions::ARRAY_REF_ELEMENT)?;
         }
         let address = self.view.heap_address(access)?;
         if flags.trap_code().is_none() {
@@ -144,16 +145,22 @@ impl Sandbox<'_, '_> {
     }
 
     /// Checks that a load of a reference zero-extends 32 bits, and that a store writes the low 32
-    /// bits.
-    fn is_word(&self, inst: Inst) -> Law {
+    /// bits. Or that they load and store four of them, if these `may_be_four`.
+    fn is_word(&self, inst: Inst, may_be_four: bool) -> Law {
         let dfg = &self.view.func.dfg;
+        let are_four = |value: Value| may_be_four && dfg.value_type(value) == types::I32X4;
         let fits = match dfg.insts[inst] {
             InstructionData::Load { opcode, .. } => {
-                opcode == Opcode::Uload32 && dfg.value_type(dfg.inst_results(inst)[0]) == types::I64
+                let loaded = dfg.inst_results(inst)[0];
+                match opcode {
+                    Opcode::Uload32 => dfg.value_type(loaded) == types::I64,
+                    Opcode::Load => are_four(loaded),
+                    _ => false,
+                }
             }
             InstructionData::Store { opcode: Opcode::Istore32, .. } => true,
             InstructionData::Store { opcode: Opcode::Store, args, .. } => {
-                dfg.value_type(args[0]) == types::I32
+                dfg.value_type(args[0]) == types::I32 || are_four(args[0])
             }
             _ => false,
         };
@@ -188,7 +195,7 @@ impl Sandbox<'_, '_> {
             }
         }
         if matches!(memory, Memory::Refs(_)) {
-            self.is_word(inst)?;
+            self.is_word(inst, false)?;
         }
         if let (Memory::Native, Some(value)) = (memory, access.stored)
             && self.view.func.dfg.value_type(value) == types::I64
