@@ -14,7 +14,7 @@ use crate::regions::{self, Region};
 use crate::{GcEmitter, RefPlace, trap_code};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
-use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE, Trap, VMGcHeader};
+use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, I31, NULL_PAGE_SIZE, Trap, VMGcHeader};
 
 /// What is known about the object of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,6 +245,31 @@ impl GcEmitter<'_, '_> {
                 opcode: ir::Opcode::Vconst,
                 constant_handle,
             }) => self.builder.func.dfg.constants.get(constant_handle).iter().all(|b| *b == 0),
+            _ => false,
+        }
+    }
+
+    /// Whether the reference `value` is null or an `i31`, whatever the program does. No barrier needs
+    /// to know that it is stored.
+    pub fn is_unboxed(&self, value: ir::Value) -> bool {
+        let (mut value, mut width) = (value, 64);
+        if let Some(ir::InstructionData::Unary { opcode: ir::Opcode::Uextend, arg }) =
+            self.definition(value)
+        {
+            (value, width) = (arg, self.builder.func.dfg.value_type(arg).bits());
+        }
+        match self.definition(value) {
+            Some(ir::InstructionData::UnaryImm { opcode: ir::Opcode::Iconst, imm }) => {
+                imm.bits() == 0 || imm.bits() & i64::from(I31::TAG) != 0
+            }
+            Some(ir::InstructionData::Binary { opcode: ir::Opcode::Bor, args }) if width == 32 => {
+                args.iter().any(|arg| match self.definition(*arg) {
+                    Some(ir::InstructionData::UnaryImm { opcode: ir::Opcode::Iconst, imm }) => {
+                        imm.bits() & i64::from(I31::TAG) != 0
+                    }
+                    _ => false,
+                })
+            }
             _ => false,
         }
     }

@@ -280,14 +280,18 @@ fn in_steps(
 ) {
     let (ty, count) = (vector(layout), STEP / VECTOR);
     let [header, rest] = [(); 2].map(|()| e.builder.create_block());
-    let at = e.builder.append_block_param(header, types::I32);
+    // It counts elements, so that checkers see an index that is multiplied by an element's size.
+    let index = e.builder.append_block_param(header, types::I32);
     let zero = e.builder.ins().iconst(types::I32, 0);
     let last = e.builder.ins().iadd_imm_s(bytes, -i64::from(STEP));
     e.builder.ins().jump(header, &[zero.into()]);
     e.builder.switch_to_block(header);
+    let size = layout.element.size();
+    let at = e.builder.ins().ishl_imm_u(index, i64::from(size.trailing_zeros()));
     emit(e, Places { ty, count, at: Some(at), last: None });
-    let next = e.builder.ins().iadd_imm_u(at, i64::from(STEP));
-    let again = e.builder.ins().icmp(IntCC::UnsignedLessThan, next, last);
+    let next = e.builder.ins().iadd_imm_u(index, i64::from(STEP / size));
+    let after = e.builder.ins().iadd_imm_u(at, i64::from(STEP));
+    let again = e.builder.ins().icmp(IntCC::UnsignedLessThan, after, last);
     e.builder.ins().brif(again, header, &[next.into()], rest, &[]);
     e.builder.seal_block(header);
     e.continue_in(rest);

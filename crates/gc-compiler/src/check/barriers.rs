@@ -98,7 +98,7 @@ pub type Wanted = fn(&Matcher<'_>, Step) -> bool;
 ///     fn barrier_laws(&self) -> &'static [BarrierLaw] {
 ///         &[BarrierLaw {
 ///             law: "the heap is not told of a reference that is stored",
-///             applies: |store| store.is_in_heap() && !store.stores_constant(),
+///             applies: |store| store.is_in_heap() && !store.stores_unboxed(),
 ///             kept: &[(When::Before, |store, step| {
 ///                 let Step::Inst(inst) = step else { return false };
 ///                 matches!(store.host_call(inst), Some((HostCall::COLLECTOR, [_, told, _]))
@@ -185,9 +185,10 @@ impl Matcher<'_> {
         }
     }
 
-    /// Whether the stored value is a constant (null or an `i31`).
-    pub fn stores_constant(&self) -> bool {
-        self.view.iconst(self.view.same(self.store.value)).is_some()
+    /// Whether the stored value is null or an `i31`, whatever the program does.
+    pub fn stores_unboxed(&self) -> bool {
+        let value = self.store.value;
+        self.view.iconst(self.view.same(value)).is_some() || !self.view.kind(value).has(Kind::MOVES)
     }
 
     /// Whether `value` was loaded from this word of the heap data that never changes.

@@ -9,6 +9,7 @@ use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::{
     self, Block, BlockArg, InstructionData, Opcode, StackSlot, Type, Value, types,
 };
+use gc_types::I31;
 use std::collections::HashSet;
 use std::ops::BitOr;
 
@@ -47,9 +48,7 @@ impl Kind {
 
     /// Whether it may be used as a reference.
     pub(super) fn fits_ref(self) -> bool {
-        !self.has(
-            Kind::WIDE | Kind::POINTER | Kind::INT | Kind::DERIVED | Kind::VECTOR_OF_REFS,
-        )
+        !self.has(Kind::WIDE | Kind::POINTER | Kind::INT | Kind::DERIVED | Kind::VECTOR_OF_REFS)
     }
 
     /// Whether all its lanes are references.
@@ -82,6 +81,14 @@ pub(super) fn of_type(declared: ValueType, ty: Type) -> Kind {
         ValueType::Ref => Kind::REF,
         ValueType::Pointer => Kind::POINTER,
         ValueType::Data => integer(ty),
+    }
+}
+
+/// Whether this operation with this constant clears or sets the tag of an `i31`.
+fn is_tag(opcode: Opcode, bits: i64) -> bool {
+    match opcode {
+        Opcode::Band => bits as i32 == !(I31::TAG.cast_signed()),
+        _ => bits == i64::from(I31::TAG),
     }
 }
 
@@ -208,13 +215,22 @@ impl Solver<'_, '_> {
                 }
                 // This is the test of the tag of an `i31`. It is allowed for every value.
                 Opcode::Band if constant(1) == Some(1) || constant(0) == Some(1) => Kind::INT,
+                // The payload of an `i31`, shifted to the left.
+                Opcode::Band | Opcode::Bor
+                    if ty == types::I32
+                        && (0..2).any(|n| constant(n).is_some_and(|bits| is_tag(opcode, bits)))
+                        && (0..2).any(|n| self.view.is_word_of_ref(args[n], &self.kinds)) =>
+                {
+                    if opcode == Opcode::Bor {
+                        Kind::UNBOXED
+                    } else {
+                        Kind::INT
+                    }
+                }
+                _ if ty.bits() <= 32 && self.view.is_odd(result) => taint | Kind::UNBOXED,
                 Opcode::Band => {
                     let narrow = ty.bits() <= 32 || (0..2).any(|n| kind(n).is_narrow());
                     taint | if narrow { Kind::INT } else { Kind::WIDE }
-                }
-                // An i31's payload.
-                Opcode::Bor if (0..2).any(|n| constant(n).is_some_and(|bits| bits & 1 != 0)) => {
-                    taint | if ty.bits() <= 32 { Kind::UNBOXED } else { Kind::WIDE }
                 }
                 Opcode::Sshr | Opcode::Ushr
                     if constant(1) == Some(1) && self.view.is_word_of_ref(args[0], &self.kinds) =>

@@ -283,6 +283,11 @@ impl<'a> View<'a> {
         self.unary(Opcode::Ireduce, value).is_some_and(|of| kinds[of].has(Kind::REF))
     }
 
+    /// Whether the lowest bit of `value` is set, whatever the program does.
+    pub(super) fn is_odd(&self, value: Value) -> bool {
+        crate::simplify::lowest_bit(&self.func.dfg, value) == Some(true)
+    }
+
     /// The number of the alias region of an access.
     pub(super) fn region(&self, inst: Inst) -> Option<Region> {
         let flags = self.func.dfg.insts[inst].memflags_data(&self.func.dfg)?;

@@ -135,7 +135,7 @@ fn if_heap_ref(e: &mut GcEmitter<'_, '_>, value: ir::Value) -> ir::Block {
 /// Increments the count of the referent of `value`. Lists a young referent once, because it will
 /// live.
 fn count_up(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
-    if e.is_zero(value) {
+    if e.is_unboxed(value) {
         return;
     }
     let done = if_heap_ref(e, value);
@@ -208,12 +208,12 @@ fn enter_list(
 const LAWS: &[BarrierLaw] = &[
     BarrierLaw {
         law: "a stored reference is not counted",
-        applies: |m| !m.stores_constant(),
+        applies: |m| !m.stores_unboxed(),
         kept: &[(When::Before, |m, step| is_to_young(m, step) || is_counted_up(m, step))],
     },
     BarrierLaw {
         law: "a young object is counted but not listed",
-        applies: |m| !m.stores_constant(),
+        applies: |m| !m.stores_unboxed(),
         kept: &[(When::Before, |m, step| {
             is_to_young(m, step) || is_listed(m, step, |m, value| m.is_same(value, m.store().value))
         })],

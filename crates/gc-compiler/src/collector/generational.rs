@@ -131,7 +131,7 @@ fn mark_card(
     value: ir::Value,
     at: impl FnOnce(&mut GcEmitter<'_, '_>) -> ir::Value,
 ) {
-    if e.is_zero(value) {
+    if e.is_unboxed(value) {
         return;
     }
     let [value_is_young, place_is_old] = [(); 2].map(|()| e.builder.create_block());
@@ -164,7 +164,7 @@ fn mark_card(
 /// Marks the card of a slot outside the heap, whatever is stored there. Tests of the new and the
 /// old value would cost more than they save.
 fn mark_slot_card(e: &mut GcEmitter<'_, '_>, address: ir::Value, offset: i32, value: ir::Value) {
-    if e.is_zero(value) {
+    if e.is_unboxed(value) {
         return;
     }
     let slot = e.builder.ins().iadd_imm_s(address, i64::from(offset));
@@ -203,7 +203,7 @@ fn is_young(e: &mut GcEmitter<'_, '_>, at: ir::Value) -> ir::Value {
 const LAWS: &[BarrierLaw] = &[
     BarrierLaw {
         law: "a young reference is stored in an object whose card may be clean",
-        applies: |m| m.is_in_heap() && !m.stores_constant(),
+        applies: |m| m.is_in_heap() && !m.stores_unboxed(),
         kept: &[(When::After, card_is_dirty), (When::Before, card_is_dirty)],
     },
     BarrierLaw {
@@ -215,7 +215,7 @@ const LAWS: &[BarrierLaw] = &[
         law: "the card of a written slot outside the heap may be clean",
         applies: |m| {
             matches!(m.store().place, StorePlace::Native { kind } if has_slot_cards(kind))
-                && !m.stores_constant()
+                && !m.stores_unboxed()
         },
         kept: &[(When::After, slot_card_is_dirty), (When::Before, slot_card_is_dirty)],
     },

@@ -2,22 +2,30 @@
 //!
 //! Cranelift merges equal computations, but it does not know what a branch says of the values that
 //! it tests. After inlining there is much of this: a callee tests its parameters, and its caller has
-//! tested them before or has made the objects. So [`simplify`] makes five passes:
+//! tested them before or has made the objects. So [`simplify`] makes these passes:
 //!
 //! 1. `thread`: blocks that only branch on a known outcome are skipped.
 //! 2. `known`: tests whose outcome is known are removed. `facts` says what a test tells.
 //! 3. `unused`: branches without a choice, and reads of headers for tests that are gone, are removed.
 //! 4. `fold`: objects that are allocated in a row are tested against the limit once.
-//! 5. `loads`: loads of what was loaded or stored before are removed.
+//! 5. `i31`: numbers that become `i31`s are computed with their tags.
+//! 6. `hoist`: loads of the heap's base and of other words that stay the same are made before a loop.
+//! 7. `loads`: loads of what was loaded or stored before are removed. `versions` says which stores a
+//!    load can see.
 
 pub(crate) mod facts;
 mod fold;
+mod hoist;
+mod i31;
 mod known;
 mod loads;
 #[cfg(test)]
 mod tests;
 mod thread;
 mod unused;
+mod versions;
+
+pub(crate) use i31::lowest_bit;
 
 use crate::safepoints::References;
 use cranelift_codegen::ir;
@@ -67,5 +75,6 @@ pub fn simplify(func: &mut ir::Function, references: &mut References) {
     if fold::fold(func, references) {
         unused::remove(func);
     }
+    i31::compute_with_tags(func);
     loads::remove_known_loads(func, references);
 }

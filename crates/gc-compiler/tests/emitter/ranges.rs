@@ -35,14 +35,14 @@ fn long_ranges_pass_bits_and_check_for_null() {
         machine.run(&fill, &mut RawArgs { a, x: 83, y: 257, ..Default::default() });
         machine.run(&copy, &mut RawArgs { a, b, x: 5, y: 83, z: 257, ..Default::default() });
         // These may overlap.
-        machine.run(&copy, &mut RawArgs { a, b: a, x: 5, y: 83, z: 17, ..Default::default() });
+        machine.run(&copy, &mut RawArgs { a, b: a, x: 5, y: 83, z: 33, ..Default::default() });
         let bits = u64::from((-2.0_f32).to_bits());
         assert_eq!(
             machine.calls(),
             [
                 (HostCall::ARRAY_FILL, vec![a, 83, bits, 257]),
                 (HostCall::ARRAY_COPY, vec![a, 5, b, 83, 257]),
-                (HostCall::ARRAY_COPY, vec![a, 5, a, 83, 17]),
+                (HostCall::ARRAY_COPY, vec![a, 5, a, 83, 33]),
             ]
         );
         // With guards the load of the length of null faults, but this machine has memory there.
@@ -78,11 +78,11 @@ fn short_ranges_are_copied_without_the_host() {
                 e.array_copy(&layout, (a.a, a.x), (a.b, a.y), a.z);
                 None
             });
-            for length in 0..=64 / size {
+            for length in 0..=128 / size {
                 for (to, from) in [(0, 0), (1, 0), (0, 1), (7, 3), (3, 7), (70, 2)] {
-                    let mut machine = machine(140, &[HEAP]);
+                    let mut machine = machine(200, &[HEAP]);
                     let elements = HEAP + layout.elements_offset();
-                    let mut expected: Vec<u8> = (0..140 * size).map(|n| (n % 251) as u8).collect();
+                    let mut expected: Vec<u8> = (0..200 * size).map(|n| (n % 251) as u8).collect();
                     for (n, word) in expected.chunks_exact(4).enumerate() {
                         let word = u32::from_le_bytes(word.try_into().unwrap());
                         machine.set_u32(elements + 4 * n as u32, word);
@@ -91,7 +91,7 @@ fn short_ranges_are_copied_without_the_host() {
                     let (a, b) = (HEAP.into(), HEAP.into());
                     machine.run(&copy, &mut RawArgs { a, b, x, y, z, ..Default::default() });
                     expected.copy_within(from * size..(from + length) * size, to * size);
-                    let found: Vec<u8> = (0..140 * size as u32)
+                    let found: Vec<u8> = (0..200 * size as u32)
                         .map(|n| machine.bytes::<1>(elements + n)[0])
                         .collect();
                     assert_eq!(found, expected, "{length} {ty:?} from {from} to {to}");
@@ -106,14 +106,14 @@ fn short_ranges_are_copied_without_the_host() {
 #[test]
 fn longer_ranges_are_copied_and_filled_in_a_loop() {
     for options in modes().filter(|options| options.guarded()) {
-        for ty in SCALARS {
+        for ty in SCALARS.into_iter().chain([StorageType::Ref]) {
             let layout = ArrayLayout::new(ty);
             let size = ty.size();
-            let copy = Code::new(&DrcCompiler, &options, &|e, a| {
+            let copy = Code::new(&NullCompiler, &options, &|e, a| {
                 e.array_copy(&layout, (a.a, a.x), (a.b, a.y), a.z);
                 None
             });
-            let lengths = [65, 66, 95, 96, 97, 127, 128, 129, 1023, 1024];
+            let lengths = [127, 128, 129, 130, 191, 192, 193, 255, 256, 257, 1023, 1024];
             for length in lengths.map(|bytes: u32| bytes.div_ceil(size)) {
                 let of_b = HEAP + 2048;
                 let mut machine = machine(100_000, &[HEAP, of_b]);
@@ -160,10 +160,10 @@ fn short_ranges_are_filled_without_the_host() {
             });
             let (z, l) = (0xa4a3_a2a1, 0xb8b7_b6b5_b4b3_b2b1_u64);
             let value = if ty == StorageType::I64 { l } else { z.into() };
-            let longer: &[u32] = if ty == StorageType::Ref { &[] } else { &[70, 100] };
-            for y in (0..=64 / size).chain(longer.iter().copied()) {
+            let longer = [70, 100, 130, 150].into_iter().filter(|y| y * size <= 1024);
+            for y in (0..=128 / size).chain(longer) {
                 for x in 0..4 {
-                    let mut machine = machine(120, &[HEAP]);
+                    let mut machine = machine(160, &[HEAP]);
                     machine.run(
                         &fill,
                         &mut RawArgs {
@@ -176,7 +176,7 @@ fn short_ranges_are_filled_without_the_host() {
                             ..Default::default()
                         },
                     );
-                    for n in 0..120 {
+                    for n in 0..160 {
                         let element = machine.bytes::<8>(HEAP + layout.element_offset(n) as u32);
                         let expected =
                             if n >= x && n < x + y { value.to_le_bytes() } else { [0; 8] };

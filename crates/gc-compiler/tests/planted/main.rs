@@ -11,6 +11,7 @@ mod common;
 mod barriers;
 mod roots;
 mod sandbox;
+mod vectors;
 
 use common::*;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
@@ -50,9 +51,14 @@ fn program(e: &mut GcEmitter<'_, '_>, a: Args) -> Option<ir::Value> {
     Some(e.struct_get(cell, &pair(), 2, None))
 }
 
-/// The function as it is emitted or, if `simplifies`, as it is compiled.
-fn correct(compiler: &dyn GcCompiler, options: &Abi, simplifies: bool) -> Function {
-    let func = build_with(&host_isa(), compiler, options, &program, simplifies);
+/// The function of `program` as it is emitted or, if `simplifies`, as it is compiled.
+fn correct(
+    program: Op<'_>,
+    compiler: &dyn GcCompiler,
+    options: &Abi,
+    simplifies: bool,
+) -> Function {
+    let func = build_with(&host_isa(), compiler, options, program, simplifies);
     check(&func, compiler, options, &Checker::ALL)
         .unwrap_or_else(|error| panic!("{error}\n{func}"));
     func
@@ -99,13 +105,26 @@ fn plant(
     laws: &[&str],
     change: Change,
 ) -> usize {
+    plant_in(&program, name, checker, collectors, options, laws, change)
+}
+
+/// As [`plant`], in the functions of `program`.
+fn plant_in(
+    program: Op<'_>,
+    name: &str,
+    checker: Checker,
+    collectors: &[&str],
+    options: &Abi,
+    laws: &[&str],
+    change: Change,
+) -> usize {
     let mut found = 0;
     let both = COLLECTORS.iter().flat_map(|compiler| [(*compiler, false), (*compiler, true)]);
     for (compiler, simplifies) in both {
         if !collectors.is_empty() && !collectors.contains(&compiler.name()) {
             continue;
         }
-        let func = correct(compiler, options, simplifies);
+        let func = correct(program, compiler, options, simplifies);
         for inst in insts(&func) {
             let mut changed = func.clone();
             if !change(&mut changed, inst) {

@@ -85,7 +85,7 @@ impl HeapMemory {
     pub fn copy_within(&mut self, to: u64, from: u64, count: u64) -> Option<()> {
         let (to, from) = (self.pointer(to, count)?, self.pointer(from, count)?);
         // SAFETY: both ranges are mapped.
-        unsafe { copy_in_pieces(to, from, count as usize) };
+        unsafe { copy_range(to, from, count as usize) };
         Some(())
     }
 
@@ -123,28 +123,61 @@ impl HeapMemory {
 ///
 /// The GNU C library copies ranges between some kilobytes and a megabyte with `rep movsb`. On AMD's
 /// processors this takes twelve times as long if the lowest 12 bits of `to` are a little above those
-/// of `from`, which they often are: both may be arrays that begin a page. Pieces of two kilobytes are
-/// copied with vectors, which is as fast as `rep movsb` at its best.
+/// of `from`, which they often are: both may be arrays that begin a page. A loop over vectors of 32
+/// bytes is as fast as `rep movsb` at its best.
 ///
 /// # Safety
 /// Both ranges must be valid.
-unsafe fn copy_in_pieces(to: *mut u8, from: *const u8, count: usize) {
-    const PIECE: usize = 2 << 10;
-    const LARGE: usize = 1 << 20;
-    if count <= PIECE || count >= LARGE {
-        // SAFETY: the caller's.
-        return unsafe { from.copy_to(to, count) };
+unsafe fn copy_range(to: *mut u8, from: *const u8, count: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        const LEAST: usize = 2 << 10;
+        const MOST: usize = 1 << 20;
+        let disjoint = to.addr().abs_diff(from.addr()) >= count;
+        if (LEAST..MOST).contains(&count) && disjoint && is_x86_feature_detected!("avx") {
+            // SAFETY: the ranges are valid and disjoint, and the processor has these instructions.
+            return unsafe { copy_with_avx(to, from, count) };
+        }
     }
-    let copy = |at: usize| {
-        // SAFETY: the piece is inside the ranges. None of its bytes were overwritten: a range that
-        // ends inside the other one is copied from its end on.
-        unsafe { from.add(at).copy_to(to.add(at), PIECE.min(count - at)) };
+    // SAFETY: the caller's.
+    unsafe { from.copy_to(to, count) }
+}
+
+/// Copies `count` bytes with aligned stores of 32 bytes.
+///
+/// No closure is here: it would be a function without these instructions.
+///
+/// # Safety
+/// The ranges must be valid, disjoint and at least 32 bytes long.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[target_feature(enable = "avx")]
+unsafe fn copy_with_avx(to: *mut u8, from: *const u8, count: usize) {
+    use std::arch::x86_64::{
+        __m256i, _mm256_loadu_si256 as load, _mm256_store_si256 as store, _mm256_storeu_si256,
     };
-    let pieces = (0..count).step_by(PIECE);
-    if to.addr().wrapping_sub(from.addr()) < count {
-        pieces.rev().for_each(copy);
-    } else {
-        pieces.for_each(copy);
+    const BYTES: usize = size_of::<__m256i>();
+    // SAFETY: all places are inside the ranges. After the first store `at` is such that `to` is
+    // aligned, and from there on whole vectors are copied while they fit. The last vector has the
+    // bytes that are left and some of those before.
+    unsafe {
+        let last = count - BYTES;
+        _mm256_storeu_si256(to.cast(), load(from.cast()));
+        let mut at = BYTES - to.addr() % BYTES;
+        while at + 4 * BYTES <= count {
+            let (source, place) = (from.add(at).cast::<__m256i>(), to.add(at).cast::<__m256i>());
+            let vectors =
+                [load(source), load(source.add(1)), load(source.add(2)), load(source.add(3))];
+            store(place, vectors[0]);
+            store(place.add(1), vectors[1]);
+            store(place.add(2), vectors[2]);
+            store(place.add(3), vectors[3]);
+            at += 4 * BYTES;
+        }
+        while at < last {
+            store(to.add(at).cast(), load(from.add(at).cast()));
+            at += BYTES;
+        }
+        _mm256_storeu_si256(to.add(last).cast(), load(from.add(last).cast()));
     }
 }
 

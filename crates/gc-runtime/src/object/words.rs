@@ -67,11 +67,16 @@ impl HeapCore {
         if count == 0 {
             return Ok(());
         }
-        // Writes the first place, and then copies the written part, which doubles each time.
+        if size == 1 {
+            return self.memory.fill(at, bytes, bits as u8).ok_or_else(|| unmapped(at as u32));
+        }
+        // Writes the first place, and then copies the written part, which doubles each time as long as
+        // it is in the processor's nearest cache.
+        const NEAR: u64 = 4 << 10;
         self.write_scalar(at, ty, bits)?;
         let mut done = size;
         while done < bytes {
-            let more = done.min(bytes - done);
+            let more = done.min(NEAR).min(bytes - done);
             let copied = at.checked_add(done).and_then(|to| self.memory.copy_within(to, at, more));
             copied.ok_or_else(|| unmapped(at as u32))?;
             done += more;

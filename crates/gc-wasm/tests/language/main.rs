@@ -13,6 +13,7 @@ mod explore_sides;
 mod folding;
 mod globals;
 mod handler_registers;
+mod i31_arithmetic;
 mod inlining;
 mod likely_calls;
 mod liveness;

@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{self, Block, InstBuilder, InstructionData, Value, ty
 use gc_types::{HostCall, StorageType, StructLayout};
 
 /// The loads of a region.
-fn loads(func: &ir::Function, region: Region) -> usize {
+pub(super) fn loads(func: &ir::Function, region: Region) -> usize {
     let insts = func.layout.blocks().flat_map(|block| func.layout.block_insts(block));
     let is_load = |inst: &ir::Inst| {
         let InstructionData::Load { flags, .. } = func.dfg.insts[*inst] else { return false };
@@ -28,7 +28,10 @@ fn number(e: &mut GcEmitter<'_, '_>, object: Value) -> Value {
 }
 
 /// Emits a loop whose body is `body` as long as it returns a number that is not zero.
-fn repeat(e: &mut GcEmitter<'_, '_>, body: impl FnOnce(&mut GcEmitter<'_, '_>) -> Value) -> Block {
+pub(super) fn repeat(
+    e: &mut GcEmitter<'_, '_>,
+    body: impl FnOnce(&mut GcEmitter<'_, '_>) -> Value,
+) -> Block {
     let [head, done] = [(); 2].map(|()| e.builder.create_block());
     e.builder.ins().jump(head, &[]);
     e.builder.switch_to_block(head);

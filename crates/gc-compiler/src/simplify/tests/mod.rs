@@ -1,6 +1,8 @@
 //! Tests with a known outcome are removed, and no others.
 
 mod fold;
+mod hoist;
+mod i31;
 mod loads;
 
 use super::simplify;

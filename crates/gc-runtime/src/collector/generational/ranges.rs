@@ -1,11 +1,13 @@
 //! Barriers for ranges of references: the host copies and fills arrays.
 //!
-//! Each card is marked at most once, and its slots are tested many at a time.
+//! Each card is marked at most once, and its slots are tested many at a time. They are not tested if
+//! the card is marked already, or the cards of the slots that were copied are not.
 
 use super::GenerationalHeap;
 use super::major::Phase;
 use super::scavenge::{BATCH_BYTES, any_young};
 use crate::HeapError;
+use crate::memory::HeapBytes;
 use gc_types::VMGcRef;
 use gc_types::collector::generational::{CARD_SIZE, NURSERY_START, is_young};
 
@@ -21,7 +23,7 @@ impl GenerationalHeap {
                     self.remember_field(at, word);
                 }
             } else {
-                self.mark_cards_of(to, count);
+                self.mark_cards_of(to, from, count);
             }
         }
         Ok(())
@@ -61,33 +63,46 @@ impl GenerationalHeap {
         }
     }
 
-    /// Marks the cards of those slots that refer to young objects. The slots are in the heap.
-    fn mark_cards_of(&mut self, mut at: u64, count: u32) {
+    /// Marks the cards of those slots that refer to young objects. The slots are in the heap, and have
+    /// been copied from the slots at `from` on. The slots of a clean card refer to no young object.
+    fn mark_cards_of(&mut self, to: u64, from: u64, count: u32) {
         let nursery = self.nursery.end - NURSERY_START;
-        let end = at + 4 * u64::from(count);
+        let from_old = from >= u64::from(self.nursery.end);
+        let end = to + 4 * u64::from(count);
         let Some(bytes) = self.core.memory.bytes() else { return };
+        let mut at = to;
         while at < end {
             // The slots may be misaligned in a damaged heap.
             let of_card = (at + 1).next_multiple_of(CARD_SIZE.into()).min(end);
-            let mut next = at;
-            let mut young = false;
-            while next < of_card && !young {
-                let words =
-                    if next + BATCH_BYTES <= of_card { bytes.read_words(next) } else { None };
-                if let Some(words) = words {
-                    young = any_young(&words, nursery);
-                    next += BATCH_BYTES;
-                } else {
-                    young = is_young(bytes.read_u32(next).unwrap_or_default(), nursery);
-                    next += 4;
-                }
-            }
-            if young {
+            let (source, last) = (from + (at - to), from + (of_card - 1 - to));
+            let is_known = self.tables.is_dirty(at as u32)
+                || from_old
+                    && !self.tables.is_dirty(source as u32)
+                    && !self.tables.is_dirty(last as u32);
+            if !is_known && has_young(&bytes, at, of_card, nursery) {
                 self.tables.dirty(at as u32);
             }
-            at = next.max(of_card);
+            at = of_card;
         }
     }
+}
+
+/// Whether a slot from `at` up to `end` refers to a young object.
+fn has_young(bytes: &HeapBytes<'_>, mut at: u64, end: u64, nursery: u32) -> bool {
+    while at < end {
+        let words = if at + BATCH_BYTES <= end { bytes.read_words(at) } else { None };
+        let young = if let Some(words) = words {
+            at += BATCH_BYTES;
+            any_young(&words, nursery)
+        } else {
+            at += 4;
+            is_young(bytes.read_u32(at - 4).unwrap_or_default(), nursery)
+        };
+        if young {
+            return true;
+        }
+    }
+    false
 }
 
 /// The places of `count` slots from `at` on.

@@ -143,7 +143,13 @@ impl Translator<'_, '_> {
             self.continue_in(next);
         }
         self.stack.values.extend(operands);
+        // All functions of this module have been compared, so what follows is rare.
+        let first = self.builder.current_block().into_iter();
+        let begin = self.builder.func.dfg.num_blocks() as u32;
         otherwise(self)?;
+        let end_of_blocks = self.builder.func.dfg.num_blocks() as u32;
+        let others = (begin..end_of_blocks).map(ir::Block::from_u32);
+        first.chain(others).for_each(|block| self.builder.set_cold_block(block));
         end(self);
         self.continue_in(called);
         self.stack.values.extend_from_slice(self.builder.block_params(called));
