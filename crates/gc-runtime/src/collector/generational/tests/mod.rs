@@ -2,6 +2,7 @@
 //! the mutator and damage have files of their own.
 
 mod damage;
+mod evacuation;
 mod marking;
 mod pace;
 mod store;

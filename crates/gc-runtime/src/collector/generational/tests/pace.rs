@@ -138,3 +138,26 @@ fn the_nursery_follows_what_survives() {
     assert!(f.heap.reset(&mut f.host_data));
     assert_eq!(f.heap.nursery_size(), 4 * MIB);
 }
+
+/// All that the mutator allocates lives on, so the old generation grows fast while it is marked. The
+/// slices mark so much that the mutator need not wait, as it would from 1.5 times the threshold on.
+#[test]
+fn marking_keeps_up_with_what_is_promoted() {
+    let mut f = Fixture::new(1 << 30);
+    // Objects limit a slice, not time.
+    f.heap.core.slice = Duration::from_secs(3600);
+    f.list(1_000_000);
+    f.collect(Kind::Full);
+    while f.heap.old.total.bytes < f.heap.major_threshold() {
+        f.list(1000);
+    }
+    f.collect(Kind::Begin);
+    let began_at = f.heap.old.total.bytes;
+    while f.heap.phase == Phase::Marking && !f.heap.marking_waits() {
+        f.list(1000);
+    }
+    let bytes = f.heap.old.total.bytes;
+    assert!(bytes < began_at / 100 * 140, "{bytes} after {began_at}: it ends late");
+    assert!(bytes > began_at / 100 * 110, "{bytes} after {began_at}: it was done all at once");
+    f.collect(Kind::Full);
+}

@@ -1,0 +1,78 @@
+//! Tests of how much an evacuation takes on.
+
+use super::super::BLOCK_SIZE;
+use super::*;
+
+/// The number of blocks that are chosen, of those in which these objects are.
+fn chosen(f: &Fixture, objects: &[u32]) -> usize {
+    let mut blocks: Vec<u32> = objects
+        .iter()
+        .filter(|object| f.heap.is_chosen(**object))
+        .map(|object| (object - f.heap.old.blocks.start()) / BLOCK_SIZE)
+        .collect();
+    blocks.dedup();
+    blocks.len()
+}
+
+/// The objects to which an array refers.
+fn elements(f: &Fixture, array: u32, count: u32) -> Vec<u32> {
+    (0..count).map(|n| f.read(array, 12 + 4 * u64::from(n))).collect()
+}
+
+/// An evacuation whose objects are in too many slots is given up. The next one is half as large, and
+/// after one that succeeds they grow again.
+#[test]
+fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
+    const KEPT: u32 = 20_000;
+    let mut f = Fixture::new(256 << 20);
+    let array = f.refs(KEPT);
+    f.stack[1] = u64::from(array);
+    // One pair of each line lives.
+    for n in 0..KEPT {
+        for _ in 0..8 {
+            f.make_room();
+            let pair = f.pair(0, f.top());
+            f.stack[0] = u64::from(pair);
+        }
+        let top = f.top();
+        f.write(f.stack[1] as u32, 12 + 4 * u64::from(n), top);
+    }
+    f.collect(Kind::Full);
+    let array = f.stack[1] as u32;
+    // A line has eight pairs, and a block is chosen if half of its lines are free. So of three lines
+    // one remains.
+    f.stack[0] = 0;
+    for (n, object) in elements(&f, array, KEPT).into_iter().enumerate() {
+        f.write(object, CDR, 0);
+        if n % 3 != 0 {
+            f.write(array, 12 + 4 * n as u64, 0);
+        }
+    }
+    f.collect(Kind::Full);
+    // Many slots refer to each.
+    let many = f.refs(300_000);
+    f.stack[2] = u64::from(many);
+    let objects: Vec<u32> =
+        elements(&f, array, KEPT).into_iter().filter(|object| *object != 0).collect();
+    for n in 0..300_000_usize {
+        f.write(many, 12 + 4 * n as u64, objects[n % objects.len()]);
+    }
+    f.collect(Kind::Minor);
+    f.heap.core.slice = Duration::from_secs(3600);
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        f.collect(Kind::Begin);
+        sizes.push(chosen(&f, &objects));
+        while f.heap.phase == Phase::Marking && !f.heap.marking_waits() {
+            f.heap.major_slice();
+        }
+        assert_eq!(chosen(&f, &objects), 0, "it was not given up");
+        while f.heap.phase != Phase::Idle {
+            f.collect(Kind::Minor);
+            f.heap.major_slice();
+        }
+    }
+    assert!(sizes[0] > 4, "{sizes:?}");
+    let is_smaller = |pair: &[usize]| 5 * pair[1] < 3 * pair[0];
+    assert!(sizes.windows(2).all(is_smaller), "{sizes:?}");
+}
