@@ -146,7 +146,7 @@ fn marking_keeps_up_with_what_is_promoted() {
     let mut f = Fixture::new(1 << 30);
     // Objects limit a slice, not time.
     f.heap.core.slice = Duration::from_secs(3600);
-    f.list(1_000_000);
+    f.list(400_000);
     f.collect(Kind::Full);
     while f.heap.old.total.bytes < f.heap.major_threshold() {
         f.list(1000);
