@@ -73,9 +73,20 @@ pub const fn is_heap(region: Region) -> bool {
     )
 }
 
-/// The first number that the embedder may use (for globals, tables, memories, its part of the
-/// vmctx).
+/// The first of 16 numbers that the embedder may use for words at constant places in its part of the
+/// vmctx, and in structures that such words point to. They must be there as long as the code runs, so
+/// that they may be read before the code finds out that it needs them.
+pub const STRUCTURES: Region = 48;
+
+/// The first number that the embedder may use for other memory (globals, elements of tables, linear
+/// memories).
 pub const EMBEDDER: Region = 64;
+
+/// Whether the memory of this region is there as long as the code runs, at constant places in the vmctx
+/// and in what it points to.
+pub const fn is_structure(region: Region) -> bool {
+    matches!(region, VMCTX | STORE_CONTEXT | HEAP_DATA) || region >= STRUCTURES && region < EMBEDDER
+}
 
 /// No memory: a function that declares this region has its safepoints, so that a compiler can tell.
 pub const SAFEPOINTS: Region = STACK_MAP_SPILL - 1;
@@ -91,10 +102,11 @@ pub const STACK_MAP_SPILL: Region = 1 << 31;
 ///
 /// ```
 /// use cranelift_codegen::ir::{Function, MemFlagsData};
-/// use gc_compiler::regions::{EMBEDDER, Region, intern};
+/// use gc_compiler::regions::{EMBEDDER, Region, STRUCTURES, intern};
 ///
 /// const GLOBALS: Region = EMBEDDER;
-/// const TABLES: Region = EMBEDDER + 1;
+/// /// The addresses and the lengths of tables.
+/// const TABLES: Region = STRUCTURES;
 ///
 /// let mut func = Function::new();
 /// let globals = intern(&mut func, GLOBALS);

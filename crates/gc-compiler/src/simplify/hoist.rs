@@ -1,13 +1,13 @@
 //! Loads of words that stay the same in a loop are made before it.
 //!
-//! These are the heap's base, the addresses of the heap data and of the store context, and what emitted
-//! code reads from them and from the vmctx: bounds, tables, whether objects are marked. Cranelift moves
-//! only loads of words that never change. The host changes these, but it does so in calls. A region has
-//! the same [version](super::versions) everywhere in a loop in which there is no call and no store to
-//! it.
+//! These are the heap's base, the bases and lengths of tables and memories, and what emitted code reads
+//! of the heap data and the store context. Cranelift moves only loads of words that never change. The
+//! host changes these, but it does so in calls. A region has the same [version](super::versions)
+//! everywhere in a loop in which there is no call and no store to it.
 //!
 //! The loads are made where the loop is entered, even if the loop might not make them. This is allowed
-//! because the vmctx and what it points to are always there. Later `loads` removes those in the loop.
+//! because the vmctx and the [structures](regions::is_structure) that it points to are always there.
+//! Later `loads` removes those in the loop.
 
 use super::versions::Versions;
 use crate::regions;
@@ -19,10 +19,11 @@ use cranelift_codegen::ir::{
     self, AliasRegion, ArgumentPurpose, Block, Inst, InstBuilder, InstructionData, MemFlags,
     Opcode, Type, Value, types,
 };
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 /// The most loads that are made before one loop. More would take the loop's registers.
-const MOST: usize = 6;
+const MOST: usize = 4;
 
 /// A word at a constant place in the vmctx, or in something that the vmctx points to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -130,30 +131,57 @@ fn words(
                 return None;
             };
             let of_vmctx = dfg.mem_flags[flags].alias_region()?;
-            let is_prefix = dfg.alias_regions[of_vmctx].user_id == regions::VMCTX;
-            let is_word = is_prefix && same(of_vmctx) && dfg.resolve_aliases(arg) == vmctx;
-            let inside = [regions::HEAP_DATA, regions::STORE_CONTEXT];
-            let is_inside = inside.contains(&dfg.alias_regions[region].user_id);
-            (is_word && is_inside).then_some((Some((of_vmctx, at.into())), offset.into()))?
+            let is_structure =
+                |region: AliasRegion| regions::is_structure(dfg.alias_regions[region].user_id);
+            let is_pointer = same(of_vmctx) && dfg.resolve_aliases(arg) == vmctx;
+            let is_inside = is_pointer && is_structure(of_vmctx) && is_structure(region);
+            is_inside.then_some((Some((of_vmctx, at.into())), offset.into()))?
         };
         Some((Word { region, base, offset, ty }, flags))
     };
-    let mut counts: HashMap<Word, (usize, MemFlags)> = HashMap::new();
-    let mut order = Vec::new();
     let warm = blocks.iter().filter(|block| !func.layout.is_cold(**block));
-    for inst in warm.flat_map(|block| func.layout.block_insts(*block)) {
+    let warm: Vec<Inst> = warm.flat_map(|block| func.layout.block_insts(*block)).collect();
+    let mut found: HashMap<Word, Found> = HashMap::new();
+    let mut loaded: HashMap<Value, Word> = HashMap::new();
+    for &inst in &warm {
         if let Some((word, flags)) = word(inst) {
-            let count = counts.entry(word).or_insert_with(|| {
-                order.push(word);
-                (0, flags)
-            });
-            count.0 += 1;
+            let next = found.len();
+            let place = Found { flags, place: next, loads: 0, tests_only: true };
+            found.entry(word).or_insert(place).loads += 1;
+            loaded.insert(dfg.first_result(inst), word);
         }
     }
-    // Those that are loaded most often come first, and then those that came first.
-    order.sort_by_key(|word| (word.base.is_some(), std::cmp::Reverse(counts[word].0)));
-    order.truncate(MOST);
-    order.into_iter().map(|word| (word, counts[&word].1)).collect()
+    for inst in warm.iter().filter(|inst| !is_test(dfg.insts[**inst].opcode())) {
+        for value in dfg.inst_values(*inst) {
+            let word = loaded.get(&dfg.resolve_aliases(value));
+            if let Some(found) = word.and_then(|word| found.get_mut(word)) {
+                found.tests_only = false;
+            }
+        }
+    }
+    let mut words: Vec<(Word, Found)> = found.into_iter().collect();
+    words.sort_by_key(|(word, found)| {
+        (found.tests_only, word.base.is_some(), Reverse(found.loads), found.place)
+    });
+    words.truncate(MOST);
+    // Those that hold addresses come first.
+    words.sort_by_key(|(word, found)| (word.base.is_some(), found.place));
+    words.into_iter().map(|(word, found)| (word, found.flags)).collect()
+}
+
+/// What is known of a word that a loop loads.
+struct Found {
+    flags: MemFlags,
+    /// How many other words were found before.
+    place: usize,
+    /// How often it is loaded.
+    loads: usize,
+    /// Whether it is only tested, which most instructions can do where it is.
+    tests_only: bool,
+}
+
+fn is_test(opcode: Opcode) -> bool {
+    matches!(opcode, Opcode::Icmp | Opcode::Brif | Opcode::Trapz | Opcode::Trapnz)
 }
 
 /// Loads these words before the branch `entry`.

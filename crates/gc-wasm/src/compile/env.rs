@@ -22,28 +22,28 @@ use wasmtime_types::{
 };
 
 /// The embedder's part of the vmctx that is written before any code runs: imports.
-pub(super) const IMPORTS: Region = regions::EMBEDDER;
+pub(super) const IMPORTS: Region = regions::STRUCTURES;
 /// Tables' bases and lengths. Only the host writes them, when a table grows.
-pub(super) const TABLE_DEFINITION: Region = regions::EMBEDDER + 1;
+pub(super) const TABLE_DEFINITION: Region = regions::STRUCTURES + 1;
 /// Memories' bases and lengths. Only the host writes them, when a memory grows.
-pub(super) const MEMORY_DEFINITION: Region = regions::EMBEDDER + 2;
+pub(super) const MEMORY_DEFINITION: Region = regions::STRUCTURES + 2;
 /// The bytes of linear memories.
-pub(super) const MEMORY: Region = regions::EMBEDDER + 3;
+pub(super) const MEMORY: Region = regions::EMBEDDER;
 /// Elements of tables of references into the heap.
-pub(super) const TABLE_REFS: Region = regions::EMBEDDER + 4;
+pub(super) const TABLE_REFS: Region = regions::EMBEDDER + 1;
 /// Elements of tables of function references.
-pub(super) const TABLE_FUNCS: Region = regions::EMBEDDER + 5;
+pub(super) const TABLE_FUNCS: Region = regions::EMBEDDER + 2;
 /// The stack slot that holds the vmctx.
-pub(super) const VMCTX_SLOT: Region = regions::EMBEDDER + 6;
+pub(super) const VMCTX_SLOT: Region = regions::EMBEDDER + 3;
 /// Imported globals that are numbers. Two of them may be the same global.
-const IMPORTED_GLOBALS: Region = regions::EMBEDDER + 7;
+const IMPORTED_GLOBALS: Region = regions::EMBEDDER + 4;
 /// Imported globals that are references into the heap.
-const IMPORTED_REF_GLOBALS: Region = regions::EMBEDDER + 8;
+const IMPORTED_REF_GLOBALS: Region = regions::EMBEDDER + 5;
 /// Imported globals that are function references.
-const IMPORTED_FUNC_GLOBALS: Region = regions::EMBEDDER + 9;
+const IMPORTED_FUNC_GLOBALS: Region = regions::EMBEDDER + 6;
 /// Defined globals that are immutable. No code stores to them. They have three regions, like imported
 /// globals.
-const CONSTANT_GLOBALS: Region = regions::EMBEDDER + 10;
+const CONSTANT_GLOBALS: Region = regions::EMBEDDER + 7;
 const CONSTANT_REF_GLOBALS: Region = CONSTANT_GLOBALS + 1;
 const CONSTANT_FUNC_GLOBALS: Region = CONSTANT_GLOBALS + 2;
 /// Defined mutable globals, one region each. An imported global cannot be one of them.
@@ -150,34 +150,13 @@ pub(super) struct FuncEnv<'a> {
 pub(super) struct Uses {
     /// Whether it calls code that may belong to another instance.
     pub(super) leaves_instance: bool,
-    /// Whether it may access the heap.
-    pub(super) heap: bool,
-    /// Of each of the first memories, whether it is accessed, and whether its length is needed.
-    pub(super) memories: [MemoryUse; HOISTED_MEMORIES],
 }
 
 impl Uses {
     /// Adds what a function uses that was inlined.
     pub(super) fn add(&mut self, inlined: &Uses) {
         self.leaves_instance |= inlined.leaves_instance;
-        self.heap |= inlined.heap;
-        for (own, inlined) in self.memories.iter_mut().zip(&inlined.memories) {
-            own.base |= inlined.base;
-            own.length |= inlined.length;
-        }
     }
-}
-
-/// The number of memories whose bases are loaded when a function begins.
-const HOISTED_MEMORIES: usize = 4;
-
-/// The use of a memory by a function.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct MemoryUse {
-    /// It is accessed.
-    pub(super) base: bool,
-    /// An access compares with its length.
-    pub(super) length: bool,
 }
 
 impl<'a> FuncEnv<'a> {
@@ -192,14 +171,6 @@ impl<'a> FuncEnv<'a> {
             signatures: HashMap::new(),
             type_words: HashMap::new(),
             uses: Uses::default(),
-        }
-    }
-
-    /// Records that memory `index` is accessed, and whether its length is compared.
-    pub(super) fn uses_memory(&mut self, index: u32, length: bool) {
-        if let Some(memory) = self.uses.memories.get_mut(index as usize) {
-            memory.base = true;
-            memory.length |= length;
         }
     }
 

@@ -14,13 +14,12 @@ use crate::host_calls;
 use crate::module::branch_hints::BranchHint;
 use crate::module::mismatch;
 use crate::module::parse::Body;
-use crate::vm::layout::Place;
 use anyhow::{Result, anyhow, bail};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use gc_compiler::inline::Annotations;
-use gc_compiler::regions::{self, Region};
+use gc_compiler::regions::Region;
 use gc_compiler::safepoints::place_safepoints;
 use gc_compiler::simplify::simplify;
 use gc_compiler::{GcEmitter, Meter};
@@ -194,7 +193,7 @@ pub(super) fn finish(
     if cx.optimizes {
         simplify(func, &mut translation.annotations.references);
     }
-    prologue(cx, func, &translation.uses);
+    prologue(func, &translation.uses);
     place_safepoints(func, &translation.annotations.references, &|func, callee| {
         gc_compiler::imported_host_call(func, callee).is_none_or(host_calls::may_collect)
     })?;
@@ -205,46 +204,15 @@ pub(super) fn finish(
 }
 
 /// Emits code into the entry block whose need is known only after the whole body.
-///
-/// The bases of heap and memories are loaded there again. These loads reach into loops without calls
-/// and make the loads there redundant. Unused loads are removed.
-fn prologue(cx: &CompileContext<'_>, func: &mut ir::Function, uses: &Uses) {
-    let Some(entry) = func.layout.entry_block() else { return };
+fn prologue(func: &mut ir::Function, uses: &Uses) {
+    let Some(entry) = func.layout.entry_block().filter(|_| uses.leaves_instance) else { return };
     let vmctx = func.dfg.block_params(entry)[0];
-    let slot = uses.leaves_instance.then(|| gc_compiler::declare_vmctx_slot(func));
-    let region = |func: &mut ir::Function, region| {
-        MemFlagsData::trusted().with_alias_region(Some(env::intern(func, region)))
-    };
-    let layout = cx.layout;
-    if uses.heap {
-        let flags = region(func, regions::VMCTX);
-        let offset = layout.offsets.vmctx_heap_base().cast_signed();
-        let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
-        cursor.ins().load(types::I64, flags, vmctx, offset);
-    }
-    for (index, memory) in uses.memories.iter().enumerate().filter(|(_, memory)| memory.base) {
-        let imports = region(func, env::IMPORTS);
-        let definition = region(func, env::MEMORY_DEFINITION);
-        let base = layout.definition_base().cast_signed();
-        let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
-        let (place, offset) = match layout.memory(index as u32) {
-            Place::Inline(offset) => (vmctx, offset.cast_signed()),
-            Place::Indirect(offset) => {
-                (cursor.ins().load(types::I64, imports, vmctx, offset.cast_signed()), 0)
-            }
-        };
-        cursor.ins().load(types::I64, definition, place, offset + base);
-        if memory.length {
-            let length = layout.definition_len().cast_signed();
-            cursor.ins().load(types::I64, definition, place, offset + length);
-        }
-    }
-    if let Some(slot) = slot {
-        let flags = region(func, env::VMCTX_SLOT);
-        let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
-        let address = cursor.ins().stack_addr(types::I64, slot, 0);
-        cursor.ins().store(flags, vmctx, address, 0);
-    }
+    let slot = gc_compiler::declare_vmctx_slot(func);
+    let region = env::intern(func, env::VMCTX_SLOT);
+    let flags = MemFlagsData::trusted().with_alias_region(Some(region));
+    let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
+    let address = cursor.ins().stack_addr(types::I64, slot, 0);
+    cursor.ins().store(flags, vmctx, address, 0);
 }
 
 impl<'a, 'b> Translator<'a, 'b> {
@@ -440,13 +408,7 @@ impl<'a, 'b> Translator<'a, 'b> {
         self.builder.ins().vconst(ty, bytes)
     }
 
-    /// The emitter for accesses to the heap.
-    pub(super) fn heap(&mut self) -> GcEmitter<'_, 'b> {
-        self.env.uses.heap = true;
-        self.emitter()
-    }
-
-    /// The emitter for everything else.
+    /// The emitter for objects, references and host calls.
     pub(super) fn emitter(&mut self) -> GcEmitter<'_, 'b> {
         let gc = self.env.cx.gc;
         GcEmitter::new(&mut self.builder, &mut self.env, gc)

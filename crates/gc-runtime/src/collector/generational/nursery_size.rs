@@ -28,7 +28,7 @@ const PART_OF_LIVE: u64 = 8;
 /// A nursery that does not fit the cache may have at most this number of bytes that survive. Moving
 /// them takes about a nanosecond for each byte.
 const MOST_SURVIVORS: u64 = 4 << 20;
-/// A trial has a nursery this number of times as large.
+/// A trial has a nursery this number of times as large, or at least twice as large.
 const TRIAL: u32 = 4;
 /// The most failed trials that are counted. The distance between trials doubles with each.
 const MOST_FAILED: u32 = 16;
@@ -152,9 +152,10 @@ impl Sizing {
             self.failed = 0;
         }
         let new = adapted_size(size, cached, most, found);
-        if std::mem::take(&mut self.due) && new <= cached.min(most) / TRIAL {
+        let tried = new.saturating_mul(TRIAL).min(cached).min(most);
+        if std::mem::take(&mut self.due) && new <= tried / 2 {
             self.trial = Some(new);
-            return new * TRIAL;
+            return tried;
         }
         new
     }

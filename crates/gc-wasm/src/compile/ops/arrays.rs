@@ -19,7 +19,7 @@ impl Translator<'_, '_> {
         let value = self.value_to_stored(element, value);
         let word = self.header_word(registered);
         let init = ArrayInit::Fill(value, length);
-        let array = self.heap().array_new(word, layout, init);
+        let array = self.emitter().array_new(word, layout, init);
         self.stack.push(array);
         Ok(())
     }
@@ -30,7 +30,7 @@ impl Translator<'_, '_> {
         let length = self.stack.pop();
         let word = self.header_word(registered);
         let init = ArrayInit::Default(length);
-        let array = self.heap().array_new(word, layout, init);
+        let array = self.emitter().array_new(word, layout, init);
         self.stack.push(array);
         Ok(())
     }
@@ -44,7 +44,7 @@ impl Translator<'_, '_> {
         }
         let word = self.header_word(registered);
         let init = ArrayInit::Elements(&values);
-        let array = self.heap().array_new(word, layout, init);
+        let array = self.emitter().array_new(word, layout, init);
         self.stack.push(array);
         Ok(())
     }
@@ -55,7 +55,7 @@ impl Translator<'_, '_> {
         if let Some(bytes) = self.constant_data(data, layout.element.size()) {
             let _operands = self.stack.pop2();
             let word = self.header_word(registered);
-            let array = self.heap().array_new(word, layout, ArrayInit::Bytes(bytes));
+            let array = self.emitter().array_new(word, layout, ArrayInit::Bytes(bytes));
             self.stack.push(array);
             return Ok(());
         }
@@ -93,7 +93,7 @@ impl Translator<'_, '_> {
         let registered = self.env.module_type(type_index);
         let (element, layout) = array_type(registered)?;
         let (array, index) = self.stack.pop2();
-        let stored = self.heap().array_get(array, layout, index, extend);
+        let stored = self.emitter().array_get(array, layout, index, extend);
         self.push_stored(element, stored, None);
         Ok(())
     }
@@ -103,13 +103,13 @@ impl Translator<'_, '_> {
         let (element, layout) = array_type(registered)?;
         let (array, index, value) = self.stack.pop3();
         let value = self.value_to_stored(element, value);
-        self.heap().array_set(array, layout, index, value);
+        self.emitter().array_set(array, layout, index, value);
         Ok(())
     }
 
     pub(super) fn array_len(&mut self) {
         let array = self.stack.pop();
-        let length = self.heap().array_len(array);
+        let length = self.emitter().array_len(array);
         self.stack.push(length);
     }
 
@@ -119,7 +119,7 @@ impl Translator<'_, '_> {
         let length = self.stack.pop();
         let (array, index, value) = self.stack.pop3();
         let value = self.value_to_stored(element, value);
-        self.heap().array_fill(array, layout, index, value, length);
+        self.emitter().array_fill(array, layout, index, value, length);
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl Translator<'_, '_> {
         let (_, layout) = array_type(registered)?;
         let (source, source_index, length) = self.stack.pop3();
         let (destination, index) = self.stack.pop2();
-        self.heap().array_copy(layout, (destination, index), (source, source_index), length);
+        self.emitter().array_copy(layout, (destination, index), (source, source_index), length);
         Ok(())
     }
 

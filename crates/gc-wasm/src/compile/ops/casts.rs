@@ -58,7 +58,6 @@ impl Translator<'_, '_> {
             }
             other => bail!("unsupported: a cast to {other}"),
         };
-        self.env.uses.heap = true;
         let known_not_i31 = self.top_is_no_i31();
         Ok(Test::Gc(RefTest::new(nullable, target).knowing(known_non_null, known_not_i31)))
     }

@@ -191,7 +191,7 @@ impl<'a> Translator<'a, '_> {
             let registered = self.tag_type(tag);
             let (ty, layout) = exn_type(registered)?;
             for (i, field) in ty.fields.iter().enumerate() {
-                let stored = self.heap().exn_get(exn, layout, i);
+                let stored = self.emitter().exn_get(exn, layout, i);
                 let value = self.stored_to_value(&field.element_type, stored);
                 self.stack.push(value);
             }
@@ -215,7 +215,7 @@ impl<'a> Translator<'a, '_> {
         let vmctx = self.env.vmctx;
         let at = self.env.cx.layout.tag(tag);
         let words = self.load(types::I64, env::IMPORTS, vmctx, at);
-        let exn = self.heap().exn_new(header_word, layout, words, &values);
+        let exn = self.emitter().exn_new(header_word, layout, words, &values);
         let handlers = self.handlers()?;
         if let Some(handler) = self.certain_handler(tag, &handlers) {
             let block = self.handler_block(handler);

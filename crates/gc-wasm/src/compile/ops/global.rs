@@ -47,7 +47,7 @@ impl Translator<'_, '_> {
             let offset = offset.cast_signed();
             let kind = if mutability { RootKind::Global } else { RootKind::Constant };
             let place = RefPlace::Native { address, offset, region, kind };
-            self.heap().read_ref(place)
+            self.emitter().read_ref(place)
         } else {
             self.load(clif_type(&ty), region, address, offset)
         };
@@ -62,7 +62,7 @@ impl Translator<'_, '_> {
         let offset = offset.cast_signed();
         if ty.is_vmgcref_type() {
             let place = RefPlace::Native { address, offset, region, kind: RootKind::Global };
-            self.heap().write_ref(place, value);
+            self.emitter().write_ref(place, value);
         } else {
             let flags = self.flags(region);
             self.builder.ins().store(flags, value, address, offset);

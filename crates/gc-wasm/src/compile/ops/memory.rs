@@ -168,7 +168,6 @@ impl Translator<'_, '_> {
         let is_guarded = memarg.offset < settings.guarded_offsets();
         let covers_all = is_32 && settings.covers_32_bits();
         // Far offsets alone do not make the length worth a register.
-        self.env.uses_memory(memory, !covers_all);
         if self.is_always_outside(memory, memarg.offset, size) {
             self.meter_leave();
         }

@@ -47,7 +47,7 @@ impl Translator<'_, '_> {
             *value = self.value_to_stored(&field.element_type, *value);
         }
         let word = self.header_word(registered);
-        let object = self.heap().struct_new(word, layout, &values);
+        let object = self.emitter().struct_new(word, layout, &values);
         self.stack.push(object);
         Ok(())
     }
@@ -56,7 +56,7 @@ impl Translator<'_, '_> {
         let registered = self.env.module_type(type_index);
         let (_, layout) = struct_type(registered)?;
         let word = self.header_word(registered);
-        let object = self.heap().struct_new_default(word, layout);
+        let object = self.emitter().struct_new_default(word, layout);
         self.stack.push(object);
         Ok(())
     }
@@ -71,7 +71,7 @@ impl Translator<'_, '_> {
         let (ty, layout) = struct_type(registered)?;
         let field = field as usize;
         let object = self.stack.pop();
-        let stored = self.heap().struct_get(object, layout, field, extend);
+        let stored = self.emitter().struct_get(object, layout, field, extend);
         let from = (registered.index, field as u32);
         self.push_stored(&ty.fields[field].element_type, stored, Some(from));
         Ok(())
@@ -83,7 +83,7 @@ impl Translator<'_, '_> {
         let field = field as usize;
         let (object, value) = self.stack.pop2();
         let value = self.value_to_stored(&ty.fields[field].element_type, value);
-        self.heap().struct_set(object, layout, field, value);
+        self.emitter().struct_set(object, layout, field, value);
         Ok(())
     }
 }

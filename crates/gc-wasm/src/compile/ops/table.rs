@@ -66,7 +66,7 @@ impl Translator<'_, '_> {
         let index = self.stack.pop();
         let value = if self.holds_gc_refs(table) {
             let place = self.gc_element(table, index);
-            self.heap().read_ref(place)
+            self.emitter().read_ref(place)
         } else {
             let address = self.table_element(table, index, 8, Trap::TableOutOfBounds);
             self.load(types::I64, env::TABLE_FUNCS, address, 0)
@@ -78,7 +78,7 @@ impl Translator<'_, '_> {
         let (index, value) = self.stack.pop2();
         if self.holds_gc_refs(table) {
             let place = self.gc_element(table, index);
-            self.heap().write_ref(place, value);
+            self.emitter().write_ref(place, value);
         } else {
             let address = self.table_element(table, index, 8, Trap::TableOutOfBounds);
             let flags = self.flags(env::TABLE_FUNCS);
