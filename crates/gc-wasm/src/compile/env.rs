@@ -261,7 +261,7 @@ impl<'a> FuncEnv<'a> {
 /// Declares the contents of the regions of a finished function.
 pub(super) fn declare_regions(types: &mut FunctionTypes, func: &ir::Function, info: &ModuleInfo) {
     for (_, region) in func.dfg.alias_regions.iter() {
-        if (regions::EMBEDDER..regions::STACK_MAP_SPILL).contains(&region.user_id) {
+        if (regions::STRUCTURES..regions::STACK_MAP_SPILL).contains(&region.user_id) {
             types.declare_region(region.user_id, memory(info, region.user_id));
         }
     }
