@@ -11,9 +11,8 @@
 //! damaged heap this may be wrong: if a struct's header is overwritten, code may access the same
 //! bytes as fields of two types, with both regions. Cranelift may then forward an older value to a
 //! load. The result is a wrong object or a wrong number in a heap that is already damaged. No
-//! access can leave the heap: values that are forwarded between accesses of one region have that
-//! region's width, so a reference stays 32 bits wide, and each address has the sandbox's form for
-//! any 32 bits.
+//! access can leave the heap: a value is forwarded only to loads of its type, so a reference stays
+//! 32 bits wide, and each address has the sandbox's form for any 32 bits.
 //!
 //! Words that only the host writes have other regions than words that emitted code writes, even in
 //! one structure. Otherwise an inline store to a bump index would make the following code reload
@@ -53,7 +52,7 @@ pub const CARDS: Region = 11;
 
 /// Fields of structs and exceptions that are references. They are always accessed in 32 bits.
 pub const STRUCT_REF_FIELD: Region = 12;
-/// Array elements that are references. They are always accessed in 32 bits.
+/// Array elements that are references. They are accessed in 32 bits, or four of them as a vector.
 pub const ARRAY_REF_ELEMENT: Region = 13;
 
 /// The [poll page](gc_types::VMOffsets::POLL_PAGE_SIZE).

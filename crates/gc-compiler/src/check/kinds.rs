@@ -34,6 +34,10 @@ impl Kind {
     pub(super) const DERIVED: Kind = Kind(32);
     /// A vector of references, which cannot be in a stack map.
     pub(super) const VECTOR_OF_REFS: Kind = Kind(64);
+    /// A vector whose lanes are [`UNBOXED`](Kind::UNBOXED).
+    pub(super) const VECTOR_OF_UNBOXED: Kind = Kind(128);
+    /// Any vector of references.
+    const VECTORS: Kind = Kind(64 | 128);
     /// All that is invalid when objects have moved.
     pub(super) const MOVES: Kind = Kind(1 | 32 | 64);
 
@@ -43,7 +47,7 @@ impl Kind {
 
     /// Whether it is at most 32 bits wide.
     pub(super) fn is_narrow(self) -> bool {
-        !self.has(Kind::WIDE | Kind::POINTER | Kind::VECTOR_OF_REFS)
+        !self.has(Kind::WIDE | Kind::POINTER | Kind::VECTORS)
     }
 
     /// Whether it may be used as a reference.
@@ -51,14 +55,14 @@ impl Kind {
         !self.has(Kind::WIDE | Kind::POINTER | Kind::INT | Kind::DERIVED | Kind::VECTOR_OF_REFS)
     }
 
-    /// Whether all its lanes are references.
+    /// Whether all its lanes may be used as references.
     pub(super) fn is_vector_of_refs(self) -> bool {
-        self == Kind::VECTOR_OF_REFS
+        self.has(Kind::VECTORS) && self.0 & !Kind::VECTORS.0 == 0
     }
 
     /// Whether it may be used as a pointer.
     pub(super) fn fits_pointer(self) -> bool {
-        !self.has(Kind::WIDE | Kind::INT | Kind::REF | Kind::VECTOR_OF_REFS)
+        !self.has(Kind::WIDE | Kind::INT | Kind::REF | Kind::VECTORS)
     }
 
     /// [`Kind::DERIVED`] if a value that is computed from it is derived.
@@ -184,8 +188,8 @@ impl Solver<'_, '_> {
         let constant = |n: usize| self.view.iconst(args[n]);
         let taint = args.iter().fold(Kind::NONE, |taint, arg| taint | self.kind(*arg).taint());
         let opcode = dfg.insts[inst].opcode();
-        if ty == types::I32X4 && self.are_refs(inst) {
-            return Kind::VECTOR_OF_REFS;
+        if let Some(kind) = self.vector(inst, ty) {
+            return kind;
         }
         if !ty.is_int() {
             return if opcode.is_call() || opcode.can_load() {
@@ -213,8 +217,6 @@ impl Solver<'_, '_> {
                         Kind::INT | kind.taint()
                     }
                 }
-                // This is the test of the tag of an `i31`. It is allowed for every value.
-                Opcode::Band if constant(1) == Some(1) || constant(0) == Some(1) => Kind::INT,
                 // The payload of an `i31`, shifted to the left.
                 Opcode::Band | Opcode::Bor
                     if ty == types::I32
@@ -228,6 +230,8 @@ impl Solver<'_, '_> {
                     }
                 }
                 _ if ty.bits() <= 32 && self.view.is_odd(result) => taint | Kind::UNBOXED,
+                // This is the test of the tag of an `i31`. It is allowed for every value.
+                Opcode::Band if constant(1) == Some(1) || constant(0) == Some(1) => Kind::INT,
                 Opcode::Band => {
                     let narrow = ty.bits() <= 32 || (0..2).any(|n| kind(n).is_narrow());
                     taint | if narrow { Kind::INT } else { Kind::WIDE }
@@ -251,18 +255,28 @@ impl Solver<'_, '_> {
         }
     }
 
-    /// Whether all lanes of the vector that `inst` makes are references: it loads elements of an
+    /// The kind of a vector whose lanes may be used as references: `inst` loads it from elements of an
     /// array, or copies one reference to each lane.
-    fn are_refs(&self, inst: ir::Inst) -> bool {
+    fn vector(&self, inst: ir::Inst, ty: Type) -> Option<Kind> {
+        if ty != types::I32X4 {
+            return None;
+        }
         let dfg = &self.view.func.dfg;
         match dfg.insts[inst].opcode() {
-            Opcode::Load => self.view.region(inst) == Some(regions::ARRAY_REF_ELEMENT),
+            Opcode::Load => (self.view.region(inst) == Some(regions::ARRAY_REF_ELEMENT))
+                .then_some(Kind::VECTOR_OF_REFS),
             Opcode::Splat => {
                 let lane = dfg.inst_args(inst)[0];
                 let word = self.view.unary(Opcode::Ireduce, lane).unwrap_or(lane);
-                self.kind(word).fits_ref()
+                let kind = self.kind(word);
+                let of_ref = kind.has(Kind::REF) && dfg.value_type(word) == types::I64;
+                match (kind.fits_ref(), of_ref) {
+                    (false, _) => None,
+                    (true, true) => Some(Kind::VECTOR_OF_REFS),
+                    (true, false) => Some(Kind::VECTOR_OF_UNBOXED),
+                }
             }
-            _ => false,
+            _ => None,
         }
     }
 

@@ -25,6 +25,10 @@ use std::collections::HashMap;
 /// The most loads that are made before one loop. More would take the loop's registers.
 const MOST: usize = 4;
 
+/// The blocks and instructions of loops that are visited, for each one of the function. An instruction
+/// in nested loops is visited once for each of them.
+const VISITS: usize = 8;
+
 /// A word at a constant place in the vmctx, or in something that the vmctx points to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Word {
@@ -44,6 +48,7 @@ pub(super) fn hoist(
 ) {
     let Some(vmctx) = func.special_param(ArgumentPurpose::VMContext) else { return };
     let heads: Vec<Block> = tree.cfg_rpo().copied().collect();
+    let mut left = VISITS * (heads.len() + func.dfg.num_insts());
     for head in heads {
         let Some((entry, back)) = edges(cfg, tree, head) else { continue };
         if func.dfg.insts[entry.1].opcode().is_call() {
@@ -57,7 +62,8 @@ pub(super) fn hoist(
         if !(0..before.len()).any(|region| same(AliasRegion::new(region))) {
             continue;
         }
-        let found = words(func, &body(cfg, head, &back), vmctx, same);
+        let Some(blocks) = body(func, cfg, head, &back, &mut left) else { return };
+        let found = words(func, &blocks, vmctx, same);
         make(func, entry.1, vmctx, &found);
     }
 }
@@ -80,19 +86,27 @@ fn edges(
     if back.is_empty() { None } else { Some((entry?, back)) }
 }
 
-/// The blocks of the loop with this head.
-fn body(cfg: &ControlFlowGraph, head: Block, back: &[Block]) -> Vec<Block> {
+/// The blocks of the loop with this head. `None` if more than the visits that are `left` are needed.
+fn body(
+    func: &ir::Function,
+    cfg: &ControlFlowGraph,
+    head: Block,
+    back: &[Block],
+    left: &mut usize,
+) -> Option<Vec<Block>> {
     let mut seen: EntitySet<Block> = EntitySet::new();
     seen.insert(head);
     let mut found = vec![head];
     let mut work = back.to_vec();
     while let Some(block) = work.pop() {
         if seen.insert(block) {
+            let insts = func.layout.block_insts(block).count();
+            *left = left.checked_sub(1 + insts)?;
             found.push(block);
             work.extend(cfg.pred_iter(block).map(|edge| edge.block));
         }
     }
-    found
+    Some(found)
 }
 
 /// The versions at the end of `block`.
@@ -120,7 +134,9 @@ fn words(
         let region = data.alias_region().filter(|region| same(*region))?;
         let valid = data.trap_code().is_none() && data.explicit_endianness().is_none();
         let ty = dfg.value_type(dfg.first_result(inst));
-        (valid && ty.is_int()).then_some(())?;
+        let is_structure =
+            |region: AliasRegion| regions::is_structure(dfg.alias_regions[region].user_id);
+        (valid && ty.is_int() && is_structure(region)).then_some(())?;
         let (base, offset) = if dfg.resolve_aliases(arg) == vmctx {
             (None, i32::from(offset))
         } else {
@@ -131,10 +147,8 @@ fn words(
                 return None;
             };
             let of_vmctx = dfg.mem_flags[flags].alias_region()?;
-            let is_structure =
-                |region: AliasRegion| regions::is_structure(dfg.alias_regions[region].user_id);
             let is_pointer = same(of_vmctx) && dfg.resolve_aliases(arg) == vmctx;
-            let is_inside = is_pointer && is_structure(of_vmctx) && is_structure(region);
+            let is_inside = is_pointer && is_structure(of_vmctx);
             is_inside.then_some((Some((of_vmctx, at.into())), offset.into()))?
         };
         Some((Word { region, base, offset, ty }, flags))

@@ -114,10 +114,14 @@ pub(crate) fn lowest_bit(dfg: &DataFlowGraph, value: Value) -> Option<bool> {
                 (Some(true), _) | (_, Some(true)) => Some(true),
                 (a, b) => Some(a? | b?),
             },
-            Opcode::Ishl => {
-                let bits = i64::from(dfg.value_type(value).bits());
-                (1..bits).contains(&constant(dfg, b)?).then_some(false)
-            }
+            Opcode::Ishl => match (of(a), constant(dfg, b)) {
+                (Some(false), _) => Some(false),
+                (a, Some(places)) => {
+                    let bits = i64::from(dfg.value_type(value).bits());
+                    if places & (bits - 1) == 0 { a } else { Some(false) }
+                }
+                _ => None,
+            },
             _ => None,
         }
     }

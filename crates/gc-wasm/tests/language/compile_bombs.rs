@@ -263,3 +263,26 @@ fn deeply_nested_loops_are_huge() -> Result<()> {
     assert!(code(100_000)? == code(usize::MAX)?);
     Ok(())
 }
+
+/// Loops in loops in loops, with one load. Words that stay the same are looked for in each loop, and an
+/// instruction is in all of them. This took minutes.
+#[test]
+fn the_words_of_nested_loops_are_not_looked_for_in_each() -> Result<()> {
+    let count = 20_000;
+    let mut ends = String::new();
+    for n in 0..count {
+        write!(ends, "(br_if 0 (i32.eq (local.get 0) (i32.const {n}))))").unwrap();
+    }
+    let wat = format!(
+        r#"(module (memory 1) (func (export "f") (param i32) (result i32) (local $sum i32)
+            {} (local.set $sum (i32.add (local.get $sum) (i32.load (i32.const 8)))) {ends}
+            (local.get $sum)))"#,
+        "(loop ".repeat(count)
+    );
+    let engine = engine(&mut Config::new())?;
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &Module::new(&engine, wat)?, &[])?;
+    let run = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
+    assert_eq!(run.call(&mut store, -1)?, 0);
+    Ok(())
+}

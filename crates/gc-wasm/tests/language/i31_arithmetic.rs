@@ -29,6 +29,12 @@ const CASES: &[Case] = &[
     Case { wat: "(i32.xor A (i32.const -1))", computed: |a, _, _| !a },
     Case { wat: "(i32.shl A (i32.const 3))", computed: |a, _, _| a << 3 },
     Case { wat: "(i32.shl A (local.get $n))", computed: |a, _, n| a.wrapping_shl(n as u32) },
+    Case {
+        wat: "(i32.add (i32.shl A (local.get $n)) B)",
+        computed: |a, b, n| a.wrapping_shl(n as u32).wrapping_add(b),
+    },
+    Case { wat: "(i32.add (i32.shl A (i32.const 32)) B)", computed: |a, b, _| a.wrapping_add(b) },
+    Case { wat: "(i32.and (i32.const 0) A)", computed: |_, _, _| 0 },
     Case { wat: "(i32.shr_s A (i32.const 1))", computed: |a, _, _| a >> 1 },
     Case { wat: "(i32.add A (local.get $n))", computed: |a, _, n| a.wrapping_add(n) },
     Case { wat: "(i32.add (local.get $n) (i32.const 7))", computed: |_, _, n| n.wrapping_add(7) },
