@@ -70,21 +70,15 @@ pub const NURSERY: &str = "nursery";
 pub const NURSERY_START: u32 = NULL_PAGE_SIZE;
 /// The size of a nursery, in bytes, is a multiple of this.
 pub const NURSERY_ALIGN: u32 = 4 << 10;
-/// A nursery of up to this number of bytes may be a quarter of the heap.
-const SMALL_NURSERY: u64 = 1 << 20;
 /// The maximum number of bytes of a nursery.
 pub const MAX_NURSERY: u32 = 256 << 20;
 
 /// The size in bytes of the nursery of a heap that may grow to `maximum` bytes (counted from its
 /// base), if the option is `requested` bytes. The nursery is at most an eighth of the heap after the
-/// null page, because old objects cannot use its place. In a heap of less than 8 MiB it is up to a
-/// quarter and 1 MiB, because a collection takes some microseconds however small the nursery is.
+/// null page, because old objects cannot use its place.
 pub const fn nursery_size(requested: u64, maximum: u64) -> u32 {
     let usable = maximum.saturating_sub(NULL_PAGE_SIZE as u64);
     let mut size = usable / 8;
-    if size < SMALL_NURSERY {
-        size = if usable / 4 < SMALL_NURSERY { usable / 4 } else { SMALL_NURSERY };
-    }
     if size > requested {
         size = requested;
     }
@@ -106,13 +100,10 @@ mod tests {
     #[test]
     fn a_nursery_is_a_small_part_of_the_heap() {
         assert_eq!(nursery_size(4 << 20, 2 << 30), 4 << 20);
-        assert_eq!(nursery_size(4 << 20, (1 << 20) + (64 << 10)), 256 << 10);
+        assert_eq!(nursery_size(4 << 20, (1 << 20) + (64 << 10)), 128 << 10);
         assert_eq!(nursery_size((1 << 20) + 5, 4 << 30), 1 << 20);
         assert_eq!(nursery_size(u64::MAX, u64::MAX), MAX_NURSERY);
         assert_eq!(nursery_size(u64::MAX, 1 << 30), (128 << 20) - (8 << 10));
-        for mib in [4, 5, 8] {
-            assert_eq!(nursery_size(4 << 20, (mib << 20) + (64 << 10)), 1 << 20);
-        }
         for maximum in [0, 1, 64 << 10, (64 << 10) + 100] {
             assert_eq!(nursery_size(4 << 20, maximum), 0);
         }

@@ -83,7 +83,7 @@ impl GenerationalCollector {
     /// promotes less. A small one has shorter pauses and stays in a cache. The collector chooses
     /// how much of the nursery it uses: as much as fits the machine's cache, and more only if old
     /// objects take eight times as much and few young objects survive. A nursery is never larger than
-    /// an eighth of the heap's maximal size, or a quarter of a heap of less than 8 MiB.
+    /// an eighth of the heap's maximal size.
     #[must_use]
     pub const fn with_nursery(self, bytes: u64) -> GenerationalCollector {
         GenerationalCollector { nursery: bytes }
@@ -124,7 +124,7 @@ impl GcRuntime for GenerationalCollector {
         vec![CollectorOption {
             name: NURSERY,
             value: self.nursery,
-            help: "the most bytes of the nursery, and never more than an eighth of the heap's maximum, or a quarter below 8 MiB",
+            help: "the most bytes of the nursery, and never more than an eighth of the heap's maximum",
         }]
     }
 

@@ -28,7 +28,7 @@ const PART_OF_LIVE: u64 = 8;
 /// A nursery that does not fit the cache may have at most this number of bytes that survive. Moving
 /// them takes about a nanosecond for each byte.
 const MOST_SURVIVORS: u64 = 4 << 20;
-/// A trial has a nursery this number of times as large, or at least twice as large.
+/// A trial has a nursery this number of times as large, or as large as a small heap allows.
 const TRIAL: u32 = 4;
 /// The most failed trials that are counted. The distance between trials doubles with each.
 const MOST_FAILED: u32 = 16;
@@ -152,8 +152,12 @@ impl Sizing {
             self.failed = 0;
         }
         let new = adapted_size(size, cached, most, found);
-        let tried = new.saturating_mul(TRIAL).min(cached).min(most);
-        if std::mem::take(&mut self.due) && new <= tried / 2 {
+        let mut tried = new.saturating_mul(TRIAL);
+        if most < cached {
+            // A small heap has no room for more.
+            tried = tried.min(most);
+        }
+        if std::mem::take(&mut self.due) && tried <= cached && new <= tried / 2 {
             self.trial = Some(new);
             return tried;
         }
@@ -244,5 +248,11 @@ mod tests {
         // None is tried that would not fit the cache.
         sizing = Sizing { due: true, ..Sizing::default() };
         assert_eq!(next(&mut sizing, 8 * MIB, 5 * MIB), 8 * MIB);
+        // In a small heap as much is tried as there is room for, if it is twice as much.
+        for (most, tried) in [(3 * MIB, 3 * MIB), (MIB + MIB / 2, MIB)] {
+            sizing = Sizing { due: true, ..Sizing::default() };
+            let found = Found { used: MIB, survived: MIB.into(), roots: 0 };
+            assert_eq!(sizing.next_with(MIB, CACHED, most, found), tried);
+        }
     }
 }

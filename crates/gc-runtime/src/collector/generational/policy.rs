@@ -12,7 +12,7 @@ use super::nursery_size::{Found, first_size, least_size};
 use crate::object::by_halves;
 use crate::space::blocks::{BLOCK_SIZE, GiveBack};
 use crate::{GcHeap, HeapError};
-use gc_types::collector::generational::{NURSERY_ALIGN, NURSERY_START, nursery_size};
+use gc_types::collector::generational::{MAX_NURSERY, NURSERY_ALIGN, NURSERY_START};
 
 /// The smallest nursery in bytes when no more memory can be mapped.
 const MIN_MAPPED: u32 = 64 << 10;
@@ -45,7 +45,7 @@ impl GenerationalHeap {
         }
         if self.cramped {
             let mapped = self.core.memory.usable().saturating_sub(self.core.set_aside);
-            let most = nursery_size(u64::MAX, mapped).max(MIN_MAPPED);
+            let most = (mapped / 8).clamp(MIN_MAPPED.into(), MAX_NURSERY.into()) as u32;
             size = size.min(most.next_multiple_of(NURSERY_ALIGN));
         }
         self.size_nursery(size);
