@@ -167,7 +167,6 @@ impl Translator<'_, '_> {
         let is_32 = self.memory_index(memory) == IndexType::I32;
         let is_guarded = memarg.offset < settings.guarded_offsets();
         let covers_all = is_32 && settings.covers_32_bits();
-        // Far offsets alone do not make the length worth a register.
         if self.is_always_outside(memory, memarg.offset, size) {
             self.meter_leave();
         }
