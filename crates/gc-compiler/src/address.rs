@@ -11,6 +11,7 @@
 //! and folds it into the addressing mode. Element indices are scaled in 32 bits.
 
 use crate::regions::{self, Region};
+use crate::simplify::lowest_bit;
 use crate::{GcEmitter, RefPlace, trap_code};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
@@ -252,23 +253,13 @@ impl GcEmitter<'_, '_> {
     /// Whether the reference `value` is null or an `i31`, whatever the program does. No barrier needs
     /// to know that it is stored.
     pub fn is_unboxed(&self, value: ir::Value) -> bool {
-        let (mut value, mut width) = (value, 64);
-        if let Some(ir::InstructionData::Unary { opcode: ir::Opcode::Uextend, arg }) =
-            self.definition(value)
-        {
-            (value, width) = (arg, self.builder.func.dfg.value_type(arg).bits());
-        }
         match self.definition(value) {
             Some(ir::InstructionData::UnaryImm { opcode: ir::Opcode::Iconst, imm }) => {
                 imm.bits() == 0 || imm.bits() & i64::from(I31::TAG) != 0
             }
-            Some(ir::InstructionData::Binary { opcode: ir::Opcode::Bor, args }) if width == 32 => {
-                args.iter().any(|arg| match self.definition(*arg) {
-                    Some(ir::InstructionData::UnaryImm { opcode: ir::Opcode::Iconst, imm }) => {
-                        imm.bits() & i64::from(I31::TAG) != 0
-                    }
-                    _ => false,
-                })
+            // The word of an `i31` has its tag.
+            Some(ir::InstructionData::Unary { opcode: ir::Opcode::Uextend, arg }) => {
+                lowest_bit(&self.builder.func.dfg, arg) == Some(true)
             }
             _ => false,
         }
