@@ -265,7 +265,10 @@ impl Matcher<'_> {
         // An index is multiplied by an element's size. Null has no term.
         let of_object = |(_, factor): &&(Value, u32)| *factor == 1;
         let objects: Vec<_> = self.store.address.terms.iter().filter(of_object).collect();
-        place.constant == offset && place.terms.iter().collect::<Vec<_>>() == objects
+        // The constant of an `i31` is part of both places. Nothing is stored through it, so it is not
+        // compared.
+        place.terms.iter().collect::<Vec<_>>() == objects
+            && (place.constant == offset || objects.is_empty())
     }
 
     /// Whether `place` is the word at `offset` in the object of `reference`.

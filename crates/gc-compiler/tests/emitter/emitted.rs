@@ -101,6 +101,13 @@ fn operations() -> Vec<NamedOp> {
             e.array_set(a.a, &ArrayLayout::new(ty), index, value);
             None
         });
+        op!(format!("array.set {ty:?} of a constant i31, in dead code"), move |e, a| {
+            let value = value(e, a, ty);
+            let zero = e.builder.ins().iconst(types::I32, 0);
+            let array = e.ref_i31(zero);
+            e.array_set(array, &ArrayLayout::new(ty), a.y, value);
+            None
+        });
         op!(format!("array.get {ty:?} at a large constant"), move |e, a| {
             let index = e.builder.ins().iconst(types::I32, 0xffff_fff0);
             Some(e.array_get(a.a, &ArrayLayout::new(ty), index, None))
@@ -269,9 +276,12 @@ fn every_operation_verifies_lowers_and_keeps_the_rules() {
     let isa = host_isa();
     for compiler in COLLECTORS {
         for options in all_options() {
-            for (name, op) in operations() {
-                let name = format!("{name} ({}, {options:?})", compiler.name());
-                let func = build(&isa, compiler, &options, &*op);
+            let operations = operations();
+            let both = operations.iter().flat_map(|op| [(op, false), (op, true)]);
+            for ((name, op), simplifies) in both {
+                let simplified = if simplifies { "simplified, " } else { "" };
+                let name = format!("{name} ({simplified}{}, {options:?})", compiler.name());
+                let func = build_with(&isa, compiler, &options, &*op, simplifies);
                 cranelift_codegen::verify_function(&func, &*isa)
                     .unwrap_or_else(|error| panic!("{name}: {error}\n{func}"));
                 // The code does not show that a place had no reference before.
