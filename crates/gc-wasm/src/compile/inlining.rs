@@ -21,6 +21,14 @@ const MAX_BODY: usize = 160;
 /// kept, some 50 times this.
 const MAX_BODIES: usize = 1 << 20;
 
+/// How many bytes of WebAssembly the functions of a small module have at most. It is compiled soon, so
+/// more is inlined into it.
+const SMALL_MODULE: usize = 64 << 10;
+
+/// The largest callee of a call outside of loops in a small module, in instructions of CLIF. Which of
+/// these calls are often made is not known, so all are treated as calls in loops are.
+const CALLEE_IN_SMALL_MODULE: usize = 120;
+
 /// A function of a module that is to be compiled.
 pub(crate) enum Source<'a> {
     /// It is to be translated.
@@ -62,6 +70,7 @@ pub(crate) fn prepare<'a>(
     if !cx.inlining {
         return Ok((bodies.into_iter().map(Source::Body).collect(), Inlining::default()));
     }
+    let size: usize = bodies.iter().map(|body| body.body.range().len()).sum();
     let mut bytes = 0;
     let mut is_small = |body: &Body<'_>| {
         let size = body.body.range().len();
@@ -98,7 +107,10 @@ pub(crate) fn prepare<'a>(
             bodies.into_iter().map(|body| translate(&mut allocations, body)).collect()
         }
     };
-    let limits = InlineLimits { may_throw: host_calls::may_throw, ..InlineLimits::default() };
+    let mut limits = InlineLimits { may_throw: host_calls::may_throw, ..InlineLimits::default() };
+    if size <= SMALL_MODULE {
+        limits.callee = CALLEE_IN_SMALL_MODULE;
+    }
     let mut inlining = Inlining { targets, limits, ..Inlining::default() };
     let mut sources = Vec::with_capacity(translated.len());
     for (source, translated) in translated {
