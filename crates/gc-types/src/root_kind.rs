@@ -18,6 +18,8 @@ pub enum RootKind {
     Constant,
     /// An element of a table. There may be millions of them.
     Table,
+    /// An element of a table that stays where it is and is small, so every collection may visit it.
+    FixedTable,
     /// An element of an element segment. It is written once, before it is registered.
     Segment,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for RootKind {
             RootKind::Global => "global",
             RootKind::Constant => "constant",
             RootKind::Table => "table",
+            RootKind::FixedTable => "fixed table",
             RootKind::Segment => "segment",
         })
     }

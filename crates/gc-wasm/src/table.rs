@@ -1,6 +1,7 @@
 //! [`Table`]: tables of a store.
 
 use crate::externals::handles;
+use crate::module::table_growth::TableGrowth;
 use crate::store::{StoreId, StoreOpaque};
 use crate::types::TableType;
 use crate::vm::layout::DEFINITION_SIZE;
@@ -77,7 +78,7 @@ impl Table {
         let ty = ty.to_wasm();
         let element = element(store, init, &ty)?;
         let definition = VMWords::new(DEFINITION_SIZE);
-        let index = store.new_table(ty, definition, None)?;
+        let index = store.new_table(ty, TableGrowth::Any, definition, None)?;
         if let Err(why) = store.fill_new_table(index, element) {
             bail!("a table cannot have {} elements{why}", ty.limits.min);
         }

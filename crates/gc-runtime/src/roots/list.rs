@@ -55,6 +55,7 @@ struct Registered {
     globals: Slots,
     constants: Slots,
     tables: Slots,
+    fixed_tables: Slots,
     /// Slots of segments that the embedder keeps.
     segments: Slots,
     /// Slots of handles that the embedder keeps.
@@ -130,15 +131,21 @@ impl Registered {
             RootKind::Global => &mut self.globals,
             RootKind::Constant => &mut self.constants,
             RootKind::Table => &mut self.tables,
+            RootKind::FixedTable => &mut self.fixed_tables,
             RootKind::Segment => &mut self.segments,
             RootKind::Handle => &mut self.handles,
             kind => panic!("a {kind} is not registered: it is added for each collection"),
         }
     }
 
+    /// The slots of every kind.
+    fn all(&mut self) -> [&mut Slots; 6] {
+        let Registered { globals, constants, tables, fixed_tables, segments, handles, .. } = self;
+        [globals, constants, tables, fixed_tables, segments, handles]
+    }
+
     fn ask_all(&mut self, table: &mut HandleTable, asked: &mut Vec<Words>) {
-        let Registered { globals, constants, tables, segments, handles, .. } = self;
-        for slots in [globals, constants, tables, segments, handles] {
+        for slots in self.all() {
             asked.extend(slots.all.iter().filter(|words| words.len() > 0));
         }
         asked.push(scoped(table));
@@ -153,6 +160,7 @@ impl Registered {
         asked: &mut Vec<Words>,
     ) {
         asked.extend(&self.globals.all);
+        asked.extend(&self.fixed_tables.all);
         asked.extend(&self.handles.all);
         self.constants.ask_new(asked);
         self.segments.ask_new(asked);
@@ -173,8 +181,7 @@ impl Registered {
     }
 
     fn forget_new(&mut self) {
-        let Registered { globals, constants, tables, segments, handles, .. } = self;
-        for slots in [globals, constants, tables, segments, handles] {
+        for slots in self.all() {
             slots.new.clear();
         }
         self.new_segments.clear();

@@ -55,6 +55,13 @@ pub enum RootOwner {
         /// The element's index.
         element: u32,
     },
+    /// A table that stays where it is.
+    FixedTable {
+        /// Its number.
+        number: u32,
+        /// The element's index.
+        element: u32,
+    },
     /// An element segment.
     Segment {
         /// Its number.
@@ -70,6 +77,7 @@ impl RootOwner {
         let nth = number.wrapping_add(element);
         match kind {
             RootKind::Table => RootOwner::Table { number, element },
+            RootKind::FixedTable => RootOwner::FixedTable { number, element },
             RootKind::Segment => RootOwner::Segment { number, element },
             RootKind::Global => RootOwner::Global { number: nth },
             RootKind::Constant => RootOwner::Constant { number: nth },
@@ -85,6 +93,7 @@ impl RootOwner {
             RootOwner::Global { .. } => RootKind::Global,
             RootOwner::Constant { .. } => RootKind::Constant,
             RootOwner::Table { .. } => RootKind::Table,
+            RootOwner::FixedTable { .. } => RootKind::FixedTable,
             RootOwner::Segment { .. } => RootKind::Segment,
         }
     }
@@ -99,7 +108,7 @@ impl fmt::Display for RootOwner {
             RootOwner::HostSlot { number } => write!(f, "handle {number}"),
             RootOwner::Global { number } => write!(f, "global {number}"),
             RootOwner::Constant { number } => write!(f, "constant global {number}"),
-            RootOwner::Table { number, element } => {
+            RootOwner::Table { number, element } | RootOwner::FixedTable { number, element } => {
                 write!(f, "element {element} of table {number}")
             }
             RootOwner::Segment { number, element } => {

@@ -46,6 +46,8 @@ const IMPORTED_FUNC_GLOBALS: Region = regions::EMBEDDER + 6;
 const CONSTANT_GLOBALS: Region = regions::EMBEDDER + 7;
 const CONSTANT_REF_GLOBALS: Region = CONSTANT_GLOBALS + 1;
 const CONSTANT_FUNC_GLOBALS: Region = CONSTANT_GLOBALS + 2;
+/// Elements of fixed tables ([`RootKind::FixedTable`]) of references into the heap.
+pub(super) const FIXED_TABLE_REFS: Region = CONSTANT_GLOBALS + 3;
 /// Defined mutable globals, one region each. An imported global cannot be one of them.
 const DEFINED_GLOBALS: Region = regions::EMBEDDER + 64;
 /// The number of globals with their own region. Cranelift's alias analysis visits all regions of a
@@ -94,6 +96,7 @@ fn memory(info: &ModuleInfo, region: Region) -> Memory {
         | CONSTANT_FUNC_GLOBALS
         | MORE_FUNC_GLOBALS => Memory::Native,
         TABLE_REFS => Memory::Refs(RootKind::Table),
+        FIXED_TABLE_REFS => Memory::Refs(RootKind::FixedTable),
         IMPORTED_REF_GLOBALS | CONSTANT_REF_GLOBALS | MORE_REF_GLOBALS => {
             Memory::Refs(RootKind::Global)
         }
@@ -114,6 +117,7 @@ pub(super) fn intern(func: &mut ir::Function, region: Region) -> ir::AliasRegion
         MEMORY_DEFINITION => "memory definitions".into(),
         MEMORY => "linear memory".into(),
         TABLE_REFS => "table references".into(),
+        FIXED_TABLE_REFS => "fixed table references".into(),
         TABLE_FUNCS => "table functions".into(),
         VMCTX_SLOT => "vmctx slot".into(),
         IMPORTED_GLOBALS => "imported globals".into(),

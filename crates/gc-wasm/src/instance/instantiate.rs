@@ -155,7 +155,8 @@ fn allocate_parts(
         let Place::Inline(offset) = layout.table(i as u32) else { unreachable!("defined") };
         let definition = instance.vmctx.at(offset);
         let what = || format!("allocating {}", info.names.describe_table(i as u32));
-        instance.tables.push(store.new_table(*ty, definition, Some(&what))?);
+        let growth = info.table_growth[i];
+        instance.tables.push(store.new_table(*ty, growth, definition, Some(&what))?);
     }
     let vmctx = instance.vmctx.address();
     for (i, offset, ty) in module.func_refs() {

@@ -87,7 +87,7 @@ impl Engine {
     /// Like [`precompile_module`](Engine::precompile_module), for the binary format.
     pub(super) fn precompile_binary(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         let (info, image) = compile(self, bytes, TypeWords::Table)?;
-        gc_jit::save(&image, &info.declarations)
+        gc_jit::save(&image, &info.saved())
     }
 }
 

@@ -4,6 +4,7 @@
 use super::branch_hints::BranchHints;
 use super::declarations::Bytes;
 use super::names::Names;
+use super::table_growth::{self, TableGrowth};
 use crate::types::convert::ModuleTypes;
 use gc_types::TypeIndex;
 use std::collections::HashMap;
@@ -127,6 +128,10 @@ pub(crate) struct ModuleInfo {
     pub(crate) tables: Vec<Table>,
     /// The initial element of each defined table. `None` means null.
     pub(crate) table_inits: Vec<Option<ConstExpr>>,
+    /// How each table may change its size.
+    pub(crate) table_growth: Vec<TableGrowth>,
+    /// Whether functions of the module may grow tables.
+    pub(crate) grows_tables: bool,
     pub(crate) memories: Vec<Memory>,
     pub(crate) globals: Vec<Global>,
     /// The indices of the defined globals that are mutable, ascending.
@@ -156,6 +161,18 @@ impl ModuleInfo {
         self.types.use_heap()
             || self.tables.iter().any(|table| table.ref_type.is_vmgcref_type())
             || self.globals.iter().any(|global| global.wasm_ty.is_vmgcref_type())
+    }
+
+    /// Says whether functions of the module may grow tables. Call this once, after parsing.
+    pub(crate) fn set_table_growth(&mut self, grows_tables: bool) {
+        self.grows_tables = grows_tables;
+        self.table_growth = table_growth::of_tables(self, grows_tables);
+    }
+
+    /// The bytes that are saved with the code of the module, from which `parse_saved` makes
+    /// this value again: its declarations, and a byte that says whether functions may grow tables.
+    pub(crate) fn saved(&self) -> Vec<u8> {
+        [&self.declarations[..], &[self.grows_tables.into()]].concat()
     }
 
     /// The number of function `index` among the defined functions, if it is one.

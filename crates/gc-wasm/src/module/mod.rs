@@ -15,6 +15,7 @@ mod names;
 pub(crate) mod parse;
 mod saved;
 mod sections;
+pub(crate) mod table_growth;
 
 use crate::Engine;
 use crate::types::named::Named;

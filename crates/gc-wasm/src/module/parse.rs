@@ -8,6 +8,8 @@ use super::info::{
     DataSegment, ElementItems, ElementMode, ElementSegment, FuncInfo, Import, ModuleInfo, TagInfo,
 };
 use super::sections;
+#[cfg(feature = "compiler")]
+use super::table_growth;
 use crate::types::registry::TypeRegistry;
 use anyhow::{Result, anyhow, bail};
 #[cfg(feature = "compiler")]
@@ -52,19 +54,22 @@ pub(crate) fn parse<'a>(
     parse_with(registry, features, bytes, Declarations::of(bytes))
 }
 
-/// Parses and validates the declarations of a saved module, whose function bodies are empty.
+/// Parses and validates a saved module ([`ModuleInfo::saved`]), whose function bodies are empty.
 ///
 /// # Errors
 /// If it is malformed or invalid.
-pub(crate) fn parse_declarations(
+pub(crate) fn parse_saved(
     registry: &TypeRegistry,
     features: WasmFeatures,
-    declarations: Bytes,
+    saved: Bytes,
 ) -> Result<ModuleInfo> {
+    let Some((&grows_tables, declarations)) = saved.split_last() else { bail!("it is empty") };
+    let declarations = saved.slice(0..declarations.len());
     let bytes = declarations.clone();
     let (mut info, _) =
         parse_with(registry, features, &bytes, Declarations::unchanged(declarations))?;
     info.funcs.iter_mut().for_each(|func| func.body = None);
+    info.set_table_growth(grows_tables != 0);
     Ok(info)
 }
 
@@ -108,7 +113,12 @@ impl<'a> Parsing<'a> {
         }
         self.info.name_by_exports();
         #[cfg(feature = "compiler")]
-        self.find_dropped_data();
+        {
+            self.find_dropped_data();
+            let mut bodies = self.bodies.iter();
+            let grows = bodies.any(|body| table_growth::may_grow(body.body.as_bytes()));
+            self.info.set_table_growth(grows);
+        }
         Ok(())
     }
 

@@ -46,7 +46,7 @@ impl Module {
         if let Some(binary) = &self.0.binary {
             return self.engine().precompile_module(binary);
         }
-        gc_jit::save(self.code().image(), &self.info().declarations)
+        gc_jit::save(self.code().image(), &self.info().saved())
     }
 
     /// Makes a module from bytes that [`serialize`](Module::serialize) returned. The bytes are
@@ -111,12 +111,9 @@ impl Module {
 
     pub(super) fn from_saved(engine: &Engine, saved: SavedImage) -> Result<Module> {
         let (source, range) = saved.embedder();
-        let info = parse::parse_declarations(
-            engine.types(),
-            engine.config().features,
-            Bytes::new(source, range),
-        )
-        .context("the declarations of a saved module")?;
+        let info =
+            parse::parse_saved(engine.types(), engine.config().features, Bytes::new(source, range))
+                .context("the declarations of a saved module")?;
         let code = saved.publish(info.types.indices());
         let code = code.context("the code of a saved module")?;
         Module::of(engine, info, code, None)

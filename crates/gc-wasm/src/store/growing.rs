@@ -5,6 +5,7 @@ use super::host_state::{Asked, Limiter};
 use super::{Store, StoreOpaque};
 use crate::limits::{DEFAULT_INSTANCE_LIMIT, DEFAULT_MEMORY_LIMIT, DEFAULT_TABLE_LIMIT};
 use crate::module::info::ModuleInfo;
+use crate::module::table_growth::TableGrowth;
 use crate::vm::memory::MemoryData;
 use crate::vm::table::{CannotGrow, Element, TableData};
 use crate::vm::words::VMWords;
@@ -203,6 +204,7 @@ impl StoreOpaque {
     pub(crate) fn new_table(
         &mut self,
         ty: Table,
+        growth: TableGrowth,
         definition: VMWords,
         what: Option<&dyn Fn() -> String>,
     ) -> Result<usize> {
@@ -226,7 +228,7 @@ impl StoreOpaque {
                  that of the pool"
             )));
         }
-        let table = TableData::new(self.engine(), self.tables.len(), ty, definition)?;
+        let table = TableData::new(self.engine(), self.tables.len(), ty, growth, definition)?;
         self.tables.push(table);
         Ok(self.tables.len() - 1)
     }

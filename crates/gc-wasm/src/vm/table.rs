@@ -5,10 +5,11 @@ use super::instance::SegmentElements;
 use super::layout::DEFINITION_LEN;
 use super::words::VMWords;
 use crate::Engine;
+use crate::module::table_growth::TableGrowth;
 use crate::pool::Place;
 use anyhow::Result;
 use gc_runtime::{GcStore, HeapError, MemoryPurpose, SlotsId, ZeroedVec};
-use gc_types::{RootKind, Trap, VMGcRef};
+use gc_types::{Trap, VMGcRef};
 use std::fmt;
 use std::ptr::NonNull;
 use wasmtime_types::Table;
@@ -36,6 +37,7 @@ pub(crate) struct TableData {
     /// The part that compiled code reads.
     pub(crate) definition: VMWords,
     pub(crate) ty: Table,
+    growth: TableGrowth,
     pub(crate) elements: TableElements,
     /// Its number in the store.
     number: u32,
@@ -108,6 +110,7 @@ impl TableData {
         engine: &Engine,
         number: usize,
         ty: Table,
+        growth: TableGrowth,
         definition: VMWords,
     ) -> Result<TableData> {
         let (source, place) = (engine.memory_source(), engine.take_table()?);
@@ -120,7 +123,8 @@ impl TableData {
         let most = engine.pool().map_or(MAX_ELEMENTS, |pool| pool.table_elements());
         let most = most.min(MAX_ELEMENTS);
         let _place = place;
-        let mut table = TableData { definition, ty, elements, number, roots: None, most, _place };
+        let mut table =
+            TableData { definition, ty, growth, elements, number, roots: None, most, _place };
         table.set_definition();
         Ok(table)
     }
@@ -150,6 +154,7 @@ impl TableData {
         init: Element,
     ) -> Result<u64, CannotGrow> {
         let old = self.len();
+        assert!(old == 0 || !self.growth.is_never(), "compiled code relies on the table's size");
         let maximum = self.ty.limits.max.unwrap_or(self.most).min(self.most);
         let new = (old as u64).checked_add(delta).filter(|new| *new <= maximum);
         let (new, maximum) = (new.ok_or(CannotGrow::Maximum)? as usize, maximum as usize);
@@ -164,7 +169,7 @@ impl TableData {
                     match self.roots {
                         Some(id) => roots.move_slots(id, first, new),
                         None => {
-                            let kind = RootKind::Table;
+                            let kind = self.growth.root_kind();
                             self.roots = Some(roots.add_slots(kind, self.number, first, new));
                         }
                     }

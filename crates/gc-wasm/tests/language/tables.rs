@@ -438,3 +438,65 @@ fn segments_hold_their_elements_until_dropped() -> Result<()> {
         live(&mut store, 0)
     })
 }
+
+/// Tables that never grow: small ones, whose elements every collection visits, and others. Each has a
+/// young object when old ones are not visited.
+const FIXED: &str = r#"(module
+    (type $box (struct (field i32)))
+    (table $small 3 anyref)
+    (table $filled 2 (ref null $box))
+    (table $large 5000 anyref)
+    (table $exported (export "exported") 3 anyref)
+    (elem $boxes anyref (item (struct.new $box (i32.const 40))) (item (ref.i31 (i32.const 1))))
+    (func $box (param i32) (result (ref $box)) (struct.new $box (local.get 0)))
+    (func $value (param anyref) (result i32)
+        (struct.get $box 0 (ref.cast (ref $box) (local.get 0))))
+    (func $garbage (param $count i32)
+        (local $i i32)
+        (loop $next
+            (drop (struct.new $box (local.get $i)))
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $next (i32.lt_u (local.get $i) (local.get $count)))))
+    (func (export "run") (param $n i32) (param $garbage i32) (result i32)
+        (table.set $small (i32.const 1) (call $box (local.get $n)))
+        (table.set $large (i32.const 4999) (call $box (i32.const 2)))
+        (table.set $exported (i32.const 2) (call $box (i32.const 3)))
+        (table.fill $filled (i32.const 0) (call $box (i32.const 10)) (i32.const 2))
+        (table.init $small $boxes (i32.const 0) (i32.const 0) (i32.const 1))
+        (table.copy $small $filled (i32.const 2) (i32.const 1) (i32.const 1))
+        (call $garbage (local.get $garbage))
+        (i32.add (call $value (table.get $small (i32.const 0)))
+            (i32.add (call $value (table.get $small (i32.const 1)))
+                (i32.add (call $value (table.get $small (i32.const 2)))
+                    (i32.add (call $value (table.get $filled (i32.const 0)))
+                        (i32.add (call $value (table.get $large (i32.const 4999)))
+                            (call $value (table.get $exported (i32.const 2)))))))))
+    (func (export "outside") (drop (table.get $small (i32.const 3))))
+    (func (export "size") (result i32)
+        (i32.add (table.size $small) (table.size $large))))"#;
+
+#[test]
+fn elements_of_fixed_tables_are_roots() -> Result<()> {
+    everywhere(|setting| {
+        let engine = setting.engine()?;
+        // The nursery is filled.
+        let garbage = if setting.zeal { 10 } else { 20_000 };
+        let compiled = Module::new(&engine, FIXED)?;
+        // SAFETY: these are the bytes of a module that was saved.
+        let saved = unsafe { Module::deserialize(&engine, compiled.serialize()?)? };
+        for module in [compiled, saved] {
+            let mut store = Store::new(&engine, ());
+            let instance = Instance::new(&mut store, &module, &[])?;
+            let run = instance.get_typed_func::<(i32, i32), i32>(&mut store, "run")?;
+            for n in 0..3 {
+                assert_eq!(run.call(&mut store, (n, garbage))?, 40 + n + 10 + 10 + 2 + 3);
+                store.gc(None)?;
+            }
+            let outside = instance.get_typed_func::<(), ()>(&mut store, "outside")?;
+            assert_eq!(trap(outside.call(&mut store, ())), Trap::TableOutOfBounds);
+            let size = instance.get_typed_func::<(), i32>(&mut store, "size")?;
+            assert_eq!(size.call(&mut store, ())?, 5003);
+        }
+        Ok(())
+    })
+}

@@ -121,6 +121,25 @@ fn all_of_a_table_that_moved_is_new() {
 }
 
 #[test]
+fn fixed_tables_are_always_remembered() {
+    let mut list = GcRootsList::default();
+    let (mut table, mut fixed) = ([8u32; 2], [16u32; 2]);
+    add(&mut list, RootKind::Table, 0, &mut table);
+    add(&mut list, RootKind::FixedTable, 1, &mut fixed);
+    for _ in 0..2 {
+        let mut roots = list.remembered(&none());
+        roots.forget_new();
+        assert_eq!(words(roots), [16, 16]);
+    }
+    let owner = list.all().last().unwrap().owner();
+    assert_eq!(owner, RootOwner::FixedTable { number: 1, element: 1 });
+    assert_eq!(
+        (owner.kind(), owner.to_string()),
+        (RootKind::FixedTable, "element 1 of table 1".into())
+    );
+}
+
+#[test]
 fn a_second_use_allocates_nothing() {
     let (mut slots, mut stack) = ([8u32; 1000], [8u64; 1000]);
     let mut list = GcRootsList::default();

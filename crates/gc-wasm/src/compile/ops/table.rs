@@ -33,8 +33,9 @@ impl Translator<'_, '_> {
 
     /// The length of table `index` in elements (`I64`).
     fn table_len(&mut self, index: u32) -> ir::Value {
-        let limits = self.env.cx.info.tables[index as usize].limits;
-        if limits.max == Some(limits.min) {
+        let info = self.env.cx.info;
+        let limits = info.tables[index as usize].limits;
+        if limits.max == Some(limits.min) || info.table_growth[index as usize].is_never() {
             return self.builder.ins().iconst(types::I64, limits.min.cast_signed());
         }
         let (place, offset) = self.table_place(index);
@@ -88,8 +89,13 @@ impl Translator<'_, '_> {
 
     fn gc_element(&mut self, table: u32, index: ir::Value) -> RefPlace {
         let address = self.table_element(table, index, 4, Trap::TableOutOfBounds);
-        env::intern(self.builder.func, env::TABLE_REFS);
-        RefPlace::Native { address, offset: 0, region: env::TABLE_REFS, kind: RootKind::Table }
+        let kind = self.env.cx.info.table_growth[table as usize].root_kind();
+        let region = match kind {
+            RootKind::FixedTable => env::FIXED_TABLE_REFS,
+            _ => env::TABLE_REFS,
+        };
+        env::intern(self.builder.func, region);
+        RefPlace::Native { address, offset: 0, region, kind }
     }
 
     pub(super) fn table_size(&mut self, table: u32) {
