@@ -119,6 +119,10 @@ impl Nursery {
     }
 }
 
+/// The bytes of objects whose mean size is measured in a collection, at least. More would be a large
+/// part of the time of a collection in a small nursery.
+const SAMPLE: u32 = 1 << 10;
+
 impl GenerationalHeap {
     /// The place of the next young object.
     #[inline]
@@ -277,7 +281,7 @@ impl GenerationalHeap {
 
     /// Counts the allocations in the nursery before a collection empties it. The objects of emitted
     /// code are not counted one by one. Their number is estimated from their bytes and the mean
-    /// size in one chunk.
+    /// size of the first ones in one chunk.
     pub(super) fn count_nursery(&mut self) {
         if std::mem::replace(&mut self.nursery_counted, true) {
             return;
@@ -288,9 +292,10 @@ impl GenerationalHeap {
         let mut objects = host.objects;
         if inline > 0 {
             let (start, end) = self.nursery.sample.unwrap_or((NURSERY_START, self.next()));
+            let end = end.min(self.next()).min(start + SAMPLE.max(self.nursery_used() / 1024));
             let mut sample = Count::default();
-            // The walk ends at the first object after the chunk, or at damage.
-            let _end = self.walk(start, end.min(self.next()), |_, size| {
+            // The walk ends at the first object after the sample, or at damage.
+            let _end = self.walk(start, end, |_, size| {
                 sample.add(size);
                 Ok(())
             });
