@@ -3,15 +3,19 @@
 //! The number of bytes is exact, because it follows from `NEXT`. Objects that the host allocated
 //! are counted directly. Objects that emitted code allocated are counted by walking over them. Each
 //! object is visited only once, even if the count is read often. Before a collection the walk
-//! visits only every [`SAMPLE`]th segment, and the count is computed from the sample's mean size.
-//! It is exact if all objects have the same size. A walk over all objects would bring memory into
-//! the cache that is not read again.
+//! visits only the beginning of every [`SAMPLE`]th segment, and the count is computed from the mean
+//! size there. It is exact if all objects have the same size. A walk over all objects would bring
+//! memory into the cache that is not read again, and would be a large part of a collection in a small
+//! heap.
 
 use crate::HeapError;
 use std::sync::{Mutex, PoisonError};
 
 /// One of this many segments is walked over.
 const SAMPLE: usize = 64;
+/// This part of its bytes is walked over, but at least [`LEAST`].
+const PART: u32 = 16;
+const LEAST: u32 = 1 << 10;
 
 /// Objects and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,10 +126,13 @@ impl Epoch {
                 let mut bounds: Vec<_> = self.bounds(None).collect();
                 bounds.reverse();
                 for (start, end) in bounds.into_iter().step_by(SAMPLE) {
-                    note_damage(walk(start, end, &mut |_, size| {
+                    let part = u64::from(((end - start) / PART).max(LEAST)) + seen.bytes;
+                    let enough = || HeapError::Corrupt { at: end, what: "the sample is enough" };
+                    // The walk ends after the part, or at damage.
+                    let _end = walk(start, end, &mut |_, size| {
                         seen.add(size.into());
-                        Ok(())
-                    }));
+                        if seen.bytes < part { Ok(()) } else { Err(enough()) }
+                    });
                 }
             }
             seen
@@ -213,6 +220,22 @@ mod tests {
         let all = Count { objects, bytes: 24 * objects };
         assert_eq!(epoch.estimate(&walk_sized(24)), all);
         assert_eq!(epoch.count(None, &walk_sized(24)), all);
+    }
+
+    #[test]
+    fn a_sample_is_a_small_part_of_a_large_segment() {
+        let mut epoch = Epoch::default();
+        epoch.open(0);
+        epoch.close(1 << 16);
+        let steps = std::cell::Cell::new(0);
+        let walk = |start, end, visit: Visit<'_>| {
+            walk_sized(32)(start, end, &mut |index, size| {
+                steps.set(steps.get() + 1);
+                visit(index, size)
+            })
+        };
+        let all = Count { objects: 1 << 11, bytes: 1 << 16 };
+        assert_eq!((epoch.estimate(&walk), steps.get()), (all, (1 << 11) / PART));
     }
 
     #[test]
