@@ -40,9 +40,9 @@ pub struct EngineOptions {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Collector, heap and stack")]
 pub struct HeapOptions {
-    /// The maximum size of the GC heap: at most 4GiB, or the collector's maximum. It includes 64KiB
-    /// at the start that hold no objects. An allocation for which there is no room, even after a
-    /// collection, traps.
+    /// The maximum size of the GC heap: at least 128KiB, and at most 4GiB or the collector's maximum.
+    /// It includes 64KiB at the start that hold no objects. An allocation for which there is no room,
+    /// even after a collection, traps.
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]
     pub heap_max: u64,
     /// The initial size of the GC heap [default: 1MiB].
@@ -118,7 +118,7 @@ pub enum LoopPolls {
 /// The trade between memory and time.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeapPolicy {
-    /// Twice the live bytes, or more if collections would take more than a twentieth of the time.
+    /// 1.7 to 2.2 times the live bytes, and up to four times in small heaps and under `copying`.
     Balanced,
     /// Three times the live bytes, up to eight times if that saves time.
     Throughput,

@@ -17,7 +17,8 @@
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcStats {
-    /// Objects allocated.
+    /// Objects allocated. Collectors that do not count each object in compiled code estimate the number
+    /// from the bytes and from the mean size of some of the objects.
     pub allocations: u64,
     /// Bytes allocated, headers included.
     pub allocated_bytes: u64,

@@ -5,15 +5,22 @@ use crate::driver::{FUNCTION_NAMESPACE, loop_depths};
 use cranelift_codegen::ir::{self, ExternalName, InstructionData, Opcode};
 use std::collections::HashMap;
 
+/// Cold blocks may have this many times as many instructions as the others before they count. The slow
+/// paths of allocations and barriers are cold.
+const COLD: usize = 4;
+
 /// The size of a function: its instructions in blocks that are not cold, without constants and jumps.
+/// Cold instructions count if there are many, because they take time to compile too.
 pub(super) fn weight(func: &ir::Function) -> usize {
-    let blocks = func.layout.blocks().filter(|block| !func.layout.is_cold(*block));
-    let insts = blocks.flat_map(|block| func.layout.block_insts(block));
-    let counts = |inst: &ir::Inst| {
-        let opcode = func.dfg.insts[*inst].opcode();
-        !matches!(opcode, Opcode::Iconst | Opcode::F32const | Opcode::F64const | Opcode::Jump)
-    };
-    insts.filter(counts).count()
+    let (mut hot, mut cold) = (0, 0);
+    for block in func.layout.blocks() {
+        let insts = func.layout.block_insts(block).filter(|inst| {
+            let opcode = func.dfg.insts[*inst].opcode();
+            !matches!(opcode, Opcode::Iconst | Opcode::F32const | Opcode::F64const | Opcode::Jump)
+        });
+        *if func.layout.is_cold(block) { &mut cold } else { &mut hot } += insts.count();
+    }
+    hot.max(cold / COLD)
 }
 
 /// The function of the image that a direct call calls, if `inst` is one.

@@ -160,7 +160,9 @@ impl Registered {
         asked: &mut Vec<Words>,
     ) {
         asked.extend(&self.globals.all);
-        asked.extend(&self.fixed_tables.all);
+        for words in &self.fixed_tables.all {
+            words.referring_to(remembered.young(), |words| asked.push(words));
+        }
         asked.extend(&self.handles.all);
         self.constants.ask_new(asked);
         self.segments.ask_new(asked);
@@ -354,9 +356,10 @@ impl GcRootsList {
     }
 
     /// The roots that may have changed since [`forget_new`] was last called. These are the roots on
-    /// the stack; mutable globals and scoped handles, whose writes no barrier records; new
-    /// constants, segments and owned handles; and the tables' slots in `remembered`, or all slots
-    /// of a table that has moved. A generational collector remembers the slots that
+    /// the stack; mutable globals and scoped handles, whose writes no barrier records; the slots of
+    /// fixed tables that refer to [young](RememberedSlots::with_young) objects, with some of their
+    /// neighbours; new constants, segments and owned handles; and the tables' slots in `remembered`,
+    /// or all slots of a table that has moved. A generational collector remembers the slots that
     /// [`write_gc_ref`](crate::GcHeap::write_gc_ref) and its emitted code write, and calls
     /// [`forget_new`] when no object is young any more.
     ///

@@ -1,5 +1,7 @@
 //! [`RememberedSlots`]: the slots outside the stack and the heap that a write barrier has recorded.
 
+use std::ops::Range;
+
 /// A set of slots outside stack and heap. It distinguishes slots only by some bits of their
 /// addresses, so it may contain more slots than were added. Emitted code can add a slot with one
 /// store.
@@ -20,13 +22,27 @@ pub struct RememberedSlots {
     /// of its slots is in the set.
     cards: Vec<u8>,
     shift: u32,
+    young: Range<u32>,
 }
 
 impl RememberedSlots {
     /// Makes an empty set with `cards` cards (a power of two), each for `1 << shift` bytes.
     pub fn new(cards: u32, shift: u32) -> RememberedSlots {
         debug_assert!(cards.is_power_of_two() && shift >= 2);
-        RememberedSlots { cards: vec![0; cards as usize], shift }
+        RememberedSlots { cards: vec![0; cards as usize], shift, young: 0..u32::MAX }
+    }
+
+    /// Says between which heap indices the young objects are. The slots of
+    /// [fixed tables](gc_types::RootKind::FixedTable), which no barrier records, count as remembered if
+    /// they refer to such an object. Without this call every reference counts as young.
+    #[must_use]
+    pub fn with_young(self, young: Range<u32>) -> RememberedSlots {
+        RememberedSlots { young, ..self }
+    }
+
+    /// The heap indices of young objects.
+    pub(super) fn young(&self) -> &Range<u32> {
+        &self.young
     }
 
     fn card(&self, address: usize) -> usize {

@@ -8,6 +8,7 @@
 use super::{GcRootsList, RememberedSlots, RootOwner};
 use gc_types::{RootKind, VMGcRef};
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 /// Consecutive slots outside the stack and the heap. Each has four bytes and holds a reference or
@@ -74,6 +75,25 @@ impl Words {
                 visit(self.part(at, count));
             }
             at += count;
+        }
+    }
+
+    /// Calls `visit` with rows of slots, among them all that refer to objects in `range`.
+    pub(super) fn referring_to(&self, range: &Range<u32>, mut visit: impl FnMut(Words)) {
+        const ROW: u32 = 64;
+        let len = range.end - range.start;
+        for at in (0..self.len).step_by(ROW as usize) {
+            let row = self.part(at, ROW.min(self.len - at));
+            let refers = |n: u32| {
+                // SAFETY: the index is in bounds. The code that registered the slots promised that they
+                // can be read as long as the list is borrowed.
+                let word = unsafe { row.first.add(n as usize).read() };
+                word.wrapping_sub(range.start) < len
+            };
+            // Written so that the compiler tests many at once.
+            if (0..row.len).fold(false, |any, n| any | refers(n)) {
+                visit(row);
+            }
         }
     }
 

@@ -154,10 +154,11 @@ impl TableData {
         init: Element,
     ) -> Result<u64, CannotGrow> {
         let old = self.len();
-        assert!(old == 0 || !self.growth.is_never(), "compiled code relies on the table's size");
         let maximum = self.ty.limits.max.unwrap_or(self.most).min(self.most);
         let new = (old as u64).checked_add(delta).filter(|new| *new <= maximum);
         let (new, maximum) = (new.ok_or(CannotGrow::Maximum)? as usize, maximum as usize);
+        let is_first = new as u64 == self.ty.limits.min;
+        assert!(is_first || !self.growth.is_never(), "compiled code relies on the table's size");
         match (&mut self.elements, init) {
             (TableElements::Gc(elements), Element::Gc(word)) => {
                 elements.grow(new, maximum).map_err(CannotGrow::Memory)?;

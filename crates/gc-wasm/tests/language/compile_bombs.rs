@@ -5,7 +5,7 @@
 use crate::common::message;
 use anyhow::Result;
 use gc_wasm::explore::{Emit, explore, machine_code};
-use gc_wasm::{Collector, Config, Engine, Instance, Module, Store, Val};
+use gc_wasm::{Collector, Config, Engine, Inlining, Instance, Module, Store, Val};
 use std::fmt::Write;
 
 /// An engine that compiles as the command does.
@@ -284,5 +284,27 @@ fn the_words_of_nested_loops_are_not_looked_for_in_each() -> Result<()> {
     let instance = Instance::new(&mut store, &Module::new(&engine, wat)?, &[])?;
     let run = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
     assert_eq!(run.call(&mut store, -1)?, 0);
+    Ok(())
+}
+
+/// The module chooses what is cold, and cold code is small by comparison only.
+#[test]
+fn cold_code_is_not_inlined_without_limit() -> Result<()> {
+    let store = "(i32.store (i32.const 0) (i32.trunc_f64_s (f64.load (i32.const 0))))".repeat(13);
+    let hint = r#"(@metadata.code.branch_hint "\00")"#;
+    let mut wat =
+        format!("(module (memory 1) (func (param i32) local.get 0 {hint} if {store} end)");
+    write!(wat, "(func (param i32) {})", "(call 0 (local.get 0))".repeat(39))?;
+    for _ in 0..20 {
+        write!(wat, "(func (param i32) {})", "(call 1 (local.get 0))".repeat(3))?;
+    }
+    wat.push(')');
+    let len = |inlining| -> Result<usize> {
+        let engine = engine(Config::new().compiler_inlining(inlining))?;
+        let all = machine_code(&engine, wat.as_bytes(), None)?;
+        Ok(all.iter().map(|function| function.code.len()).sum())
+    };
+    let (inlined, plain) = (len(Inlining::Yes)?, len(Inlining::No)?);
+    assert!(inlined < 20 * plain, "{inlined} bytes with inlining, {plain} without");
     Ok(())
 }

@@ -301,10 +301,11 @@ impl CopyingHeap {
 
     /// Counts what was allocated since the last collection, before the epoch is cleared.
     fn settle_epoch(&mut self) {
+        let mut epoch = std::mem::take(&mut self.epoch);
         let walk = |at, end, visit: &mut dyn FnMut(u32, u32) -> _| self.walk(at, end, visit);
-        let new =
-            if self.poison { self.epoch.count(None, &walk) } else { self.epoch.estimate(&walk) };
-        self.epoch.clear();
+        let new = if self.poison { epoch.count(None, &walk) } else { epoch.estimate(&walk) };
+        epoch.clear();
+        self.epoch = epoch;
         self.core.stats.allocations += new.objects;
         self.core.stats.allocated_bytes += new.bytes;
         // The collection corrects this later.

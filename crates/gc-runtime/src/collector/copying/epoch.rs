@@ -3,19 +3,17 @@
 //! The number of bytes is exact, because it follows from `NEXT`. Objects that the host allocated
 //! are counted directly. Objects that emitted code allocated are counted by walking over them. Each
 //! object is visited only once, even if the count is read often. Before a collection the walk
-//! visits only the beginning of every [`SAMPLE`]th segment, and the count is computed from the mean
-//! size there. It is exact if all objects have the same size. A walk over all objects would bring
-//! memory into the cache that is not read again, and would be a large part of a collection in a small
-//! heap.
+//! visits only every [`SAMPLE`]th segment, and the count is computed from the sample's mean size.
+//! It is exact if all objects have the same size. A walk over all objects would bring memory into
+//! the cache that is not read again. A small heap is one segment, so there not every collection walks.
 
 use crate::HeapError;
 use std::sync::{Mutex, PoisonError};
 
 /// One of this many segments is walked over.
 const SAMPLE: usize = 64;
-/// This part of its bytes is walked over, but at least [`LEAST`].
-const PART: u32 = 16;
-const LEAST: u32 = 1 << 10;
+/// The number of objects in this many times the bytes of a sample is estimated from one walk over it.
+const FOR_EACH_WALK: u64 = 32;
 
 /// Objects and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +51,10 @@ pub(super) struct Epoch {
     host: Count,
     large: Count,
     walked: Mutex<Walked>,
+    /// The sample that was walked over last, in this epoch or an earlier one.
+    measured: Count,
+    /// Bytes of objects whose number was estimated from it.
+    estimated: u64,
 }
 
 /// A function that is called with the index and the size of an object.
@@ -117,26 +119,29 @@ impl Epoch {
         )
     }
 
-    /// Estimates the count of all objects by walking over some of the segments.
-    pub(super) fn estimate(&self, walk: Walk<'_>) -> Count {
-        self.count_with(None, |inline| {
-            let mut seen = Count::default();
-            if inline > 0 {
-                // It begins with the last one, which is still in a cache.
-                let mut bounds: Vec<_> = self.bounds(None).collect();
-                bounds.reverse();
-                for (start, end) in bounds.into_iter().step_by(SAMPLE) {
-                    let part = u64::from(((end - start) / PART).max(LEAST)) + seen.bytes;
-                    let enough = || HeapError::Corrupt { at: end, what: "the sample is enough" };
-                    // The walk ends after the part, or at damage.
-                    let _end = walk(start, end, &mut |_, size| {
+    /// Estimates the count of all objects by walking over some of the segments, now or in an earlier
+    /// epoch.
+    pub(super) fn estimate(&mut self, walk: Walk<'_>) -> Count {
+        let inline = self.small_bytes(None).saturating_sub(self.host.bytes);
+        if inline > 0 {
+            // It begins with the last one, which is still in a cache.
+            let mut bounds: Vec<_> = self.bounds(None).collect();
+            bounds.reverse();
+            let sample = bounds.into_iter().step_by(SAMPLE);
+            let bytes: u64 = sample.clone().map(|(start, end)| u64::from(end - start)).sum();
+            if self.measured.objects == 0 || self.estimated / FOR_EACH_WALK >= bytes {
+                let mut seen = Count::default();
+                for (start, end) in sample {
+                    note_damage(walk(start, end, &mut |_, size| {
                         seen.add(size.into());
-                        if seen.bytes < part { Ok(()) } else { Err(enough()) }
-                    });
+                        Ok(())
+                    }));
                 }
+                (self.measured, self.estimated) = (seen, 0);
             }
-            seen
-        })
+            self.estimated += inline;
+        }
+        self.count_with(None, |_| self.measured)
     }
 
     /// Counts the objects in all segments. Walks only over objects that no earlier walk visited.
@@ -223,19 +228,20 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_is_a_small_part_of_a_large_segment() {
+    fn a_small_heap_is_not_walked_over_in_each_epoch() {
         let mut epoch = Epoch::default();
-        epoch.open(0);
-        epoch.close(1 << 16);
         let steps = std::cell::Cell::new(0);
         let walk = |start, end, visit: Visit<'_>| {
-            walk_sized(32)(start, end, &mut |index, size| {
-                steps.set(steps.get() + 1);
-                visit(index, size)
-            })
+            steps.set(steps.get() + 1);
+            walk_sized(32)(start, end, visit)
         };
-        let all = Count { objects: 1 << 11, bytes: 1 << 16 };
-        assert_eq!((epoch.estimate(&walk), steps.get()), (all, (1 << 11) / PART));
+        for _ in 0..2 * FOR_EACH_WALK + 1 {
+            epoch.open(64);
+            epoch.close(64 + 3200);
+            assert_eq!(epoch.estimate(&walk), Count { objects: 100, bytes: 3200 });
+            epoch.clear();
+        }
+        assert_eq!(steps.get(), 3);
     }
 
     #[test]

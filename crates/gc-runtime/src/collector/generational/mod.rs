@@ -172,7 +172,7 @@ impl GenerationalHeap {
     fn new(memory: HeapMemory, nursery: u32, zeal: u32) -> Result<GenerationalHeap, HeapError> {
         let nursery = Nursery::new(nursery);
         let old = Old::new(nursery.end);
-        let tables = Tables::new(&memory)?;
+        let tables = Tables::new(&memory, nursery.end)?;
         let mut heap = GenerationalHeap {
             core: HeapCore::new(memory),
             shapes: Shapes::default(),

@@ -68,6 +68,10 @@ pub(super) struct Nursery {
     host: Count,
     /// A chunk that was handed out as a whole, for estimating the size of objects.
     sample: Option<(u32, u32)>,
+    /// The objects of the chunk that was walked over last.
+    measured: Count,
+    /// Bytes of objects whose number was estimated from it.
+    estimated: u64,
     /// The objects that were walked over for counting, so that none is counted twice.
     walked: Mutex<Walked>,
 }
@@ -99,6 +103,8 @@ impl Nursery {
             retained_bytes: 0,
             host: Count::default(),
             sample: None,
+            measured: Count::default(),
+            estimated: 0,
             walked: Mutex::default(),
         }
     }
@@ -119,9 +125,8 @@ impl Nursery {
     }
 }
 
-/// The bytes of objects whose mean size is measured in a collection, at least. More would be a large
-/// part of the time of a collection in a small nursery.
-const SAMPLE: u32 = 1 << 10;
+/// The number of objects in this many times the bytes of a chunk is estimated from one walk over it.
+const FOR_EACH_WALK: u64 = 32;
 
 impl GenerationalHeap {
     /// The place of the next young object.
@@ -163,6 +168,7 @@ impl GenerationalHeap {
         self.nursery.retained.clear();
         self.nursery.retained_bytes = 0;
         self.nursery.chunk = CHUNK;
+        (self.nursery.measured, self.nursery.estimated) = (Count::default(), 0);
         self.empty_nursery();
     }
 
@@ -281,7 +287,7 @@ impl GenerationalHeap {
 
     /// Counts the allocations in the nursery before a collection empties it. The objects of emitted
     /// code are not counted one by one. Their number is estimated from their bytes and the mean
-    /// size of the first ones in one chunk.
+    /// size in one chunk. A small nursery is one chunk, so not every collection walks over one.
     pub(super) fn count_nursery(&mut self) {
         if std::mem::replace(&mut self.nursery_counted, true) {
             return;
@@ -292,14 +298,20 @@ impl GenerationalHeap {
         let mut objects = host.objects;
         if inline > 0 {
             let (start, end) = self.nursery.sample.unwrap_or((NURSERY_START, self.next()));
-            let end = end.min(self.next()).min(start + SAMPLE.max(self.nursery_used() / 1024));
-            let mut sample = Count::default();
-            // The walk ends at the first object after the sample, or at damage.
-            let _end = self.walk(start, end, |_, size| {
-                sample.add(size);
-                Ok(())
-            });
-            let mean = (sample.bytes / sample.objects.max(1)).max(u64::from(VMGcHeader::SIZE));
+            let end = end.min(self.next());
+            let Count { objects: seen, .. } = self.nursery.measured;
+            if seen == 0 || self.nursery.estimated / FOR_EACH_WALK >= u64::from(end - start) {
+                let mut sample = Count::default();
+                // The walk ends at the first object after the chunk, or at damage.
+                let _end = self.walk(start, end, |_, size| {
+                    sample.add(size);
+                    Ok(())
+                });
+                (self.nursery.measured, self.nursery.estimated) = (sample, 0);
+            }
+            self.nursery.estimated += inline;
+            let Count { objects: seen, bytes } = self.nursery.measured;
+            let mean = (bytes / seen.max(1)).max(u64::from(VMGcHeader::SIZE));
             objects += inline / mean;
         }
         self.allocated.objects += objects;

@@ -14,8 +14,8 @@
 use crate::memory::{KeptWords, data_words};
 use crate::{HeapError, HeapMemory, MemoryPurpose, RememberedSlots, ZeroedVec};
 use gc_types::collector::generational::{
-    CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, SLOT_CARD_SHIFT,
-    SLOT_CARDS, SLOT_CARDS_LEN,
+    CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NURSERY_START,
+    SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
 };
 
 /// The data words that only the tables write.
@@ -53,17 +53,18 @@ fn is_clean(cards: &[u8; 64]) -> bool {
 }
 
 impl Tables {
-    /// Empty tables for a heap in `memory`.
+    /// Empty tables for a heap in `memory`, whose nursery ends at `nursery_end`.
     ///
     /// # Errors
     /// If the memory's source refuses.
-    pub(super) fn new(memory: &HeapMemory) -> Result<Tables, HeapError> {
+    pub(super) fn new(memory: &HeapMemory, nursery_end: u32) -> Result<Tables, HeapError> {
         let (source, purpose) = (memory.source(), MemoryPurpose::CollectorTable);
         // There is one more, for an element after the last index that a 32-bit sum can give.
         let count = (memory.maximum() >> CARD_SHIFT) as usize + 1;
         let mut cards = ZeroedVec::new(source, purpose);
         cards.grow(count, count)?;
-        let mut slots = RememberedSlots::new(SLOT_CARDS_LEN, SLOT_CARD_SHIFT);
+        let mut slots = RememberedSlots::new(SLOT_CARDS_LEN, SLOT_CARD_SHIFT)
+            .with_young(NURSERY_START..nursery_end);
         let log = ZeroedVec::new(source, purpose);
         let mut kept = KeptWords::new(memory, KEPT)?;
         kept.set_u64(CARDS, address(cards.as_mut_ptr()));
@@ -220,7 +221,7 @@ mod tests {
 
     #[test]
     fn dirty_cards_are_found_and_cleaned() {
-        let mut tables = Tables::new(&memory()).unwrap();
+        let mut tables = Tables::new(&memory(), 2 * NURSERY_START).unwrap();
         let (start, end) = (96 << 10, 1 << 20);
         assert_eq!(tables.take_dirty(start, end), None);
         let dirty = [start, start + CARD_SIZE - 1, start + CARD_SIZE, 300_000, end - 1];
@@ -243,7 +244,7 @@ mod tests {
     #[test]
     fn slots_are_remembered_until_they_are_forgotten() {
         let memory = memory();
-        let mut tables = Tables::new(&memory).unwrap();
+        let mut tables = Tables::new(&memory, 2 * NURSERY_START).unwrap();
         assert_eq!(memory.data_u64(SLOT_CARDS), tables.slots.as_mut_ptr().addr() as u64);
         tables.remember(5000);
         assert!(tables.slots().contains(5000) && !tables.slots().contains(500));
@@ -256,7 +257,7 @@ mod tests {
     #[test]
     fn a_log_that_wrapped_around_is_known_to_have() {
         let mut memory = memory();
-        let mut tables = Tables::new(&memory).unwrap();
+        let mut tables = Tables::new(&memory, 2 * NURSERY_START).unwrap();
         assert_eq!(tables.logged(&memory), Some(0));
         tables.set_logging(&mut memory, true);
         assert_eq!((memory.data_u32(MARKING), tables.logged(&memory)), (1, Some(0)));

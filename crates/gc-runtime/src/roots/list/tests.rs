@@ -131,6 +131,9 @@ fn fixed_tables_are_always_remembered() {
         roots.forget_new();
         assert_eq!(words(roots), [16, 16]);
     }
+    let young = |range| RememberedSlots::new(64, 9).with_young(range);
+    assert_eq!(words(list.remembered(&young(8..16))), [0; 0]);
+    assert_eq!(words(list.remembered(&young(16..24))), [16, 16]);
     let owner = list.all().last().unwrap().owner();
     assert_eq!(owner, RootOwner::FixedTable { number: 1, element: 1 });
     assert_eq!(
