@@ -48,7 +48,8 @@ fn parts(collector: Collector, body: &str) -> Result<BTreeSet<&'static str>> {
     let wat = format!(
         "(module
             (type $list (struct (field $next (mut (ref null $list)))))
-            (table $t 1 (ref null $list))
+            (table $t 1 (ref null $list)) (export \"t\" (table $t))
+            (table $fixed 1 (ref null $list))
             (func $f (param $a (ref $list)) (param $b (ref null $list)) {body}))"
     );
     let engine = Engine::new(Config::new().collector(collector))?;
@@ -91,6 +92,7 @@ fn barriers_are_those_of_the_collector() -> Result<()> {
     let store = "(struct.set $list $next (local.get $a) (local.get $b))";
     let load = "(struct.get $list $next (local.get $a)) (drop)";
     let keep = "(table.set $t (i32.const 0) (struct.get $list $next (local.get $a)))";
+    let keep_fixed = "(table.set $fixed (i32.const 0) (struct.get $list $next (local.get $a)))";
     let make = "(drop (struct.new $list (local.get $b)))";
     for collector in [Collector::null(), Collector::copying()] {
         for body in [store, load, keep] {
@@ -101,6 +103,8 @@ fn barriers_are_those_of_the_collector() -> Result<()> {
         (Collector::generational(), store, &["write"][..]),
         (Collector::generational(), load, &[]),
         (Collector::generational(), keep, &["write"]),
+        (Collector::generational(), keep_fixed, &[]),
+        (Collector::drc(), keep_fixed, &["write"]),
         (Collector::generational(), make, &["allocation"]),
         (Collector::copying(), make, &["allocation"]),
         (Collector::drc(), keep, &["write"]),
