@@ -23,7 +23,7 @@ const MAX_BODIES: usize = 1 << 20;
 
 /// How many bytes of WebAssembly the functions of a small module have at most. It is compiled soon, so
 /// more is inlined into it.
-const SMALL_MODULE: usize = 64 << 10;
+const SMALL_MODULE: usize = 32 << 10;
 
 /// The largest callee of a call outside of loops in a small module, in instructions of CLIF. Which of
 /// these calls are often made is not known, so all are treated as calls in loops are.

@@ -86,7 +86,7 @@ const CLOSURES: &str = r#"(module
 /// outside of loops to be inlined as if they were in loops.
 fn callees(config: &Config, filter: &str) -> Result<Vec<String>> {
     let module = CLOSURES.trim_end().strip_suffix(')').context("the end of the module")?;
-    let module = format!("{module} (func {}))", "nop ".repeat(64 << 10));
+    let module = format!("{module} (func {}))", "nop ".repeat(32 << 10));
     let code = machine_code(&Engine::new(config)?, module.as_bytes(), Some(filter))?;
     Ok(code[0].symbols.values().cloned().collect())
 }

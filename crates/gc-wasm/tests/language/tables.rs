@@ -3,6 +3,7 @@
 
 use crate::common::{Drops, each_collector, everywhere, message, trap};
 use anyhow::{Context, Result};
+use gc_wasm::explore::{Emit, explore};
 use gc_wasm::{
     ExternRef, Func, HeapType, Instance, Memory, MemoryType, Module, Ref, RefType, RootScope,
     Rooted, Store, Table, TableType, Trap, Val,
@@ -496,6 +497,53 @@ fn elements_of_fixed_tables_are_roots() -> Result<()> {
             assert_eq!(trap(outside.call(&mut store, ())), Trap::TableOutOfBounds);
             let size = instance.get_typed_func::<(), i32>(&mut store, "size")?;
             assert_eq!(size.call(&mut store, ())?, 5003);
+        }
+        Ok(())
+    })
+}
+
+/// An index of which enough bits are masked or shifted out is not compared with the length.
+#[test]
+fn indices_that_are_always_inside_are_not_compared() -> Result<()> {
+    let get = |name: &str, table: &str, index: &str| {
+        format!(
+            r#"(func (export "{name}") (param $n i32) (param $w i64) (result i32)
+                (ref.is_null (table.get {table} {index})))"#
+        )
+    };
+    // Of 64 elements, and whether the index is compared.
+    let cases = [
+        ("and", "$t", "(i32.and (local.get $n) (i32.const 63))", false),
+        ("and_first", "$t", "(i32.and (i32.const 63) (local.get $n))", false),
+        ("and_more", "$t", "(i32.and (local.get $n) (i32.const 64))", true),
+        ("and_sign", "$t", "(i32.and (local.get $n) (i32.const -1))", true),
+        ("shr_u", "$t", "(i32.shr_u (local.get $n) (i32.const 26))", false),
+        ("shr_u_less", "$t", "(i32.shr_u (local.get $n) (i32.const 25))", true),
+        ("shr_u_none", "$t", "(i32.shr_u (local.get $n) (i32.const 32))", true),
+        ("shr_s", "$t", "(i32.shr_s (local.get $n) (i32.const 26))", true),
+        ("wide_and", "$wide", "(i64.and (local.get $w) (i64.const 63))", false),
+        ("wide_shr_u", "$wide", "(i64.shr_u (local.get $w) (i64.const 58))", false),
+        ("wide_shr_u_less", "$wide", "(i64.shr_u (local.get $w) (i64.const 57))", true),
+        ("growing", "$growing", "(i32.and (local.get $n) (i32.const 63))", true),
+    ];
+    let functions: String = cases.iter().map(|(name, table, at, _)| get(name, table, at)).collect();
+    let wat = format!(
+        r#"(module (table $t 64 anyref) (table $wide i64 64 64 anyref)
+            (table $growing (export "table") 64 anyref) {functions})"#
+    );
+    each_collector(|setting| {
+        let (mut store, instance) = setting.instantiate(&wat, &[])?;
+        let engine = store.engine().clone();
+        for (name, _, _, compared) in cases {
+            let clif = explore(&engine, wat.as_bytes(), Emit::Clif, Some(name))?.remove(0).text;
+            assert_eq!(clif.contains("trapnz"), compared, "{name}\n{clif}");
+            let func = instance.get_typed_func::<(i32, i64), i32>(&mut store, name)?;
+            assert_eq!(func.call(&mut store, (0, 0))?, 1);
+            let result = func.call(&mut store, (-1, -1));
+            match compared && name != "growing" {
+                true => assert_eq!(trap(result), Trap::TableOutOfBounds, "{name}"),
+                false => assert_eq!(result?, 1, "{name}"),
+            }
         }
         Ok(())
     })

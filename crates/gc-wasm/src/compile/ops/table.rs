@@ -31,12 +31,44 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// The length of table `index` in elements (`I64`).
-    fn table_len(&mut self, index: u32) -> ir::Value {
+    /// The length of table `index` in elements, if it never changes.
+    fn fixed_len(&self, index: u32) -> Option<u64> {
         let info = self.env.cx.info;
         let limits = info.tables[index as usize].limits;
-        if limits.max == Some(limits.min) || info.table_growth[index as usize].is_never() {
-            return self.builder.ins().iconst(types::I64, limits.min.cast_signed());
+        let is_fixed =
+            limits.max == Some(limits.min) || info.table_growth[index as usize].is_never();
+        is_fixed.then_some(limits.min)
+    }
+
+    /// Whether the integer `value` is below `limit`, unsigned, whatever the program does: some of its
+    /// bits are masked or shifted out.
+    fn is_below(&self, value: ir::Value, limit: u64) -> bool {
+        let dfg = &self.builder.func.dfg;
+        let data = |value| Some(dfg.insts[dfg.value_def(value).inst()?]);
+        let constant = |value| match data(value)? {
+            ir::InstructionData::UnaryImm { opcode: ir::Opcode::Iconst, imm } => {
+                Some(imm.bits().cast_unsigned())
+            }
+            _ => None,
+        };
+        let Some(ir::InstructionData::Binary { opcode, args: [a, b] }) = data(value) else {
+            return false;
+        };
+        let bits = u64::from(dfg.value_type(value).bits());
+        let most = match opcode {
+            ir::Opcode::Band => constant(a).or_else(|| constant(b)),
+            ir::Opcode::Ushr => {
+                constant(b).map(|by| (u64::MAX >> (64 - bits)) >> (by & (bits - 1)))
+            }
+            _ => None,
+        };
+        most.is_some_and(|most| most < limit)
+    }
+
+    /// The length of table `index` in elements (`I64`).
+    fn table_len(&mut self, index: u32) -> ir::Value {
+        if let Some(length) = self.fixed_len(index) {
+            return self.builder.ins().iconst(types::I64, length.cast_signed());
         }
         let (place, offset) = self.table_place(index);
         let offset = offset + self.env.cx.layout.definition_len();
@@ -52,10 +84,13 @@ impl Translator<'_, '_> {
         size: i64,
         outside: Trap,
     ) -> ir::Value {
+        let is_inside = self.fixed_len(table).is_some_and(|length| self.is_below(index, length));
         let index = self.extend(index);
-        let length = self.table_len(table);
-        let beyond = self.builder.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
-        self.trap_if(beyond, outside);
+        if !is_inside {
+            let length = self.table_len(table);
+            let beyond = self.builder.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, index, length);
+            self.trap_if(beyond, outside);
+        }
         let (place, offset) = self.table_place(table);
         let offset = offset + self.env.cx.layout.definition_base();
         let base = self.load(types::I64, env::TABLE_DEFINITION, place, offset);
