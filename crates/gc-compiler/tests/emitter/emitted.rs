@@ -281,7 +281,7 @@ fn every_operation_verifies_lowers_and_keeps_the_rules() {
             for ((name, op), simplifies) in both {
                 let simplified = if simplifies { "simplified, " } else { "" };
                 let name = format!("{name} ({simplified}{}, {options:?})", compiler.name());
-                let func = build_with(&isa, compiler, &options, &*op, simplifies);
+                let func = build_with(&isa, compiler, &options, op, simplifies);
                 cranelift_codegen::verify_function(&func, &*isa)
                     .unwrap_or_else(|error| panic!("{name}: {error}\n{func}"));
                 // The code does not show that a place had no reference before.
