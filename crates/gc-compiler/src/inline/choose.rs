@@ -9,18 +9,41 @@ use std::collections::HashMap;
 /// paths of allocations and barriers are cold.
 const COLD: usize = 4;
 
+/// The number of arguments of a branch or call, and of entries of a jump table, that do not count.
+const OPERANDS: usize = 6;
+/// This many of the others count as an instruction.
+const MORE_OPERANDS: usize = 4;
+
 /// The size of a function: its instructions in blocks that are not cold, without constants and jumps.
-/// Cold instructions count if there are many, because they take time to compile too.
+/// Whatever takes time to compile counts if there is much of it: cold instructions, arguments, and the
+/// entries of jump tables.
 pub(super) fn weight(func: &ir::Function) -> usize {
-    let (mut hot, mut cold) = (0, 0);
+    let (mut hot, mut cold, mut operands) = (0, 0, 0);
     for block in func.layout.blocks() {
-        let insts = func.layout.block_insts(block).filter(|inst| {
-            let opcode = func.dfg.insts[*inst].opcode();
-            !matches!(opcode, Opcode::Iconst | Opcode::F32const | Opcode::F64const | Opcode::Jump)
-        });
-        *if func.layout.is_cold(block) { &mut cold } else { &mut hot } += insts.count();
+        for inst in func.layout.block_insts(block) {
+            operands += operands_of(func, inst).saturating_sub(OPERANDS);
+            let opcode = func.dfg.insts[inst].opcode();
+            if !matches!(
+                opcode,
+                Opcode::Iconst | Opcode::F32const | Opcode::F64const | Opcode::Jump
+            ) {
+                *if func.layout.is_cold(block) { &mut cold } else { &mut hot } += 1;
+            }
+        }
     }
-    hot.max(cold / COLD)
+    (hot + operands / MORE_OPERANDS).max(cold / COLD)
+}
+
+/// The number of arguments and results of a call, or of destinations of a branch and their arguments.
+fn operands_of(func: &ir::Function, inst: ir::Inst) -> usize {
+    let dfg = &func.dfg;
+    let call = match dfg.insts[inst].opcode().is_call() {
+        true => dfg.inst_args(inst).len() + dfg.inst_results(inst).len(),
+        false => 0,
+    };
+    let destinations = dfg.insts[inst].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
+    let branch = destinations.iter().map(|to| 1 + to.len(&dfg.value_lists));
+    call + branch.sum::<usize>()
 }
 
 /// The function of the image that a direct call calls, if `inst` is one.

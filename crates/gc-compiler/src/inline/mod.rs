@@ -43,7 +43,8 @@ use std::collections::HashMap;
 
 /// How far functions grow by inlining, and which host calls throw. Numbers are instructions of CLIF in
 /// blocks that are not cold, without constants and jumps. If a function has more than four times as many
-/// in cold blocks, a quarter of those counts instead.
+/// in cold blocks, a quarter of those counts instead. A branch or call with more than six arguments or
+/// destinations counts once more for each four of them.
 #[derive(Clone, Copy, Debug)]
 pub struct InlineLimits {
     /// The largest callee of a call outside of loops.

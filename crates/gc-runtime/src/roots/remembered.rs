@@ -16,7 +16,7 @@ use std::ops::Range;
 /// assert!(remembered.contains(0x1000) && remembered.contains(0x11fc));
 /// assert!(!remembered.contains(0x1200));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RememberedSlots {
     /// The card of the slot at address `a` is `(a >> shift) % cards.len()`. A card is zero if none
     /// of its slots is in the set.
@@ -35,8 +35,12 @@ impl RememberedSlots {
     /// Says between which heap indices the young objects are. The slots of
     /// [fixed tables](gc_types::RootKind::FixedTable), which no barrier records, count as remembered if
     /// they refer to such an object. Without this call every reference counts as young.
+    ///
+    /// # Panics
+    /// If the range ends before it begins.
     #[must_use]
     pub fn with_young(self, young: Range<u32>) -> RememberedSlots {
+        assert!(young.start <= young.end, "the range of young objects ends before it begins");
         RememberedSlots { young, ..self }
     }
 

@@ -113,16 +113,16 @@ impl Epoch {
 
     /// Counts all objects by walking over every segment with objects of emitted code.
     pub(super) fn count(&self, now: Option<u32>, walk: Walk<'_>) -> Count {
-        self.count_with(
-            now,
-            |inline| if inline == 0 { Count::default() } else { self.walk_on(now, walk) },
-        )
+        self.count_with(now, true, |inline| {
+            if inline == 0 { Count::default() } else { self.walk_on(now, walk) }
+        })
     }
 
     /// Estimates the count of all objects by walking over some of the segments, now or in an earlier
     /// epoch.
     pub(super) fn estimate(&mut self, walk: Walk<'_>) -> Count {
         let inline = self.small_bytes(None).saturating_sub(self.host.bytes);
+        let mut is_new = false;
         if inline > 0 {
             // It begins with the last one, which is still in a cache.
             let mut bounds: Vec<_> = self.bounds(None).collect();
@@ -138,10 +138,11 @@ impl Epoch {
                     }));
                 }
                 (self.measured, self.estimated) = (seen, 0);
+                is_new = true;
             }
             self.estimated += inline;
         }
-        self.count_with(None, |_| self.measured)
+        self.count_with(None, is_new, |_| self.measured)
     }
 
     /// Counts the objects in all segments. Walks only over objects that no earlier walk visited.
@@ -167,13 +168,14 @@ impl Epoch {
         seen
     }
 
-    /// The count of all objects, from a walk that saw some or all of them.
-    fn count_with(&self, now: Option<u32>, seen: impl FnOnce(u64) -> Count) -> Count {
+    /// The count of all objects, from a walk that saw some or all of them if it `is_new`, or else from
+    /// one that saw objects of an earlier epoch.
+    fn count_with(&self, now: Option<u32>, is_new: bool, seen: impl FnOnce(u64) -> Count) -> Count {
         let bytes = self.small_bytes(now);
         let mut objects = self.host.objects;
         let inline = bytes.saturating_sub(self.host.bytes);
         let seen = seen(inline);
-        if seen.bytes == bytes && inline > 0 {
+        if is_new && seen.bytes == bytes && inline > 0 {
             objects = seen.objects;
         } else {
             let estimate = u128::from(inline) * u128::from(seen.objects);
@@ -242,6 +244,11 @@ mod tests {
             epoch.clear();
         }
         assert_eq!(steps.get(), 3);
+        // As many bytes as in the sample, half of them of the host's objects.
+        epoch.open(64);
+        (0..100).for_each(|_| epoch.count_host(16));
+        epoch.close(64 + 3200);
+        assert_eq!(epoch.estimate(&walk), Count { objects: 150, bytes: 3200 });
     }
 
     #[test]
