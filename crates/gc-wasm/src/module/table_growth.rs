@@ -7,6 +7,7 @@
 
 use super::info::ModuleInfo;
 use gc_types::RootKind;
+#[cfg(feature = "compiler")]
 use wasmparser::BinaryReader;
 use wasmtime_types::EntityIndex;
 
