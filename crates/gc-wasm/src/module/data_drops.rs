@@ -1,28 +1,19 @@
 //! Which data segments the functions of a module may drop. The bytes of the others never change, so
 //! compiled code can contain them.
 //!
-//! The bodies are not decoded for this. Every `data.drop` has the bytes of its opcode, so it is enough
-//! to look for these. If they are found in another instruction, a segment that is never dropped counts
-//! as one that may be.
+//! The bodies are not decoded for this ([`opcodes`]). If the opcode is found in another instruction, a
+//! segment that is never dropped counts as one that may be.
 
+use super::opcodes;
 use std::collections::HashSet;
-use wasmparser::BinaryReader;
 
-/// The first byte of the opcode of `data.drop`.
-const PREFIX: u8 = 0xfc;
-/// The rest of it, a number in LEB128.
+/// The number of `data.drop`.
 const DATA_DROP: u32 = 9;
 
 /// Notes the segments that a function with this body may drop.
 pub(super) fn find(body: &[u8], dropped: &mut HashSet<u32>) {
-    for (at, _) in body.iter().enumerate().filter(|(_, byte)| **byte == PREFIX) {
-        let mut reader = BinaryReader::new(&body[at + 1..], 0);
-        if reader.read_var_u32().is_ok_and(|opcode| opcode == DATA_DROP)
-            && let Ok(segment) = reader.read_var_u32()
-        {
-            dropped.insert(segment);
-        }
-    }
+    let segments = opcodes::find(body, DATA_DROP).map(|mut reader| reader.read_var_u32());
+    dropped.extend(segments.flatten());
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ mod declarations;
 pub(crate) mod info;
 pub(crate) mod mismatch;
 mod names;
+#[cfg(feature = "compiler")]
+mod opcodes;
 pub(crate) mod parse;
 mod saved;
 mod sections;

@@ -1,24 +1,18 @@
 //! Which tables of a module stay as they are. Compiled code need not read their lengths. If such
 //! tables are small, every collection visits their elements, and stores into them need no card.
 //!
-//! The bodies are not decoded to find out whether they grow tables. Every `table.grow` has the bytes
-//! of its opcode, so it is enough to look for these. If they are found in another instruction, the
-//! tables of the module count as ones that may grow.
+//! The bodies are not decoded to find out whether they grow tables (`opcodes.rs`). If the opcode of
+//! `table.grow` is found in another instruction, the tables of the module count as ones that may grow.
 
 use super::info::ModuleInfo;
 use gc_types::RootKind;
-#[cfg(feature = "compiler")]
-use wasmparser::BinaryReader;
 use wasmtime_types::EntityIndex;
 
-/// The first byte of the opcode of `table.grow`.
-#[cfg(feature = "compiler")]
-const PREFIX: u8 = 0xfc;
-/// The rest of it, a number in LEB128.
+/// The number of `table.grow`.
 #[cfg(feature = "compiler")]
 const TABLE_GROW: u32 = 15;
 
-/// The most elements of all small tables of a module. A collection visits them in some microseconds.
+/// The most elements of all small tables of a module. Each collection tests all of them, 64 at once.
 const SMALL: u64 = 4096;
 
 /// How a table may change its size.
@@ -50,10 +44,7 @@ impl TableGrowth {
 /// Whether a function with this body may grow a table.
 #[cfg(feature = "compiler")]
 pub(super) fn may_grow(body: &[u8]) -> bool {
-    body.iter().enumerate().filter(|(_, byte)| **byte == PREFIX).any(|(at, _)| {
-        let opcode = BinaryReader::new(&body[at + 1..], 0).read_var_u32();
-        opcode.is_ok_and(|opcode| opcode == TABLE_GROW)
-    })
+    super::opcodes::find(body, TABLE_GROW).next().is_some()
 }
 
 /// How each table may change its size. `in_functions` says whether functions of the module may grow
