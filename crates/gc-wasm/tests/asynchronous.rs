@@ -9,9 +9,9 @@ use anyhow::{Result, bail};
 use common::{Drops, Setting, each_collector, everywhere, message, panic_message, trap};
 use executor::{block_on, block_on_counted, block_on_threads, poll, poll_times, wait};
 use gc_wasm::{
-    AnyRef, AsContextMut, CallHook, CallHookHandler, Caller, Config, Engine, ExternRef, Func,
-    FuncType, Instance, Linker, Module, OwnedRooted, RootScope, Rooted, Store, StoreContextMut,
-    ThrownException, Trap, TypedFunc, UpdateDeadline, Val, ValType,
+    AnyRef, AsContextMut, Caller, Config, Engine, ExternRef, Func, FuncType, Instance, Linker,
+    Module, OwnedRooted, RootScope, Rooted, Store, ThrownException, Trap, TypedFunc,
+    UpdateDeadline, Val, ValType,
 };
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -552,58 +552,4 @@ fn a_forgotten_collection_is_noticed() -> Result<()> {
         }
         Ok(())
     })
-}
-
-struct WaitingHook;
-
-#[async_trait::async_trait]
-impl CallHookHandler<usize> for WaitingHook {
-    async fn handle_call_event(
-        &self,
-        mut store: StoreContextMut<'_, usize>,
-        _change: CallHook,
-    ) -> Result<()> {
-        *store.data_mut() += 1;
-        wait(1).await;
-        Ok(())
-    }
-}
-
-#[test]
-fn a_forgotten_call_does_not_lose_the_hook() -> Result<()> {
-    let mut store = Store::new(&Engine::default(), 0);
-    store.call_hook_async(WaitingHook);
-    let func = Func::wrap(&mut store, || ()).typed::<(), ()>(&store)?;
-    block_on(func.call_async(&mut store, ()))?;
-    assert_eq!(*store.data(), 4);
-    let mut call = Box::pin(func.call_async(&mut store, ()));
-    assert!(poll(call.as_mut()).is_pending());
-    std::mem::forget(call);
-    assert_eq!(*store.data(), 5);
-    block_on(func.call_async(&mut store, ()))?;
-    assert_eq!(*store.data(), 9);
-    Ok(())
-}
-
-/// The hook is a frame of the embedder, which must not be sent to another thread.
-#[test]
-fn a_hook_that_is_no_future_cannot_wait() -> Result<()> {
-    let engine = Engine::new(Config::new().epoch_interruption(true))?;
-    let mut store = Store::new(&engine, None::<TypedFunc<(), ()>>);
-    let module = Module::new(&engine, r#"(module (func (export "f")) (func (export "g")))"#)?;
-    let instance = Instance::new(&mut store, &module, &[])?;
-    let f = instance.get_typed_func::<(), ()>(&mut store, "f")?;
-    *store.data_mut() = Some(instance.get_typed_func(&mut store, "g")?);
-    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(0)));
-    store.call_hook(|mut store, _| {
-        let g = store.data().clone().unwrap();
-        g.call(&mut store, ())
-    });
-    let error = message(block_on(f.call_async(&mut store, ())));
-    assert!(error.contains("without an asynchronous call"), "{error}");
-    store.call_hook(|_, _| Ok(()));
-    let (result, polls) = block_on_counted(f.call_async(&mut store, ()));
-    result?;
-    assert_eq!(polls, 1, "it waited once");
-    Ok(())
 }

@@ -1,11 +1,13 @@
 //! Hooks that are called when calls go from the host to WebAssembly and back.
 
 use crate::common::{each_collector, everywhere, message};
+use crate::executor::{block_on, block_on_counted, poll, wait};
 use anyhow::{Result, bail};
 use gc_wasm::CallHook::{CallingHost, CallingWasm, ReturningFromHost, ReturningFromWasm};
 use gc_wasm::{
-    AsContextMut, CallHook, Caller, Config, Engine, ExnRef, ExnRefPre, ExnType, ExternRef, Func,
-    FuncType, Instance, Linker, Module, Rooted, Store, Tag, TagType, TypedFunc, Val, ValType,
+    AsContextMut, CallHook, CallHookHandler, Caller, Config, Engine, ExnRef, ExnRefPre, ExnType,
+    ExternRef, Func, FuncType, Instance, Linker, Module, Rooted, Store, StoreContextMut, Tag,
+    TagType, TypedFunc, UpdateDeadline, Val, ValType,
 };
 
 /// What was seen, and the one at which the hook fails.
@@ -251,4 +253,58 @@ fn what_a_hook_throws_is_not_what_the_host_function_throws() -> Result<()> {
         assert_eq!(catch.call(&mut store, 3)?, 77);
         Ok(())
     })
+}
+
+struct WaitingHook;
+
+#[async_trait::async_trait]
+impl CallHookHandler<usize> for WaitingHook {
+    async fn handle_call_event(
+        &self,
+        mut store: StoreContextMut<'_, usize>,
+        _change: CallHook,
+    ) -> Result<()> {
+        *store.data_mut() += 1;
+        wait(1).await;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_forgotten_call_does_not_lose_the_hook() -> Result<()> {
+    let mut store = Store::new(&Engine::default(), 0);
+    store.call_hook_async(WaitingHook);
+    let func = Func::wrap(&mut store, || ()).typed::<(), ()>(&store)?;
+    block_on(func.call_async(&mut store, ()))?;
+    assert_eq!(*store.data(), 4);
+    let mut call = Box::pin(func.call_async(&mut store, ()));
+    assert!(poll(call.as_mut()).is_pending());
+    std::mem::forget(call);
+    assert_eq!(*store.data(), 5);
+    block_on(func.call_async(&mut store, ()))?;
+    assert_eq!(*store.data(), 9);
+    Ok(())
+}
+
+/// The hook is a frame of the embedder, which must not be sent to another thread.
+#[test]
+fn a_hook_that_is_no_future_cannot_wait() -> Result<()> {
+    let engine = Engine::new(Config::new().epoch_interruption(true))?;
+    let mut store = Store::new(&engine, None::<TypedFunc<(), ()>>);
+    let module = Module::new(&engine, r#"(module (func (export "f")) (func (export "g")))"#)?;
+    let instance = Instance::new(&mut store, &module, &[])?;
+    let f = instance.get_typed_func::<(), ()>(&mut store, "f")?;
+    *store.data_mut() = Some(instance.get_typed_func(&mut store, "g")?);
+    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(0)));
+    store.call_hook(|mut store, _| {
+        let g = store.data().clone().unwrap();
+        g.call(&mut store, ())
+    });
+    let error = message(block_on(f.call_async(&mut store, ())));
+    assert!(error.contains("without an asynchronous call"), "{error}");
+    store.call_hook(|_, _| Ok(()));
+    let (result, polls) = block_on_counted(f.call_async(&mut store, ()));
+    result?;
+    assert_eq!(polls, 1, "it waited once");
+    Ok(())
 }

@@ -33,6 +33,7 @@ mod host;
 mod interrupts;
 mod late_heap;
 mod limits;
+mod many_values;
 mod memory_source;
 mod objects;
 mod pooling;
