@@ -1,6 +1,6 @@
 //! Which calls of a function are inlined.
 
-use super::{Candidate, InlineLimits};
+use super::{Candidate, InlineLimits, Round};
 use crate::driver::{FUNCTION_NAMESPACE, loop_depths};
 use cranelift_codegen::ir::{self, ExternalName, InstructionData, Opcode};
 use std::collections::HashMap;
@@ -59,50 +59,59 @@ pub(super) fn callee(func: &ir::Function, inst: ir::Inst) -> Option<u32> {
     (name.namespace == FUNCTION_NAMESPACE && !data.patchable).then_some(name.index)
 }
 
-/// A call that can be inlined.
-struct Site {
-    inst: ir::Inst,
-    callee: u32,
-    weight: usize,
-    depth: usize,
+/// The number of instructions by which `func` may grow.
+pub(super) fn growth(func: &ir::Function, limits: &InlineLimits) -> usize {
+    limits.growth + weight(func) / 100 * limits.growth_per_hundred
 }
 
-/// The calls of `func` that are inlined, and the functions that they call.
+/// A call that can be inlined.
+struct Site<'a> {
+    inst: ir::Inst,
+    callee: u32,
+    found: &'a Candidate,
+}
+
+/// The calls of `func` that are inlined in this round, and the functions that they call. `cycle` is the
+/// number of the cycle of calls that `func` is in. `growth` is the number of instructions by which it may
+/// still grow.
 pub(super) fn choose<'a>(
     func: &ir::Function,
     candidate: &dyn Fn(u32) -> Option<&'a Candidate>,
     limits: &InlineLimits,
+    (cycle, round): (Option<usize>, Round),
+    growth: &mut usize,
 ) -> HashMap<ir::Inst, u32> {
-    let largest = limits.callee.max(limits.callee_in_loop);
+    let is_small = |depth: usize, found: &Candidate| {
+        let most = if depth == 0 { limits.callee } else { limits.callee_in_loop };
+        let in_cycle = cycle.is_some() && found.cycle == cycle;
+        found.weight <= if in_cycle { most.max(limits.callee_in_cycle) } else { most }
+    };
     let mut sites = Vec::new();
     for block in func.layout.blocks().filter(|block| !func.layout.is_cold(*block)) {
         for inst in func.layout.block_insts(block) {
             let Some(callee) = callee(func, inst) else { continue };
-            let Some(found) = candidate(callee).filter(|found| found.weight <= largest) else {
-                continue;
-            };
-            sites.push((block, Site { inst, callee, weight: found.weight, depth: 0 }));
+            let Some(found) = candidate(callee) else { continue };
+            if is_small(0, found) || is_small(1, found) {
+                sites.push((block, Site { inst, callee, found }));
+            }
         }
     }
     if sites.is_empty() {
         return HashMap::new();
     }
     let depths = loop_depths(func);
-    let mut sites: Vec<Site> = sites
+    let mut sites: Vec<(usize, Site<'_>)> = sites
         .into_iter()
-        .map(|(block, site)| Site { depth: depths[block], ..site })
-        .filter(|site| match site.depth {
-            0 => site.weight <= limits.callee,
-            _ => site.weight <= limits.callee_in_loop,
-        })
+        .map(|(block, site)| (depths[block], site))
+        .filter(|(depth, site)| is_small(*depth, site.found))
+        .filter(|(depth, _)| round == Round::First || *depth > 0)
         .collect();
     // The order of calls that are equal in both is that of the layout.
-    sites.sort_by_key(|site| (std::cmp::Reverse(site.depth), site.weight));
-    let mut growth = limits.growth + weight(func) / 100 * limits.growth_per_hundred;
+    sites.sort_by_key(|(depth, site)| (std::cmp::Reverse(*depth), site.found.weight));
     let mut chosen = HashMap::new();
-    for site in sites {
-        let Some(left) = growth.checked_sub(site.weight) else { continue };
-        growth = left;
+    for (_, site) in sites {
+        let Some(left) = growth.checked_sub(site.found.weight) else { continue };
+        *growth = left;
         chosen.insert(site.inst, site.callee);
     }
     chosen

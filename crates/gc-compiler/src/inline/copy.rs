@@ -26,18 +26,19 @@ pub(super) struct Copy<'a> {
 }
 
 impl<'a> Copy<'a> {
-    /// The copy of function `function`, which `caller` calls at `inst`.
+    /// The copy of function `function`, which `caller`, into which `calls` were inlined, calls at `inst`.
     pub(super) fn new(
         caller: &ir::Function,
+        calls: &InlinedCalls,
         inst: Inst,
         function: u32,
         callee: &'a Candidate,
     ) -> Copy<'a> {
-        let location = InlinedCalls::own_location(caller, inst);
+        let (location, of) = calls.place_of(caller, inst);
         let tail = caller.dfg.insts[inst].opcode().is_return();
         Copy {
             callee,
-            call: InlinedCall { function, location, caller: None, tail },
+            call: InlinedCall { function, location, caller: of, tail },
             location: caller.srcloc(inst),
             blocks: caller.dfg.num_blocks(),
             signatures: caller.dfg.signatures.len(),

@@ -75,18 +75,23 @@ impl InlinedCalls {
     /// The source location of `inst` of `func`, which these calls were inlined into. It may be one of
     /// an inlined function. `None` if it is not known.
     pub fn location_of(&self, func: &ir::Function, inst: ir::Inst) -> Option<u32> {
-        match read(base(func), func.srcloc(inst)) {
-            Location::None => None,
-            Location::Own(location) => Some(location),
-            Location::Inlined(row) => self.rows.get(row as usize)?.0,
-        }
+        self.place_of(func, inst).0
     }
 
-    /// The source location of `inst` in the function's own body.
-    pub(super) fn own_location(func: &ir::Function, inst: ir::Inst) -> Option<u32> {
+    /// The source location of `inst` of `func`, and the number of the inlined call whose callee it is
+    /// in. Both are `None` if they are not known, and the second in the function's own body.
+    pub(super) fn place_of(
+        &self,
+        func: &ir::Function,
+        inst: ir::Inst,
+    ) -> (Option<u32>, Option<u32>) {
         match read(base(func), func.srcloc(inst)) {
-            Location::Own(location) => Some(location),
-            Location::None | Location::Inlined(_) => None,
+            Location::None => (None, None),
+            Location::Own(location) => (Some(location), None),
+            Location::Inlined(row) => match self.rows.get(row as usize) {
+                Some(&(location, call)) => (location, Some(call)),
+                None => (None, None),
+            },
         }
     }
 

@@ -51,11 +51,18 @@ pub struct InlineLimits {
     pub callee: usize,
     /// The largest callee of a call in a loop.
     pub callee_in_loop: usize,
+    /// The largest callee of a call that may be made again by the callee: both functions are
+    /// candidates, and each calls the other, directly or through further candidates.
+    pub callee_in_cycle: usize,
     /// The number of instructions by which every function may grow.
     pub growth: usize,
     /// The number of instructions by which a function may grow in addition, for each hundred
     /// instructions that it has.
     pub growth_per_hundred: usize,
+    /// Whether calls in loops are inlined a second time: those that the inlined bodies make, and those
+    /// that were left for want of room. So a recursive function that a loop calls has one call more
+    /// inlined.
+    pub again_in_loops: bool,
     /// Whether a host call of the embedder may throw an exception, as [`HostCall::THROW`] does. By
     /// default each of them may. Such a call gets the handlers of the call that is inlined, so its
     /// result must not be read after it.
@@ -67,8 +74,10 @@ impl Default for InlineLimits {
         InlineLimits {
             callee: 30,
             callee_in_loop: 120,
+            callee_in_cycle: 30,
             growth: 400,
             growth_per_hundred: 50,
+            again_in_loops: false,
             may_throw: |call| call.gc_signature().is_none(),
         }
     }
@@ -91,6 +100,8 @@ pub struct Candidate {
     func: ir::Function,
     annotations: Annotations,
     weight: usize,
+    /// The number of the cycle of calls that it is in, if it is in one.
+    cycle: Option<usize>,
 }
 
 impl Candidate {
@@ -100,7 +111,7 @@ impl Candidate {
         func.dfg.resolve_all_aliases();
         // The table of inlined calls must not grow faster than the code.
         let weight = choose::weight(&func) + annotations.inlined.calls().len();
-        Candidate { func, annotations, weight }
+        Candidate { func, annotations, weight, cycle: None }
     }
 
     /// Its CLIF.
@@ -164,32 +175,76 @@ pub fn inline_calls<'a>(
     candidate: &dyn Fn(u32) -> Option<&'a Candidate>,
     limits: &InlineLimits,
 ) -> Result<Vec<u32>> {
-    let chosen = choose::choose(func, candidate, limits);
-    if chosen.is_empty() {
-        return Ok(Vec::new());
+    inline_in_cycle(func, annotations, candidate, limits, None)
+}
+
+/// [`inline_calls`] for a function that is in this cycle of calls, if in any.
+fn inline_in_cycle<'a>(
+    func: &mut ir::Function,
+    annotations: &mut Annotations,
+    candidate: &dyn Fn(u32) -> Option<&'a Candidate>,
+    limits: &InlineLimits,
+    cycle: Option<usize>,
+) -> Result<Vec<u32>> {
+    let mut growth = choose::growth(func, limits);
+    let mut functions = Vec::new();
+    for round in [Round::First, Round::InLoops] {
+        if round == Round::InLoops && !limits.again_in_loops {
+            break;
+        }
+        let chosen = choose::choose(func, candidate, limits, (cycle, round), &mut growth);
+        if chosen.is_empty() {
+            break;
+        }
+        inline_chosen(func, annotations, candidate, limits, chosen, &mut functions)?;
     }
-    let mut inliner = Inliner { candidate, chosen, copies: Vec::new() };
+    functions.sort_unstable();
+    functions.dedup();
+    Ok(functions)
+}
+
+/// Which calls are inlined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// All calls of the function.
+    First,
+    /// The calls in loops that the inlined bodies make, or that were left.
+    InLoops,
+}
+
+/// Inlines the `chosen` calls, and adds their functions to `functions`.
+fn inline_chosen<'a>(
+    func: &mut ir::Function,
+    annotations: &mut Annotations,
+    candidate: &dyn Fn(u32) -> Option<&'a Candidate>,
+    limits: &InlineLimits,
+    chosen: HashMap<ir::Inst, u32>,
+    functions: &mut Vec<u32>,
+) -> Result<()> {
+    let calls = &annotations.inlined;
+    let mut inliner = Inliner { candidate, chosen, calls, copies: Vec::new() };
     let mut context = Context::for_function(std::mem::replace(func, ir::Function::new()));
     let result = context.inline(&mut inliner);
     *func = context.func;
     result.map_err(|error| anyhow!("inlining its callees failed: {error}"))?;
-    let mut functions = Vec::new();
-    for copy in &inliner.copies {
+    let Inliner { copies, .. } = inliner;
+    for copy in &copies {
         copy::annotate(func, annotations, copy, limits.may_throw)?;
         functions.push(copy.call.function);
     }
     straighten::straighten(func);
     // The results of an inlined call have become aliases of what the callee returns.
     annotations.references.resolve_aliases(&func.dfg);
-    functions.sort_unstable();
-    functions.dedup();
-    Ok(functions)
+    func.dfg.resolve_all_aliases();
+    Ok(())
 }
 
 /// Tells Cranelift which calls are inlined.
 struct Inliner<'f, 'a> {
     candidate: &'f dyn Fn(u32) -> Option<&'a Candidate>,
     chosen: HashMap<ir::Inst, u32>,
+    /// The calls that were inlined before.
+    calls: &'f InlinedCalls,
     copies: Vec<copy::Copy<'a>>,
 }
 
@@ -208,7 +263,7 @@ impl Inline for Inliner<'_, '_> {
         else {
             return InlineCommand::KeepCall;
         };
-        self.copies.push(copy::Copy::new(caller, inst, function, callee));
+        self.copies.push(copy::Copy::new(caller, self.calls, inst, function, callee));
         InlineCommand::Inline { callee: Cow::Borrowed(&callee.func), visit_callee: false }
     }
 }

@@ -29,6 +29,16 @@ const SMALL_MODULE: usize = 32 << 10;
 /// these calls are often made is not known, so all are treated as calls in loops are.
 const CALLEE_IN_SMALL_MODULE: usize = 120;
 
+/// The largest body that is inlined in a small module, in bytes of WebAssembly.
+const MAX_BODY_IN_SMALL_MODULE: usize = 400;
+
+/// The largest callee in a small module of a function that it calls back, in instructions of CLIF.
+/// Recursion is a loop, and such functions often work for each other: `eval` and `apply`.
+const CALLEE_IN_CYCLE: usize = 300;
+
+/// The number of instructions by which each function of a small module may grow.
+const GROWTH_IN_SMALL_MODULE: usize = 600;
+
 /// A function of a module that is to be compiled.
 pub(crate) enum Source<'a> {
     /// It is to be translated.
@@ -71,10 +81,12 @@ pub(crate) fn prepare<'a>(
         return Ok((bodies.into_iter().map(Source::Body).collect(), Inlining::default()));
     }
     let size: usize = bodies.iter().map(|body| body.body.range().len()).sum();
+    let is_small_module = size <= SMALL_MODULE;
+    let most = if is_small_module { MAX_BODY_IN_SMALL_MODULE } else { MAX_BODY };
     let mut bytes = 0;
     let mut is_small = |body: &Body<'_>| {
         let size = body.body.range().len();
-        let fits = size <= MAX_BODY && bytes + size <= MAX_BODIES;
+        let fits = size <= most && bytes + size <= MAX_BODIES;
         bytes += if fits { size } else { 0 };
         fits
     };
@@ -108,8 +120,11 @@ pub(crate) fn prepare<'a>(
         }
     };
     let mut limits = InlineLimits { may_throw: host_calls::may_throw, ..InlineLimits::default() };
-    if size <= SMALL_MODULE {
+    if is_small_module {
         limits.callee = CALLEE_IN_SMALL_MODULE;
+        limits.callee_in_cycle = CALLEE_IN_CYCLE;
+        limits.growth = GROWTH_IN_SMALL_MODULE;
+        limits.again_in_loops = true;
     }
     let mut inlining = Inlining { targets, limits, ..Inlining::default() };
     let mut sources = Vec::with_capacity(translated.len());
