@@ -290,6 +290,73 @@ fn a_cycle_of_calls_has_an_end() {
     assert_eq!([1, 2, 3].map(inlined), [0, 1, 0]);
 }
 
+/// A function of `count` additions that calls function `index` at location 200.
+fn adding(count: usize, index: u32) -> (ir::Function, Annotations) {
+    function(|f| {
+        let mut sum = f.params[2];
+        for _ in 0..count {
+            sum = f.b.ins().iadd(sum, sum);
+        }
+        f.at(200);
+        let (vmctx, reference) = (f.params[0], f.params[1]);
+        let result = f.call(index, &[vmctx, reference, sum]);
+        f.b.ins().return_(&[result]);
+    })
+}
+
+#[test]
+fn larger_functions_that_call_each_other_are_inlined() {
+    let calls = |callee_in_cycle| {
+        // 1 calls 2, which calls 3. These call each other.
+        let functions = [(1, adding(50, 2)), (2, adding(50, 3)), (3, adding(50, 2))];
+        let candidate = |(index, (func, annotations))| (index, Candidate::new(func, annotations));
+        let mut candidates: BTreeMap<u32, Candidate> =
+            functions.into_iter().map(candidate).collect();
+        let limits = InlineLimits { callee_in_cycle, ..InlineLimits::default() };
+        inline_into_candidates(&mut candidates, &limits, |_, _| ()).unwrap();
+        [1, 2, 3].map(|index| candidates[&index].annotations().inlined.calls().len())
+    };
+    assert_eq!(calls(InlineLimits::default().callee_in_cycle), [0, 0, 0]);
+    assert_eq!(calls(100), [0, 1, 0]);
+}
+
+#[test]
+fn calls_in_loops_are_inlined_again() {
+    let candidates = candidates([(1, adding(5, 1))]);
+    for (again_in_loops, left) in [(false, 0), (true, 1)] {
+        let (mut func, mut annotations) = function(|f| {
+            let params = f.params.clone();
+            let [head, exit] = [(); 2].map(|()| f.b.create_block());
+            f.at(90);
+            f.call(1, &params);
+            f.b.ins().jump(head, &[]);
+            f.b.switch_to_block(head);
+            f.at(100);
+            f.call(1, &params);
+            f.b.ins().brif(params[2], head, &[], exit, &[]);
+            f.b.switch_to_block(exit);
+            f.b.ins().return_(&[params[1]]);
+        });
+        let limits = InlineLimits { again_in_loops, ..InlineLimits::default() };
+        let find = |index| candidates.get(&index);
+        assert_eq!(inline_calls(&mut func, &mut annotations, &find, &limits).unwrap(), [1]);
+        assert_eq!(opcodes(&func, Opcode::Call), 2);
+        let calls = annotations.inlined.calls();
+        let in_loop = calls.iter().position(|call| call.location == Some(100)).unwrap() as u32;
+        let again: Vec<_> = calls.iter().filter(|call| call.caller.is_some()).collect();
+        assert_eq!((calls.len(), again.len()), (2 + left, left));
+        for call in again {
+            assert_eq!((call.location, call.caller), (Some(200), Some(in_loop)));
+        }
+        let call =
+            func.layout.blocks().flat_map(|block| func.layout.block_insts(block)).find(|inst| {
+                func.dfg.insts[*inst].opcode() == Opcode::Call
+                    && annotations.inlined.place_of(&func, *inst).1.is_some_and(|call| call >= 2)
+            });
+        assert_eq!(call.is_some(), again_in_loops);
+    }
+}
+
 #[test]
 fn a_long_chain_of_calls_needs_no_stack() {
     let functions = (0..50_000).map(|index| {

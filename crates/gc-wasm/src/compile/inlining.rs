@@ -36,8 +36,12 @@ const MAX_BODY_IN_SMALL_MODULE: usize = 400;
 /// Recursion is a loop, and such functions often work for each other: `eval` and `apply`.
 const CALLEE_IN_CYCLE: usize = 300;
 
-/// The number of instructions by which each function of a small module may grow.
+/// The most instructions by which each function of a small module may grow.
 const GROWTH_IN_SMALL_MODULE: usize = 600;
+
+/// The sum of these for the functions of a small module, which may have thousands of them. So a module
+/// of many tiny functions is compiled soon, too.
+const GROWTH_OF_SMALL_MODULE: usize = 120_000;
 
 /// A function of a module that is to be compiled.
 pub(crate) enum Source<'a> {
@@ -81,6 +85,7 @@ pub(crate) fn prepare<'a>(
         return Ok((bodies.into_iter().map(Source::Body).collect(), Inlining::default()));
     }
     let size: usize = bodies.iter().map(|body| body.body.range().len()).sum();
+    let functions = bodies.len();
     let is_small_module = size <= SMALL_MODULE;
     let most = if is_small_module { MAX_BODY_IN_SMALL_MODULE } else { MAX_BODY };
     let mut bytes = 0;
@@ -123,7 +128,7 @@ pub(crate) fn prepare<'a>(
     if is_small_module {
         limits.callee = CALLEE_IN_SMALL_MODULE;
         limits.callee_in_cycle = CALLEE_IN_CYCLE;
-        limits.growth = GROWTH_IN_SMALL_MODULE;
+        limits.growth = GROWTH_IN_SMALL_MODULE.min(GROWTH_OF_SMALL_MODULE / functions.max(1));
         limits.again_in_loops = true;
     }
     let mut inlining = Inlining { targets, limits, ..Inlining::default() };

@@ -268,6 +268,76 @@ fn recursion_and_tail_calls() -> Result<()> {
     Ok(())
 }
 
+/// `$eval` and `$apply` call each other, with references that live across the calls. A loop calls them,
+/// and `$size`, which calls itself. The deepest call throws, traps, or makes a tail call.
+const EACH_OTHER: &str = r#"(module
+    (type $tree (struct (field i32) (field (ref null $tree)) (field (ref null $tree))))
+    (tag $stop (param (ref $tree)))
+    (func $build (param $n i32) (result (ref $tree))
+        (if (i32.eqz (local.get $n))
+            (then (return (struct.new $tree (i32.const 0) (ref.null $tree) (ref.null $tree)))))
+        (struct.new $tree (local.get $n)
+            (call $build (i32.sub (local.get $n) (i32.const 1)))
+            (call $build (i32.sub (local.get $n) (i32.const 1)))))
+    (func $eval (param $tree (ref null $tree)) (param $how i32) (result (ref null $tree))
+        (local $of i32)
+        (if (ref.is_null (local.get $tree)) (then (return (ref.null $tree))))
+        (local.set $of (struct.get $tree 0 (local.get $tree)))
+        (if (i32.eqz (local.get $of))
+            (then
+                (if (i32.eq (local.get $how) (i32.const 1))
+                    (then (throw $stop (ref.as_non_null (local.get $tree)))))
+                (drop (i32.div_s (i32.const 7) (local.get $how)))
+                (if (i32.eq (local.get $how) (i32.const 2))
+                    (then (return_call $apply (local.get $tree) (i32.const 3))))))
+        (call $apply (local.get $tree) (local.get $how)))
+    (func $apply (param $tree (ref null $tree)) (param $how i32) (result (ref null $tree))
+        (local $left (ref null $tree))
+        (local.set $left (struct.new $tree (i32.const 5) (ref.null $tree) (local.get $tree)))
+        (block $caught (result (ref null $tree))
+            (try_table (result (ref null $tree)) (catch $stop $caught)
+                (local.set $left
+                    (call $eval (struct.get $tree 1 (local.get $tree)) (local.get $how)))
+                (struct.new $tree
+                    (i32.add (struct.get $tree 0 (local.get $tree)) (local.get $how))
+                    (local.get $left)
+                    (call $eval (struct.get $tree 2 (local.get $tree)) (local.get $how)))))
+        (drop)
+        (struct.new $tree (i32.const 2) (local.get $left) (local.get $tree)))
+    (func $size (param $tree (ref null $tree)) (result i32)
+        (if (ref.is_null (local.get $tree)) (then (return (i32.const 0))))
+        (i32.add (struct.get $tree 0 (local.get $tree))
+            (i32.add (call $size (struct.get $tree 1 (local.get $tree)))
+                     (call $size (struct.get $tree 2 (local.get $tree))))))
+    (func (export "run") (param $how i32) (result i32)
+        (local $i i32) (local $sum i32) (local $tree (ref $tree))
+        (local.set $i (i32.const 1))
+        (loop $l
+            (local.set $tree (call $build (local.get $i)))
+            (local.set $sum (i32.add (local.get $sum) (call $size (local.get $tree))))
+            (local.set $sum (i32.add (local.get $sum)
+                (call $size (call $eval (local.get $tree) (local.get $how)))))
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $l (i32.lt_s (local.get $i) (i32.const 5))))
+        (local.get $sum)))"#;
+
+#[test]
+fn functions_that_call_each_other() -> Result<()> {
+    // The body of one is in the other.
+    assert!(!callees(&Config::new(), EACH_OTHER, "eval")?.contains(&"apply".to_owned()));
+    everywhere(|setting| {
+        let mut plain = setting.config();
+        plain.compiler_inlining(Inlining::No);
+        for how in [0, 1, 2, 4] {
+            let inlined = outcome(&setting.config(), EACH_OTHER, "run", how)?;
+            let expected = outcome(&plain, EACH_OTHER, "run", how)?;
+            assert_eq!(expected.frames.is_empty(), how != 0, "{expected:?}");
+            assert_eq!(inlined, expected, "{how}");
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn the_caller_of_a_host_function_is_the_same_instance() -> Result<()> {
     let wat = r#"(module
