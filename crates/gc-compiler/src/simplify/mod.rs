@@ -4,19 +4,21 @@
 //! it tests. After inlining there is much of this: a callee tests its parameters, and its caller has
 //! tested them before or has made the objects. So [`simplify`] makes these passes:
 //!
-//! 1. `thread`: blocks that only branch on a known outcome are skipped.
-//! 2. `known`: tests whose outcome is known are removed. `facts` says what a test tells.
-//! 3. `unused`: branches without a choice, and reads of headers for tests that are gone, are removed.
-//! 4. `fold`: objects that are allocated in a row are tested against the limit once.
-//! 5. `i31`: numbers that become `i31`s are computed with their tags.
-//! 6. `hoist`: loads of the heap's base and of other words that stay the same are made before a loop.
-//! 7. `loads`: loads of what was loaded or stored before are removed. `versions` says which stores a
+//! 1. `join`: blocks that always follow each other become one.
+//! 2. `thread`: blocks that only branch on a known outcome are skipped.
+//! 3. `known`: tests whose outcome is known are removed. `facts` says what a test tells.
+//! 4. `unused`: branches without a choice, and reads of headers for tests that are gone, are removed.
+//! 5. `fold`: objects that are allocated in a row are tested against the limit once.
+//! 6. `i31`: numbers that become `i31`s are computed with their tags.
+//! 7. `hoist`: loads of the heap's base and of other words that stay the same are made before a loop.
+//! 8. `loads`: loads of what was loaded or stored before are removed. `versions` says which stores a
 //!    load can see.
 
 pub(crate) mod facts;
 mod fold;
 mod hoist;
 mod i31;
+mod join;
 mod known;
 mod loads;
 #[cfg(test)]
@@ -65,6 +67,7 @@ use cranelift_codegen::ir;
 pub fn simplify(func: &mut ir::Function, references: &mut References) {
     references.resolve_aliases(&func.dfg);
     func.dfg.resolve_all_aliases();
+    join::join(func);
     let mut changed = thread::thread(func);
     changed |= known::remove_known_tests(func, references);
     if changed {

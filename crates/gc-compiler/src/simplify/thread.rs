@@ -39,12 +39,22 @@ pub(super) fn thread(func: &mut ir::Function) -> bool {
     let mut cfg = ControlFlowGraph::with_function(func);
     let tree = DominatorTree::with_function(func, &cfg);
     // A copy of a loop's head would give the loop two entries. No change here makes a loop.
-    candidates.retain(|block| {
-        let is_back = |from: Block| !tree.is_reachable(from) || tree.block_dominates(*block, from);
-        tree.is_reachable(*block) && !cfg.pred_iter(*block).any(|edge| is_back(edge.block))
-    });
+    let is_head = |cfg: &ControlFlowGraph, block: Block| {
+        let is_back = |from: Block| !tree.is_reachable(from) || tree.block_dominates(block, from);
+        !tree.is_reachable(block) || cfg.pred_iter(block).any(|edge| is_back(edge.block))
+    };
+    candidates.retain(|block| !is_head(&cfg, *block));
     let mut changed = false;
     for block in candidates {
+        loop {
+            let from = cfg.pred_iter(block).map(|edge| edge.block).find(|from| {
+                let params = func.dfg.block_params(*from);
+                let stay = params.iter().all(|param| !escaping.contains(*param));
+                stay && forwards(func, &cfg, *from, block) && !is_head(&cfg, *from)
+            });
+            let Some(from) = from else { break };
+            forward(func, &mut cfg, from);
+        }
         let edges: Vec<(Block, Inst)> =
             cfg.pred_iter(block).map(|edge| (edge.block, edge.inst)).collect();
         let insts: Vec<Inst> = edges.iter().map(|(_, inst)| *inst).collect();
@@ -176,6 +186,63 @@ fn constant(func: &ir::Function, value: Value) -> Option<i64> {
     }
 }
 
+/// Whether `from` only passes its parameters on to `block`. An inlined body gathers its results in such
+/// a block.
+fn forwards(func: &ir::Function, cfg: &ControlFlowGraph, from: Block, block: Block) -> bool {
+    let Some(last) = func.layout.last_inst(from) else { return false };
+    let InstructionData::Jump { destination, .. } = func.dfg.insts[last] else { return false };
+    let is_branch =
+        |inst: Inst| matches!(func.dfg.insts[inst].opcode(), Opcode::Jump | Opcode::Brif);
+    func.layout.first_inst(from) == Some(last)
+        && destination.block(&func.dfg.value_lists) == block
+        && !func.dfg.block_params(from).is_empty()
+        && cfg.pred_iter(from).next().is_some()
+        && cfg.pred_iter(from).all(|edge| is_branch(edge.inst))
+}
+
+/// Lets the predecessors of `from` jump to where it [`forwards`] to.
+fn forward(func: &mut ir::Function, cfg: &mut ControlFlowGraph, from: Block) {
+    let jump = func.layout.last_inst(from).expect("it has a jump");
+    let [destination] =
+        *func.dfg.insts[jump].branch_destination(&func.dfg.jump_tables, &func.dfg.exception_tables)
+    else {
+        unreachable!("a jump has one destination");
+    };
+    let lists = &func.dfg.value_lists;
+    let (target, passed_on) =
+        (destination.block(lists), destination.args(lists).collect::<Vec<_>>());
+    let params = func.dfg.block_params(from).to_vec();
+    let edges: Vec<(Block, Inst)> =
+        cfg.pred_iter(from).map(|edge| (edge.block, edge.inst)).collect();
+    for (_, edge) in &edges {
+        for arm in arms(func, *edge, from) {
+            let args = passed(func, *edge, arm).expect("a branch passes values");
+            let substitute = |arg: &BlockArg| match arg {
+                BlockArg::Value(value) => {
+                    let value = func.dfg.resolve_aliases(*value);
+                    let at = params.iter().position(|param| *param == value);
+                    BlockArg::Value(at.map_or(value, |at| args[at]))
+                }
+                other => *other,
+            };
+            let args: Vec<BlockArg> = passed_on.iter().map(substitute).collect();
+            redirect(func, *edge, arm, target, args);
+        }
+    }
+    func.layout.remove_inst(jump);
+    edges.iter().for_each(|(pred, _)| cfg.recompute_block(func, *pred));
+    cfg.recompute_block(func, from);
+    func.layout.remove_block(from);
+}
+
+/// Lets an arm of a branch lead to `target`.
+fn redirect(func: &mut ir::Function, edge: Inst, arm: usize, target: Block, args: Vec<BlockArg>) {
+    let dfg = &mut func.stencil.dfg;
+    let call = BlockCall::new(target, args, &mut dfg.value_lists);
+    dfg.insts[edge].branch_destination_mut(&mut dfg.jump_tables, &mut dfg.exception_tables)[arm] =
+        call;
+}
+
 /// Lets the predecessors of `block` do what it does. `edges` are the branches to it.
 fn skip(func: &mut ir::Function, block: Block, edges: &[Inst]) -> bool {
     let mut copies = 0;
@@ -267,10 +334,7 @@ fn redirect_arms(func: &mut ir::Function, edge: Inst, block: Block) -> bool {
     let mut changed = false;
     for arm in arms(func, edge, block) {
         let Some((target, args)) = destination(func, edge, arm, block) else { continue };
-        let dfg = &mut func.stencil.dfg;
-        let call = BlockCall::new(target, args, &mut dfg.value_lists);
-        dfg.insts[edge].branch_destination_mut(&mut dfg.jump_tables, &mut dfg.exception_tables)
-            [arm] = call;
+        redirect(func, edge, arm, target, args);
         changed = true;
     }
     changed
