@@ -4,6 +4,7 @@ mod fold;
 mod hoist;
 mod i31;
 mod loads;
+mod thread;
 
 use super::simplify;
 use crate::safepoints::{Known, KnownType, References};
