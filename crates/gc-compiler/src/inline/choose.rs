@@ -9,6 +9,9 @@ use std::collections::HashMap;
 /// paths of allocations and barriers are cold.
 const COLD: usize = 4;
 
+/// The most words that a body keeps across its calls if it is inlined into a function of its cycle.
+const MOST_LIVE: usize = 16;
+
 /// The number of arguments of a branch or call, and of entries of a jump table, that do not count.
 const OPERANDS: usize = 6;
 /// This many of the others count as an instruction.
@@ -46,6 +49,26 @@ fn operands_of(func: &ir::Function, inst: ir::Inst) -> usize {
     call + branch.sum::<usize>()
 }
 
+/// Whether `inst` is a call.
+pub(super) fn is_call(func: &ir::Function, inst: ir::Inst) -> bool {
+    func.dfg.insts[inst].opcode().is_call()
+}
+
+/// The number of calls in `func`.
+pub(super) fn calls(func: &ir::Function) -> usize {
+    let insts = func.layout.blocks().flat_map(|block| func.layout.block_insts(block));
+    insts.filter(|inst| is_call(func, *inst)).count()
+}
+
+/// What a call at `inst` adds to each call of the body that is inlined there: its handlers and their
+/// arguments.
+fn handlers(func: &ir::Function, inst: ir::Inst) -> usize {
+    let InstructionData::TryCall { exception, .. } = func.dfg.insts[inst] else { return 0 };
+    let table = &func.dfg.exception_tables[exception];
+    let lists = &func.dfg.value_lists;
+    table.all_branches().iter().map(|call| 1 + call.len(lists)).sum::<usize>() / MORE_OPERANDS
+}
+
 /// The function of the image that a direct call calls, if `inst` is one.
 pub(super) fn callee(func: &ir::Function, inst: ir::Inst) -> Option<u32> {
     let (InstructionData::Call { func_ref, .. } | InstructionData::TryCall { func_ref, .. }) =
@@ -69,6 +92,8 @@ struct Site<'a> {
     inst: ir::Inst,
     callee: u32,
     found: &'a Candidate,
+    /// The instructions that inlining it adds.
+    weight: usize,
 }
 
 /// The calls of `func` that are inlined in this round, and the functions that they call. `cycle` is the
@@ -81,18 +106,23 @@ pub(super) fn choose<'a>(
     (cycle, round): (Option<usize>, Round),
     growth: &mut usize,
 ) -> HashMap<ir::Inst, u32> {
-    let is_small = |depth: usize, found: &Candidate| {
+    let is_small = |depth: usize, site: &Site<'_>| {
         let most = if depth == 0 { limits.callee } else { limits.callee_in_loop };
-        let in_cycle = cycle.is_some() && found.cycle == cycle;
-        found.weight <= if in_cycle { most.max(limits.callee_in_cycle) } else { most }
+        let in_cycle = cycle.is_some() && site.found.cycle == cycle;
+        if in_cycle && site.found.live > MOST_LIVE {
+            return false;
+        }
+        site.weight <= if in_cycle { most.max(limits.callee_in_cycle) } else { most }
     };
     let mut sites = Vec::new();
     for block in func.layout.blocks().filter(|block| !func.layout.is_cold(*block)) {
         for inst in func.layout.block_insts(block) {
             let Some(callee) = callee(func, inst) else { continue };
             let Some(found) = candidate(callee) else { continue };
-            if is_small(0, found) || is_small(1, found) {
-                sites.push((block, Site { inst, callee, found }));
+            let weight = found.weight + found.calls * handlers(func, inst);
+            let site = Site { inst, callee, found, weight };
+            if is_small(0, &site) || is_small(1, &site) {
+                sites.push((block, site));
             }
         }
     }
@@ -103,14 +133,14 @@ pub(super) fn choose<'a>(
     let mut sites: Vec<(usize, Site<'_>)> = sites
         .into_iter()
         .map(|(block, site)| (depths[block], site))
-        .filter(|(depth, site)| is_small(*depth, site.found))
+        .filter(|(depth, site)| is_small(*depth, site))
         .filter(|(depth, _)| round == Round::First || *depth > 0)
         .collect();
     // The order of calls that are equal in both is that of the layout.
-    sites.sort_by_key(|(depth, site)| (std::cmp::Reverse(*depth), site.found.weight));
+    sites.sort_by_key(|(depth, site)| (std::cmp::Reverse(*depth), site.weight));
     let mut chosen = HashMap::new();
     for (_, site) in sites {
-        let Some(left) = growth.checked_sub(site.found.weight) else { continue };
+        let Some(left) = growth.checked_sub(site.weight) else { continue };
         *growth = left;
         chosen.insert(site.inst, site.callee);
     }

@@ -23,6 +23,7 @@
 
 mod choose;
 mod copy;
+mod live;
 mod locations;
 mod order;
 mod straighten;
@@ -44,7 +45,8 @@ use std::collections::HashMap;
 /// How far functions grow by inlining, and which host calls throw. Numbers are instructions of CLIF in
 /// blocks that are not cold, without constants and jumps. If a function has more than four times as many
 /// in cold blocks, a quarter of those counts instead. A branch or call with more than six arguments or
-/// destinations counts once more for each four of them.
+/// destinations counts once more for each four of them. If a call has handlers, each call of the inlined
+/// body gets them, and they count like destinations.
 #[derive(Clone, Copy, Debug)]
 pub struct InlineLimits {
     /// The largest callee of a call outside of loops.
@@ -52,7 +54,9 @@ pub struct InlineLimits {
     /// The largest callee of a call in a loop.
     pub callee_in_loop: usize,
     /// The largest callee of a call that may be made again by the callee: both functions are
-    /// candidates, and each calls the other, directly or through further candidates.
+    /// candidates, and each calls the other, directly or through further candidates. A body that keeps
+    /// more than sixteen words across one of its calls is not inlined there, because each level of the
+    /// recursion would have room for them.
     pub callee_in_cycle: usize,
     /// The number of instructions by which every function may grow.
     pub growth: usize,
@@ -100,6 +104,10 @@ pub struct Candidate {
     func: ir::Function,
     annotations: Annotations,
     weight: usize,
+    /// The number of its calls.
+    calls: usize,
+    /// The words that are live across one of them.
+    live: usize,
     /// The number of the cycle of calls that it is in, if it is in one.
     cycle: Option<usize>,
 }
@@ -111,7 +119,8 @@ impl Candidate {
         func.dfg.resolve_all_aliases();
         // The table of inlined calls must not grow faster than the code.
         let weight = choose::weight(&func) + annotations.inlined.calls().len();
-        Candidate { func, annotations, weight, cycle: None }
+        let (calls, live) = (choose::calls(&func), live::across_calls(&func));
+        Candidate { func, annotations, weight, calls, live, cycle: None }
     }
 
     /// Its CLIF.

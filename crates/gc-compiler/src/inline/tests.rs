@@ -320,6 +320,34 @@ fn larger_functions_that_call_each_other_are_inlined() {
     assert_eq!(calls(100), [0, 1, 0]);
 }
 
+/// Recursion that seldom comes to a function with a large frame must not need that frame each time.
+#[test]
+fn functions_that_keep_much_are_not_inlined_into_those_that_they_call() {
+    let keeping = |count: usize, index: u32| {
+        function(|f| {
+            let (vmctx, number) = (f.params[0], f.params[2]);
+            let mut kept = vec![f.b.ins().uextend(types::I64, number)];
+            for _ in 1..count {
+                kept.push(f.b.ins().imul(kept[0], kept[kept.len() - 1]));
+            }
+            let result = f.call(index, &f.params.clone());
+            let sum = kept.into_iter().reduce(|sum, value| f.b.ins().iadd(sum, value)).unwrap();
+            let truncated = f.b.ins().ireduce(types::I32, sum);
+            let result = f.call(index, &[vmctx, result, truncated]);
+            f.b.ins().return_(&[result]);
+        })
+    };
+    for (count, inlined) in [(10, 1), (20, 0)] {
+        let functions = [(1, adding(5, 2)), (2, keeping(count, 1))];
+        let candidate = |(index, (func, annotations))| (index, Candidate::new(func, annotations));
+        let mut candidates: BTreeMap<u32, Candidate> =
+            functions.into_iter().map(candidate).collect();
+        let limits = InlineLimits { callee: 200, ..InlineLimits::default() };
+        inline_into_candidates(&mut candidates, &limits, |_, _| ()).unwrap();
+        assert_eq!(candidates[&1].annotations().inlined.calls().len(), inlined, "{count}");
+    }
+}
+
 #[test]
 fn calls_in_loops_are_inlined_again() {
     let candidates = candidates([(1, adding(5, 1))]);

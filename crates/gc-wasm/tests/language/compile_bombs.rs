@@ -317,3 +317,29 @@ fn what_looks_small_is_not_inlined_without_limit() -> Result<()> {
     }
     Ok(())
 }
+
+/// Each call of an inlined body has all handlers of the `try_table` that it was inlined into.
+#[test]
+fn handlers_are_not_multiplied_by_inlined_calls() -> Result<()> {
+    let (mut tags, mut catches, mut blocks) = (String::new(), String::new(), String::new());
+    for tag in 0..200 {
+        write!(tags, "(tag $t{tag})")?;
+        write!(catches, "(catch $t{tag} $h)")?;
+    }
+    for _ in 0..20 {
+        blocks.push_str("(call $f)");
+    }
+    let wat = format!(
+        r#"(module {tags} (import "" "" (func $x)) (func $f {})
+            (func (block $h (try_table {catches} {blocks}))))"#,
+        "(call $x)".repeat(28)
+    );
+    let len = |inlining| -> Result<usize> {
+        let engine = engine(Config::new().compiler_inlining(inlining))?;
+        let all = machine_code(&engine, wat.as_bytes(), None)?;
+        Ok(all.iter().map(|function| function.code.len()).sum())
+    };
+    let (inlined, plain) = (len(Inlining::Yes)?, len(Inlining::No)?);
+    assert!(inlined < 3 * plain, "{inlined} bytes with inlining, {plain} without");
+    Ok(())
+}
