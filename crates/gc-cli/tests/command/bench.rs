@@ -50,7 +50,7 @@ fn json_has_a_line_for_each_collector() {
         assert!((1 << 16..1 << 26).contains(&number(&entry["peak_heap_bytes"])), "{entry}");
         let pause = |key: &str| number(&entry["pause_ns"][key]);
         assert!(pause("p99") <= pause("longest") && pause("longest") <= pause("total"));
-        // The initial part of the nursery, 4 MiB, fills.
+        // The initial part of the nursery, 3 MiB, fills.
         let collects = entry["collector"] != "null";
         assert_eq!(number(&entry["collections"]) > 0, collects, "{entry}");
     }
