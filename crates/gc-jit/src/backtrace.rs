@@ -76,7 +76,8 @@ impl Backtrace {
         &self.frames
     }
 
-    /// The number of outer frames that were not recorded.
+    /// The number of outer frames on the stack that were not recorded. A frame counts once, however many
+    /// calls are inlined into its function.
     pub fn omitted(&self) -> usize {
         self.omitted
     }

@@ -287,6 +287,16 @@ fn the_words_of_nested_loops_are_not_looked_for_in_each() -> Result<()> {
     Ok(())
 }
 
+/// The bytes of machine code of all functions, with and without inlining.
+fn code_sizes(wat: &str) -> Result<[usize; 2]> {
+    let size = |inlining| -> Result<usize> {
+        let engine = engine(Config::new().compiler_inlining(inlining))?;
+        let all = machine_code(&engine, wat.as_bytes(), None)?;
+        Ok(all.iter().map(|function| function.code.len()).sum())
+    };
+    Ok([size(Inlining::Yes)?, size(Inlining::No)?])
+}
+
 /// What a small function has that becomes large: cold code, which the module chooses with hints, the
 /// entries of a jump table, and the arguments of branches.
 #[test]
@@ -307,12 +317,7 @@ fn what_looks_small_is_not_inlined_without_limit() -> Result<()> {
             write!(wat, "(func (param i32) {})", "(call 1 (local.get 0))".repeat(3))?;
         }
         wat.push(')');
-        let len = |inlining| -> Result<usize> {
-            let engine = engine(Config::new().compiler_inlining(inlining))?;
-            let all = machine_code(&engine, wat.as_bytes(), None)?;
-            Ok(all.iter().map(|function| function.code.len()).sum())
-        };
-        let (inlined, plain) = (len(Inlining::Yes)?, len(Inlining::No)?);
+        let [inlined, plain] = code_sizes(&wat)?;
         assert!(inlined < 20 * plain, "{inlined} bytes with inlining, {plain} without: {leaf}");
     }
     Ok(())
@@ -334,12 +339,7 @@ fn handlers_are_not_multiplied_by_inlined_calls() -> Result<()> {
             (func (block $h (try_table {catches} {blocks}))))"#,
         "(call $x)".repeat(28)
     );
-    let len = |inlining| -> Result<usize> {
-        let engine = engine(Config::new().compiler_inlining(inlining))?;
-        let all = machine_code(&engine, wat.as_bytes(), None)?;
-        Ok(all.iter().map(|function| function.code.len()).sum())
-    };
-    let (inlined, plain) = (len(Inlining::Yes)?, len(Inlining::No)?);
+    let [inlined, plain] = code_sizes(&wat)?;
     assert!(inlined < 3 * plain, "{inlined} bytes with inlining, {plain} without");
     Ok(())
 }
