@@ -103,7 +103,8 @@ pub(super) fn choose<'a>(
     func: &ir::Function,
     candidate: &dyn Fn(u32) -> Option<&'a Candidate>,
     limits: &InlineLimits,
-    (cycle, round): (Option<usize>, Round),
+    cycle: Option<usize>,
+    round: Round,
     growth: &mut usize,
 ) -> HashMap<ir::Inst, u32> {
     let is_small = |depth: usize, site: &Site<'_>| {

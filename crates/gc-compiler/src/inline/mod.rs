@@ -13,6 +13,10 @@
 //! before a call outside of it, and a small callee before a larger one, until the caller has grown as
 //! far as [`InlineLimits`] say.
 //!
+//! The calls in loops that inlined bodies make can be inlined too ([`InlineLimits::again_in_loops`]). A
+//! body may be larger if its function and the caller call each other
+//! ([`InlineLimits::callee_in_cycle`]).
+//!
 //! Cycles of calls have an end: a candidate has no calls of itself inlined, and of two candidates that
 //! call each other, one is inlined into the other, but not the other way round.
 //!
@@ -201,7 +205,7 @@ fn inline_in_cycle<'a>(
         if round == Round::InLoops && !limits.again_in_loops {
             break;
         }
-        let chosen = choose::choose(func, candidate, limits, (cycle, round), &mut growth);
+        let chosen = choose::choose(func, candidate, limits, cycle, round, &mut growth);
         if chosen.is_empty() {
             break;
         }

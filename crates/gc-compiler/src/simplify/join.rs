@@ -7,9 +7,9 @@
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::{self, Block, InstructionData, Opcode};
 
-/// Joins the blocks of `func`, whose branches must pass no arguments to blocks with one predecessor.
-/// Hot and cold blocks stay apart. Returns whether there were any.
-pub(super) fn join(func: &mut ir::Function) -> bool {
+/// Joins the blocks of `func`. A block with parameters is not joined to the one before it, and hot and cold
+/// blocks stay apart.
+pub(super) fn join(func: &mut ir::Function) {
     let mut predecessors: SecondaryMap<Block, u32> = SecondaryMap::new();
     for block in func.layout.blocks() {
         let Some(last) = func.layout.last_inst(block) else { continue };
@@ -19,7 +19,6 @@ pub(super) fn join(func: &mut ir::Function) -> bool {
         }
     }
     let blocks: Vec<Block> = func.layout.blocks().collect();
-    let mut joined = false;
     for block in blocks {
         // It may be a part of another one already.
         if !func.layout.is_block_inserted(block) {
@@ -38,10 +37,8 @@ pub(super) fn join(func: &mut ir::Function) -> bool {
                 func.layout.append_inst(inst, block);
             }
             func.layout.remove_block(next);
-            joined = true;
         }
     }
-    joined
 }
 
 /// The block that `block` jumps to, if it ends with a jump.

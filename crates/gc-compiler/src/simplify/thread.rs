@@ -46,14 +46,14 @@ pub(super) fn thread(func: &mut ir::Function) -> bool {
     candidates.retain(|block| !is_head(&cfg, *block));
     let mut changed = false;
     for block in candidates {
-        loop {
-            let from = cfg.pred_iter(block).map(|edge| edge.block).find(|from| {
-                let params = func.dfg.block_params(*from);
-                let stay = params.iter().all(|param| !escaping.contains(*param));
-                stay && forwards(func, &cfg, *from, block) && !is_head(&cfg, *from)
-            });
-            let Some(from) = from else { break };
-            forward(func, &mut cfg, from);
+        // Each predecessor is looked at once, and those that it is replaced with.
+        let mut froms: Vec<Block> = cfg.pred_iter(block).map(|edge| edge.block).collect();
+        while let Some(from) = froms.pop() {
+            let stays_within =
+                func.dfg.block_params(from).iter().all(|param| !escaping.contains(*param));
+            if stays_within && forwards(func, &cfg, from, block) && !is_head(&cfg, from) {
+                froms.extend(forward(func, &mut cfg, from));
+            }
         }
         let edges: Vec<(Block, Inst)> =
             cfg.pred_iter(block).map(|edge| (edge.block, edge.inst)).collect();
@@ -200,8 +200,8 @@ fn forwards(func: &ir::Function, cfg: &ControlFlowGraph, from: Block, block: Blo
         && cfg.pred_iter(from).all(|edge| is_branch(edge.inst))
 }
 
-/// Lets the predecessors of `from` jump to where it [`forwards`] to.
-fn forward(func: &mut ir::Function, cfg: &mut ControlFlowGraph, from: Block) {
+/// Lets the predecessors of `from` jump to where it [`forwards`] to. Returns them.
+fn forward(func: &mut ir::Function, cfg: &mut ControlFlowGraph, from: Block) -> Vec<Block> {
     let jump = func.layout.last_inst(from).expect("it has a jump");
     let [destination] =
         *func.dfg.insts[jump].branch_destination(&func.dfg.jump_tables, &func.dfg.exception_tables)
@@ -211,7 +211,8 @@ fn forward(func: &mut ir::Function, cfg: &mut ControlFlowGraph, from: Block) {
     let lists = &func.dfg.value_lists;
     let (target, passed_on) =
         (destination.block(lists), destination.args(lists).collect::<Vec<_>>());
-    let params = func.dfg.block_params(from).to_vec();
+    let params: HashMap<Value, usize> =
+        func.dfg.block_params(from).iter().enumerate().map(|(at, param)| (*param, at)).collect();
     let edges: Vec<(Block, Inst)> =
         cfg.pred_iter(from).map(|edge| (edge.block, edge.inst)).collect();
     for (_, edge) in &edges {
@@ -220,8 +221,7 @@ fn forward(func: &mut ir::Function, cfg: &mut ControlFlowGraph, from: Block) {
             let substitute = |arg: &BlockArg| match arg {
                 BlockArg::Value(value) => {
                     let value = func.dfg.resolve_aliases(*value);
-                    let at = params.iter().position(|param| *param == value);
-                    BlockArg::Value(at.map_or(value, |at| args[at]))
+                    BlockArg::Value(params.get(&value).map_or(value, |at| args[*at]))
                 }
                 other => *other,
             };
@@ -233,6 +233,7 @@ fn forward(func: &mut ir::Function, cfg: &mut ControlFlowGraph, from: Block) {
     edges.iter().for_each(|(pred, _)| cfg.recompute_block(func, *pred));
     cfg.recompute_block(func, from);
     func.layout.remove_block(from);
+    edges.into_iter().map(|(pred, _)| pred).collect()
 }
 
 /// Lets an arm of a branch lead to `target`.

@@ -217,7 +217,6 @@ mod tests {
 
     #[test]
     fn a_larger_nursery_is_tried_where_old_objects_die_soon() {
-        const LEAST: u32 = MIN_NURSERY;
         let mut sizing = Sizing::default();
         let next = |sizing: &mut Sizing, size: u32, survived: u32| {
             let found = Found { used: size, survived: survived.into(), roots: 0 };
@@ -226,38 +225,40 @@ mod tests {
         let all = |size| size;
         // Nothing is tried where what was promoted lives.
         sizing.after_major(10, 20);
-        assert_eq!(next(&mut sizing, LEAST, all(LEAST)), LEAST);
+        assert_eq!(next(&mut sizing, MIN_NURSERY, all(MIN_NURSERY)), MIN_NURSERY);
         // As much survives of a larger one: the next trials are later and later.
         let mut trials = Vec::new();
         for major in 0..40 {
             sizing.after_major(20, 20);
-            let tried = next(&mut sizing, LEAST, all(LEAST));
-            if tried != LEAST {
-                assert_eq!(tried, 4 * LEAST);
+            let tried = next(&mut sizing, MIN_NURSERY, all(MIN_NURSERY));
+            if tried != MIN_NURSERY {
+                assert_eq!(tried, 4 * MIN_NURSERY);
                 trials.push(major);
-                assert_eq!(next(&mut sizing, tried, all(tried)), LEAST);
+                assert_eq!(next(&mut sizing, tried, all(tried)), MIN_NURSERY);
             }
         }
         assert_eq!(trials, [0, 3, 8, 17, 34]);
         // Less survives of a larger one: it stays, and the next trial is not late.
         sizing.wait = 0;
         sizing.after_major(20, 20);
-        assert_eq!(next(&mut sizing, LEAST, all(LEAST)), 4 * LEAST);
-        assert_eq!(next(&mut sizing, 4 * LEAST, LEAST), 8 * LEAST);
+        assert_eq!(next(&mut sizing, MIN_NURSERY, all(MIN_NURSERY)), 4 * MIN_NURSERY);
+        assert_eq!(next(&mut sizing, 4 * MIN_NURSERY, MIN_NURSERY), 8 * MIN_NURSERY);
         assert_eq!((sizing.failed, sizing.trial), (0, None));
         // A trial with too few objects goes on.
-        let mut sizing = Sizing { trial: Some(LEAST), ..Sizing::default() };
-        let found = Found { used: LEAST, survived: LEAST.into(), roots: 0 };
-        assert_eq!(sizing.next_with(4 * LEAST, CACHED, CACHED, found), 4 * LEAST);
-        assert_eq!(sizing.trial, Some(LEAST));
+        let mut sizing = Sizing { trial: Some(MIN_NURSERY), ..Sizing::default() };
+        let found = Found { used: MIN_NURSERY, survived: MIN_NURSERY.into(), roots: 0 };
+        assert_eq!(sizing.next_with(4 * MIN_NURSERY, CACHED, CACHED, found), 4 * MIN_NURSERY);
+        assert_eq!(sizing.trial, Some(MIN_NURSERY));
         // None is tried that would not fit the cache.
         sizing = Sizing { due: true, ..Sizing::default() };
         assert_eq!(next(&mut sizing, 8 * MIB, 5 * MIB), 8 * MIB);
         // In a small heap as much is tried as there is room for, if it is twice as much.
-        for (most, tried) in [(3 * LEAST, 3 * LEAST), (LEAST + LEAST / 2, LEAST)] {
+        for (most, tried) in
+            [(3 * MIN_NURSERY, 3 * MIN_NURSERY), (MIN_NURSERY + MIN_NURSERY / 2, MIN_NURSERY)]
+        {
             sizing = Sizing { due: true, ..Sizing::default() };
-            let found = Found { used: LEAST, survived: LEAST.into(), roots: 0 };
-            assert_eq!(sizing.next_with(LEAST, CACHED, most, found), tried);
+            let found = Found { used: MIN_NURSERY, survived: MIN_NURSERY.into(), roots: 0 };
+            assert_eq!(sizing.next_with(MIN_NURSERY, CACHED, most, found), tried);
         }
     }
 }
