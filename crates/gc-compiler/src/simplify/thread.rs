@@ -8,7 +8,7 @@
 
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::dominator_tree::DominatorTree;
-use cranelift_codegen::entity::EntitySet;
+use cranelift_codegen::entity::{EntitySet, SecondaryMap};
 use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{
     self, Block, BlockArg, BlockCall, Inst, InstBuilder, InstructionData, Opcode, Value,
@@ -36,42 +36,81 @@ pub(super) fn thread(func: &mut ir::Function) -> bool {
         let insts = func.layout.block_insts(*block).flat_map(|inst| dfg.inst_results(inst));
         dfg.block_params(*block).iter().chain(insts).all(|value| !escaping.contains(*value))
     });
-    let mut cfg = ControlFlowGraph::with_function(func);
-    let tree = DominatorTree::with_function(func, &cfg);
+    let tree = DominatorTree::with_function(func, &ControlFlowGraph::with_function(func));
+    let mut predecessors = Predecessors::default();
+    func.layout.blocks().for_each(|block| predecessors.add(func, block));
     // A copy of a loop's head would give the loop two entries. No change here makes a loop.
-    let is_head = |cfg: &ControlFlowGraph, block: Block| {
+    let is_head = |edges: &[Edge], block: Block| {
         let is_back = |from: Block| !tree.is_reachable(from) || tree.block_dominates(block, from);
-        !tree.is_reachable(block) || cfg.pred_iter(block).any(|edge| is_back(edge.block))
+        !tree.is_reachable(block) || edges.iter().any(|(from, _)| is_back(*from))
     };
-    candidates.retain(|block| !is_head(&cfg, *block));
+    candidates.retain(|block| !is_head(&predecessors.of(func, *block), *block));
     let mut changed = false;
     for block in candidates {
         // Each predecessor is looked at once, and those that it is replaced with.
-        let mut froms: Vec<Block> = cfg.pred_iter(block).map(|edge| edge.block).collect();
-        while let Some(from) = froms.pop() {
+        let mut froms = predecessors.of(func, block);
+        while let Some((from, _)) = froms.pop() {
             let stays_within =
                 func.dfg.block_params(from).iter().all(|param| !escaping.contains(*param));
-            if stays_within && forwards(func, &cfg, from, block) && !is_head(&cfg, from) {
-                froms.extend(forward(func, &mut cfg, from));
+            let edges = predecessors.of(func, from);
+            if stays_within && forwards(func, &edges, from, block) && !is_head(&edges, from) {
+                forward(func, &edges, from);
+                edges.iter().for_each(|(pred, _)| predecessors.add(func, *pred));
+                froms.extend(edges);
             }
         }
-        let edges: Vec<(Block, Inst)> =
-            cfg.pred_iter(block).map(|edge| (edge.block, edge.inst)).collect();
+        let edges = predecessors.of(func, block);
         let insts: Vec<Inst> = edges.iter().map(|(_, inst)| *inst).collect();
         if !skip(func, block, &insts) {
             continue;
         }
         changed = true;
-        edges.iter().for_each(|(from, _)| cfg.recompute_block(func, *from));
-        if cfg.pred_iter(block).next().is_none() {
+        edges.iter().for_each(|(from, _)| predecessors.add(func, *from));
+        if predecessors.of(func, block).is_empty() {
             while let Some(inst) = func.layout.first_inst(block) {
                 func.layout.remove_inst(inst);
             }
-            cfg.recompute_block(func, block);
             func.layout.remove_block(block);
         }
     }
     changed
+}
+
+/// A block and its branch to another one.
+type Edge = (Block, Inst);
+
+/// The branches to each block. A branch that leads elsewhere by now is dropped when the block is asked
+/// for, so a change takes no longer where many branches lead to one block.
+#[derive(Default)]
+struct Predecessors(SecondaryMap<Block, Vec<Edge>>);
+
+impl Predecessors {
+    /// Adds the branch at the end of `block`.
+    fn add(&mut self, func: &ir::Function, block: Block) {
+        let Some(branch) = func.layout.last_inst(block) else { return };
+        let dfg = &func.dfg;
+        for call in dfg.insts[branch].branch_destination(&dfg.jump_tables, &dfg.exception_tables) {
+            self.0[call.block(&dfg.value_lists)].push((block, branch));
+        }
+    }
+
+    /// The branches to `block`, in the order of their numbers.
+    fn of(&mut self, func: &ir::Function, block: Block) -> Vec<Edge> {
+        let edges = &mut self.0[block];
+        edges.sort_unstable_by_key(|(_, branch)| *branch);
+        edges.dedup();
+        edges.retain(|(from, branch)| {
+            func.layout.inst_block(*branch) == Some(*from) && leads_to(func, *branch, block)
+        });
+        edges.clone()
+    }
+}
+
+/// Whether a branch leads to `block`.
+fn leads_to(func: &ir::Function, branch: Inst, block: Block) -> bool {
+    let dfg = &func.dfg;
+    let calls = dfg.insts[branch].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
+    calls.iter().any(|call| call.block(&dfg.value_lists) == block)
 }
 
 /// Whether `block` has parameters, few and simple instructions, and a branch on a value that they
@@ -188,7 +227,7 @@ fn constant(func: &ir::Function, value: Value) -> Option<i64> {
 
 /// Whether `from` only passes its parameters on to `block`. An inlined body gathers its results in such
 /// a block.
-fn forwards(func: &ir::Function, cfg: &ControlFlowGraph, from: Block, block: Block) -> bool {
+fn forwards(func: &ir::Function, edges: &[Edge], from: Block, block: Block) -> bool {
     let Some(last) = func.layout.last_inst(from) else { return false };
     let InstructionData::Jump { destination, .. } = func.dfg.insts[last] else { return false };
     let is_branch =
@@ -196,12 +235,12 @@ fn forwards(func: &ir::Function, cfg: &ControlFlowGraph, from: Block, block: Blo
     func.layout.first_inst(from) == Some(last)
         && destination.block(&func.dfg.value_lists) == block
         && !func.dfg.block_params(from).is_empty()
-        && cfg.pred_iter(from).next().is_some()
-        && cfg.pred_iter(from).all(|edge| is_branch(edge.inst))
+        && !edges.is_empty()
+        && edges.iter().all(|(_, branch)| is_branch(*branch))
 }
 
-/// Lets the predecessors of `from` jump to where it [`forwards`] to. Returns them.
-fn forward(func: &mut ir::Function, cfg: &mut ControlFlowGraph, from: Block) -> Vec<Block> {
+/// Lets the predecessors of `from` jump to where it [`forwards`] to. `edges` are the branches to it.
+fn forward(func: &mut ir::Function, edges: &[Edge], from: Block) {
     let jump = func.layout.last_inst(from).expect("it has a jump");
     let [destination] =
         *func.dfg.insts[jump].branch_destination(&func.dfg.jump_tables, &func.dfg.exception_tables)
@@ -213,9 +252,7 @@ fn forward(func: &mut ir::Function, cfg: &mut ControlFlowGraph, from: Block) -> 
         (destination.block(lists), destination.args(lists).collect::<Vec<_>>());
     let params: HashMap<Value, usize> =
         func.dfg.block_params(from).iter().enumerate().map(|(at, param)| (*param, at)).collect();
-    let edges: Vec<(Block, Inst)> =
-        cfg.pred_iter(from).map(|edge| (edge.block, edge.inst)).collect();
-    for (_, edge) in &edges {
+    for (_, edge) in edges {
         for arm in arms(func, *edge, from) {
             let args = passed(func, *edge, arm).expect("a branch passes values");
             let substitute = |arg: &BlockArg| match arg {
@@ -230,10 +267,7 @@ fn forward(func: &mut ir::Function, cfg: &mut ControlFlowGraph, from: Block) -> 
         }
     }
     func.layout.remove_inst(jump);
-    edges.iter().for_each(|(pred, _)| cfg.recompute_block(func, *pred));
-    cfg.recompute_block(func, from);
     func.layout.remove_block(from);
-    edges.into_iter().map(|(pred, _)| pred).collect()
 }
 
 /// Lets an arm of a branch lead to `target`.
