@@ -343,3 +343,26 @@ fn handlers_are_not_multiplied_by_inlined_calls() -> Result<()> {
     assert!(inlined < 3 * plain, "{inlined} bytes with inlining, {plain} without");
     Ok(())
 }
+
+/// Each block passes its result on to the same outer block, which tests it. All of them are skipped, and
+/// the rest must be right.
+#[test]
+fn many_blocks_that_pass_a_result_on() -> Result<()> {
+    let inner = "(block $s (br_if $s (local.get 0)) (br $a (block $b (result i32)
+        (br_if $b (local.get 1) (local.get 0)) (drop)
+        (if (i32.eq (local.get 0) (local.get 1)) (then (br $b (i32.const 0)))) (local.get 1))))";
+    let wat = format!(
+        r#"(module (func (export "f") (param i32 i32) (result i32)
+            (if (result i32) (block $a (result i32) {} (i32.const 1))
+                (then (i32.const 10)) (else (i32.const 20)))))"#,
+        inner.repeat(4000)
+    );
+    let engine = engine(&mut Config::new())?;
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &Module::new(&engine, wat)?, &[])?;
+    let run = instance.get_typed_func::<(i32, i32), i32>(&mut store, "f")?;
+    for (args, result) in [((1, 0), 10), ((0, 0), 20), ((0, 5), 10)] {
+        assert_eq!(run.call(&mut store, args)?, result, "{args:?}");
+    }
+    Ok(())
+}
