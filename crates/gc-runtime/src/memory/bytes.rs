@@ -22,6 +22,33 @@ pub(crate) fn prefetch(pointer: *const u8) {
     let _ = pointer;
 }
 
+/// Which of the words are even and less than `end`: a bit for each of them.
+#[inline(always)]
+pub(crate) fn even_below(words: &[u32; 16], end: u32) -> u32 {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: every x86-64 processor has these instructions.
+    unsafe {
+        use std::arch::x86_64::{
+            _mm_andnot_si128, _mm_castsi128_ps, _mm_cmplt_epi32, _mm_movemask_ps, _mm_set1_epi32,
+            _mm_setr_epi32, _mm_slli_epi32, _mm_xor_si128,
+        };
+        // Numbers are compared with signs.
+        let sign = _mm_set1_epi32(i32::MIN);
+        let end = _mm_xor_si128(_mm_set1_epi32(end.cast_signed()), sign);
+        let mut bits = 0;
+        for (n, four) in words.as_chunks::<4>().0.iter().enumerate() {
+            let [a, b, c, d] = four.map(u32::cast_signed);
+            let four = _mm_setr_epi32(a, b, c, d);
+            let below = _mm_cmplt_epi32(_mm_xor_si128(four, sign), end);
+            let even = _mm_andnot_si128(_mm_slli_epi32::<31>(four), below);
+            bits |= _mm_movemask_ps(_mm_castsi128_ps(even)).cast_unsigned() << (4 * n);
+        }
+        bits
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    (0..).zip(words).map(|(n, &word)| u32::from(word < end && word & 1 == 0) << n).sum()
+}
+
 impl HeapMemory {
     /// The address of index `at`, if `size` bytes from there on are mapped.
     #[inline(always)]
@@ -95,7 +122,7 @@ impl HeapMemory {
     #[inline(always)]
     #[must_use]
     pub fn copy_object(&mut self, to: u64, from: u64, size: u32) -> Option<()> {
-        self.bytes()?.copy_object(to, from, size)
+        self.bytes()?.copy_object(to, from, size.next_multiple_of(8))
     }
 
     /// The mapped bytes, for code that accesses many of them and does not change which are mapped.
@@ -274,13 +301,30 @@ impl HeapBytes<'_> {
         }
     }
 
-    /// Copies an object of `size` bytes, rounded up to a multiple of 8. The ranges must not
-    /// overlap. Returns `None` and writes nothing unless all are mapped.
+    /// Prefetches the bytes at index `at`, which may be any number, because they will be written.
+    #[inline(always)]
+    pub(crate) fn prefetch_for_write(&self, at: u64) {
+        if let Some(place) = self.place::<u8>(at) {
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            // SAFETY: it never faults, and a processor that does not know it does nothing.
+            unsafe {
+                use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+                _mm_prefetch(place.cast(), _MM_HINT_ET0);
+            }
+            #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+            let _ = place;
+        }
+    }
+
+    /// Copies an object of `size` bytes. The ranges must not overlap. Returns `None` and writes
+    /// nothing unless all are mapped and `size` is a multiple of 8.
     #[inline(always)]
     #[must_use]
     pub fn copy_object(&mut self, to: u64, from: u64, size: u32) -> Option<()> {
-        let size = u64::from(size).next_multiple_of(8);
-        let (to, from) = (self.range(to, size)?, self.range(from, size)?);
+        if !size.is_multiple_of(8) {
+            return None;
+        }
+        let (to, from) = (self.range(to, size.into())?, self.range(from, size.into())?);
         let size = size as usize;
         // SAFETY: both ranges have `size` bytes and are mapped. The size is between that of the type
         // and twice as much.

@@ -31,7 +31,7 @@ mod zeroed;
 pub use admission::Admission;
 use ahead::Ahead;
 pub use bytes::HeapBytes;
-pub(crate) use bytes::prefetch;
+pub(crate) use bytes::{even_below, prefetch};
 pub(crate) use cache::last_level_cache;
 pub(crate) use kept::{KeptWords, words as data_words};
 pub use mapped::MappedMemory;

@@ -35,6 +35,19 @@ fn accesses_outside_what_is_mapped_are_refused() {
 }
 
 #[test]
+fn even_words_below_an_end_are_found() {
+    let ends = [0, 1, 2, 3, 1 << 20, i32::MAX as u32, 1 << 31, (1 << 31) + 1, u32::MAX];
+    let edges = ends.map(|end| [end.wrapping_sub(2), end.wrapping_sub(1), end, end | 1]);
+    for end in ends {
+        for words in edges.as_flattened().windows(16) {
+            let bit = |n: usize| u32::from(words[n] < end && words[n].is_multiple_of(2)) << n;
+            let bits = (0..16).map(bit).sum();
+            assert_eq!(even_below(words.try_into().unwrap(), end), bits, "{words:x?} {end:#x}");
+        }
+    }
+}
+
+#[test]
 fn the_bytes_of_a_memory_refuse_what_it_refuses() {
     for &bounds in BOUNDS {
         let mut memory = HeapMemory::new(&options(bounds)).unwrap();
@@ -45,10 +58,12 @@ fn the_bytes_of_a_memory_refuse_what_it_refuses() {
             assert_eq!(bytes.write_u32(at, 1), None, "{at:#x}");
             assert_eq!(bytes.read_u64(at), None, "{at:#x}");
             assert_eq!(bytes.read_words::<16>(at), None, "{at:#x}");
-            assert_eq!(bytes.copy_object(NULL_PAGE, at, 4), None, "{at:#x}");
-            assert_eq!(bytes.copy_object(at, NULL_PAGE, 4), None, "{at:#x}");
+            assert_eq!(bytes.copy_object(NULL_PAGE, at, 8), None, "{at:#x}");
+            assert_eq!(bytes.copy_object(at, NULL_PAGE, 8), None, "{at:#x}");
             bytes.prefetch(at);
+            bytes.prefetch_for_write(at);
         }
+        assert_eq!(bytes.copy_object(NULL_PAGE, NULL_PAGE + 64, 12), None);
         assert_eq!(bytes.read_words::<16>(len - 63), None);
         assert_eq!(bytes.read_words::<16>(len - 64), Some([0; 16]));
         bytes.write_u32(len - 4, 7).unwrap();

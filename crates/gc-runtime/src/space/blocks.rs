@@ -104,6 +104,8 @@ pub struct Blocks {
     lines: Vec<u8>,
     free_blocks: u32,
     free_pages: u32,
+    /// Number of pages up to the last one that was ever taken.
+    touched: usize,
     /// For each block, what its memory has. Blocks in use are dirty.
     residues: Vec<Residue>,
     given_back_count: u32,
@@ -122,6 +124,7 @@ impl Blocks {
             lines: Vec::new(),
             free_blocks: 0,
             free_pages: 0,
+            touched: 0,
             residues: Vec::new(),
             given_back_count: 0,
             next_block: 0,
@@ -138,6 +141,7 @@ impl Blocks {
             self.residues.resize(blocks, Residue::Untouched);
             self.lines.resize(blocks * LINES, 0);
         }
+        // A page that is not mapped counts as taken. Now it is free.
         while self.pages.len() < pages {
             let page = self.pages.len();
             self.pages.push(SMALL);
@@ -164,6 +168,11 @@ impl Blocks {
     /// The end of the last page.
     pub fn end(&self) -> u32 {
         self.start + self.pages.len() as u32 * PAGE_SIZE
+    }
+
+    /// The end of the last page that was ever taken. No object begins there or behind it.
+    pub fn touched_end(&self) -> u32 {
+        self.start + self.touched as u32 * PAGE_SIZE
     }
 
     /// Number of blocks that are wholly free.
@@ -203,6 +212,7 @@ impl Blocks {
                 self.given_back_count -= u32::from(residue == Residue::GivenBack);
                 self.free_pages -= 1;
                 self.used[block] += 1;
+                self.touched = self.touched.max(page + 1);
             }
             (_, FREE) => {
                 self.used[block] -= 1;

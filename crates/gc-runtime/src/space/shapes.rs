@@ -5,6 +5,7 @@
 //! The collector compares a header read from the heap with the whole header word of the shape, so
 //! one comparison shows whether the header is valid.
 
+use super::blocks::MAX_SMALL;
 use crate::{HeapMemory, LayoutTable};
 use gc_types::{ArrayLayout, GcLayout, StructLayout, TypeIndex, VMGcHeader, VMGcKind};
 
@@ -26,18 +27,24 @@ pub enum Refs {
 
 /// The shape of the objects of one type.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 struct Shape {
-    /// Word 0 of their headers. Zero if there is no such type.
+    refs: Refs,
+    /// Word 0 of their headers. [`NO_TYPE`] if there is no such type.
     word: u32,
     /// Bytes of an object that is not an array. For an array, the offset of element 0.
     size: u32,
     /// log2 of an element's size. [`NO_ARRAY`] for other types.
     shift: u8,
-    refs: Refs,
+    /// Whether the shape is [plain](Shapes::plain).
+    is_plain: bool,
 }
 
 const NO_ARRAY: u8 = u8::MAX;
-const NONE: Shape = Shape { word: 0, size: 0, shift: NO_ARRAY, refs: Refs::None };
+/// No header has this word, because no type has this index.
+const NO_TYPE: u32 = u32::MAX;
+const NONE: Shape =
+    Shape { refs: Refs::None, word: NO_TYPE, size: 0, shift: NO_ARRAY, is_plain: false };
 
 /// An object according to its header and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,21 +109,18 @@ impl Shapes {
 
     fn shape(&mut self, ty: TypeIndex, layout: &GcLayout) -> Shape {
         let word = ty.header_word(layout.kind());
-        match layout {
-            GcLayout::Struct(StructLayout { size, refs, .. }) => {
-                Shape { word, size: *size, shift: NO_ARRAY, refs: self.refs(refs) }
-            }
-            GcLayout::Exn(layout) => {
-                let refs = self.refs(&layout.refs);
-                Shape { word, size: layout.size, shift: NO_ARRAY, refs }
-            }
+        let (size, refs) = match layout {
+            GcLayout::Struct(StructLayout { size, refs, .. }) => (*size, self.refs(refs)),
+            GcLayout::Exn(layout) => (layout.size, self.refs(&layout.refs)),
             GcLayout::Array(layout) => {
                 let size = layout.elements_offset();
                 let refs = if layout.element.is_ref() { Refs::Elements(size) } else { Refs::None };
                 let shift = layout.element.size().trailing_zeros() as u8;
-                Shape { word, size, shift, refs }
+                return Shape { refs, word, size, shift, is_plain: false };
             }
-        }
+        };
+        let is_plain = size <= MAX_SMALL && matches!(refs, Refs::None | Refs::Bits(_));
+        Shape { refs, word, size, shift: NO_ARRAY, is_plain }
     }
 
     fn refs(&mut self, offsets: &[u32]) -> Refs {
@@ -139,6 +143,19 @@ impl Shapes {
     /// The offsets of a [`Refs::List`].
     pub fn list(&self, list: u32) -> &[u32] {
         self.lists.get(list as usize).map_or(&[], |list| list)
+    }
+
+    /// The size of an object whose header's two words are `header`, and the bits of its references
+    /// ([`Refs::Bits`]). `None` if the header is invalid, if the collector's word is not zero, or if
+    /// the object is an array, is large, or has references that need a list.
+    #[inline(always)]
+    pub(crate) fn plain(&self, header: u64) -> Option<(u32, u64)> {
+        let shape = self.by_type.get((header as u32 & TypeIndex::MAX) as usize)?;
+        if u64::from(shape.word) != header || !shape.is_plain {
+            return None;
+        }
+        let bits = if let Refs::Bits(bits) = shape.refs { bits } else { 0 };
+        Some((shape.size, bits))
     }
 
     /// The size and the references of the object at `index`, whose header's word 0 is `word`.
@@ -169,9 +186,6 @@ impl Shapes {
             }
             _ => return None,
         };
-        if word == 0 {
-            return None;
-        }
         if shape.shift == NO_ARRAY {
             return Some(Object { size: shape.size, refs: shape.refs, length: 0 });
         }
@@ -227,9 +241,18 @@ mod tests {
                 assert_eq!(object.refs != Refs::None, layout.has_refs());
                 let is_array = layout.as_array().is_some();
                 assert_eq!(object.length, if is_array { length } else { 0 });
+                let bits = match object.refs {
+                    Refs::None => Some(0),
+                    Refs::Bits(bits) => Some(bits),
+                    _ => None,
+                };
+                let plain = bits.filter(|_| !is_array).map(|bits| (object.size, bits));
+                assert_eq!(shapes.plain(word.into()), plain);
+                assert_eq!(shapes.plain(u64::from(word) | 1 << 32), None);
             }
             for wrong in [word ^ 1, word ^ 1 << 26, 0] {
                 assert_eq!(shapes.object(&memory, at, wrong), None);
+                assert_eq!(shapes.plain(wrong.into()), None);
             }
         }
         let refs = |i: u32| {

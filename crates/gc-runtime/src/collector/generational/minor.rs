@@ -65,13 +65,24 @@ impl GenerationalHeap {
         self.scavenger.next_card = self.old.blocks.start();
     }
 
-    /// The current place of the object to which `word` refers, in the nursery. Moves the object if
-    /// it was not moved yet. `None` after damage.
-    pub(super) fn forward(&mut self, word: u32) -> Option<u32> {
-        let forwarded = self.scavenge()?.forward(word);
-        let new = forwarded.or_else(|stop| self.relieve(stop));
+    /// The new place of the object to which `word` refers, in the nursery. Moves the object if it was
+    /// not moved yet. `None` after damage.
+    pub(super) fn forward(&mut self, mut word: u32) -> Option<u32> {
+        self.forward_all(std::slice::from_mut(&mut word));
+        self.core.damage.is_none().then_some(word)
+    }
+
+    /// As [`forward`](GenerationalHeap::forward) for several references, which become the new places.
+    /// After damage, some of them are as they were.
+    pub(super) fn forward_all(&mut self, words: &mut [u32]) {
+        let mut words = words.iter_mut();
+        while let Some(mut scavenge) = self.scavenge()
+            && let Some((word, stop)) = scavenge.forward_all(&mut words)
+            && let Ok(new) = self.relieve(stop)
+        {
+            *word = new;
+        }
         self.old.record();
-        new.ok()
     }
 
     /// Does what stopped the scavenging, and returns the new place of the object that could not be
@@ -181,7 +192,7 @@ impl GenerationalHeap {
     /// Returns whether there are no more. The cards are clean afterwards, unless objects were
     /// retained.
     pub(super) fn scan_cards(&mut self, budget: &mut u32) -> bool {
-        let end = self.old.blocks.end();
+        let end = self.old.blocks.touched_end();
         while self.scan_found(budget) && *budget > 0 {
             let (mut cards, mut count) = ([0; CARDS], 0);
             while count < CARDS

@@ -33,6 +33,24 @@ impl Cursor {
     }
 }
 
+/// The place of the next small objects, for a caller that takes memory for many of them
+/// ([`take_at`](Old::take_at)).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bump {
+    hole: Hole,
+    /// Number of objects that are not recorded.
+    objects: u32,
+}
+
+impl Bump {
+    /// The place of the next object, if it is a small one of `size` bytes.
+    #[inline(always)]
+    pub(super) fn peek(&self, size: u32) -> Option<u32> {
+        let at = self.hole.next;
+        (size <= self.hole.limit - at).then_some(at)
+    }
+}
+
 /// The old generation.
 #[derive(Debug)]
 pub(super) struct Old {
@@ -138,6 +156,46 @@ impl Old {
         self.map.set_start(at, self.black);
         self.unrecorded_objects += 1;
         Some(at)
+    }
+
+    /// The place of the next small objects. It must be [put back](Old::set_bump) before anything else
+    /// takes memory or records objects.
+    #[inline(always)]
+    pub(super) fn bump(&self) -> Bump {
+        Bump { hole: self.small.hole, objects: self.unrecorded_objects }
+    }
+
+    #[inline(always)]
+    pub(super) fn set_bump(&mut self, bump: Bump) {
+        (self.small.hole, self.unrecorded_objects) = (bump.hole, bump.objects);
+    }
+
+    /// As [`take`](Old::take), at the place that the caller keeps.
+    #[inline(always)]
+    pub(super) fn take_at(&mut self, bump: &mut Bump, size: u32) -> Option<u32> {
+        if size > MAX_SMALL || bump.peek(size).is_none() {
+            let taken;
+            (taken, *bump) = self.take_elsewhere(*bump, size);
+            return taken;
+        }
+        Some(self.take_peeked(bump, size))
+    }
+
+    /// Takes the place that [`Bump::peek`] returned.
+    #[inline(always)]
+    pub(super) fn take_peeked(&mut self, bump: &mut Bump, size: u32) -> u32 {
+        let at = bump.hole.next;
+        bump.hole.next = at + size;
+        bump.objects += 1;
+        self.map.set_start(at, self.black);
+        at
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_elsewhere(&mut self, bump: Bump, size: u32) -> (Option<u32>, Bump) {
+        self.set_bump(bump);
+        (self.take(size), self.bump())
     }
 
     #[cold]

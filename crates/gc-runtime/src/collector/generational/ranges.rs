@@ -5,7 +5,7 @@
 
 use super::GenerationalHeap;
 use super::major::Phase;
-use super::scavenge::{BATCH_BYTES, any_young};
+use super::scavenge::{BATCH_BYTES, young_among};
 use crate::HeapError;
 use crate::memory::HeapBytes;
 use gc_types::VMGcRef;
@@ -93,7 +93,7 @@ fn has_young(bytes: &HeapBytes<'_>, mut at: u64, end: u64, nursery: u32) -> bool
         let words = if at + BATCH_BYTES <= end { bytes.read_words(at) } else { None };
         let young = if let Some(words) = words {
             at += BATCH_BYTES;
-            any_young(&words, nursery)
+            young_among(&words, nursery) != 0
         } else {
             at += 4;
             is_young(bytes.read_u32(at - 4).unwrap_or_default(), nursery)

@@ -12,16 +12,20 @@
 //! old generation begins there, and no more bytes are moved than the nursery has.
 
 use super::GenerationalHeap;
-use super::old::Old;
+use super::old::{Bump, Old};
 use super::tables::Tables;
 use crate::HeapBytes;
+use crate::memory::even_below;
 use crate::space::blocks::Owner;
 use crate::space::shapes::{Object, Refs, Shapes};
 use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NEXT, NURSERY_START, is_young};
-use gc_types::{ArrayLayout, VMGcHeader};
+use gc_types::{ArrayLayout, I31, VMGcHeader};
 
 /// Number of entries that wait while the headers of their referents are fetched.
 const FETCHED: usize = 4;
+/// The distance, in bytes, from an object that was moved to the memory that is fetched for later
+/// ones. A processor fetches ahead by itself, but not beyond a page.
+const AHEAD: u64 = 1024;
 /// Number of cache lines that are fetched of a card.
 const FETCHED_LINES: u64 = 2;
 /// Slots that are read at once.
@@ -118,11 +122,22 @@ pub(super) struct Scavenge<'h> {
     looks_at_old: bool,
 }
 
-/// Whether one of the references refers into a nursery of `nursery` bytes.
+/// Which of the references refer into a nursery of `nursery` bytes: a bit for each of them.
 #[inline(always)]
-pub(super) fn any_young(words: &[u32; BATCH], nursery: u32) -> bool {
-    // Written so that the compiler tests all at once.
-    words.iter().fold(0, |n, &word| n | u32::from(is_young(word, nursery))) != 0
+pub(super) fn young_among(words: &[u32; BATCH], nursery: u32) -> u32 {
+    const { assert!(I31::TAG == 1) };
+    even_below(&words.map(|word| word.wrapping_sub(NURSERY_START)), nursery)
+}
+
+/// What the loop keeps in registers. It is taken from the heap ([`Scavenge::lane`]) and put back
+/// ([`Scavenge::put_back`]).
+struct Lane {
+    slots: Vec<Entry>,
+    bump: Bump,
+    /// The bytes of the nursery that were neither moved nor retained.
+    left: u32,
+    /// The header of the last object with a plain shape, its size and the bits of its references.
+    last: (u64, u32, u64),
 }
 
 impl GenerationalHeap {
@@ -153,10 +168,114 @@ impl GenerationalHeap {
 }
 
 impl Scavenge<'_> {
-    /// The current place of the object to which `word` refers, in the nursery. Moves the object if
-    /// it was not moved yet, and finds its slots.
+    /// Takes from the heap what the loop changes often.
     #[inline(always)]
-    pub(super) fn forward(&mut self, word: u32) -> Result<u32, Stop> {
+    fn lane(&mut self) -> Lane {
+        let left = u64::from(self.used.saturating_sub(NURSERY_START)) - self.found.bytes;
+        Lane {
+            slots: std::mem::take(&mut self.found.slots),
+            bump: self.old.bump(),
+            left: left as u32,
+            // No object has this size.
+            last: (0, u32::MAX, 0),
+        }
+    }
+
+    /// Gives back to the heap what [`lane`](Scavenge::lane) took.
+    #[inline(always)]
+    fn put_back(&mut self, lane: Lane) {
+        self.found.bytes = u64::from(self.used.saturating_sub(NURSERY_START) - lane.left);
+        self.found.slots = lane.slots;
+        self.old.set_bump(lane.bump);
+    }
+
+    /// Moves the young objects to which `words` refer, unless they were moved, and finds their slots.
+    /// The words become the new places. Returns the first one that stops it.
+    pub(super) fn forward_all<'w>(
+        &mut self,
+        words: &mut std::slice::IterMut<'w, u32>,
+    ) -> Option<(&'w mut u32, Stop)> {
+        let mut lane = self.lane();
+        let stop = words.find_map(|word| match self.forward(*word, &mut lane) {
+            Ok(new) => {
+                *word = new;
+                None
+            }
+            Err(stop) => Some((word, stop)),
+        });
+        self.put_back(lane);
+        stop
+    }
+
+    /// Moves a young object to the free memory at `new`, or retains it if that is where it is, and
+    /// finds its slots.
+    pub(super) fn place(&mut self, young: Young, new: u32) -> Result<u32, Stop> {
+        let mut lane = self.lane();
+        let new = self.place_in(young, new, &mut lane);
+        self.put_back(lane);
+        new
+    }
+
+    /// The new place of the object to which `word` refers, in the nursery. Moves the object if it was
+    /// not moved yet, and finds its slots.
+    #[inline(always)]
+    fn forward(&mut self, word: u32, lane: &mut Lane) -> Result<u32, Stop> {
+        match self.move_plain(word, lane) {
+            Some(new) => Ok(new),
+            None => self.forward_any(word, lane),
+        }
+    }
+
+    /// As [`forward`](Scavenge::forward) for most objects: those with a
+    /// [plain shape](Shapes::plain) that were not moved and fit into the hole. Changes nothing and
+    /// returns `None` in all other cases.
+    ///
+    /// Objects of one type often follow each other. So the last shape is kept, and is not looked up
+    /// again: the slots are then read without waiting for the shape.
+    #[inline(always)]
+    fn move_plain(&mut self, word: u32, lane: &mut Lane) -> Option<u32> {
+        if word >= self.used || !word.is_multiple_of(8) || self.looks_at_old {
+            return None;
+        }
+        let at = u64::from(word);
+        let header = self.bytes.read_u64(at + HEADER)?;
+        if header != lane.last.0 {
+            let (size, bits) = self.shapes.plain(header)?;
+            lane.last = (header, size, bits);
+        }
+        let (_, size, bits) = lane.last;
+        if size > self.used - word || size > lane.left {
+            return None;
+        }
+        let new = lane.bump.peek(size)?;
+        self.bytes.copy_object(new.into(), at, size)?;
+        self.old.take_peeked(&mut lane.bump, size);
+        self.bytes.prefetch_for_write(u64::from(new) + AHEAD);
+        let _mapped = self.bytes.write_u32(at + COLLECTOR_WORD, new | FORWARDED);
+        lane.left -= size;
+        self.find_plain(word, new, bits, lane);
+        Some(new)
+    }
+
+    /// Finds slots of the object at `new`, whose copy at `old` is still there. They are read from the
+    /// old place, because the new one was just written.
+    #[inline(always)]
+    fn find_plain(&mut self, old: u32, new: u32, mut bits: u64, lane: &mut Lane) {
+        // The first reference is followed first.
+        while bits != 0 {
+            let last = 63 - bits.leading_zeros();
+            bits &= !(1 << last);
+            let offset = 8 + 4 * last;
+            let word = self.bytes.read_u32(u64::from(old) + u64::from(offset)).unwrap_or_default();
+            if is_young(word, self.nursery) {
+                lane.slots.push(Entry::new(new + offset, word));
+            }
+        }
+    }
+
+    /// As [`forward`](Scavenge::forward), for all objects.
+    #[inline(always)]
+    fn forward_any(&mut self, word: u32, lane: &mut Lane) -> Result<u32, Stop> {
         let at = u64::from(word);
         let header = if word < self.used && word.is_multiple_of(8) {
             self.bytes.read_u64(at + HEADER)
@@ -182,38 +301,44 @@ impl Scavenge<'_> {
             Some(object) if object.size <= self.used - word => object,
             _ => return Err(Stop::Damage(word, "a young object with an invalid header or size")),
         };
-        if u64::from(object.size) > u64::from(self.used - NURSERY_START) - self.found.bytes {
+        if object.size > lane.left {
             return Err(Stop::Damage(word, "young objects overlap"));
         }
         let young = Young { index: word, object };
-        match self.old.take(object.size) {
-            Some(new) => self.place(young, new),
+        match self.old.take_at(&mut lane.bump, object.size) {
+            Some(new) => self.place_in(young, new, lane),
             None => Err(Stop::NoRoom(young)),
         }
     }
 
-    /// Moves a young object to the free memory at `new`, or retains it if that is where it is, and
-    /// finds its slots.
+    /// As [`place`](Scavenge::place).
     #[inline(always)]
-    pub(super) fn place(&mut self, young: Young, new: u32) -> Result<u32, Stop> {
+    fn place_in(&mut self, young: Young, new: u32, lane: &mut Lane) -> Result<u32, Stop> {
         let Young { index, object } = young;
         let at = u64::from(index);
         if new != index && self.bytes.copy_object(new.into(), at, object.size).is_none() {
             return Err(Stop::Damage(new, "the old generation is not mapped"));
         }
         let _mapped = self.bytes.write_u32(at + COLLECTOR_WORD, new | FORWARDED);
-        self.found.bytes += u64::from(object.size);
-        self.find(new, object);
+        lane.left -= object.size;
+        match object.refs {
+            Refs::None => {}
+            Refs::Bits(bits) if !self.looks_at_old => self.find_plain(index, new, bits, lane),
+            _ => {
+                self.found.slots = std::mem::take(&mut lane.slots);
+                self.find_many(new, object);
+                lane.slots = std::mem::take(&mut self.found.slots);
+            }
+        }
         Ok(new)
     }
 
     /// Finds the slots of the object at `index` that refer to young objects.
-    #[inline(always)]
+    #[inline]
     pub(super) fn find(&mut self, index: u32, object: Object) {
         match object.refs {
             Refs::None => {}
             Refs::Bits(mut bits) => {
-                // The first reference is followed first.
                 while bits != 0 {
                     let last = 63 - bits.leading_zeros();
                     bits &= !(1 << last);
@@ -321,19 +446,37 @@ impl Scavenge<'_> {
 
     /// Finds slots among adjacent ones: those from `at` up to `end`, the last one first.
     pub(super) fn find_between(&mut self, at: u64, mut end: u64) {
-        while at + BATCH_BYTES <= end {
-            let from = end - BATCH_BYTES;
-            let Some(words) = self.bytes.read_words(from) else { return };
-            if any_young(&words, self.nursery) || self.looks_at_old {
-                for (n, &word) in words.iter().enumerate().rev() {
-                    self.found_word(from + 4 * n as u64, word);
-                }
+        if !self.looks_at_old {
+            while at + 4 * BATCH_BYTES <= end {
+                end -= 4 * BATCH_BYTES;
+                let batches = [0, 1, 2, 3].map(|n| self.young_at(end + n * BATCH_BYTES));
+                let bits = (0..).zip(batches).map(|(n, bits)| u64::from(bits) << (16 * n)).sum();
+                self.found_bits(end, bits);
             }
-            end = from;
+            while at + BATCH_BYTES <= end {
+                end -= BATCH_BYTES;
+                self.found_bits(end, self.young_at(end).into());
+            }
         }
         while at < end {
             end -= 4;
             self.find_slot(end);
+        }
+    }
+
+    /// Which of the slots from `at` on refer to young objects.
+    #[inline(always)]
+    fn young_at(&self, at: u64) -> u32 {
+        self.bytes.read_words(at).map_or(0, |words| young_among(&words, self.nursery))
+    }
+
+    /// Finds the slots from `at` on whose bits are set. They refer to young objects.
+    #[inline(always)]
+    fn found_bits(&mut self, at: u64, mut bits: u64) {
+        while bits != 0 {
+            let last = 63 - bits.leading_zeros();
+            bits &= !(1 << last);
+            self.find_slot(at + 4 * u64::from(last));
         }
     }
 
@@ -348,6 +491,7 @@ impl Scavenge<'_> {
     fn found_word(&mut self, at: u64, word: u32) {
         let entry = Entry::new(at as u32, word);
         if is_young(word, self.nursery) {
+            self.bytes.prefetch(word.into());
             self.found.slots.push(entry);
         } else if self.looks_at_old && word != 0 {
             self.found.old.push(entry);
@@ -358,6 +502,7 @@ impl Scavenge<'_> {
     /// as `budget` allows. An entry at which it stops is on the stack again.
     #[inline(never)]
     pub(super) fn run(&mut self, budget: &mut u32) -> Result<(), Stop> {
+        let mut lane = self.lane();
         let mut queue = [Entry::default(); FETCHED];
         let (mut first, mut count) = (0, 0);
         let mut left = *budget;
@@ -365,13 +510,13 @@ impl Scavenge<'_> {
             if left == 0 {
                 break Ok(());
             }
-            let entry = if count == 0 && self.found.slots.len() <= 1 {
+            let entry = if count == 0 && lane.slots.len() <= 1 {
                 // There is nothing to do until its memory is there.
-                let Some(entry) = self.found.slots.pop() else { break Ok(()) };
+                let Some(entry) = lane.slots.pop() else { break Ok(()) };
                 entry
             } else {
                 while count < FETCHED
-                    && let Some(entry) = self.found.slots.pop()
+                    && let Some(entry) = lane.slots.pop()
                 {
                     self.bytes.prefetch(entry.word().into());
                     queue[(first + count) % FETCHED] = entry;
@@ -382,7 +527,7 @@ impl Scavenge<'_> {
                 entry
             };
             left -= 1;
-            match self.forward(entry.word()) {
+            match self.forward(entry.word(), &mut lane) {
                 Ok(new) => {
                     let _mapped = self.bytes.write_u32(entry.slot().into(), new);
                     if new == entry.word() {
@@ -391,15 +536,16 @@ impl Scavenge<'_> {
                     }
                 }
                 Err(stop) => {
-                    self.found.slots.push(entry);
+                    lane.slots.push(entry);
                     break Err(stop);
                 }
             }
         };
         // The oldest entry is the next one.
         for n in (0..count).rev() {
-            self.found.slots.push(queue[(first + n) % FETCHED]);
+            lane.slots.push(queue[(first + n) % FETCHED]);
         }
+        self.put_back(lane);
         self.old.record();
         *budget = left;
         stop

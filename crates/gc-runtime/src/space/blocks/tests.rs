@@ -30,6 +30,20 @@ fn a_block_is_free_once_all_its_pages_are_mapped() {
 }
 
 #[test]
+fn the_end_of_what_was_ever_taken_is_known() {
+    let mut blocks = blocks(24);
+    assert_eq!(blocks.touched_end(), START);
+    blocks.take_block().unwrap();
+    assert_eq!(blocks.touched_end(), START + BLOCK_SIZE);
+    let run = blocks.take_run(PAGE_SIZE).unwrap();
+    blocks.release_run(run);
+    blocks.extend(u64::from(START + 32 * PAGE_SIZE));
+    assert_eq!(blocks.touched_end(), run + PAGE_SIZE);
+    blocks.clear();
+    assert_eq!(blocks.touched_end(), START);
+}
+
+#[test]
 fn large_objects_take_pages_in_a_row() {
     let mut blocks = blocks(24);
     let a = blocks.take_run(PAGE_SIZE * 3).unwrap();

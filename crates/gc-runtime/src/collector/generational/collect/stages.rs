@@ -8,6 +8,9 @@ use super::super::weak::{Marking, Scavenging};
 use crate::{GcRootsIter, WeakScope, WeakStep, WeakTable};
 use gc_types::VMGcRef;
 
+/// Number of young objects to which roots refer that are fetched at the same time.
+const ROOTS: usize = 64;
+
 /// The heap, the roots and the weak references on which an increment works, and its remaining
 /// budget.
 pub(super) struct Increment<'c, 'a> {
@@ -97,26 +100,40 @@ impl Increment<'_, '_> {
     /// Moves the referents of roots out of the nursery. Returns whether there are no more roots.
     pub(super) fn scavenge_roots(&mut self) -> bool {
         let heap = &mut *self.heap;
-        while *self.budget > 0 && heap.core.damage.is_none() {
-            *self.budget -= 1;
-            let Some(mut root) = self.roots.next() else { return true };
-            heap.scavenger.roots = heap.scavenger.roots.saturating_add(1);
-            let Some(word) = root.get().map(|word| word.as_raw_u32()) else { continue };
-            if heap.is_young(word) {
-                if let Some(new) = heap.forward(word)
-                    && let Some(new) = VMGcRef::from_heap_index(new)
+        let mut last = false;
+        while !last && *self.budget > 0 && heap.core.damage.is_none() {
+            let (mut roots, mut words) = ([const { None }; ROOTS], [0; ROOTS]);
+            let mut count = 0;
+            while count < ROOTS && *self.budget > 0 {
+                *self.budget -= 1;
+                let Some(root) = self.roots.next() else {
+                    last = true;
+                    break;
+                };
+                heap.scavenger.roots = heap.scavenger.roots.saturating_add(1);
+                let Some(word) = root.get().map(|word| word.as_raw_u32()) else { continue };
+                if heap.is_young(word) {
+                    heap.core.memory.prefetch(word.into());
+                    (roots[count], words[count]) = (Some(root), word);
+                    count += 1;
+                } else if heap.scavenger.trace.is_active {
+                    heap.trace(word);
+                }
+            }
+            heap.forward_all(&mut words[..count]);
+            for (root, &word) in roots.iter_mut().zip(&words[..count]) {
+                if let Some(root) = root
+                    && let Some(new) = VMGcRef::from_heap_index(word)
                 {
                     root.set(new);
                 }
-                // A trace that finds too much is given up, but not before all roots are visited.
-                if !heap.scavenger.trace.is_active {
-                    heap.scan_found(self.budget);
-                }
-            } else if heap.scavenger.trace.is_active {
-                heap.trace(word);
+            }
+            // A trace that finds too much is given up, but not before all roots are visited.
+            if !heap.scavenger.trace.is_active {
+                heap.scan_found(self.budget);
             }
         }
-        false
+        last
     }
 
     /// Scans the objects that were found, and finds what weak references keep. Returns whether this
