@@ -136,8 +136,8 @@ struct Lane {
     bump: Bump,
     /// The bytes of the nursery that were neither moved nor retained.
     left: u32,
-    /// The header of the last object with a plain shape, its size and the bits of its references.
-    last: (u64, u32, u64),
+    /// Word 0 of the header of the last object with a plain shape, its size and the bits of its references.
+    last: (u32, u32, u64),
 }
 
 impl GenerationalHeap {
@@ -220,25 +220,41 @@ impl Scavenge<'_> {
     /// not moved yet, and finds its slots.
     #[inline(always)]
     fn forward(&mut self, word: u32, lane: &mut Lane) -> Result<u32, Stop> {
-        match self.move_plain(word, lane) {
+        let header = if word < self.used && word.is_multiple_of(8) {
+            self.bytes.read_u64(u64::from(word) + HEADER)
+        } else {
+            None
+        };
+        let Some(header) = header else {
+            return Err(Stop::Damage(word, "a reference to no young object"));
+        };
+        let forward = (header >> 32) as u32;
+        if forward != 0 {
+            let target = forward & !FORWARDED;
+            let is_old = target >= NURSERY_START + self.nursery && self.old.map.is_start(target);
+            return if forward & FORWARDED != 0 && (is_old || target == word) {
+                Ok(target)
+            } else {
+                Err(Stop::Damage(word, "a young object was moved to no object"))
+            };
+        }
+        match self.move_plain(word, header as u32, lane) {
             Some(new) => Ok(new),
-            None => self.forward_any(word, lane),
+            None => self.move_any(word, header as u32, lane),
         }
     }
 
-    /// As [`forward`](Scavenge::forward) for most objects: those with a
-    /// [plain shape](Shapes::plain) that were not moved and fit into the hole. Changes nothing and
+    /// Moves an object that was not moved yet, and finds its slots, if it has a
+    /// [plain shape](Shapes::plain) and fits into the hole, as most objects do. Changes nothing and
     /// returns `None` in all other cases.
     ///
     /// Objects of one type often follow each other. So the last shape is kept, and is not looked up
     /// again: the slots are then read without waiting for the shape.
     #[inline(always)]
-    fn move_plain(&mut self, word: u32, lane: &mut Lane) -> Option<u32> {
-        if word >= self.used || !word.is_multiple_of(8) || self.looks_at_old {
+    fn move_plain(&mut self, word: u32, header: u32, lane: &mut Lane) -> Option<u32> {
+        if self.looks_at_old {
             return None;
         }
-        let at = u64::from(word);
-        let header = self.bytes.read_u64(at + HEADER)?;
         if header != lane.last.0 {
             let (size, bits) = self.shapes.plain(header)?;
             lane.last = (header, size, bits);
@@ -247,6 +263,7 @@ impl Scavenge<'_> {
         if size > self.used - word || size > lane.left {
             return None;
         }
+        let at = u64::from(word);
         let new = lane.bump.peek(size)?;
         self.bytes.copy_object(new.into(), at, size)?;
         self.old.take_peeked(&mut lane.bump, size);
@@ -273,31 +290,12 @@ impl Scavenge<'_> {
         }
     }
 
-    /// As [`forward`](Scavenge::forward), for all objects.
+    /// Moves an object that was not moved yet, and finds its slots.
     #[inline(always)]
-    fn forward_any(&mut self, word: u32, lane: &mut Lane) -> Result<u32, Stop> {
-        let at = u64::from(word);
-        let header = if word < self.used && word.is_multiple_of(8) {
-            self.bytes.read_u64(at + HEADER)
-        } else {
-            None
-        };
-        let Some(header) = header else {
-            return Err(Stop::Damage(word, "a reference to no young object"));
-        };
-        let forward = (header >> 32) as u32;
-        if forward != 0 {
-            let target = forward & !FORWARDED;
-            let is_old = target >= NURSERY_START + self.nursery && self.old.map.is_start(target);
-            return if forward & FORWARDED != 0 && (is_old || target == word) {
-                Ok(target)
-            } else {
-                Err(Stop::Damage(word, "a young object was moved to no object"))
-            };
-        }
+    fn move_any(&mut self, word: u32, header: u32, lane: &mut Lane) -> Result<u32, Stop> {
         let bytes = &self.bytes;
-        let length = || bytes.read_u32(at + u64::from(ArrayLayout::LENGTH_OFFSET));
-        let object = match self.shapes.object_with(header as u32, length) {
+        let length = || bytes.read_u32(u64::from(word) + u64::from(ArrayLayout::LENGTH_OFFSET));
+        let object = match self.shapes.object_with(header, length) {
             Some(object) if object.size <= self.used - word => object,
             _ => return Err(Stop::Damage(word, "a young object with an invalid header or size")),
         };
