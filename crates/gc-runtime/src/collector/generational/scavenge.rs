@@ -129,6 +129,14 @@ pub(super) fn young_among(words: &[u32; BATCH], nursery: u32) -> u32 {
     even_below(&words.map(|word| word.wrapping_sub(NURSERY_START)), nursery)
 }
 
+/// Fetches the young object to which `word` refers, if it has at most 24 bytes, and otherwise its
+/// beginning. Either may be on two cache lines.
+#[inline(always)]
+pub(super) fn fetch(bytes: &HeapBytes<'_>, word: u32) {
+    bytes.prefetch(word.into());
+    bytes.prefetch(u64::from(word) + 16);
+}
+
 /// What the loop keeps in registers. It is taken from the heap ([`Scavenge::lane`]) and put back
 /// ([`Scavenge::put_back`]).
 struct Lane {
@@ -489,7 +497,7 @@ impl Scavenge<'_> {
     fn found_word(&mut self, at: u64, word: u32) {
         let entry = Entry::new(at as u32, word);
         if is_young(word, self.nursery) {
-            self.bytes.prefetch(word.into());
+            fetch(&self.bytes, word);
             self.found.slots.push(entry);
         } else if self.looks_at_old && word != 0 {
             self.found.old.push(entry);
@@ -516,7 +524,7 @@ impl Scavenge<'_> {
                 while count < FETCHED
                     && let Some(entry) = lane.slots.pop()
                 {
-                    self.bytes.prefetch(entry.word().into());
+                    fetch(&self.bytes, entry.word());
                     queue[(first + count) % FETCHED] = entry;
                     count += 1;
                 }

@@ -4,6 +4,7 @@
 //! Each stage does a bounded part of its work at a time and returns whether it is done.
 
 use super::super::GenerationalHeap;
+use super::super::scavenge::fetch;
 use super::super::weak::{Marking, Scavenging};
 use crate::{GcRootsIter, WeakScope, WeakStep, WeakTable};
 use gc_types::VMGcRef;
@@ -113,7 +114,9 @@ impl Increment<'_, '_> {
                 heap.scavenger.roots = heap.scavenger.roots.saturating_add(1);
                 let Some(word) = root.get().map(|word| word.as_raw_u32()) else { continue };
                 if heap.is_young(word) {
-                    heap.core.memory.prefetch(word.into());
+                    if let Some(bytes) = heap.core.memory.bytes() {
+                        fetch(&bytes, word);
+                    }
                     (roots[count], words[count]) = (Some(root), word);
                     count += 1;
                 } else if heap.scavenger.trace.is_active {
