@@ -16,7 +16,7 @@ contestant!(gc_wasm);
 pub enum HeapPolicy {
     /// One and a half to two times the live bytes, in small steps.
     Memory,
-    /// Twice the live bytes, or more if collections would take more than a twentieth of the time.
+    /// 1.7 to 2.2 times the live bytes, and up to four times in small heaps and under `copying`.
     Balanced,
     /// Three times the live bytes, up to eight times if that saves time.
     Throughput,

@@ -52,7 +52,8 @@ pub struct HeapOptions {
     #[arg(long, value_enum, value_name = "POLICY", default_value_t = HeapPolicy::Balanced)]
     pub heap_policy: HeapPolicy,
     /// The live share of the heap when the whole heap is collected. It may be lower if collections
-    /// would take too much time [default: 50, or that of --heap-policy].
+    /// would take too much time [default: that of --heap-policy, 60 for
+    /// `balanced`].
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub heap_utilisation: Option<u8>,
     /// How compiled code stays inside the GC heap.

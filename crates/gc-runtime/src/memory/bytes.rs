@@ -122,7 +122,7 @@ impl HeapMemory {
     #[inline(always)]
     #[must_use]
     pub fn copy_object(&mut self, to: u64, from: u64, size: u32) -> Option<()> {
-        self.bytes()?.copy_object(to, from, size.next_multiple_of(8))
+        self.bytes()?.copy_object(to, from, size.checked_next_multiple_of(8)?)
     }
 
     /// The mapped bytes, for code that accesses many of them and does not change which are mapped.

@@ -137,6 +137,7 @@ fn objects_of_all_sizes_are_copied_whole() {
         assert_eq!(memory.read_u64(to + words * 8), Some(0));
         assert_eq!(memory.copy_object(end - u64::from(size) + 8, from, size), None);
         assert_eq!(memory.copy_object(to, end - u64::from(size) + 8, size), None);
+        assert_eq!(memory.copy_object(to, from, u32::MAX), None);
     }
 }
 
