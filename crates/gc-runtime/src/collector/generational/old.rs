@@ -165,6 +165,7 @@ impl Old {
         Bump { hole: self.small.hole, objects: self.unrecorded_objects }
     }
 
+    /// Puts back the place of the next small objects.
     #[inline(always)]
     pub(super) fn set_bump(&mut self, bump: Bump) {
         (self.small.hole, self.unrecorded_objects) = (bump.hole, bump.objects);

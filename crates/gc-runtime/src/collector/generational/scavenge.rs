@@ -282,8 +282,8 @@ impl Scavenge<'_> {
         Some(new)
     }
 
-    /// Finds slots of the object at `new`, whose copy at `old` is still there. They are read from the
-    /// old place, because the new one was just written.
+    /// Finds the slots of an object that was moved from `old` to `new`. They are read at the old place,
+    /// because the new one has just been written.
     #[inline(always)]
     fn find_plain(&mut self, old: u32, new: u32, mut bits: u64, lane: &mut Lane) {
         // The first reference is followed first.
