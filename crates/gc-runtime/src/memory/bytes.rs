@@ -293,27 +293,25 @@ impl HeapBytes<'_> {
         Some(())
     }
 
-    /// Prefetches the bytes at index `at`, which may be any number.
+    /// Prefetches the bytes at index `at`, which may be any number. Nothing is read, so nothing is
+    /// checked.
     #[inline(always)]
     pub fn prefetch(&self, at: u64) {
-        if let Some(place) = self.place::<u8>(at) {
-            prefetch(place);
-        }
+        prefetch(self.base.wrapping_add(at as usize));
     }
 
     /// Prefetches the bytes at index `at`, which may be any number, because they will be written.
     #[inline(always)]
     pub(crate) fn prefetch_for_write(&self, at: u64) {
-        if let Some(place) = self.place::<u8>(at) {
-            #[cfg(all(target_arch = "x86_64", not(miri)))]
-            // SAFETY: it never faults, and a processor that does not know it does nothing.
-            unsafe {
-                use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-                _mm_prefetch(place.cast(), _MM_HINT_ET0);
-            }
-            #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-            let _ = place;
+        let place = self.base.wrapping_add(at as usize);
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        // SAFETY: it never faults, and a processor that does not know it does nothing.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            _mm_prefetch(place.cast(), _MM_HINT_ET0);
         }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        let _ = place;
     }
 
     /// Copies an object of `size` bytes. The ranges must not overlap. Returns `None` and writes

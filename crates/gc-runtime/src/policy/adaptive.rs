@@ -161,7 +161,7 @@ impl GrowthPolicy for AdaptivePolicy {
         } else {
             let step = (usage.mapped as f64 * self.step) as u64;
             // Avoid many tiny steps.
-            let step = usage.wanted.map_or(step, |wanted| step.min(wanted.max(step / 8)));
+            let step = usage.wanted.map_or(step, |wanted| step.min(wanted.max(step / 64)));
             Decision::Grow(need.max(step))
         }
     }
@@ -305,7 +305,7 @@ mod tests {
         let grows = |wanted| AdaptivePolicy::balanced().decide(&wanting(wanted), 8);
         assert_eq!(
             [0, 20 * MIB, 99 * MIB].map(grows),
-            [4 * MIB, 20 * MIB, 32 * MIB].map(Decision::Grow)
+            [MIB / 2, 20 * MIB, 32 * MIB].map(Decision::Grow)
         );
         let pays = HeapUsage { collection_pays: true, ..usage(0) };
         assert_eq!(AdaptivePolicy::default().decide(&pays, 8), Decision::Collect);

@@ -70,8 +70,8 @@ pub enum Decision {
 /// A plan that holds until the whole heap is collected again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeapPlan {
-    /// Bytes of objects at which the next such collection should happen. If the heap cannot become
-    /// so large, the collector decides.
+    /// Bytes of objects at which the next such collection should happen. Memory between objects that
+    /// nothing can use may count too. If the heap cannot become so large, the collector decides.
     pub goal: u64,
     /// The time after which it should happen at the next opportunity, even if the goal is not
     /// reached. This finds garbage in a heap that no longer grows.

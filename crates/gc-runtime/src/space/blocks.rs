@@ -181,7 +181,6 @@ impl Blocks {
     }
 
     /// Number of free pages, including those of free blocks.
-    #[cfg(test)]
     pub fn free_pages(&self) -> u32 {
         self.free_pages
     }
@@ -285,6 +284,22 @@ impl Blocks {
         for line in first..=last {
             self.lines[line as usize] = value;
         }
+    }
+
+    /// Marks the lines of an object of `size` bytes at `index`, where an object begins, if it is inside
+    /// a block of small objects. Returns whether it is.
+    #[inline(always)]
+    pub fn mark_lines_of_small(&mut self, index: u32, size: u32, value: u8) -> bool {
+        let at = index.wrapping_sub(self.start);
+        let is_small = self.pages.get((at / PAGE_SIZE) as usize) == Some(&SMALL);
+        if !is_small || size > BLOCK_SIZE - at % BLOCK_SIZE {
+            return false;
+        }
+        let (first, last) = (at / LINE_SIZE, (at + size - 1) / LINE_SIZE);
+        for line in first..=last {
+            self.lines[line as usize] = value;
+        }
+        true
     }
 
     /// Marks the lines of adjacent small objects of `bytes` bytes together.

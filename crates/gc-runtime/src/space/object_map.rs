@@ -169,9 +169,8 @@ impl ObjectMap {
     /// Fetches the bits of `index`.
     #[inline]
     pub fn prefetch(&self, index: u32) {
-        if let Some(pair) = self.pairs.get((index >> WORD_SHIFT) as usize) {
-            crate::memory::prefetch((&raw const *pair).cast());
-        }
+        let pair = self.pairs.as_ptr().wrapping_add((index >> WORD_SHIFT) as usize);
+        crate::memory::prefetch(pair.cast());
     }
 
     /// The last object that begins before `index` and not before `floor`.

@@ -24,7 +24,7 @@ use gc_types::{I31, VMGcHeader};
 const MAX_BYTES: u32 = 512 << 10;
 /// Slots that may have to be updated in one pause. Each takes about 80 ns, because its place and its
 /// referent are in no cache.
-const MAX_SLOTS: usize = 1 << 15;
+pub(super) const MAX_SLOTS: usize = 1 << 15;
 /// After an evacuation with too many slots the next one may move half of the bytes, and so on, up to
 /// this number of times.
 const MAX_HALVED: u32 = 2;
@@ -62,6 +62,11 @@ impl Evacuator {
         &self.slots
     }
 
+    /// For each block of the heap, whether it was chosen, and the recorded slots.
+    pub(super) fn parts(&mut self) -> (&[bool], &mut Vec<u32>) {
+        (&self.chosen, &mut self.slots)
+    }
+
     /// Forgets everything, but keeps the memory.
     pub(super) fn clear(&mut self) {
         self.blocks.clear();
@@ -70,6 +75,14 @@ impl Evacuator {
         self.moved.clear();
         self.done = 0;
     }
+}
+
+/// Whether the reference `word` refers into one of the `chosen` blocks. The first block begins at
+/// `start`.
+#[inline(always)]
+pub(super) fn is_in(chosen: &[bool], start: u32, word: u32) -> bool {
+    let block = word.wrapping_sub(start) / BLOCK_SIZE;
+    word & I31::TAG == 0 && chosen.get(block as usize) == Some(&true)
 }
 
 impl GenerationalHeap {
@@ -111,8 +124,7 @@ impl GenerationalHeap {
     /// Whether the reference `word` refers into a chosen block.
     #[inline]
     pub(super) fn is_chosen(&self, word: u32) -> bool {
-        let block = word.wrapping_sub(self.old.blocks.start()) / BLOCK_SIZE;
-        word & I31::TAG == 0 && self.evacuator.chosen.get(block as usize) == Some(&true)
+        is_in(&self.evacuator.chosen, self.old.blocks.start(), word)
     }
 
     /// Records that the slot at `at` now holds `word`.
@@ -132,9 +144,15 @@ impl GenerationalHeap {
         }
         self.evacuator.slots.push(at as u32);
         if self.evacuator.slots.len() > MAX_SLOTS {
-            self.evacuator.halved = (self.evacuator.halved + 1).min(MAX_HALVED);
-            self.cancel_evacuation();
+            self.evacuate_less();
         }
+    }
+
+    /// Abandons an evacuation with too many slots. The next one is smaller.
+    #[cold]
+    pub(super) fn evacuate_less(&mut self) {
+        self.evacuator.halved = (self.evacuator.halved + 1).min(MAX_HALVED);
+        self.cancel_evacuation();
     }
 
     /// Abandons the evacuation. The chosen blocks are swept like all others.

@@ -1,6 +1,6 @@
 //! Major collections: marking the old generation and sweeping it.
 //!
-//! Marking follows references from the roots with an explicit stack (`to_mark.rs`). An object's lines
+//! Marking follows references from the roots with an explicit stack (`marking.rs`). An object's lines
 //! are marked when it is scanned. Marking may stop anywhere, also in the middle of an
 //! array, and the mutator may run in between. Then the overwritten references are logged and marked
 //! too, and new objects are marked when they are allocated. So marking finds everything that was
@@ -17,26 +17,23 @@
 //! collection. They are fast enough to finish before the old generation has grown much.
 
 use super::GenerationalHeap;
+use super::marking::Grey;
 use super::nursery::{CHUNK, Count};
-use super::to_mark::{Grey, ToMark};
 use crate::space::blocks::GiveBack;
 use crate::space::object_map::Mark;
-use crate::space::shapes::{Object, Refs};
 use crate::{Pause, PauseKind};
-use gc_types::{I31, VMGcHeader};
+use gc_types::I31;
 use std::time::{Duration, Instant};
 
 /// Number of objects, and of eighths of slots, that a slice visits. They take some tens of
 /// microseconds. A slice processes at most as many log entries and large objects, and fewer blocks.
-const SLICE: u32 = 2048;
+const SLICE: u32 = 3072;
 /// Number of these between two reads of the clock.
 pub(super) const STEP: u32 = 512;
 /// Shorter slices are not counted as pauses.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(1);
 /// The same under zeal, where a major collection should last for several collections.
 const ZEAL_SLICE: u32 = 16;
-/// Elements of an array that are scanned at a time.
-const ELEMENTS: u32 = 1 << 10;
 
 /// The phase of the old generation's collector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +67,8 @@ pub(super) enum Log {
 /// The state of marking.
 #[derive(Debug, Default)]
 pub(super) struct Marker {
-    to_mark: ToMark,
+    /// Marked objects that are to be scanned.
+    pub(super) stack: Vec<Grey>,
     /// Whether young objects, which were retained, are marked.
     pub(super) young: bool,
     /// Whether everything was marked except what weak references keep. A collection marks that.
@@ -81,6 +79,9 @@ pub(super) struct Marker {
     began_at: u64,
     /// Bytes by which the old generation had grown since the previous marking.
     pub(super) grown: u64,
+    /// Bytes between old objects that nothing can use, as far as they count
+    /// ([`taken_bytes`](GenerationalHeap::taken_bytes)).
+    pub(super) lost: u64,
 }
 
 impl GenerationalHeap {
@@ -101,7 +102,7 @@ impl GenerationalHeap {
     }
 
     fn mark_from_here(&mut self) {
-        self.marker.to_mark.clear();
+        self.marker.stack.clear();
         self.marker.young = self.nursery.retains();
         self.marker.waits = false;
         self.marker.took = Duration::ZERO;
@@ -120,7 +121,7 @@ impl GenerationalHeap {
         if self.phase == Phase::Marking {
             self.evacuator.clear();
             self.old.abandon_marking();
-            self.marker.to_mark.clear();
+            self.marker.stack.clear();
             self.end_logging();
             self.phase = Phase::Idle;
         }
@@ -143,93 +144,9 @@ impl GenerationalHeap {
     #[inline(always)]
     fn mark_object(&mut self, word: u32) {
         match self.old.map.mark(word) {
-            Mark::New => self.marker.to_mark.push(Grey::new(word, 0)),
+            Mark::New => self.marker.stack.push(Grey::new(word, 0)),
             Mark::Old => {}
             Mark::NoObject => self.core.note_damage(word, "a reference to no object"),
-        }
-    }
-
-    /// Scans marked objects, as far as `budget` allows. Returns whether there are no more.
-    pub(super) fn mark_some(&mut self, budget: &mut u32) -> bool {
-        while *budget > 0 && self.core.damage.is_none() {
-            let Some(object) = self.next_grey() else { return true };
-            let (index, from) = (object.index(), object.from());
-            let memory = &self.core.memory;
-            let word = memory.read_u32(u64::from(index) + u64::from(VMGcHeader::WORD_OFFSET));
-            let object = word.and_then(|word| self.shapes.object(memory, index, word));
-            let young = self.is_young(index);
-            let object = object.filter(|object| young || self.old.fits(index, object.size));
-            let Some(object) = object else {
-                self.core.note_damage(index, "an old object with an invalid header or size");
-                break;
-            };
-            if from == 0 && !young {
-                self.old.reached(index, object.size);
-            }
-            *budget = budget.saturating_sub(1 + self.mark_refs(index, object, from) / 8);
-        }
-        self.marker.to_mark.is_empty()
-    }
-
-    /// The next object to scan.
-    #[inline(always)]
-    fn next_grey(&mut self) -> Option<Grey> {
-        loop {
-            let GenerationalHeap { core, marker, .. } = self;
-            if marker.to_mark.fill(|object| core.memory.prefetch(object.index().into())) {
-                break;
-            }
-            // Nothing waits for a mark bit when there is nothing else to do.
-            let Some(word) = marker.to_mark.reference() else { break };
-            self.mark_object(word);
-        }
-        self.marker.to_mark.grey()
-    }
-
-    /// Marks the referents of an object. Returns the number of visited slots.
-    #[inline]
-    fn mark_refs(&mut self, index: u32, object: Object, from: u32) -> u32 {
-        let base = u64::from(index);
-        match object.refs {
-            Refs::None => 0,
-            Refs::Bits(mut bits) => {
-                let slots = bits.count_ones();
-                while bits != 0 {
-                    self.mark_slot(base + 8 + 4 * u64::from(bits.trailing_zeros()));
-                    bits &= bits - 1;
-                }
-                slots
-            }
-            Refs::List(list) => {
-                let slots = self.shapes.list(list).len();
-                for n in 0..slots {
-                    self.mark_slot(base + u64::from(self.shapes.list(list)[n]));
-                }
-                slots as u32
-            }
-            Refs::Elements(offset) => {
-                let end = object.length.min(from.saturating_add(ELEMENTS));
-                if end < object.length {
-                    self.marker.to_mark.push(Grey::new(index, end));
-                }
-                for n in from..end {
-                    self.mark_slot(base + u64::from(offset) + u64::from(n) * 4);
-                }
-                end.saturating_sub(from)
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn mark_slot(&mut self, at: u64) {
-        if let Some(word) = self.core.memory.read_u32(at) {
-            if self.may_mark(word) {
-                self.old.map.prefetch(word);
-                if let Some(oldest) = self.marker.to_mark.wait(word) {
-                    self.mark_object(oldest);
-                }
-            }
-            self.note_slot(at, word);
         }
     }
 

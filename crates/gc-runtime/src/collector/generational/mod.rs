@@ -19,6 +19,7 @@
 mod collect;
 mod evacuate;
 mod major;
+mod marking;
 mod minor;
 mod nursery;
 mod nursery_size;
@@ -29,7 +30,6 @@ mod scavenge;
 mod tables;
 #[cfg(test)]
 mod tests;
-mod to_mark;
 mod trace;
 mod verify;
 mod weak;

@@ -149,13 +149,10 @@ impl Old {
     /// next [`record`](Old::record). Many objects in one hole are recorded at once.
     #[inline(always)]
     pub(super) fn take(&mut self, size: u32) -> Option<u32> {
-        if size > MAX_SMALL {
-            return self.alloc_large(size);
-        }
-        let Some(at) = self.small.bump(size) else { return self.take_slow(size) };
-        self.map.set_start(at, self.black);
-        self.unrecorded_objects += 1;
-        Some(at)
+        let mut bump = self.bump();
+        let at = self.take_at(&mut bump, size);
+        self.set_bump(bump);
+        at
     }
 
     /// The place of the next small objects. It must be [put back](Old::set_bump) before anything else
@@ -196,11 +193,11 @@ impl Old {
     #[inline(never)]
     fn take_elsewhere(&mut self, bump: Bump, size: u32) -> (Option<u32>, Bump) {
         self.set_bump(bump);
-        (self.take(size), self.bump())
+        let at = if size > MAX_SMALL { self.alloc_large(size) } else { self.take_slow(size) };
+        (at, self.bump())
     }
 
     #[cold]
-    #[inline(never)]
     fn take_slow(&mut self, size: u32) -> Option<u32> {
         if size <= LINE_SIZE {
             self.next_small(size)?;
@@ -353,13 +350,25 @@ impl Old {
         self.marked = Count::default();
     }
 
-    /// Counts an object that was marked and marks its lines.
+    /// Marks the lines of a reached object of at most [`MAX_SMALL`] bytes. Returns false if the object
+    /// does not fit its block, or is a large one.
+    #[inline(always)]
+    pub(super) fn reach_small(&mut self, index: u32, size: u32) -> bool {
+        self.blocks.mark_lines_of_small(index, size, self.line)
+    }
+
+    /// Marks the lines of a reached object, unless it is a large one, and counts it.
     #[inline]
     pub(super) fn reached(&mut self, index: u32, size: u32) {
         if size <= MAX_SMALL {
             self.blocks.mark_lines(index, size, self.line);
         }
         self.marked.add(size);
+    }
+
+    /// Counts objects that were reached.
+    pub(super) fn add_marked(&mut self, count: Count) {
+        self.marked.add_all(count);
     }
 
     /// Number of objects that were marked and scanned.
@@ -460,6 +469,16 @@ impl Old {
     pub(super) fn end_sweeping(&mut self) {
         self.recyclable.reverse();
         self.black = false;
+    }
+
+    /// Bytes that are neither an object's nor free, when everything is swept: the rest of lines in use
+    /// and of pages.
+    pub(super) fn lost_bytes(&self) -> u64 {
+        let rest = |cursor: Cursor| u64::from(cursor.hole.limit - cursor.hole.next);
+        let pages = u64::from(self.blocks.free_pages()) * u64::from(PAGE_SIZE);
+        let free = pages + self.recyclable_bytes + rest(self.small) + rest(self.medium);
+        let all = u64::from(self.blocks.end() - self.blocks.start());
+        all.saturating_sub(free + self.total.bytes)
     }
 
     /// Checks that the tables agree with each other.

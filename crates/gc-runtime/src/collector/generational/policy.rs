@@ -251,8 +251,14 @@ impl GenerationalHeap {
         u64::from(self.nursery_size()).max(LEAST_OLD)
     }
 
-    /// Bytes of old objects at which a major collection begins: as many as the plan says, or fewer
-    /// if the heap cannot become so large, because the program continues during the collection.
+    /// Bytes that old objects take: their own, and what is lost between them.
+    pub(super) fn taken_bytes(&self) -> u64 {
+        self.old.total.bytes + self.marker.lost
+    }
+
+    /// [Taken bytes](GenerationalHeap::taken_bytes) at which a major collection begins: as many as the
+    /// plan says, or fewer if the heap cannot become so large, because the program continues during
+    /// the collection.
     pub(super) fn major_threshold(&self) -> u64 {
         let most = self.core.memory.maximum() - u64::from(self.nursery.end);
         let live = self.core.live;
@@ -262,13 +268,13 @@ impl GenerationalHeap {
     /// Whether marking of the old generation should begin, because it is large enough or the last
     /// marking was long ago.
     pub(super) fn marking_is_due(&self) -> bool {
-        self.old.total.bytes >= self.major_threshold() || self.core.review_is_due()
+        self.taken_bytes() >= self.major_threshold() || self.core.review_is_due()
     }
 
     /// Whether the old generation is so large that the mutator should wait for the major
     /// collection.
     pub(super) fn major_is_due(&self) -> bool {
-        self.old.total.bytes >= self.major_threshold().saturating_add(self.major_threshold() / 2)
+        self.taken_bytes() >= self.major_threshold().saturating_add(self.major_threshold() / 2)
     }
 
     /// Makes a plan when everything is swept, and continues with giving memory back.
@@ -278,6 +284,9 @@ impl GenerationalHeap {
         let lived = self.core.live + self.marker.grown;
         self.sizing.after_major(lived.saturating_sub(self.old.total.bytes), self.marker.grown);
         self.core.make_plan(&occupancy, self.old.total.bytes, self.marker.grown, took);
+        // Objects that are spread thinly must not have the whole heap collected again at once.
+        let room = self.major_threshold().saturating_sub(self.old.total.bytes);
+        self.marker.lost = self.old.lost_bytes().min(room / 2);
         let spare = self.core.plan.spare.saturating_sub(self.old.recyclable_bytes());
         self.phase = Phase::GivingBack(GiveBack::new(spare));
     }

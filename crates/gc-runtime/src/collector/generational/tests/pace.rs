@@ -162,3 +162,47 @@ fn marking_keeps_up_with_what_is_promoted() {
     assert!(bytes > began_at / 100 * 110, "{bytes} after {began_at}: it was done all at once");
     f.collect(Kind::Full);
 }
+
+/// Memory between objects that nothing can use counts when the next marking begins. But it counts for
+/// no more than half of the room, so that marking does not begin again at once.
+#[test]
+fn memory_between_objects_counts() {
+    let mut f = Fixture::new(1 << 30);
+    // Keeps one pair in `distance`. A line has eight.
+    let mut keep_one_in = |distance: u32| {
+        f.stack.fill(0);
+        for n in 0..400_000 {
+            f.make_room();
+            let pair = f.pair(f.top(), 0);
+            f.stack[0] = u64::from(pair);
+            if n % distance == 0 {
+                f.write(pair, CDR, f.stack[1] as u32);
+                f.stack[1] = u64::from(pair);
+            }
+        }
+        f.collect(Kind::Minor);
+        let mut at = f.stack[1] as u32;
+        while at != 0 {
+            f.write(at, CAR, 0);
+            at = f.read(at, CDR);
+        }
+        f.stack[0] = 0;
+        f.collect(Kind::Full);
+        let live = f.heap.old.total.bytes;
+        let room = f.heap.major_threshold() - live;
+        assert_eq!(f.heap.taken_bytes() - live, f.heap.marker.lost);
+        (live, room, f.heap.old.lost_bytes(), f.heap.marker.lost)
+    };
+    let (live, room, lost, counted) = keep_one_in(2);
+    assert_eq!(live, 16 * 200_000);
+    assert!(lost.abs_diff(live) < 64 << 10, "{lost} bytes lost between {live}");
+    assert_eq!(counted, lost.min(room / 2));
+    // One in each line.
+    let (live, room, lost, counted) = keep_one_in(8);
+    assert_eq!(live, 16 * 50_000);
+    assert!(lost.abs_diff(7 * live) < 64 << 10, "{lost} bytes lost between {live}");
+    assert!(lost > room / 2, "{lost} of {room}");
+    assert_eq!(counted, room / 2);
+    // Nothing is lost between objects that follow each other.
+    assert!(keep_one_in(1).2 < 64 << 10);
+}

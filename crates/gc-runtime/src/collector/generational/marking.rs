@@ -1,0 +1,351 @@
+//! The inner loop of marking: scanning marked objects, and marking what they refer to.
+//!
+//! Marking misses the cache twice for each object: at the object's mark bit and at its header. So
+//! both are fetched before they are needed. A reference waits in a queue while the mark bit is
+//! fetched, and a marked object in another one while its header is fetched (Chen-Yong Cher, Antony
+//! L. Hosking and T. N. Vijaykumar, "Software Prefetching for Mark-Sweep Garbage Collection", 2004).
+//! Between the two queues is a stack. It has only marked objects, so it never has more entries than
+//! there are objects, and one for each array.
+//!
+//! The loop takes one object and one reference in turn, and adds references without a branch:
+//! whether a slot holds null is hard to predict for a processor.
+
+use super::GenerationalHeap;
+use super::evacuate::{MAX_SLOTS, is_in};
+use super::nursery::Count;
+use super::old::Old;
+use super::scavenge::fetch;
+use crate::HeapBytes;
+use crate::space::object_map::Mark;
+use crate::space::shapes::{Object, Refs, Shapes};
+use gc_types::{ArrayLayout, I31, VMGcHeader};
+
+/// The most references that wait.
+const REFERENCES: usize = 64;
+/// The number of references that wait, if there are enough. More wait where one object has many.
+const FETCHED: usize = 16;
+/// The most marked objects that wait.
+const OBJECTS: usize = 16;
+/// Elements of an array that are scanned at a time.
+const ELEMENTS: u32 = 1 << 10;
+
+/// A marked object that is to be scanned from one of its elements on, in the upper half.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Grey(u64);
+
+impl Grey {
+    #[inline(always)]
+    pub(super) fn new(index: u32, from: u32) -> Grey {
+        Grey(u64::from(from) << 32 | u64::from(index))
+    }
+
+    #[inline(always)]
+    pub(super) fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline(always)]
+    pub(super) fn from(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stop {
+    /// Nothing is left to mark.
+    Done,
+    /// The budget was used.
+    Budget,
+    /// More slots refer into the chosen blocks than can be updated in one pause.
+    ManySlots,
+    /// The heap is damaged.
+    Damage(u32, &'static str),
+}
+
+/// A queue of at most `N` entries, a power of two. The entries are elsewhere, so that the processor
+/// has the rest in registers.
+struct Queue<'q, T, const N: usize> {
+    entries: &'q mut [T; N],
+    first: usize,
+    count: usize,
+}
+
+impl<'q, T: Copy, const N: usize> Queue<'q, T, N> {
+    fn new(entries: &'q mut [T; N]) -> Self {
+        Queue { entries, first: 0, count: 0 }
+    }
+
+    #[inline(always)]
+    fn is_full(&self) -> bool {
+        self.count == N
+    }
+
+    /// Adds an entry, if `really`. There is no branch. The queue is not full.
+    #[inline(always)]
+    fn push_if(&mut self, really: bool, entry: T) {
+        self.entries[(self.first + self.count) % N] = entry;
+        self.count += usize::from(really);
+    }
+
+    /// Takes the oldest entry.
+    #[inline(always)]
+    fn pop(&mut self) -> Option<T> {
+        if self.count == 0 {
+            return None;
+        }
+        let entry = self.entries[self.first % N];
+        (self.first, self.count) = ((self.first + 1) % N, self.count - 1);
+        Some(entry)
+    }
+}
+
+/// What the loop keeps in registers.
+struct Lane<'q> {
+    /// References whose mark bits are being fetched.
+    references: Queue<'q, u32, REFERENCES>,
+    stack: Vec<Grey>,
+    /// Word 0 of the header of the last object with a plain shape, its size and the bits of its
+    /// references.
+    last: (u32, u32, u64),
+    /// Objects that were scanned.
+    marked: Count,
+    damage: Option<(u32, &'static str)>,
+}
+
+/// The parts of a heap that the loop uses. It changes nothing else.
+pub(super) struct Marking<'h> {
+    bytes: HeapBytes<'h>,
+    shapes: &'h Shapes,
+    old: &'h mut Old,
+    stack: &'h mut Vec<Grey>,
+    /// For each block, whether it will be evacuated. Empty if none will be.
+    chosen: &'h [bool],
+    /// Slots that refer into these blocks.
+    slots: &'h mut Vec<u32>,
+    /// The end of the nursery.
+    nursery_end: u32,
+    /// The first index whose object is marked: the end of the nursery, unless young objects are
+    /// marked too.
+    floor: u32,
+}
+
+impl GenerationalHeap {
+    /// Scans marked objects, as far as `budget` allows. Returns whether there are no more.
+    pub(super) fn mark_some(&mut self, budget: &mut u32) -> bool {
+        while *budget > 0
+            && self.core.damage.is_none()
+            && let Some(bytes) = self.core.memory.bytes()
+        {
+            let nursery_end = self.nursery.end;
+            let (chosen, slots) = self.evacuator.parts();
+            let stop = Marking {
+                bytes,
+                shapes: &self.shapes,
+                old: &mut self.old,
+                stack: &mut self.marker.stack,
+                chosen,
+                slots,
+                nursery_end,
+                floor: if self.marker.young { 1 } else { nursery_end },
+            }
+            .run(budget);
+            match stop {
+                Stop::Done => return true,
+                Stop::Budget => {}
+                Stop::ManySlots => self.evacuate_less(),
+                Stop::Damage(at, what) => self.core.note_damage(at, what),
+            }
+        }
+        self.marker.stack.is_empty()
+    }
+}
+
+impl Marking<'_> {
+    #[inline(never)]
+    fn run(&mut self, budget: &mut u32) -> Stop {
+        let (mut references, mut objects) = ([0; REFERENCES], [Grey::default(); OBJECTS]);
+        let mut objects = Queue::new(&mut objects);
+        let mut lane = Lane {
+            references: Queue::new(&mut references),
+            stack: std::mem::take(self.stack),
+            // No object has this size.
+            last: (0, u32::MAX, 0),
+            marked: Count::default(),
+            damage: None,
+        };
+        let mut left = *budget;
+        let stop = loop {
+            if let Some((at, what)) = lane.damage {
+                break Stop::Damage(at, what);
+            }
+            if left == 0 {
+                break Stop::Budget;
+            }
+            if self.slots.len() > MAX_SLOTS {
+                break Stop::ManySlots;
+            }
+            if lane.references.count >= FETCHED {
+                self.mark_oldest(&mut lane);
+            }
+            while !objects.is_full()
+                && let Some(object) = lane.stack.pop()
+            {
+                fetch(&self.bytes, object.index());
+                objects.push_if(true, object);
+            }
+            // Nothing waits for a mark bit when there is nothing else to do.
+            if !objects.is_full() && lane.references.count > 0 {
+                self.mark_oldest(&mut lane);
+                continue;
+            }
+            let Some(object) = objects.pop() else { break Stop::Done };
+            left = left.saturating_sub(self.scan(object, &mut lane));
+        };
+        while lane.references.count > 0 {
+            self.mark_oldest(&mut lane);
+        }
+        // The oldest object is the next one.
+        for n in (0..objects.count).rev() {
+            lane.stack.push(objects.entries[(objects.first + n) % OBJECTS]);
+        }
+        *self.stack = lane.stack;
+        self.old.add_marked(lane.marked);
+        *budget = left;
+        match (stop, lane.damage) {
+            (_, Some((at, what))) => Stop::Damage(at, what),
+            _ => stop,
+        }
+    }
+
+    /// Marks the referent of the reference that waits longest.
+    #[inline(always)]
+    fn mark_oldest(&mut self, lane: &mut Lane<'_>) {
+        let Some(word) = lane.references.pop() else { return };
+        match self.old.map.mark(word) {
+            Mark::New => lane.stack.push(Grey::new(word, 0)),
+            Mark::Old => {}
+            Mark::NoObject => lane.damage = Some((word, "a reference to no object")),
+        }
+    }
+
+    /// Scans an object. Returns the cost.
+    #[inline(always)]
+    fn scan(&mut self, object: Grey, lane: &mut Lane<'_>) -> u32 {
+        let index = object.index();
+        let header = self.bytes.read_u32(u64::from(index) + u64::from(VMGcHeader::WORD_OFFSET));
+        let Some(header) = header else {
+            lane.damage = Some((index, "an object outside the heap"));
+            return 1;
+        };
+        if header != lane.last.0
+            && let Some((size, bits)) = self.shapes.plain(header)
+        {
+            lane.last = (header, size, bits);
+        }
+        let (word, size, mut bits) = lane.last;
+        if word != header
+            || index < self.nursery_end
+            || object.from() != 0
+            || !self.old.reach_small(index, size)
+        {
+            return self.scan_any(object, header, lane);
+        }
+        lane.marked.add(size);
+        let cost = 1 + bits.count_ones() / 8;
+        let base = u64::from(index) + 8;
+        while bits != 0 {
+            self.visit(base + 4 * u64::from(bits.trailing_zeros()), lane);
+            bits &= bits - 1;
+        }
+        cost
+    }
+
+    /// Scans an object with any shape.
+    #[inline(never)]
+    fn scan_any(&mut self, grey: Grey, header: u32, lane: &mut Lane<'_>) -> u32 {
+        let (index, from) = (grey.index(), grey.from());
+        let (base, bytes) = (u64::from(index), &self.bytes);
+        let length = || bytes.read_u32(base + u64::from(ArrayLayout::LENGTH_OFFSET));
+        let young = index < self.nursery_end;
+        let object = self.shapes.object_with(header, length);
+        let object = object.filter(|object| young || self.old.fits(index, object.size));
+        let Some(Object { size, refs, length }) = object else {
+            lane.damage = Some((index, "an old object with an invalid header or size"));
+            return 1;
+        };
+        if from == 0 && !young {
+            self.old.reached(index, size);
+        }
+        let slots = match refs {
+            Refs::None => 0,
+            Refs::Bits(mut bits) => {
+                let slots = bits.count_ones();
+                while bits != 0 {
+                    self.visit(base + 8 + 4 * u64::from(bits.trailing_zeros()), lane);
+                    bits &= bits - 1;
+                }
+                slots
+            }
+            Refs::List(list) => {
+                let slots = self.shapes.list(list);
+                slots.iter().for_each(|offset| self.visit(base + u64::from(*offset), lane));
+                slots.len() as u32
+            }
+            Refs::Elements(offset) => {
+                let end = length.min(from.saturating_add(ELEMENTS));
+                if end < length {
+                    lane.stack.push(Grey::new(index, end));
+                }
+                for n in from..end {
+                    self.visit(base + u64::from(offset) + u64::from(n) * 4, lane);
+                }
+                end.saturating_sub(from)
+            }
+        };
+        1 + slots / 8
+    }
+
+    /// Fetches the mark bit of the referent of the slot at `at`.
+    #[inline(always)]
+    fn visit(&mut self, at: u64, lane: &mut Lane<'_>) {
+        let Some(word) = self.bytes.read_u32(at) else { return };
+        if lane.references.is_full() {
+            self.mark_oldest(lane);
+        }
+        self.old.map.prefetch(word);
+        lane.references.push_if(word & I31::TAG == 0 && word >= self.floor, word);
+        if !self.chosen.is_empty() && is_in(self.chosen, self.old.blocks.start(), word) {
+            self.slots.push(at as u32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_gives_back_the_oldest_entry_first() {
+        let mut entries = [0; 4];
+        let mut queue = Queue::new(&mut entries);
+        assert_eq!(queue.pop(), None);
+        let mut out = Vec::new();
+        for n in 1..20 {
+            queue.push_if(n % 3 != 0, n);
+            if queue.is_full() {
+                out.extend(queue.pop());
+            }
+        }
+        assert_eq!(queue.count, 3);
+        out.extend(std::iter::from_fn(|| queue.pop()));
+        assert_eq!(out, (1..20).filter(|n| n % 3 != 0).collect::<Vec<_>>());
+        assert!(!queue.is_full());
+    }
+
+    #[test]
+    fn an_object_is_to_be_scanned_from_an_element_on() {
+        let grey = Grey::new(u32::MAX - 7, u32::MAX);
+        assert_eq!((grey.index(), grey.from()), (u32::MAX - 7, u32::MAX));
+    }
+}
