@@ -5,6 +5,8 @@ use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
+/// A heap that is larger than its plan grows by this at least, if it is not small.
+const LEAST_STEP: u64 = 4 * MIB;
 /// Reviews may take one part in this many of the program's time.
 const REVIEW_SHARE: u32 = 100;
 /// The shortest time from one collection to a review.
@@ -161,7 +163,8 @@ impl GrowthPolicy for AdaptivePolicy {
         } else {
             let step = (usage.mapped as f64 * self.step) as u64;
             // Avoid many tiny steps.
-            let step = usage.wanted.map_or(step, |wanted| step.min(wanted.max(step / 64)));
+            let least = (step / 8).min(LEAST_STEP);
+            let step = usage.wanted.map_or(step, |wanted| step.min(wanted.max(least)));
             Decision::Grow(need.max(step))
         }
     }
@@ -305,7 +308,7 @@ mod tests {
         let grows = |wanted| AdaptivePolicy::balanced().decide(&wanting(wanted), 8);
         assert_eq!(
             [0, 20 * MIB, 99 * MIB].map(grows),
-            [MIB / 2, 20 * MIB, 32 * MIB].map(Decision::Grow)
+            [4 * MIB, 20 * MIB, 32 * MIB].map(Decision::Grow)
         );
         let pays = HeapUsage { collection_pays: true, ..usage(0) };
         assert_eq!(AdaptivePolicy::default().decide(&pays, 8), Decision::Collect);
