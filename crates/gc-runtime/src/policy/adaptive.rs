@@ -5,8 +5,9 @@ use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
-/// A heap that is larger than its plan grows by this at least, if it is not small.
-const LEAST_STEP: u64 = 4 * MIB;
+/// The largest step of a heap that has reached its plan's goal. The step is an eighth of a normal one if
+/// that is less, or what an allocation needs if that is more.
+const MOST_BEYOND: u64 = 4 * MIB;
 /// Reviews may take one part in this many of the program's time.
 const REVIEW_SHARE: u32 = 100;
 /// The shortest time from one collection to a review.
@@ -53,7 +54,9 @@ pub struct AdaptivePolicy {
     pub whole_room: u64,
     /// The share of the program's time that a mebibyte of room must save.
     pub price: f64,
-    /// The share of the mapped memory by which the heap grows.
+    /// The share of the mapped memory by which the heap grows. A step ends at the goal of the plan, if the
+    /// collector knows how far that is. Beyond the goal, steps have at most 4 MiB, unless an allocation
+    /// needs more.
     pub step: f64,
     /// Bytes of free memory to keep, independently of the live objects.
     pub cushion: u64,
@@ -163,7 +166,7 @@ impl GrowthPolicy for AdaptivePolicy {
         } else {
             let step = (usage.mapped as f64 * self.step) as u64;
             // Avoid many tiny steps.
-            let least = (step / 8).min(LEAST_STEP);
+            let least = (step / 8).min(MOST_BEYOND);
             let step = usage.wanted.map_or(step, |wanted| step.min(wanted.max(least)));
             Decision::Grow(need.max(step))
         }

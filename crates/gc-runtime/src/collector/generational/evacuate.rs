@@ -2,9 +2,9 @@
 //!
 //! Immix moves objects while it marks, which is not possible while the mutator runs between slices.
 //! Here the blocks with the most holes are chosen before marking begins, no more than can be copied
-//! in a short pause. Marking records every slot that refers into one of them. While it is under
-//! way, minor collections do the same for the objects that they move, and the barriers for stores
-//! (remembered sets for a few regions at a time, as in Detlefs, Flood, Heller and Printezis,
+//! in a short pause. Marking records every slot that refers into one of them. Meanwhile, minor
+//! collections record such slots in the objects that they move, and barriers record those that are
+//! written (remembered sets for a few regions at a time, as in Detlefs, Flood, Heller and Printezis,
 //! "Garbage-First Garbage Collection", 2004). When everything is marked, the next minor collection
 //! gets all roots. It moves the live objects of the chosen blocks, updates the recorded slots, and
 //! frees the blocks. If too many slots were recorded, or some may be missing, nothing is moved.
@@ -22,7 +22,7 @@ use gc_types::{I31, VMGcHeader};
 
 /// Bytes that may be moved in one pause.
 const MAX_BYTES: u32 = 512 << 10;
-/// Slots that may have to be updated in one pause. Each takes about 80 ns, because its place and its
+/// The most slots that are updated in one pause. Each takes about 80 ns, because its place and its
 /// referent are in no cache.
 pub(super) const MAX_SLOTS: usize = 1 << 15;
 /// After an evacuation with too many slots the next one may move half of the bytes, and so on, up to

@@ -5,11 +5,11 @@
 //! array, and the mutator may run in between. Then the overwritten references are logged and marked
 //! too, and new objects are marked when they are allocated. So marking finds everything that was
 //! reachable when it began (snapshot at the beginning: Taiichi Yuasa, "Real-Time Garbage Collection
-//! on General-Purpose Machines", 1990). It begins with an empty nursery and ignores young objects.
-//! Only if objects were retained it marks these too, and then it does not stop before it is done.
+//! on General-Purpose Machines", 1990). It begins with an empty nursery and ignores young objects. If
+//! objects were retained, it marks these too, and then it does not stop before it is done.
 //!
 //! If the store has weak references, marking then waits for the next collection, which marks what
-//! they keep. Without a collection the references cannot be seen.
+//! they keep. Without a collection the weak references cannot be seen.
 //!
 //! Sweeping makes the mark bits the new start bits, and frees lines without a mark.
 //!
@@ -32,7 +32,7 @@ const SLICE: u32 = 3072;
 pub(super) const STEP: u32 = 512;
 /// Shorter slices are not counted as pauses.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(1);
-/// The same under zeal, where a major collection should last for several collections.
+/// [`SLICE`] under zeal, where a major collection should last for several collections.
 const ZEAL_SLICE: u32 = 16;
 
 /// The phase of the old generation's collector.
@@ -79,8 +79,8 @@ pub(super) struct Marker {
     began_at: u64,
     /// Bytes by which the old generation had grown since the previous marking.
     pub(super) grown: u64,
-    /// Bytes between old objects that nothing can use, as far as they count
-    /// ([`taken_bytes`](GenerationalHeap::taken_bytes)).
+    /// Bytes between old objects that nothing could use after the last sweep, as far as they count
+    /// ([`end_major`](GenerationalHeap::end_major)).
     pub(super) lost: u64,
 }
 
@@ -250,7 +250,7 @@ impl GenerationalHeap {
         let Count { objects, bytes } = self.old.total;
         let to_mark = self.marker.began_at.saturating_sub(self.old.marked_bytes());
         let threshold = self.major_threshold();
-        let room = threshold.saturating_add(threshold / 5 * 2).saturating_sub(bytes);
+        let room = threshold.saturating_add(threshold / 5 * 2).saturating_sub(self.taken_bytes());
         // There is a slice for each chunk of the nursery.
         let promoted = self.survival_of(CHUNK).max(1);
         let slices = (room / promoted).max(1);

@@ -4,8 +4,8 @@
 //! both are fetched before they are needed. A reference waits in a queue while the mark bit is
 //! fetched, and a marked object in another one while its header is fetched (Chen-Yong Cher, Antony
 //! L. Hosking and T. N. Vijaykumar, "Software Prefetching for Mark-Sweep Garbage Collection", 2004).
-//! Between the two queues is a stack. It has only marked objects, so it never has more entries than
-//! there are objects, and one for each array.
+//! Between the two queues is a stack. It has only marked objects, and each at most once. So it never
+//! has more entries than there are objects.
 //!
 //! The loop takes one object and one reference in turn, and adds references without a branch:
 //! whether a slot holds null is hard to predict for a processor.
@@ -29,7 +29,8 @@ const OBJECTS: usize = 16;
 /// Elements of an array that are scanned at a time.
 const ELEMENTS: u32 = 1 << 10;
 
-/// A marked object that is to be scanned from one of its elements on, in the upper half.
+/// A marked object that is to be scanned. The lower half is its index. The upper half is the element at
+/// which scanning begins: 0, except in an array that was scanned in part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Grey(u64);
 
@@ -57,14 +58,14 @@ pub(super) enum Stop {
     Done,
     /// The budget was used.
     Budget,
-    /// More slots refer into the chosen blocks than can be updated in one pause.
+    /// More slots refer into the blocks that will be evacuated than can be updated in one pause.
     ManySlots,
     /// The heap is damaged.
     Damage(u32, &'static str),
 }
 
-/// A queue of at most `N` entries, a power of two. The entries are elsewhere, so that the processor
-/// has the rest in registers.
+/// A queue of at most `N` entries, a power of two. The entries are outside of this struct, so that the
+/// compiler keeps the other fields in registers.
 struct Queue<'q, T, const N: usize> {
     entries: &'q mut [T; N],
     first: usize,
@@ -113,7 +114,7 @@ struct Lane<'q> {
     damage: Option<(u32, &'static str)>,
 }
 
-/// The parts of a heap that the loop uses. It changes nothing else.
+/// The parts of a heap that the loop uses. The loop changes nothing else.
 pub(super) struct Marking<'h> {
     bytes: HeapBytes<'h>,
     shapes: &'h Shapes,
@@ -179,11 +180,11 @@ impl Marking<'_> {
             if let Some((at, what)) = lane.damage {
                 break Stop::Damage(at, what);
             }
-            if left == 0 {
-                break Stop::Budget;
-            }
             if self.slots.len() > MAX_SLOTS {
                 break Stop::ManySlots;
+            }
+            if left == 0 {
+                break Stop::Budget;
             }
             if lane.references.count >= FETCHED {
                 self.mark_oldest(&mut lane);
@@ -194,7 +195,7 @@ impl Marking<'_> {
                 fetch(&self.bytes, object.index());
                 objects.push_if(true, object);
             }
-            // Nothing waits for a mark bit when there is nothing else to do.
+            // Too few objects wait. References may give more.
             if !objects.is_full() && lane.references.count > 0 {
                 self.mark_oldest(&mut lane);
                 continue;
@@ -306,15 +307,17 @@ impl Marking<'_> {
         1 + slots / 8
     }
 
-    /// Fetches the mark bit of the referent of the slot at `at`.
+    /// Puts the reference in the slot at `at` into the queue and fetches its mark bit. Records the slot
+    /// if it refers into a block that will be evacuated.
     #[inline(always)]
     fn visit(&mut self, at: u64, lane: &mut Lane<'_>) {
         let Some(word) = self.bytes.read_u32(at) else { return };
         if lane.references.is_full() {
             self.mark_oldest(lane);
         }
-        self.old.map.prefetch(word);
-        lane.references.push_if(word & I31::TAG == 0 && word >= self.floor, word);
+        let refers = word & I31::TAG == 0 && word >= self.floor;
+        self.old.map.prefetch(if refers { word } else { 0 });
+        lane.references.push_if(refers, word);
         if !self.chosen.is_empty() && is_in(self.chosen, self.old.blocks.start(), word) {
             self.slots.push(at as u32);
         }

@@ -7,9 +7,9 @@
 //! same, but does not treat old objects as alive. The old generation (`old.rs`) is Immix: blocks of
 //! lines for small objects, runs of pages for large ones (Stephen M. Blackburn and Kathryn S.
 //! McKinley, "Immix: A Mark-Region Garbage Collector with Space Efficiency, Fast Collection, and
-//! Mutator Performance", 2008). It is marked and swept (`major.rs`), and blocks with many holes are
-//! emptied (`evacuate.rs`), when it has become as large as the heap's growth policy planned
-//! (`policy.rs`), when there is no other way to make room, and when a collection is requested.
+//! Mutator Performance", 2008). It is marked (`marking.rs`) and swept (`major.rs`), and blocks with
+//! many holes are emptied (`evacuate.rs`), when it has become as large as the heap's growth policy
+//! planned (`policy.rs`), when there is no other way to make room, and when a collection is requested.
 //!
 //! The barriers record references from old objects and from slots outside the heap to young objects
 //! in native tables (`tables.rs`). These tables, and all indices and sizes on which a collection
@@ -440,7 +440,7 @@ impl GcHeap for GenerationalHeap {
         self.sizing = Sizing::default();
         self.scavenger = Scavenger::default();
         self.marker = Marker::default();
-        self.evacuator.clear();
+        self.evacuator = Evacuator::default();
         self.chooser = Chooser::default();
         self.phase = Phase::Idle;
         (self.grown, self.large_wanted) = (false, false);

@@ -351,7 +351,8 @@ impl Old {
     }
 
     /// Marks the lines of a reached object of at most [`MAX_SMALL`] bytes. Returns false if the object
-    /// does not fit its block, or is a large one.
+    /// does not fit its block, or is a large one. The caller counts the object
+    /// ([`add_marked`](Old::add_marked)).
     #[inline(always)]
     pub(super) fn reach_small(&mut self, index: u32, size: u32) -> bool {
         self.blocks.mark_lines_of_small(index, size, self.line)
@@ -471,8 +472,9 @@ impl Old {
         self.black = false;
     }
 
-    /// Bytes that are neither an object's nor free, when everything is swept: the rest of lines in use
-    /// and of pages.
+    /// When everything is swept: bytes that are neither in objects nor usable for new ones. These are
+    /// the rests of lines and pages, and single free lines. In the two blocks in which objects are
+    /// being placed, free lines outside the current hole count too.
     pub(super) fn lost_bytes(&self) -> u64 {
         let rest = |cursor: Cursor| u64::from(cursor.hole.limit - cursor.hole.next);
         let pages = u64::from(self.blocks.free_pages()) * u64::from(PAGE_SIZE);

@@ -139,8 +139,8 @@ impl GenerationalHeap {
         (self.survived * 3 / 2).max(used / 16).min(used)
     }
 
-    /// The bytes that the old generation must have in addition to contain as many objects as the plan
-    /// says. `None` if the plan says nothing.
+    /// The bytes that must be added to the old generation so that it has the size of the plan's goal.
+    /// `None` if there is no goal.
     pub(super) fn wanted(&self) -> Option<u64> {
         let goal = self.core.plan.goal;
         let old = u64::from(self.old.blocks.end() - self.old.blocks.start());
@@ -251,7 +251,7 @@ impl GenerationalHeap {
         u64::from(self.nursery_size()).max(LEAST_OLD)
     }
 
-    /// Bytes that old objects take: their own, and what is lost between them.
+    /// The bytes of old objects, and the [lost bytes](super::major::Marker::lost) that count.
     pub(super) fn taken_bytes(&self) -> u64 {
         self.old.total.bytes + self.marker.lost
     }
@@ -284,9 +284,10 @@ impl GenerationalHeap {
         let lived = self.core.live + self.marker.grown;
         self.sizing.after_major(lived.saturating_sub(self.old.total.bytes), self.marker.grown);
         self.core.make_plan(&occupancy, self.old.total.bytes, self.marker.grown, took);
-        // Objects that are spread thinly must not have the whole heap collected again at once.
+        // In a heap whose objects are far apart, the next marking must not begin at once.
         let room = self.major_threshold().saturating_sub(self.old.total.bytes);
-        self.marker.lost = self.old.lost_bytes().min(room / 2);
+        let most = (room / 2).min(room.saturating_sub(self.least_old()));
+        self.marker.lost = self.old.lost_bytes().min(most);
         let spare = self.core.plan.spare.saturating_sub(self.old.recyclable_bytes());
         self.phase = Phase::GivingBack(GiveBack::new(spare));
     }

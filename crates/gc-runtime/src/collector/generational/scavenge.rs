@@ -73,7 +73,7 @@ pub(super) struct Piece {
     pub(super) from: u32,
 }
 
-/// What the loop needs someone else for.
+/// Why the loop stopped before it was done.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stop {
     /// The old generation has no room for this young object of so many bytes.
@@ -109,7 +109,7 @@ impl Found {
     }
 }
 
-/// The parts of a heap that the loop uses. It changes nothing else.
+/// The parts of a heap that the loop uses. The loop changes nothing else.
 pub(super) struct Scavenge<'h> {
     bytes: HeapBytes<'h>,
     shapes: &'h Shapes,
@@ -131,8 +131,7 @@ pub(super) fn young_among(words: &[u32; BATCH], nursery: u32) -> u32 {
     even_below(&words.map(|word| word.wrapping_sub(NURSERY_START)), nursery)
 }
 
-/// Fetches the young object to which `word` refers, if it has at most 24 bytes, and otherwise its
-/// beginning. Either may be on two cache lines.
+/// Fetches the first 24 bytes of the object to which `word` refers. They may be on two cache lines.
 #[inline(always)]
 pub(super) fn fetch(bytes: &HeapBytes<'_>, word: u32) {
     bytes.prefetch(word.into());

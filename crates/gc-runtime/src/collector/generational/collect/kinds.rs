@@ -109,6 +109,9 @@ impl Minor {
                     // Young objects may refer to objects that would be moved.
                     if on.heap.nursery.retains() || !on.heap.mark_all_logged() {
                         on.heap.cancel_evacuation();
+                    }
+                    // The slots of the log may have been too many. Then the evacuation was cancelled.
+                    if on.heap.phase != Phase::Evacuating {
                         return true;
                     }
                     *self = Minor::Evacuate(Evacuate::Objects);
