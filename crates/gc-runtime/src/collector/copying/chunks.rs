@@ -292,6 +292,7 @@ impl Chunks {
 
     /// Ends a pass for one chunk. The chunk is freed if no object in it was reached. Returns the
     /// range of freed bytes.
+    #[inline]
     pub(super) fn end_pass(&mut self, chunk: usize) -> Option<(u32, u32)> {
         match self.states[chunk] {
             State::From | State::Stay => {
