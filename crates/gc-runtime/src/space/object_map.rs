@@ -166,7 +166,7 @@ impl ObjectMap {
         (starts >> bit) & (u64::MAX >> (64 - (bytes >> GRANULE_SHIFT)))
     }
 
-    /// Fetches the bits of `index`.
+    /// Fetches the bits of `index`, which may be any number.
     #[inline]
     pub fn prefetch(&self, index: u32) {
         let pair = self.pairs.as_ptr().wrapping_add((index >> WORD_SHIFT) as usize);

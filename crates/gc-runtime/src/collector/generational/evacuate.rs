@@ -47,7 +47,7 @@ pub(super) struct Evacuator {
     /// Number of blocks, and then of slots, that are done.
     done: usize,
     /// How often [`MAX_BYTES`] is halved.
-    halved: u32,
+    pub(super) halved: u32,
 }
 
 impl Evacuator {

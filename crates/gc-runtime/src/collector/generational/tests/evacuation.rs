@@ -1,6 +1,7 @@
 //! Tests of how much an evacuation takes on.
 
 use super::super::BLOCK_SIZE;
+use super::super::evacuate::MAX_SLOTS;
 use super::*;
 
 /// The number of blocks that are chosen, of those in which these objects are.
@@ -19,11 +20,12 @@ fn elements(f: &Fixture, array: u32, count: u32) -> Vec<u32> {
     (0..count).map(|n| f.read(array, 12 + 4 * u64::from(n))).collect()
 }
 
-/// An evacuation whose objects are in too many slots is given up. The next one is half as large, and
-/// after one that succeeds they grow again.
-#[test]
-fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
-    const KEPT: u32 = 20_000;
+/// The number of elements of the array that [`thin_blocks`] makes.
+const KEPT: u32 = 20_000;
+
+/// Makes blocks with many holes. The second slot of the stack has an array that refers to the objects in
+/// them.
+fn thin_blocks() -> Fixture {
     let mut f = Fixture::new(256 << 20);
     let array = f.refs(KEPT);
     f.stack[1] = u64::from(array);
@@ -49,6 +51,15 @@ fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
         }
     }
     f.collect(Kind::Full);
+    f
+}
+
+/// An evacuation whose objects are in too many slots is given up. The next one is half as large, and
+/// after one that succeeds they grow again.
+#[test]
+fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
+    let mut f = thin_blocks();
+    let array = f.stack[1] as u32;
     // Many slots refer to each.
     let many = f.refs(300_000);
     f.stack[2] = u64::from(many);
@@ -75,4 +86,23 @@ fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
     assert!(sizes[0] > 4, "{sizes:?}");
     let is_smaller = |pair: &[usize]| 5 * pair[1] < 3 * pair[0];
     assert!(sizes.windows(2).all(is_smaller), "{sizes:?}");
+}
+
+/// Marking that ends with too many slots gives the evacuation up, however large the budget was.
+#[test]
+fn too_many_slots_at_the_end_of_marking_are_noticed() {
+    let mut f = thin_blocks();
+    f.collect(Kind::Begin);
+    assert!(f.heap.evacuator.is_active());
+    let array = f.stack[1] as u32;
+    // As many as may be, before the array is scanned, which refers into the chosen blocks.
+    f.heap.evacuator.parts().1.resize(MAX_SLOTS, array + 12);
+    while !f.heap.mark_some(&mut { 1 }) {
+        assert!(f.heap.evacuator.slots().len() <= MAX_SLOTS, "it goes on with too many slots");
+    }
+    assert!(!f.heap.evacuator.is_active(), "it was not given up");
+    assert_eq!(f.heap.evacuator.halved, 1);
+    // A heap that was reset is like a new one.
+    assert!(f.heap.reset(&mut f.host_data));
+    assert_eq!(f.heap.evacuator.halved, 0);
 }
