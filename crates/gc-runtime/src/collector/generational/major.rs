@@ -243,7 +243,7 @@ impl GenerationalHeap {
 
     /// The number of objects that a slice has to mark so that marking ends before the mutator has to
     /// wait for it. Most of the time it is less than what a slice does anyway.
-    fn to_keep_up(&self) -> u32 {
+    pub(super) fn to_keep_up(&self) -> u32 {
         if self.phase != Phase::Marking || self.zeal != 0 {
             return 0;
         }
