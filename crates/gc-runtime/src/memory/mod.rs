@@ -58,7 +58,7 @@ const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
 /// The indices for which a heap asks for huge pages. Smaller heaps use little memory, and a huge page
 /// would be most of it. In a virtual machine whose host does not have the memory, a huge page costs
 /// four times as much as small ones. So a heap does not ask for more than this.
-const HUGE: Range<u64> = 16 << 20..256 << 20;
+const HUGE: Range<u64> = 4 << 20..256 << 20;
 
 /// The data words, alone on their cache lines.
 #[derive(Debug, Default)]
