@@ -239,7 +239,10 @@ impl HeapOptions {
         };
         minimum("--heap-max", self.heap_max, gc_engine::Engine::MIN_HEAP)?;
         minimum("--max-stack", self.max_stack, gc_engine::Engine::MIN_STACK as u64)?;
-        if self.heap_max > collector.max_heap_size() {
+        // A heap has a little less than all indices. All of them stand for the largest heap.
+        let is_largest = self.heap_max == HEAP_LIMIT
+            && collector.max_heap_size() + u64::from(gc_types::NULL_PAGE_SIZE) >= HEAP_LIMIT;
+        if self.heap_max > collector.max_heap_size() && !is_largest {
             return Err(misuse(format!(
                 "--heap-max {} is too large: the maximum of `{}` is {}",
                 size::show(self.heap_max),

@@ -59,6 +59,8 @@ fn exports_are_called() {
     }
     // Options may be anywhere. A file without a subcommand is run too.
     reclaim(&[lib, "--invoke", "add", "2", "3", "--heap-max", "1MiB"]).prints("5\n");
+    // The largest heap has 64 KiB less.
+    reclaim(&[lib, "--invoke", "add", "2", "3", "--heap-max", "4GiB"]).prints("5\n");
     reclaim(&["--heap-bounds", "checked", lib, "--invoke", "add(2, 3)"]).prints("5\n");
     reclaim(&["run", "--invoke", "add", lib, "2", "3"]).prints("5\n");
 }

@@ -30,7 +30,7 @@ impl GcStore {
         if bytes > limit - u64::from(gc_types::NULL_PAGE_SIZE) {
             return Err(HeapError::OutOfMemory { bytes, limit });
         }
-        // If the store's limiter has refused growth: the error.
+        // If the store's limiter or the system has refused growth: the error.
         let mut refusal = None;
         // Since the last growth: whether a collection was tried, and the kind of the collection.
         let (mut tried, mut collected) = (false, None);
@@ -56,11 +56,12 @@ impl GcStore {
                             let level = if refused { log::Level::Debug } else { log::Level::Warn };
                             log::log!(level, "GC heap could not grow: {error}");
                             limit = self.limit_now();
-                            let is_by_limiter = matches!(
+                            let tells_more = matches!(
                                 error,
                                 HeapError::Refused { by: RefusedBy::Limiter { .. }, .. }
+                                    | HeapError::NoMemory { .. }
                             );
-                            refusal = is_by_limiter.then_some(error);
+                            refusal = tells_more.then_some(error);
                             break;
                         }
                     }
