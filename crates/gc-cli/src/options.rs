@@ -143,11 +143,11 @@ fn percent(text: &str) -> Result<u8, String> {
     }
 }
 
-/// Parses the size of a heap.
+/// Parses the size of a heap. 4 GiB stand for the largest heap of any collector, which has 64 KiB less.
 fn heap_size(text: &str) -> Result<u64, String> {
     match size::parse(text)? {
         size if size > HEAP_LIMIT => Err("the maximum is 4GiB".to_owned()),
-        size => Ok(size),
+        size => Ok(size.min(HEAP_LIMIT - u64::from(gc_types::NULL_PAGE_SIZE))),
     }
 }
 
@@ -239,10 +239,7 @@ impl HeapOptions {
         };
         minimum("--heap-max", self.heap_max, gc_engine::Engine::MIN_HEAP)?;
         minimum("--max-stack", self.max_stack, gc_engine::Engine::MIN_STACK as u64)?;
-        // A heap has a little less than all indices. All of them stand for the largest heap.
-        let is_largest = self.heap_max == HEAP_LIMIT
-            && collector.max_heap_size() + u64::from(gc_types::NULL_PAGE_SIZE) >= HEAP_LIMIT;
-        if self.heap_max > collector.max_heap_size() && !is_largest {
+        if self.heap_max > collector.max_heap_size() {
             return Err(misuse(format!(
                 "--heap-max {} is too large: the maximum of `{}` is {}",
                 size::show(self.heap_max),

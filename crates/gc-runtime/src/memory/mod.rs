@@ -57,7 +57,7 @@ const _: () = assert!(DATA_WORDS <= u32::BITS as usize);
 const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
 /// The indices for which a heap asks for huge pages. Smaller heaps use little memory, and a huge page
 /// would be most of it. In a virtual machine whose host does not have the memory, a huge page costs
-/// four times as much as small ones. So a heap does not ask for more than this.
+/// four times as much as small ones. So a heap asks for none beyond 256 MiB.
 const HUGE: Range<u64> = 4 << 20..256 << 20;
 
 /// The data words, alone on their cache lines.
