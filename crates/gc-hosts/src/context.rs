@@ -8,7 +8,7 @@ use crate::moonbit::context::MoonBitCtx;
 use crate::stdio::Stdio;
 use crate::wasi::context::{WasiCtx, WasiCtxBuilder};
 use anyhow::Result;
-use gc_wasm::InterruptHandle;
+use gc_wasm::{InterruptHandle, StoreLimits};
 use std::path::PathBuf;
 
 /// What all hosts know about a program. It is the data of a store.
@@ -24,6 +24,8 @@ pub struct HostCtx {
     pub j2cl: J2clCtx,
     /// The context of AssemblyScript's host.
     pub assemblyscript: AssemblyScriptCtx,
+    /// The limits of the store, once they are set with [`Store::limiter`](gc_wasm::Store::limiter).
+    pub limits: StoreLimits,
 }
 
 impl HostCtx {
@@ -76,6 +78,7 @@ impl HostOptions {
             hoot: HootCtx::new(self.stdio.clone()),
             j2cl: J2clCtx::new(self.stdio.clone()),
             assemblyscript: AssemblyScriptCtx::new(self.stdio),
+            limits: StoreLimits::default(),
         })
     }
 }

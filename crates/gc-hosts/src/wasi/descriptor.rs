@@ -5,6 +5,7 @@ use super::types::{Filestat, filetype, rights};
 use crate::stdio::{InputStream, OutputStream};
 use cap_std::fs::{Dir, FileTypeExt};
 use rustix::fs::{DirEntryExt, fstat};
+use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
@@ -130,10 +131,14 @@ impl Descriptor {
 
     /// Its attributes. Those of a stream that is no file are zero.
     pub(super) fn filestat(&self) -> Result<Filestat, Errno> {
-        match self.fd() {
-            Some(fd) => Ok(Filestat::of(&fstat(fd)?)),
-            None => Ok(Filestat::default()),
+        let Some(fd) = self.fd() else { return Ok(Filestat::default()) };
+        let mut stat = Filestat::of(&fstat(fd)?);
+        let is_stream = matches!(self.kind, Kind::Input(_) | Kind::Output(_));
+        // C libraries take a character device without a position for a terminal.
+        if is_stream && stat.filetype == filetype::CHARACTER_DEVICE && !fd.is_terminal() {
+            stat.filetype = filetype::UNKNOWN;
         }
+        Ok(stat)
     }
 
     /// What can be done with it, and with what is opened in it.
@@ -143,6 +148,7 @@ impl Descriptor {
         match &self.kind {
             // Without `FD_SEEK` and `FD_TELL`, by which C libraries recognise terminals.
             Kind::Input(_) | Kind::Output(_) => (rights::STREAM | read | write, 0),
+            Kind::File(file) if file.is_terminal() => (rights::STREAM | read | write, 0),
             Kind::File(_) => (rights::FILE | read | write, 0),
             Kind::Directory(_) => (rights::DIRECTORY, rights::INHERITED),
         }

@@ -4,15 +4,13 @@ use super::context::WasiCtx;
 use super::descriptor::{Descriptor, Kind};
 use super::errno::Errno;
 use super::memory::{GuestMemory, Place};
-use super::types::{NewTime, fdflags, filetype, new_times};
+use super::types::{fdflags, filetype, new_times};
 use crate::stdio::write_file;
 use crate::wait::Waiter;
 use rustix::fs::{
-    Advice, AtFlags, FallocateFlags, Mode, OFlags, SeekFrom, Timestamps, UTIME_NOW, UTIME_OMIT,
-    fadvise, fallocate, fcntl_setfl, fdatasync, fsync, ftruncate, futimens, openat, seek,
-    utimensat,
+    Advice, AtFlags, FallocateFlags, Mode, OFlags, SeekFrom, fadvise, fallocate, fcntl_setfl,
+    fdatasync, fsync, ftruncate, futimens, openat, seek, utimensat,
 };
-use rustix::time::Timespec;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -94,18 +92,6 @@ impl Descriptor {
             }
             _ => Ok(f(self.fd().ok_or(Errno::Inval)?)?),
         }
-    }
-}
-
-/// The time in the form of the system.
-fn system_time(time: NewTime) -> Timespec {
-    match time {
-        NewTime::Keep => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        NewTime::Now => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
-        NewTime::At(nanos) => Timespec {
-            tv_sec: (nanos / 1_000_000_000) as i64,
-            tv_nsec: (nanos % 1_000_000_000) as _,
-        },
     }
 }
 
@@ -358,9 +344,7 @@ impl WasiCtx {
         mtim: u64,
         flags: u32,
     ) -> Result<(), Errno> {
-        let (atime, mtime) = new_times(atim, mtim, flags)?;
-        let times =
-            Timestamps { last_access: system_time(atime), last_modification: system_time(mtime) };
+        let times = new_times(atim, mtim, flags)?;
         match &self.descriptor(fd)?.kind {
             Kind::Input(_) | Kind::Output(_) => Err(Errno::Notsup),
             Kind::File(file) => Ok(futimens(file, &times)?),

@@ -7,20 +7,15 @@ use super::descriptor::{Descriptor, Directory, Kind};
 use super::errno::Errno;
 use super::memory::GuestMemory;
 use super::types::{
-    Filestat, NewTime, SYMLINK_FOLLOW, fdflags, filetype, filetype_of, new_times, oflags, rights,
-    timestamp,
+    Filestat, SYMLINK_FOLLOW, fdflags, filetype, filetype_of, new_times, oflags, rights,
 };
 use crate::wait::Waiter;
-use cap_fs_ext::{
-    DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt, SystemTimeSpec,
-};
-use cap_std::fs::{Dir, FileTypeExt, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
-use cap_std::time::SystemTime;
+use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncExt};
+use cap_std::fs::{Dir, FileTypeExt, OpenOptions, OpenOptionsExt};
 use rustix::event::Timespec;
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
+use rustix::fs::{AtFlags, FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat, utimensat};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::time::{Duration, UNIX_EPOCH};
 
 /// The path of `len` bytes at `at`.
 fn path<'a>(memory: &'a GuestMemory<'_>, at: u32, len: u32) -> Result<&'a str, Errno> {
@@ -33,28 +28,17 @@ fn follows(flags: u32) -> Result<bool, Errno> {
     if flags & !SYMLINK_FOLLOW != 0 { Err(Errno::Inval) } else { Ok(flags == SYMLINK_FOLLOW) }
 }
 
-fn filestat(metadata: &Metadata) -> Filestat {
-    Filestat {
-        dev: metadata.dev(),
-        ino: metadata.ino(),
-        filetype: filetype_of(FileType::from_raw_mode(metadata.mode())),
-        nlink: metadata.nlink(),
-        size: metadata.len(),
-        atim: timestamp(metadata.atime(), metadata.atime_nsec()),
-        mtim: timestamp(metadata.mtime(), metadata.mtime_nsec()),
-        ctim: timestamp(metadata.ctime(), metadata.ctime_nsec()),
-    }
+/// Finds a file without opening it: neither its permissions nor the other end of a pipe matter. With
+/// a slash or a dot at its end, a path is one of a directory, and a symbolic link is followed.
+fn find(dir: &Dir, path: &str, follow: bool) -> Result<OwnedFd, Errno> {
+    let follow = follow || path.ends_with('/') || path.ends_with("/.");
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlags::PATH.bits() as i32).follow(following(follow));
+    Ok(OwnedFd::from(dir.open_with(path, &options)?.into_std()))
 }
 
-fn spec(time: NewTime) -> Option<SystemTimeSpec> {
-    match time {
-        NewTime::Keep => None,
-        NewTime::Now => Some(SystemTimeSpec::SymbolicNow),
-        NewTime::At(nanos) => {
-            let time = UNIX_EPOCH + Duration::from_nanos(nanos);
-            Some(SystemTimeSpec::Absolute(SystemTime::from_std(time)))
-        }
-    }
+fn following(follow: bool) -> FollowSymlinks {
+    if follow { FollowSymlinks::Yes } else { FollowSymlinks::No }
 }
 
 /// Opens a file without waiting for the other end of a pipe. With `waiter`, opening a pipe to write
@@ -113,14 +97,15 @@ fn open(
         options.create(has(oflags::CREAT));
     }
     options.truncate(has(oflags::TRUNC));
-    options.append(opens_to_write && flags & fdflags::APPEND != 0);
-    options.follow(if follow { FollowSymlinks::Yes } else { FollowSymlinks::No });
+    options.follow(following(follow));
     options.dsync(flags & fdflags::DSYNC != 0).sync(flags & fdflags::SYNC != 0);
     // To open a pipe without a flag would wait for its other end, which nothing could interrupt.
     options.rsync(flags & fdflags::RSYNC != 0).nonblock(true);
-    if directory {
-        options.custom_flags(OFlags::DIRECTORY.bits() as i32);
-    }
+    let mut system = OFlags::empty();
+    system.set(OFlags::DIRECTORY, directory);
+    // The option `append` of `OpenOptions` refuses to empty the file.
+    system.set(OFlags::APPEND, flags & fdflags::APPEND != 0);
+    options.custom_flags(system.bits() as i32);
     let waits = flags & fdflags::NONBLOCK == 0;
     let file = open_pipe(dir, path, &options, waits.then_some(waiter))?;
     let kind = FileType::from_raw_mode(fstat(&file)?.st_mode);
@@ -185,12 +170,8 @@ impl WasiCtx {
         len: u32,
         out: u32,
     ) -> Result<(), Errno> {
-        let (dir, path) = (self.dir(fd)?, path(memory, at, len)?);
-        let metadata = match follows(flags)? {
-            true => dir.metadata(path)?,
-            false => dir.symlink_metadata(path)?,
-        };
-        filestat(&metadata).write(memory, out)
+        let found = find(self.dir(fd)?, path(memory, at, len)?, follows(flags)?)?;
+        Filestat::of(&fstat(found)?).write(memory, out)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the signature is that of WASI")]
@@ -205,13 +186,9 @@ impl WasiCtx {
         mtim: u64,
         times: u32,
     ) -> Result<(), Errno> {
-        let (atime, mtime) = new_times(atim, mtim, times)?;
-        let (dir, path) = (self.dir(fd)?, path(memory, at, len)?);
-        match follows(flags)? {
-            true => dir.set_times(path, spec(atime), spec(mtime))?,
-            false => dir.set_symlink_times(path, spec(atime), spec(mtime))?,
-        }
-        Ok(())
+        let times = new_times(atim, mtim, times)?;
+        let found = find(self.dir(fd)?, path(memory, at, len)?, follows(flags)?)?;
+        Ok(utimensat(found, c"", &times, AtFlags::EMPTY_PATH)?)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the signature is that of WASI")]
@@ -260,14 +237,12 @@ impl WasiCtx {
         at: u32,
         len: u32,
     ) -> Result<(), Errno> {
-        let (dir, path) = (self.dir(fd)?, path(memory, at, len)?);
+        let path = path(memory, at, len)?;
+        // `cap-std` takes `d/` for `d/.`, which the system refuses to remove. What is no directory,
+        // also a link to one, is refused without the slash too.
         let without = path.trim_end_matches('/');
-        // `cap-std` would say that the argument is invalid.
-        let is_link = || dir.symlink_metadata(without).is_ok_and(|found| found.is_symlink());
-        if without != path && is_link() {
-            return Err(Errno::Notdir);
-        }
-        Ok(dir.remove_dir(path)?)
+        let path = if without.is_empty() { path } else { without };
+        Ok(self.dir(fd)?.remove_dir(path)?)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the signature is that of WASI")]

@@ -3,7 +3,7 @@
 
 use super::errno::Errno;
 use super::memory::GuestMemory;
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 /// Types of files.
 pub(super) mod filetype {
@@ -85,29 +85,24 @@ pub(super) mod fstflags {
     pub(in super::super) const ALL: u32 = 15;
 }
 
-/// A time to set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NewTime {
-    /// The time stays.
-    Keep,
-    Now,
-    /// Nanoseconds since 1970.
-    At(u64),
-}
-
-/// The access time and the modification time that `flags` describe.
-pub(super) fn new_times(atim: u64, mtim: u64, flags: u32) -> Result<(NewTime, NewTime), Errno> {
-    let one = |at: u64, set: u32, now: u32| match (flags & set != 0, flags & now != 0) {
-        (false, false) => Ok(NewTime::Keep),
-        (false, true) => Ok(NewTime::Now),
-        (true, false) => Ok(NewTime::At(at)),
+/// The access time and the modification time that `flags` describe, to set them.
+pub(super) fn new_times(atim: u64, mtim: u64, flags: u32) -> Result<Timestamps, Errno> {
+    let one = |nanos: u64, set: u32, now: u32| match (flags & set != 0, flags & now != 0) {
+        (false, false) => Ok(Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }),
+        (false, true) => Ok(Timespec { tv_sec: 0, tv_nsec: UTIME_NOW }),
+        (true, false) => Ok(Timespec {
+            tv_sec: (nanos / 1_000_000_000) as i64,
+            tv_nsec: (nanos % 1_000_000_000) as _,
+        }),
         (true, true) => Err(Errno::Inval),
     };
     if flags & !fstflags::ALL != 0 {
         return Err(Errno::Inval);
     }
-    let atime = one(atim, fstflags::ATIM, fstflags::ATIM_NOW)?;
-    Ok((atime, one(mtim, fstflags::MTIM, fstflags::MTIM_NOW)?))
+    Ok(Timestamps {
+        last_access: one(atim, fstflags::ATIM, fstflags::ATIM_NOW)?,
+        last_modification: one(mtim, fstflags::MTIM, fstflags::MTIM_NOW)?,
+    })
 }
 
 /// The WASI type of a file.
@@ -176,10 +171,16 @@ mod tests {
 
     #[test]
     fn times_are_kept_set_or_now() {
-        assert_eq!(new_times(1, 2, 0), Ok((NewTime::Keep, NewTime::Keep)));
-        assert_eq!(new_times(1, 2, 1 | 8), Ok((NewTime::At(1), NewTime::Now)));
-        assert_eq!(new_times(1, 2, 3), Err(Errno::Inval));
-        assert_eq!(new_times(1, 2, 16), Err(Errno::Inval));
+        let times = |flags| {
+            let times = new_times(1, 2_000_000_003, flags)?;
+            let both = [times.last_access, times.last_modification];
+            Ok::<_, Errno>(both.map(|time| (time.tv_sec, time.tv_nsec)))
+        };
+        assert_eq!(times(0), Ok([(0, UTIME_OMIT); 2]));
+        assert_eq!(times(1 | 8), Ok([(0, 1), (0, UTIME_NOW)]));
+        assert_eq!(times(2 | 4), Ok([(0, UTIME_NOW), (2, 3)]));
+        assert_eq!(times(3), Err(Errno::Inval));
+        assert_eq!(times(16), Err(Errno::Inval));
         assert_eq!(timestamp(-1, 5), 0);
         assert_eq!(timestamp(1, 5), 1_000_000_005);
     }

@@ -10,4 +10,6 @@ mod j2cl;
 mod js_string;
 mod moonbit;
 mod moonbit_files;
+mod open_flags;
+mod paths;
 mod wasi;
