@@ -85,8 +85,8 @@ fn open(
         return Err(Errno::Inval);
     }
     let reads = rights & rights::FD_READ != 0;
-    // Some programs ask for all rights, also of directories.
-    let writes = rights & rights::FD_WRITE != 0 && !directory;
+    // A directory is not opened to be written: that is `Errno::Isdir`.
+    let writes = rights & rights::FD_WRITE != 0;
     let mut options = OpenOptions::new();
     // To make or to empty a file, it must be opened to be written, whatever is done with it later.
     let opens_to_write = writes || has(oflags::CREAT | oflags::TRUNC);

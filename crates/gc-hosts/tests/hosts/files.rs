@@ -148,7 +148,8 @@ fn directories_are_no_files() {
     assert_eq!(guest.open(3, "f/g", 0, READ, 0), Err(NOTDIR));
     assert_eq!(guest.open(0, "f", 0, READ, 0), Err(NOTDIR));
     assert_eq!(guest.open(99, "f", 0, READ, 0), Err(BADF));
-    let sub = guest.open(3, "sub", DIRECTORY, READ | WRITE, 0).unwrap();
+    assert_eq!(guest.open(3, "sub", DIRECTORY, READ | WRITE, 0), Err(ISDIR));
+    let sub = guest.open(3, "sub", DIRECTORY, READ, 0).unwrap();
     assert_eq!(guest.read(sub, 1), Err(BADF));
     assert_eq!(guest.write(sub, b"x"), Err(BADF));
     assert_eq!(guest.call("fd_seek", &[sub, 0, 0, OUT.into()]), BADF);

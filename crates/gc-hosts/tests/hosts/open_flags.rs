@@ -33,6 +33,7 @@ fn expected(path: &str, oflags: u64, rights: u64) -> Result<(), i32> {
             _ if has(CREAT | EXCL | TRUNC) => Err(INVAL),
             "none" => Err(NOENT),
             "file" => Err(NOTDIR),
+            _ if rights & WRITE != 0 => Err(ISDIR),
             _ => Ok(()),
         };
     }
