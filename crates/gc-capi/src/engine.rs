@@ -169,6 +169,7 @@ exports! {
         let text = given(std::ptr::NonNull::new(text.cast_mut()), "text")?.cast::<u8>();
         // SAFETY: the header says that the text has this length.
         let text = unsafe { std::slice::from_raw_parts(text.as_ptr(), length) };
+        ensure!(!text.starts_with(b"\0asm"), "this is the binary format, and text is expected");
         let text = std::str::from_utf8(text).context("the text is not UTF-8")?;
         *out = wat::parse_str(text)?.into();
         Ok(true)

@@ -154,6 +154,10 @@ static void saved(wasm_store_t* store, wasm_store_t* other) {
   wasm_byte_vec_delete(&bytes);
   wasm_name_new_from_string(&bytes, "not a module");
   CHECK_FAILED(!wasm_module_new(store, &bytes), "");
+  wasm_byte_vec_t text;
+  wasm_byte_vec_new(&text, 8, "(module)");
+  CHECK_FAILED(!wasm_module_new(store, &text), "a module in the text format");
+  wasm_byte_vec_delete(&text);
   CHECK_FAILED(!wasm_module_validate(store, &bytes), "");
   CHECK_FAILED(!wasm_module_deserialize(store, &bytes), "");
   wasm_byte_vec_delete(&bytes);

@@ -119,6 +119,7 @@ int main(int argc, char** argv) {
   settings(argc, argv);
   wasm_byte_vec_t binary;
   CHECK_FAILED(!reclaim_wat2wasm("(module (func)", 14, &binary), "");
+  CHECK_FAILED(!reclaim_wat2wasm("\0asm\1\0\0\0", 8, &binary), "this is the binary format");
   CHECK(binary.size == 0 && strchr(reclaim_version(), '.'));
   CHECK_FAILED(!reclaim_wat2wasm(NULL, 1, &binary), "NULL");
   wasm_engine_delete(engine);

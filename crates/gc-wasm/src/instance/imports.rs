@@ -7,7 +7,7 @@ use crate::types::named::Named;
 use crate::types::registered::RegisteredType;
 use crate::types::{ExternType, FuncType, GlobalType, MemoryType, TableType, TagType};
 use crate::{Engine, Extern, Module};
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use wasmtime_types::{EntityIndex, Global, Limits, Memory, Table, WasmValType};
 
 /// The type of what is given for an import, in the engine's own form. The minimum of a table or a
@@ -74,6 +74,28 @@ impl ImportedType {
 fn concrete(store: &StoreOpaque, ty: &WasmValType) -> Option<RegisteredType> {
     let WasmValType::Ref(ty) = ty else { return None };
     Some(store.engine().types().get(concrete_index(&ty.heap_type)?))
+}
+
+/// Fails unless there is an item for each import. The error names the first import without an item, or
+/// the first item without an import.
+pub(crate) fn check_count(store: &StoreOpaque, module: &Module, items: &[Extern]) -> Result<()> {
+    let info = module.info();
+    let (wanted, found) = (info.imports.len(), items.len());
+    let difference = match (info.imports.get(found), items.get(wanted)) {
+        (Some(missing), _) => {
+            let ty = ExternType::of(module.engine(), info, missing.index);
+            let (module, name) = (&missing.module, &missing.name);
+            format!("nothing is given for `{module}::{name}`, which is {}", Named(info, &ty))
+        }
+        (None, Some(extra)) => {
+            // The item of another store has no type here.
+            check_store(store, items)?;
+            let ty = ImportedType::of_item(store, extra).describe(store.engine());
+            format!("no import is left for item {wanted}, which is {}", Named(info, &ty))
+        }
+        (None, None) => return Ok(()),
+    };
+    bail!("expected {wanted} imports, found {found}: {difference}")
 }
 
 /// Fails unless all items belong to `store`.

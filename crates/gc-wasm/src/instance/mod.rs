@@ -16,7 +16,7 @@ use crate::{
     AsContextMut, Export, Extern, Func, Global, Memory, Module, ModuleExport, StoreContext,
     StoreContextMut, Table, Tag,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use imports::ImportedType;
 use instantiate::{check_engine, instantiate};
 
@@ -77,8 +77,7 @@ impl Instance {
     /// Instantiates a module on the running stack.
     fn new_in(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Result<Instance> {
         check_engine(store.engine(), module)?;
-        let wanted = module.info().imports.len();
-        ensure!(imports.len() == wanted, "expected {wanted} imports, found {}", imports.len());
+        imports::check_count(store, module, imports)?;
         imports::check_store(store, imports)?;
         for (n, given) in imports.iter().enumerate() {
             imports::check(module, n, &ImportedType::of_item(store, given))?;

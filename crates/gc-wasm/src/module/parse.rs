@@ -43,6 +43,12 @@ pub(crate) fn parse<'a>(
     if let Some(magic @ [a, b, c, d]) = bytes.get(..4)
         && magic != b"\0asm"
     {
+        if gc_jit::is_saved(bytes) {
+            bail!("magic header not detected: `Module::deserialize` loads compiled modules");
+        }
+        if let Some(form) = uncompiled(bytes) {
+            bail!("magic header not detected: this is {form}, and the binary format is expected");
+        }
         bail!(
             "magic header not detected: not a WebAssembly module, \
              which would not begin with the bytes {a:02x} {b:02x} {c:02x} {d:02x}"
@@ -52,6 +58,18 @@ pub(crate) fn parse<'a>(
         bail!("unknown binary version 13: a component, not a module, which is unsupported");
     }
     parse_with(registry, features, bytes, Declarations::of(bytes))
+}
+
+/// The form of a module that was not compiled. `None` if it is in none.
+pub(super) fn uncompiled(bytes: &[u8]) -> Option<&'static str> {
+    let text = bytes.trim_ascii_start();
+    if bytes.starts_with(b"\0asm") {
+        Some("a module in the binary format")
+    } else if text.starts_with(b"(") || text.starts_with(b";;") {
+        Some("a module in the text format")
+    } else {
+        None
+    }
 }
 
 /// Parses and validates a saved module ([`ModuleInfo::saved`]), whose function bodies are empty.

@@ -61,7 +61,12 @@ impl Module {
     /// accidental damage. But the bytes are machine code: someone who chooses them can do anything
     /// in this process.
     pub unsafe fn deserialize(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
-        let saved = SavedImage::from_bytes(bytes.as_ref(), engine.abi());
+        let bytes = bytes.as_ref();
+        let saved = SavedImage::from_bytes(bytes, engine.abi());
+        let saved = saved.map_err(|error| match parse::uncompiled(bytes) {
+            Some(form) => error.context(format!("this is {form}, and `Module::new` compiles it")),
+            None => error,
+        });
         Module::from_saved(engine, saved.context("loading a saved module")?)
     }
 

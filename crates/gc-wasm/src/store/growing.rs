@@ -151,7 +151,10 @@ impl StoreOpaque {
         let settings = self.engine().config().memory;
         let maximum = settings.maximum_pages(&ty);
         if minimum > maximum {
-            let why = format!("a memory of {minimum} pages exceeds the limit of {maximum} pages");
+            let why = format!(
+                "a memory of {minimum} pages exceeds the limit of {maximum} pages \
+                 (`memory_maximum`)"
+            );
             return Err(exceeds(why));
         }
         let source = self.engine().memory_source();

@@ -72,11 +72,7 @@ impl MemorySettings {
 
     /// The maximal number of pages of a memory of this type.
     pub(crate) fn maximum_pages(&self, ty: &Memory) -> u64 {
-        let possible = match ty.idx_type {
-            IndexType::I32 => 1 << 16,
-            IndexType::I64 => 1 << 48,
-        };
-        ty.limits.max.unwrap_or(possible).min(possible).min(self.maximum / PAGE_SIZE)
+        own_maximum(ty).min(self.maximum / PAGE_SIZE)
     }
 
     /// Address space for a memory of `len` bytes, without its guard.
@@ -104,6 +100,15 @@ impl MemorySettings {
             }
         }
     }
+}
+
+/// The maximal number of pages of a memory of this type, if the engine sets no limit.
+fn own_maximum(ty: &Memory) -> u64 {
+    let possible = match ty.idx_type {
+        IndexType::I32 => 1 << 16,
+        IndexType::I64 => 1 << 48,
+    };
+    ty.limits.max.unwrap_or(possible).min(possible)
 }
 
 /// What compiled code depends on.
@@ -166,8 +171,15 @@ impl MemoryData {
     /// Grows by `delta` pages. Returns the old size in pages.
     pub(crate) fn grow(&mut self, delta: u64) -> Result<u64, CannotGrow> {
         let old = self.pages();
-        let new = old.checked_add(delta).filter(|new| *new <= self.maximum);
-        let to = new.ok_or(CannotGrow::Maximum)? * PAGE_SIZE;
+        let new = old.checked_add(delta).filter(|new| *new <= own_maximum(&self.ty));
+        let new = new.ok_or(CannotGrow::Maximum)?;
+        if new > self.maximum {
+            return Err(CannotGrow::Limit(format!(
+                "a memory has at most {} pages (`memory_maximum`)",
+                self.maximum
+            )));
+        }
+        let to = new * PAGE_SIZE;
         if delta > 0 {
             let grown = match to <= self.space {
                 true => self.memory.grow(to as usize),

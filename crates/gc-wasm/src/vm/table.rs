@@ -57,8 +57,10 @@ pub(crate) fn write_slot(gc: &mut GcStore, slot: &mut u32, word: u32) {
 /// many elements".
 #[derive(Clone, Debug)]
 pub(crate) enum CannotGrow {
-    /// Its own limit.
+    /// The maximum of its type.
     Maximum,
+    /// The engine's limit.
+    Limit(String),
     /// The store's limiter.
     Limiter,
     /// There is no memory.
@@ -82,6 +84,7 @@ impl fmt::Display for CannotGrow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CannotGrow::Maximum => Ok(()),
+            CannotGrow::Limit(limit) => write!(f, ": {limit}"),
             CannotGrow::Limiter => f.write_str(": the store's limiter refuses it"),
             CannotGrow::Memory(error) => write!(f, ": {error}"),
             CannotGrow::Store { maximum, left } => write!(
@@ -154,9 +157,14 @@ impl TableData {
         init: Element,
     ) -> Result<u64, CannotGrow> {
         let old = self.len();
-        let maximum = self.ty.limits.max.unwrap_or(self.most).min(self.most);
-        let new = (old as u64).checked_add(delta).filter(|new| *new <= maximum);
-        let (new, maximum) = (new.ok_or(CannotGrow::Maximum)? as usize, maximum as usize);
+        let own = self.ty.limits.max.unwrap_or(u64::MAX);
+        let new = (old as u64).checked_add(delta).filter(|new| *new <= own);
+        let (new, maximum) = (new.ok_or(CannotGrow::Maximum)?, own.min(self.most));
+        if new > maximum {
+            let limit = format!("a table has at most {maximum} elements");
+            return Err(CannotGrow::Limit(limit));
+        }
+        let (new, maximum) = (new as usize, maximum as usize);
         let is_first = new as u64 == self.ty.limits.min;
         assert!(is_first || !self.growth.is_never(), "compiled code relies on the table's size");
         match (&mut self.elements, init) {

@@ -30,6 +30,16 @@ fn bytes_that_are_no_module() {
          bytes 7f 45 4c 46"
     );
     assert_eq!(
+        message(Module::from_binary(&engine, b" ;; text\n(module)")),
+        "magic header not detected: this is a module in the text format, and the binary format is \
+         expected"
+    );
+    let saved = engine.precompile_module(b"\0asm\x01\0\0\0").unwrap();
+    assert_eq!(
+        message(Module::from_binary(&engine, &saved)),
+        "magic header not detected: `Module::deserialize` loads compiled modules"
+    );
+    assert_eq!(
         message(Module::from_binary(&engine, b"\0asm\x01\0\0")),
         "unexpected end-of-file (at offset 0x4)"
     );
@@ -161,7 +171,15 @@ fn imports_that_are_missing_or_wrong() -> Result<()> {
         );
     }
     let module = Module::new(&engine, r#"(module (import "a" "b" (func)))"#)?;
-    assert_eq!(message(Instance::new(&mut store, &module, &[])), "expected 1 imports, found 0");
+    assert_eq!(
+        message(Instance::new(&mut store, &module, &[])),
+        "expected 1 imports, found 0: nothing is given for `a::b`, which is (func)"
+    );
+    let two = [memory.into(), memory.into()];
+    assert_eq!(
+        message(Instance::new(&mut store, &module, &two)),
+        "expected 1 imports, found 2: no import is left for item 1, which is (memory 1 2)"
+    );
 
     // Types of the module have their names, and others are shown by their structure.
     let module = Module::new(

@@ -331,3 +331,14 @@ fn versions_and_costs_must_be_the_same() -> Result<()> {
     reload(&usual, &Engine::new(&unused)?.precompile_module("(module)")?)?;
     Ok(())
 }
+
+#[test]
+fn a_module_that_was_not_compiled_is_named() {
+    let engine = Engine::new(&Config::new()).unwrap();
+    for (bytes, form) in [(&b"(module)"[..], "text"), (b"\0asm\x01\0\0\0", "binary")] {
+        // SAFETY: it is no machine code, and so is refused.
+        let error = message(unsafe { Module::deserialize(&engine, bytes) });
+        let said = format!("this is a module in the {form} format, and `Module::new` compiles it");
+        assert!(error.contains(&said), "{error}");
+    }
+}
