@@ -1,6 +1,6 @@
 //! Arguments that begin with a minus sign and are no options.
 
-use clap::builder::{PathBufValueParser, StringValueParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PathBufValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -38,9 +38,58 @@ pub fn unshield_error(error: &mut clap::Error) {
     }
 }
 
+/// Checks that no format follows `--stats` as an argument of its own, which would be the file or an
+/// argument of the program.
+///
+/// # Errors
+/// What to write instead.
+pub fn check_stats(args: &[OsString]) -> Result<(), String> {
+    let options = args.split(|arg| arg == "--").next().unwrap_or_default();
+    let pair = options.windows(2).find(|pair| {
+        pair[0] == "--stats" && ["json", "table"].iter().any(|format| pair[1] == *format)
+    });
+    match pair {
+        Some([_, format]) => {
+            let format = format.to_string_lossy();
+            Err(format!(
+                "`--stats {format}`: the format is given as `--stats={format}`; arguments of the \
+                 program stand after `--`"
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes the proposal of another option from an error, unless the names are similar.
+pub fn keep_similar(error: &mut clap::Error) {
+    let name = |kind| match error.get(kind) {
+        Some(ContextValue::String(name)) => name.split(['=', ' ']).next(),
+        _ => None,
+    };
+    if let (Some(unknown), Some(known)) =
+        (name(ContextKind::InvalidArg), name(ContextKind::SuggestedArg))
+        && !is_similar(unknown, known)
+    {
+        error.remove(ContextKind::SuggestedArg);
+        // It has the other option in it.
+        error.remove(ContextKind::Usage);
+    }
+}
+
+/// Whether one name may be a slip of the other: it has few other letters, or is a part of it.
+fn is_similar(unknown: &str, known: &str) -> bool {
+    let [unknown, known] = [unknown, known].map(|name| name.trim_start_matches('-'));
+    strsim::normalized_damerau_levenshtein(unknown, known) >= 0.7
+        || (known.len() > 2 && unknown.len() > 2)
+            && (known.starts_with(unknown) || unknown.starts_with(known))
+}
+
 /// An argument as text.
 pub(crate) fn text() -> impl TypedValueParser<Value = String> {
-    StringValueParser::new().map(|arg| unshield(&arg))
+    OsStringValueParser::new().try_map(|arg| match arg.into_string() {
+        Ok(arg) => Ok(unshield(&arg)),
+        Err(_) => Err("it is not text in UTF-8"),
+    })
 }
 
 /// An argument that names a file.
@@ -67,6 +116,29 @@ fn shield_negative(arg: OsString) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_similar_options_are_proposed() {
+        for (unknown, known) in
+            [("--heap-maxx", "--heap-max"), ("--time-out", "--timeout"), ("--max", "--max-stack")]
+        {
+            assert!(is_similar(unknown, known), "{unknown} {known}");
+        }
+        for (unknown, known) in
+            [("--heap-nursery", "--heap-max"), ("--foo", "--fuel"), ("-x", "--env")]
+        {
+            assert!(!is_similar(unknown, known), "{unknown} {known}");
+        }
+    }
+
+    #[test]
+    fn a_format_needs_an_equals_sign() {
+        let check =
+            |args: &[&str]| check_stats(&args.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(check(&["run", "--stats", "json", "a.wasm"]).unwrap_err().contains("--stats=json"));
+        assert!(check(&["run", "--stats", "a.wasm", "json"]).is_ok());
+        assert!(check(&["a.wasm", "--", "--stats", "json"]).is_ok());
+    }
 
     #[test]
     fn negative_values_are_not_options() {

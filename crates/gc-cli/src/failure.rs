@@ -87,7 +87,8 @@ pub fn describe(error: &Error) -> String {
         text.push_str(&describe_backtrace(backtrace));
     }
     let hint = error.downcast_ref::<Trap>().copied().and_then(hint_for);
-    if let Some(hint) = hint.or_else(|| error.chain().find_map(heap_hint)) {
+    let hint = hint.or_else(|| error.chain().find_map(heap_hint)).or_else(|| limit_hint(&text));
+    if let Some(hint) = hint {
         text.push_str(&format!("\nhint: {hint}"));
     }
     text
@@ -113,14 +114,17 @@ fn heap_hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> 
     }
 }
 
-/// The maximum number of frames of a backtrace that are printed.
-const FRAMES: usize = 20;
+/// The option that could help against a limit of the engine, which the error calls by the name of its
+/// setting.
+fn limit_hint(text: &str) -> Option<&'static str> {
+    text.contains("(`memory_maximum`)").then_some("--memory-max sets the limit of each memory")
+}
 
 /// The functions on the stack, one per line. Each has the offset of its current instruction in the
 /// module's bytes.
 fn describe_backtrace(backtrace: &WasmBacktrace) -> String {
     let mut text = String::new();
-    for (i, frame) in backtrace.frames().iter().take(FRAMES).enumerate() {
+    for (i, frame) in backtrace.frames().iter().enumerate() {
         let name = match frame.func_name() {
             Some(name) => printable(name).to_string(),
             None => format!("func[{}]", frame.func_index()),
@@ -130,7 +134,7 @@ fn describe_backtrace(backtrace: &WasmBacktrace) -> String {
             text.push_str(&format!(" at {offset:#x}"));
         }
     }
-    let more = backtrace.frames().len().saturating_sub(FRAMES) + backtrace.omitted();
+    let more = backtrace.omitted();
     if more > 0 {
         text.push_str(&format!("\n      … {more} more frames"));
     }

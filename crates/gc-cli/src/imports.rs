@@ -6,12 +6,14 @@ use crate::exception;
 use crate::failure::misuse;
 use crate::printable::printable;
 use crate::program::Program;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 use gc_hosts::{HOSTS, Host, HostCtx, HostOptions, Stdio};
-use gc_wasm::{ExternType, Instance, Linker, Module, Store, Val};
+use gc_wasm::{ExternType, Instance, Linker, Module, Store, StoreLimits, Val};
 use std::collections::HashSet;
+use std::env::VarError;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -22,13 +24,17 @@ const NONE: &str = "none";
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Imports")]
 pub struct ImportOptions {
-    /// Give the program a directory, under the name GUEST, or that of HOST. May be repeated, with
-    /// different names. It sees no other files.
+    /// Give the program a directory, under the name GUEST, or that of HOST.
+    ///
+    /// May be repeated, with different names. The program sees no other files.
     #[arg(long = "dir", value_name = "HOST[::GUEST]", value_parser = args::text())]
+    #[arg(help_heading = None::<&str>)]
     pub dirs: Vec<String>,
-    /// Set a variable of the program's environment. Without VALUE it has that of the command. May
-    /// be repeated; of one name the last counts. The program sees no other variables.
+    /// Set a variable of the program's environment. Without VALUE it has that of the command.
+    ///
+    /// May be repeated; of one name the last counts. The program sees no other variables.
     #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = args::text())]
+    #[arg(help_heading = None::<&str>)]
     pub env: Vec<String>,
     /// The host modules to provide, separated by commas [default: those that the program imports
     /// from].
@@ -41,6 +47,13 @@ pub struct ImportOptions {
     /// What becomes of imports that nothing provides [default: an error before the program runs].
     #[arg(long, value_enum, value_name = "WHAT")]
     pub unknown_imports: Option<UnknownImports>,
+    /// Whether the program has all variables of the command's environment. `reclaim run` has a
+    /// setting for it.
+    #[arg(skip)]
+    pub inherit_env: bool,
+    /// The limits of a store. `reclaim run` has settings for them.
+    #[arg(skip)]
+    pub limits: Option<StoreLimits>,
 }
 
 /// What becomes of imports that nothing provides.
@@ -84,6 +97,11 @@ fn name_of(variable: &str) -> &str {
     variable.split_once('=').map_or(variable, |(name, _)| name)
 }
 
+/// The error of a variable, given by `option`, that a program cannot have.
+fn not_text(option: &str, name: &str) -> Error {
+    misuse(format!("`{option}`: the variable `{name}` is not text in UTF-8"))
+}
+
 /// The names of a directory for the host and for the program.
 fn dir_names(dir: &str) -> (&str, &str) {
     dir.split_once("::").unwrap_or((dir, dir))
@@ -116,30 +134,61 @@ impl ImportOptions {
         }
     }
 
+    /// The program's environment.
+    ///
+    /// # Errors
+    /// Misuse: if a variable of the command's environment is not text in UTF-8.
+    fn environment(&self) -> Result<Vec<(String, String)>> {
+        let mut env = Vec::new();
+        if self.inherit_env {
+            for (name, value) in std::env::vars_os() {
+                let text = |name: &OsStr| name.to_string_lossy().into_owned();
+                match (name.to_str(), value.to_str()) {
+                    (Some(name), Some(value)) => env.push((name.to_owned(), value.to_owned())),
+                    _ => return Err(not_text("-S inherit-env", &text(&name))),
+                }
+            }
+        }
+        for variable in &self.env {
+            let (name, value) = match variable.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => match std::env::var(variable) {
+                    Ok(value) => (&**variable, Some(value)),
+                    Err(VarError::NotPresent) => (&**variable, None),
+                    Err(VarError::NotUnicode(_)) => {
+                        return Err(not_text(&format!("--env {variable}"), variable));
+                    }
+                },
+            };
+            // The last one of a name counts.
+            env.retain(|(other, _)| other != name);
+            env.extend(value.map(|value| (name.to_owned(), value)));
+        }
+        Ok(env)
+    }
+
     /// A store for a program with these arguments, of which the first one is its name.
     ///
     /// # Errors
-    /// If a directory cannot be opened.
+    /// If a directory cannot be opened. Misuse: if a variable is not text in UTF-8.
     pub fn store(
         &self,
         engine: &gc_wasm::Engine,
         args: Vec<String>,
         stdio: Stdio,
     ) -> Result<Store<HostCtx>> {
-        // The last one of a name counts.
-        let env = self.env.iter().enumerate().filter(|(n, variable)| {
-            self.env[n + 1..].iter().all(|later| name_of(later) != name_of(variable))
-        });
-        let env = env.filter_map(|(_, variable)| match variable.split_once('=') {
-            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-            None => Some((variable.clone(), std::env::var(variable).ok()?)),
-        });
         let dirs = self.dirs.iter().map(|dir| {
             let (host, guest) = dir_names(dir);
             (PathBuf::from(host), guest.to_owned())
         });
-        let options = HostOptions { args, env: env.collect(), stdio, dirs: dirs.collect() };
-        Store::try_new(engine, options.build()?)
+        let env = self.environment()?;
+        let options = HostOptions { args, env, stdio, dirs: dirs.collect() };
+        let mut store = Store::try_new(engine, options.build()?)?;
+        if let Some(limits) = &self.limits {
+            store.data_mut().limits = limits.clone();
+            store.limiter(|ctx| &mut ctx.limits);
+        }
+        Ok(store)
     }
 
     /// The names and files of `--preload`.

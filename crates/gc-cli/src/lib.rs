@@ -21,14 +21,16 @@ pub mod program;
 pub mod registry;
 pub mod stats;
 pub mod text_position;
+pub mod wasmtime;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use commands::{Command, run::RunArgs};
 use failure::Failure;
 use gc_wasm::Collector;
 use registry::Registry;
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -90,6 +92,9 @@ fn parse(
     args: impl Iterator<Item = OsString>,
     registry: &Registry,
 ) -> clap::error::Result<Command> {
+    let args: Vec<OsString> = args.collect();
+    args::check_stats(&args)
+        .map_err(|message| grammar(registry).error(ErrorKind::InvalidValue, message))?;
     let matches = grammar(registry).try_get_matches_from(args)?;
     match Cli::from_arg_matches(&matches)?.command {
         Some(command) => Ok(command),
@@ -152,8 +157,15 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, collectors: Vec<Colle
         Ok(command) => command,
         Err(mut error) => {
             args::unshield_error(&mut error);
-            // Help also arrives here. A closed output is not an error.
-            let _ = error.print();
+            args::keep_similar(&mut error);
+            // Help also arrives here, and the list of a group's settings. A closed output is not an
+            // error.
+            let _ = match (error.kind(), error.get(ContextKind::Custom)) {
+                (ErrorKind::DisplayHelp, Some(ContextValue::String(list))) => {
+                    std::io::stdout().write_all(list.as_bytes())
+                }
+                _ => error.print(),
+            };
             return ExitCode::from(if error.use_stderr() { Failure::MISUSE } else { 0 });
         }
     };

@@ -10,6 +10,7 @@ use gc_wasm::{
     AdaptivePolicy, CacheStore, Collector, Config, Engine, FixedPolicy, FolderCache,
     ProfilingStrategy,
 };
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,17 +18,21 @@ use std::time::Duration;
 /// Bytes that 32 bits can address.
 const HEAP_LIMIT: u64 = 1 << 32;
 
+/// The heading of options for heaps, memories and stacks in help texts.
+const HEAP: &str = "Heap, memory and stack";
+
 /// The collector, its heap, and the stack.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Collector, heap and stack")]
+#[command(next_help_heading = HEAP)]
 pub struct EngineOptions {
     /// The collector, and optionally its options: `NAME:OPTION=VALUE`. `reclaim collectors` lists
     /// both.
     // The registry adds the possible values and the default.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = None::<&str>)]
     pub collector: String,
-    /// Keep compiled functions in this folder, so that they are not compiled again. It is made if it
-    /// does not exist. Use only a folder in which nobody else can write: it has machine code.
+    /// Keep compiled functions in this folder, so that they are not compiled again.
+    ///
+    /// It is made if it does not exist. Use only a folder in which nobody else can write: it has machine code.
     #[arg(long, value_name = "FOLDER", value_parser = args::path())]
     #[arg(help_heading = "Compilation")]
     pub cache: Option<PathBuf>,
@@ -38,12 +43,14 @@ pub struct EngineOptions {
 
 /// The heap, for any collector, and the stack.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Collector, heap and stack")]
+#[command(next_help_heading = HEAP)]
 pub struct HeapOptions {
     /// The maximum size of the GC heap: at least 128KiB, and at most 4GiB or the collector's maximum.
+    ///
     /// It includes 64KiB at the start that hold no objects. An allocation for which there is no room,
     /// even after a collection, traps.
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]
+    #[arg(help_heading = None::<&str>)]
     pub heap_max: u64,
     /// The initial size of the GC heap [default: 1MiB].
     #[arg(long, value_name = "SIZE", value_parser = heap_size)]
@@ -59,6 +66,10 @@ pub struct HeapOptions {
     /// How compiled code stays inside the GC heap.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = HeapBounds::Guarded)]
     pub heap_bounds: HeapBounds,
+    /// The maximum size of each linear memory. Only a memory with 64-bit addresses can have more than
+    /// 4GiB.
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size::parse)]
+    pub memory_max: u64,
     /// The stack for compiled code. Deeper recursion traps.
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = size::parse)]
     pub max_stack: u64,
@@ -68,6 +79,7 @@ pub struct HeapOptions {
     /// Whether each loop polls, with one instruction, so that a program can be interrupted. Without
     /// polls, Ctrl-C ends the command at once, and there is no --timeout.
     #[arg(long, value_enum, value_name = "WHETHER", default_value_t = LoopPolls::On)]
+    #[arg(help_heading = "Compilation")]
     pub loop_polls: LoopPolls,
     /// Whether calls of small functions are replaced with their bodies. Backtraces have these
     /// functions too.
@@ -84,6 +96,9 @@ pub struct HeapOptions {
     /// Whether code consumes fuel. Each subcommand has its own option for it.
     #[arg(skip)]
     pub consume_fuel: bool,
+    /// Settings of the engine that are no options of this command.
+    #[arg(skip)]
+    pub changes: Changes,
     /// How compiled functions are made known to a profiler. `reclaim run` has an option for it.
     #[arg(skip = ProfilingStrategy::None)]
     pub profiler: ProfilingStrategy,
@@ -127,6 +142,28 @@ pub enum HeapPolicy {
     Memory,
     /// All of --heap-max from the start: it neither grows nor shrinks.
     Fixed,
+}
+
+/// Changes of an engine's settings.
+#[derive(Clone, Default)]
+pub struct Changes(Vec<Arc<dyn Fn(&mut Config) + Send + Sync>>);
+
+impl Changes {
+    /// Adds a change.
+    pub fn add(&mut self, change: impl Fn(&mut Config) + Send + Sync + 'static) {
+        self.0.push(Arc::new(change));
+    }
+
+    /// Makes the changes, in the order in which they were added.
+    fn make(&self, config: &mut Config) {
+        self.0.iter().for_each(|change| change(config));
+    }
+}
+
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} changes", self.0.len())
+    }
 }
 
 /// Parses a time with its unit.
@@ -178,6 +215,7 @@ impl HeapOptions {
             })
             .gc_slice(self.gc_slice)
             .gc_zeal(self.gc_zeal)
+            .memory_maximum(self.memory_max)
             .max_wasm_stack(self.stack_bytes())
             .interruptible(self.loop_polls == LoopPolls::On)
             .compiler_inlining(match self.inlining {
@@ -202,6 +240,7 @@ impl HeapOptions {
         if let Some(initial) = self.heap_initial {
             config.gc_heap_initial_size(initial);
         }
+        self.changes.make(&mut config);
         config
     }
 

@@ -94,14 +94,11 @@ impl Program {
         module.map_err(|error| self.placed(error)).with_context(|| self.compiling())
     }
 
-    /// Checks that it could be compiled, or that it was compiled for this engine.
+    /// Checks that it could be compiled, if it is not a compiled module.
     ///
     /// # Errors
     /// As [`Program::compile`].
     pub fn validate(&self, engine: &Engine) -> Result<()> {
-        if self.is_compiled() {
-            return self.compile(engine).map(drop);
-        }
         let valid = Module::validate(engine, &self.bytes);
         valid.map_err(|error| self.placed(error)).with_context(|| self.compiling())
     }

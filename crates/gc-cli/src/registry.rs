@@ -86,7 +86,8 @@ impl Registry {
         })?;
         match options {
             Some(options) => {
-                collector.with_options(options).map_err(|error| misuse(format!("{error:#}")))
+                let chosen = collector.with_options(options);
+                chosen.map_err(|error| misuse(format!("`--{OPTION} {text}`: {error:#}")))
             }
             None => Ok(collector.clone()),
         }

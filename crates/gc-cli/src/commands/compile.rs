@@ -6,6 +6,7 @@ use crate::interrupt::InterruptOptions;
 use crate::options::EngineOptions;
 use crate::program::Program;
 use crate::registry::Registry;
+use crate::wasmtime::Groups;
 use anyhow::{Context, Result};
 use clap::Args;
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +16,8 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  reclaim compile app.wat -o app.elf      compile it
+  reclaim compile app.wat                 compile it to app.cwasm
+  reclaim compile app.wat -o app.elf      compile it to app.elf
   reclaim run app.elf --invoke main       run it
   objdump -d app.elf                      its machine code
   readelf -p .reclaim.abi app.elf         what it was compiled for
@@ -26,9 +28,10 @@ pub struct CompileArgs {
     /// The module: binary (.wasm) or text (.wat).
     #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
-    /// The file for the compiled module.
+    /// The file for the compiled module [default: the name of FILE in the current directory, with
+    /// the extension `cwasm`].
     #[arg(short, long, value_name = "OUT", value_parser = args::path())]
-    pub output: PathBuf,
+    pub output: Option<PathBuf>,
     /// Compile code that consumes fuel, for `reclaim run --fuel`.
     #[arg(long)]
     pub consume_fuel: bool,
@@ -38,6 +41,9 @@ pub struct CompileArgs {
     /// Collector and heap.
     #[command(flatten)]
     pub engine: EngineOptions,
+    /// Options of Wasmtime.
+    #[command(flatten)]
+    pub groups: Groups,
 }
 
 /// Compiles the module and writes the result.
@@ -46,13 +52,18 @@ pub struct CompileArgs {
 /// Misuse: if the module is compiled already, or OUT is its file. Also if the module cannot be read
 /// or compiled, or the file cannot be written.
 pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
-    if args.output == Path::new("-") {
+    let output = output(args)?;
+    if output == Path::new("-") {
         return Err(misuse(
             "`-` is no file: a compiled module is not written to the standard output",
         ));
     }
+    let asked = args.groups.asked()?;
     let mut options = args.engine.clone();
-    options.heap.consume_fuel = args.consume_fuel;
+    options.heap.consume_fuel = args.consume_fuel || asked.fuel.is_some();
+    asked.change(&mut options);
+    let mut interrupt = args.interrupt.clone();
+    interrupt.timeout = asked.timeout.or(interrupt.timeout);
     let engine = options.engine(registry)?;
     let program = Program::read(&args.file)?;
     if program.is_compiled() {
@@ -61,16 +72,27 @@ pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
             args.file.display()
         )));
     }
-    if is_same_file(&args.file, &args.output) {
-        let (file, output) = (args.file.display(), args.output.display());
+    if is_same_file(&args.file, &output) {
+        let (file, output) = (args.file.display(), output.display());
         return Err(misuse(format!("{output} would replace the module {file}: name another OUT")));
     }
-    args.interrupt.listen()?.doing(program.compiling());
+    interrupt.listen()?.doing(program.compiling());
     let bytes = engine.precompile_module(program.bytes());
     let bytes = bytes.map_err(|error| program.placed(error));
     let bytes = bytes.with_context(|| program.compiling())?;
-    std::fs::write(&args.output, bytes)
-        .with_context(|| format!("writing {}", args.output.display()))
+    std::fs::write(&output, bytes).with_context(|| format!("writing {}", output.display()))
+}
+
+/// The file for the compiled module.
+///
+/// # Errors
+/// Misuse: if there is no name for it.
+fn output(args: &CompileArgs) -> Result<PathBuf> {
+    if let Some(output) = &args.output {
+        return Ok(output.clone());
+    }
+    let name = args.file.file_name().map(|name| Path::new(name).with_extension("cwasm"));
+    name.ok_or_else(|| misuse(format!("{} has no name: name an OUT", args.file.display())))
 }
 
 /// Whether both paths name one file, also by links. A device is not a file that can be lost.

@@ -9,10 +9,11 @@ use crate::options::EngineOptions;
 use crate::program::Program;
 use crate::registry::Registry;
 use crate::stats::{self, StatsFormat};
+use crate::wasmtime::RunOptions;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use gc_conformance::stack::with_stack;
-use gc_hosts::{HostCtx, I32Exit, Stdio};
+use gc_hosts::{HostCtx, I32Exit};
 use gc_wasm::{ExternType, FuncType, Instance, Module, ProfilingStrategy, Store};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -43,12 +44,15 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = format!("{HELP}\n\n{VALUES}"))]
 pub struct RunArgs {
-    /// The module: binary (.wasm), text (.wat), or a file that `reclaim compile` wrote. You must
-    /// trust a compiled file, and give the options for collector and heap with which it was compiled.
+    /// The module: binary (.wasm), text (.wat), or a file that `reclaim compile` wrote.
+    ///
+    /// You must trust a compiled file, and give the options for collector and heap with which it was
+    /// compiled.
     #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
-    /// Call an export: `NAME` with its arguments after the file's name, or `NAME(ARG, …)`. May be
-    /// repeated. The calls are made in order in one instance. Without this option `_start` is
+    /// Call an export: `NAME` with its arguments after the file's name, or `NAME(ARG, …)`.
+    ///
+    /// May be repeated. The calls are made in order in one instance. Without this option `_start` is
     /// called. A module without `_start` must have a start function. Before the calls of this
     /// option `_initialize` is called, if the module exports it.
     #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = args::text())]
@@ -57,6 +61,19 @@ pub struct RunArgs {
     /// program; write them after `--`.
     #[arg(value_name = "ARGS", value_parser = args::text())]
     pub args: Vec<String>,
+    /// What it imports.
+    #[command(flatten)]
+    pub imports: ImportOptions,
+    /// How it is ended.
+    #[command(flatten)]
+    pub interrupt: InterruptOptions,
+    /// Trap when the program has consumed this much fuel.
+    ///
+    /// Most instructions consume one unit, and those that work on many bytes or elements one for each.
+    /// The number is the same in each run and
+    /// with each collector; --stats prints it.
+    #[arg(long, value_name = "N", value_parser = fuel)]
+    pub fuel: Option<u64>,
     /// Print on stderr what the heap did, after the run.
     #[arg(
         long,
@@ -67,30 +84,26 @@ pub struct RunArgs {
         default_missing_value = "table"
     )]
     pub stats: Option<StatsFormat>,
-    /// Trap when the program has consumed this much fuel. Most instructions consume one unit, and
-    /// those that work on many bytes or elements one for each. The number is the same in each run and
-    /// with each collector; --stats prints it.
-    #[arg(long, value_name = "N", value_parser = fuel)]
-    pub fuel: Option<u64>,
-    /// Tell Linux `perf` the names of the compiled functions. Record a profile with
-    /// `perf record -g reclaim run …`, for jitdump with `perf record -k mono -g reclaim run …`.
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    pub profile: Option<Profile>,
-    /// How it is ended.
-    #[command(flatten)]
-    pub interrupt: InterruptOptions,
-    /// What it imports.
-    #[command(flatten)]
-    pub imports: ImportOptions,
     /// Collector and heap.
     #[command(flatten)]
     pub engine: EngineOptions,
+    /// Tell Linux `perf` the names of the compiled functions.
+    ///
+    /// Record a profile with
+    /// `perf record -g reclaim run …`, for jitdump with `perf record -k mono -g reclaim run …`.
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Compilation")]
+    pub profile: Option<Profile>,
+    /// Options of Wasmtime.
+    #[command(flatten)]
+    pub wasmtime: RunOptions,
 }
 
 /// The files from which `perf` knows compiled functions.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// A map, /tmp/perf-PID.map: after the run `perf report`.
+    // Wasmtime's name.
+    #[value(alias = "perfmap")]
     Perf,
     /// A dump, jit-PID.dump in the current directory, with the code and the lines of the module's
     /// text: after the run `perf inject --jit -i perf.data -o perf.jit.data`, then `perf report` or
@@ -118,6 +131,14 @@ fn fuel(text: &str) -> Result<u64, String> {
 /// Misuse: if the calls do not fit the module. Also if the module cannot be read, compiled or
 /// instantiated, or a call fails.
 pub fn execute(mut args: RunArgs, registry: &Registry) -> Result<()> {
+    let asked = args.wasmtime.groups.asked()?;
+    asked.change(&mut args.engine);
+    args.fuel = asked.fuel.or(args.fuel);
+    args.interrupt.timeout = asked.timeout.or(args.interrupt.timeout);
+    args.imports.unknown_imports = asked.unknown_imports.or(args.imports.unknown_imports);
+    args.imports.inherit_env = asked.inherit_env;
+    args.imports.limits = asked.limits();
+    args.imports.dirs.extend(args.wasmtime.dirs()?);
     args.engine.heap.consume_fuel = args.fuel.is_some();
     if let Some(profile) = args.profile {
         args.engine.heap.profiler = profile.strategy();
@@ -143,7 +164,7 @@ pub fn execute(mut args: RunArgs, registry: &Registry) -> Result<()> {
                 .collect::<Result<Vec<_>>>()?,
         };
         let program_args = [&[program.name()][..], program_args].concat();
-        let mut store = args.imports.store(&engine, program_args, Stdio::inherit())?;
+        let mut store = args.imports.store(&engine, program_args, asked.stdio())?;
         if let Some(fuel) = args.fuel {
             store.set_fuel(fuel)?;
         }
@@ -180,6 +201,11 @@ fn start(module: &Module) -> Result<Vec<(FuncType, Call)>> {
             module.show_type(&ExternType::Func(ty))
         ))),
         _ if module.has_start_function() => Ok(Vec::new()),
+        _ if module.get_export("_initialize").is_some() => Err(misuse(format!(
+            "the module is a library: it exports `_initialize`, but no `_start`. Name a function \
+             with `--invoke`, which calls `_initialize` first; {}",
+            call::list_exports(module, usize::MAX)
+        ))),
         _ => Err(misuse(format!(
             "the module has no function `_start`: name a function with `--invoke`; {}",
             call::list_exports(module, usize::MAX)

@@ -5,10 +5,11 @@ use crate::failure::Failure;
 use crate::interrupt::InterruptOptions;
 use crate::options::EngineOptions;
 use crate::registry::Registry;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use gc_conformance::scripts::{Report, run_script_with};
 use gc_conformance::stack::with_stack;
+use gc_wasm::Engine;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -85,6 +86,12 @@ fn doing(at: &str, report: &Report) -> String {
 /// # Errors
 /// If it is no text.
 fn script(name: &str, bytes: Vec<u8>) -> Result<String> {
+    if bytes.starts_with(b"\0asm") {
+        bail!("{name} is no script: it is a module in the binary format, which `reclaim run` runs");
+    }
+    if Engine::detect_precompiled(&bytes).is_some() {
+        bail!("{name} is no script: it is a compiled module, which `reclaim run` runs");
+    }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         anyhow!("{name} is no script: it is not text in UTF-8 (from byte {at} on)")

@@ -233,3 +233,20 @@ fn a_program_has_arguments_and_its_stderr_is_shown_if_it_fails() {
     reclaim(&["bench", start, "--", "a"])
         .fails(2, &["the program cannot read the argument `a`: it imports no function"]);
 }
+
+#[test]
+fn a_compiled_module_fails_under_other_collectors() {
+    let module =
+        &file("bench_compiled.wat", r#"(module (func (export "f") (result i32) (i32.const 3)))"#);
+    let compiled = &module.replace(".wat", ".elf");
+    reclaim(&["compile", module, "-o", compiled, "--collector", "copying"]).prints("");
+    let bench = |options: &[&str]| {
+        reclaim(&[&["bench", &**compiled, "--invoke", "f", "--runs", "1"], options].concat())
+    };
+    let ran = bench(&[]);
+    assert_eq!(ran.status, 1);
+    assert!(ran.stdout.contains("f() = 3"), "{}", ran.stdout);
+    ran.says(&["error: under `drc`: ", "for the collector `copying`, not for `drc`"]);
+    assert!(!ran.stderr.contains("under `copying`"), "{}", ran.stderr);
+    assert_eq!(bench(&["--collector", "copying"]).status, 0);
+}

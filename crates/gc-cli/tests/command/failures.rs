@@ -92,6 +92,42 @@ fn a_script_is_text() {
     let script = &file("binary.wast", b"(module)\xff");
     let ran = reclaim(&["wast", script]);
     assert!(ran.status == 1 && ran.stdout.contains("is no script"), "{}", ran.stdout);
+    // What it is instead is named.
+    let module = &file("module.wasm", b"\0asm\x01\0\0\0");
+    let compiled = &module.replace(".wasm", ".elf");
+    reclaim(&["compile", module, "-o", compiled]).prints("");
+    for (script, what) in
+        [(module, "a module in the binary format"), (compiled, "a compiled module")]
+    {
+        let ran = reclaim(&["wast", script]);
+        assert!(ran.status == 1 && ran.stdout.contains(what), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn limits_name_themselves() {
+    let table = &file("limits_table.wat", "(module (table 50000000 funcref) (func $f) (start $f))");
+    reclaim(&[table]).fails(
+        1,
+        &["table 0 cannot have 50000000 elements: a table has at most 10000000 elements"],
+    );
+    let memory = r#"(module (memory i64 70000)
+        (func (export "f") (i64.store8 (i64.const 4500000000) (i64.const 1))))"#;
+    let memory = &file("limits_memory.wat", memory);
+    let run = |options: &[&str]| reclaim(&[&[&**memory, "--invoke", "f"], options].concat());
+    run(&[]).fails(1, &["the limit of 65536 pages (`memory_maximum`)", "hint: --memory-max sets"]);
+    // A memory beyond 4 GiB.
+    run(&["--memory-max", "5GiB"]).prints("");
+}
+
+#[test]
+fn a_library_without_a_start_says_how_to_call_it() {
+    let library = r#"(module (func (export "_initialize")) (func (export "f")))"#;
+    let library = &file("library_alone.wat", library);
+    reclaim(&[library]).fails(
+        2,
+        &["is a library: it exports `_initialize`, but no `_start`", "`--invoke`", "f: (func)"],
+    );
 }
 
 #[test]

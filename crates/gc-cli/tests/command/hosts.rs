@@ -3,7 +3,11 @@
 
 use crate::common::programs::toolchain;
 use crate::common::{COLLECTORS, Ran, file, reclaim, reclaim_with_input};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A new directory for a test.
 fn directory(name: &str) -> PathBuf {
@@ -110,7 +114,7 @@ fn a_library_is_initialised_before_its_calls() {
     is(&reclaim(&[lib, "--invoke", "add", "2"]), 0, "42\n", "");
     is(&reclaim(&[lib, "--invoke", "add(1)", "--invoke", "add(1)"]), 0, "41\n42\n", "");
     is(&reclaim(&[lib, "--invoke", "_initialize", "--invoke", "add(1)"]), 0, "41\n", "");
-    reclaim(&[lib]).fails(2, &["no function `_start`"]);
+    reclaim(&[lib]).fails(2, &["is a library: it exports `_initialize`, but no `_start`"]);
 }
 
 #[test]
@@ -389,4 +393,60 @@ fn a_name_is_given_to_one_directory() {
     let program = &file("two_dirs.wat", HELLO.replace("STATUS", "0"));
     reclaim(&["run", program, "--dir", ".::x", "--dir", "/::x"])
         .fails(2, &["`--dir …::x` is given twice"]);
+}
+
+#[test]
+fn variables_and_arguments_are_text() {
+    let program = &file("not_text.wat", HELLO.replace("STATUS", "0"));
+    let run = |args: &[&OsStr]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reclaim"));
+        command.env("NOT_TEXT", OsStr::from_bytes(b"a\xff"));
+        let ran = command.arg("run").arg(program).args(args).output().unwrap();
+        (ran.status.code().unwrap(), String::from_utf8(ran.stderr).unwrap())
+    };
+    let [env, inherit, none] = ["--env", "-Sinherit-env", "--"].map(OsStr::new);
+    for (args, says) in [
+        (
+            &[env, OsStr::new("NOT_TEXT")][..],
+            "`--env NOT_TEXT`: the variable `NOT_TEXT` is not text",
+        ),
+        (&[inherit], "`-S inherit-env`: the variable `NOT_TEXT` is not text in UTF-8"),
+        (&[env, OsStr::from_bytes(b"A=\xff")], "'--env <NAME[=VALUE]>': it is not text in UTF-8"),
+        (&[none, OsStr::from_bytes(b"\xff")], "for '[ARGS]...': it is not text in UTF-8"),
+    ] {
+        let (status, stderr) = run(args);
+        assert!(status == 2 && stderr.contains(says), "{args:?}: {stderr}");
+    }
+    // A variable that there is not is left out.
+    assert_eq!(run(&[env, OsStr::new("NOT_THERE")]), (0, String::new()));
+}
+
+#[test]
+fn a_device_as_input_is_no_terminal() {
+    let module = &file(
+        "stdin.wat",
+        r#"(module (import "wasi_snapshot_preview1" "fd_fdstat_get"
+                (func $stat (param i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "type") (result i32 i64)
+                (drop (call $stat (i32.const 0) (i32.const 64)))
+                (i32.load8_u (i32.const 64))
+                (i64.and (i64.load (i32.const 72)) (i64.const 0x24))))"#,
+    );
+    let text = Path::new(module).to_owned();
+    // A terminal is a character device without a position.
+    for (input, ty) in [
+        (Path::new("/dev/null"), 0),
+        (Path::new("/dev/zero"), 0),
+        (Path::new("/dev/ptmx"), 2),
+        (&text, 4),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reclaim"));
+        command.args([module, "--invoke", "type"]).stdin(File::open(input).unwrap());
+        let ran = command.output().unwrap();
+        let printed = String::from_utf8(ran.stdout).unwrap();
+        assert_eq!(printed, format!("{ty}\n0\n"), "{}", input.display());
+    }
+    // Neither is a pipe.
+    reclaim(&[module, "--invoke", "type"]).prints("0\n0\n");
 }

@@ -15,3 +15,4 @@ mod hosts;
 mod interrupts;
 mod profile;
 mod registry;
+mod wasmtime;

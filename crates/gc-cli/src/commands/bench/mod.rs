@@ -49,8 +49,8 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = ABOUT, after_long_help = format!("{ABOUT}\n\n{VALUES}"))]
 pub struct BenchArgs {
-    /// The module: binary (.wasm), text (.wat), or a file that `reclaim compile` wrote, which works
-    /// with its own collector only.
+    /// The module: binary (.wasm), text (.wat), or a file that `reclaim compile` wrote, which fails
+    /// under all collectors but its own.
     #[arg(value_name = "FILE", value_parser = args::path())]
     pub file: PathBuf,
     /// The export to call: `NAME` with its arguments after the file's name, or `NAME(ARG, …)`.
@@ -70,13 +70,7 @@ pub struct BenchArgs {
     pub json: bool,
     /// The collectors, separated by commas, or `all`.
     // The registry adds the possible values.
-    #[arg(
-        long,
-        value_name = "NAMES",
-        value_delimiter = ',',
-        default_value = "all",
-        help_heading = "Collector, heap and stack"
-    )]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "all")]
     pub collector: Vec<String>,
     /// How it is ended.
     #[command(flatten)]
@@ -106,7 +100,9 @@ pub fn execute(args: &BenchArgs, registry: &Registry) -> Result<()> {
         let program = Program::read(&args.file)?;
         let engines = collectors.iter().map(|collector| args.heap.engine(collector));
         let engines = engines.collect::<Result<Vec<_>>>()?;
-        if let Some(engine) = engines.first() {
+        if let Some(engine) = engines.first()
+            && !program.is_compiled()
+        {
             program.validate(engine)?;
         }
         let progress = progress_bar(engines.len(), args.runs)?;

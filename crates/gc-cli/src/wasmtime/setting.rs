@@ -1,0 +1,258 @@
+//! A group of settings: how `NAME[=VALUE],…` is parsed, and the list for `help`.
+
+use super::Asked;
+use crate::call::near;
+use clap::builder::TypedValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command, Error};
+use gc_wasm::Config;
+use std::ffi::OsStr;
+use std::time::Duration;
+
+/// A group of settings, as `-W`.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) short: char,
+    pub(super) settings: &'static [Setting],
+}
+
+/// A setting. A name with `*` at its end stands for all that begin so.
+#[derive(Debug)]
+pub(super) struct Setting {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// What it is, or why it has no effect, or what is missing.
+    pub(super) help: &'static str,
+}
+
+/// A setter of the engine's settings.
+pub(super) type Setter<T> = for<'a> fn(&'a mut Config, T) -> &'a mut Config;
+
+/// What a setting is.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A setting of the engine: on or off.
+    Feature(Setter<bool>),
+    /// A setting of the engine: a number of bytes.
+    Bytes(Setter<u64>),
+    /// On or off.
+    Switch(fn(&mut Asked, bool)),
+    /// A number.
+    Number(fn(&mut Asked, u64)),
+    /// A time.
+    Time(fn(&mut Asked, Duration)),
+    /// One of these.
+    Choice(&'static [&'static str], fn(&mut Asked, &str)),
+    /// Any text.
+    Text(fn(&mut Asked, &str)),
+    /// A switch or a number that changes nothing here.
+    NoEffect,
+    /// It is always on.
+    Always,
+    /// It cannot be had. Off is accepted.
+    Missing,
+}
+
+/// Parses `y`, `n` and the like. No value means yes.
+fn switch(value: Option<&str>) -> Option<bool> {
+    match value {
+        None | Some("y" | "yes" | "true") => Some(true),
+        Some("n" | "no" | "false") => Some(false),
+        Some(_) => None,
+    }
+}
+
+/// Parses a number: decimal, or hexadecimal with `0x`. Underscores are ignored.
+fn number(value: Option<&str>) -> Option<u64> {
+    let digits = value?.replace('_', "");
+    match digits.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => digits.parse().ok(),
+    }
+}
+
+/// Parses a time. A number alone is one of seconds.
+fn time(value: Option<&str>) -> Option<Duration> {
+    let value = value?;
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(value).ok(),
+    }
+}
+
+impl Kind {
+    /// The form of the value, for lists.
+    fn form(&self) -> String {
+        match self {
+            Kind::Feature(_) | Kind::Switch(_) | Kind::Always => "[=y|n]".to_owned(),
+            Kind::Bytes(_) | Kind::Number(_) => "=N".to_owned(),
+            Kind::Time(_) => "=TIME".to_owned(),
+            Kind::Choice(all, _) => format!("={}", all.join("|")),
+            Kind::Text(_) => "=TEXT".to_owned(),
+            Kind::NoEffect | Kind::Missing => "[=…]".to_owned(),
+        }
+    }
+
+    /// What a list says of it before its help.
+    fn remark(&self) -> &'static str {
+        match self {
+            Kind::NoEffect => "no effect: ",
+            Kind::Missing => "refused: ",
+            Kind::Always => "always on: ",
+            _ => "",
+        }
+    }
+}
+
+impl Asked {
+    /// Asks for a setting of the engine.
+    pub(super) fn config<T: Copy + Send + Sync + 'static>(&mut self, set: Setter<T>, value: T) {
+        self.changes.add(move |config| {
+            set(config, value);
+        });
+    }
+}
+
+impl Setting {
+    fn is(&self, name: &str) -> bool {
+        match self.name.strip_suffix('*') {
+            Some(begin) => name.starts_with(begin),
+            None => self.name == name,
+        }
+    }
+
+    /// Applies the setting with this value.
+    fn apply(&self, value: Option<&str>, asked: &mut Asked) -> Result<(), String> {
+        let expected = |what: &str| format!("expected {what}");
+        let switched = || switch(value).ok_or_else(|| expected("y or n"));
+        let counted = || number(value).ok_or_else(|| expected("a number"));
+        match &self.kind {
+            Kind::Feature(set) => asked.config(*set, switched()?),
+            Kind::Bytes(set) => asked.config(*set, counted()?),
+            Kind::Switch(set) => set(asked, switched()?),
+            Kind::Number(set) => set(asked, counted()?),
+            Kind::Time(set) => {
+                set(asked, time(value).ok_or_else(|| expected("a time such as 10, 10s or 500ms"))?);
+            }
+            Kind::Choice(all, set) => match value.filter(|value| all.contains(value)) {
+                Some(value) => set(asked, value),
+                None => return Err(expected(&format!("one of {}", all.join(", ")))),
+            },
+            Kind::Text(set) => set(asked, value.ok_or_else(|| expected("a value"))?),
+            Kind::NoEffect => {
+                log::info!("the setting `{}` has no effect: {}", self.name, self.help)
+            }
+            Kind::Always if switch(value) == Some(true) => {}
+            Kind::Always => return Err(format!("it is always on: {}", self.help)),
+            Kind::Missing if switch(value) == Some(false) => {}
+            Kind::Missing => return Err(format!("not supported: {}", self.help)),
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    /// Applies the settings in `text`.
+    ///
+    /// # Errors
+    /// If there is no such setting, its value has the wrong form, or it cannot be had.
+    pub(super) fn apply(&self, text: &str, asked: &mut Asked) -> Result<(), String> {
+        for one in text.split(',') {
+            let (name, value) = match one.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (one, None),
+            };
+            let place = format!("`-{} {one}`", self.short);
+            let setting =
+                self.settings.iter().find(|setting| setting.is(name)).ok_or_else(|| {
+                    let near = near(name, self.settings.iter().map(|setting| setting.name));
+                    let hint = near.map_or_else(
+                        || format!("`-{} help` lists the settings", self.short),
+                        |near| format!("did you mean `{near}`?"),
+                    );
+                    format!("{place}: there is no setting `{name}`; {hint}")
+                })?;
+            setting.apply(value, asked).map_err(|why| format!("{place}: {why}"))?;
+        }
+        Ok(())
+    }
+
+    /// All settings, one per line.
+    fn list(&self) -> String {
+        let lines = self.settings.iter();
+        let lines: Vec<_> =
+            lines.map(|one| (format!("{}{}", one.name, one.kind.form()), one)).collect();
+        let width = lines.iter().map(|(form, _)| form.chars().count()).max().unwrap_or(0);
+        let lines = lines.iter().map(|(form, one)| {
+            format!("  -{} {form:width$}  {}{}\n", self.short, one.kind.remark(), one.help)
+        });
+        lines.collect()
+    }
+}
+
+impl TypedValueParser for Group {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        _: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, Error> {
+        let text = value.to_string_lossy().into_owned();
+        if text == "help" || text == "help-long" {
+            let mut list = Error::new(ErrorKind::DisplayHelp);
+            list.insert(ContextKind::Custom, ContextValue::String(self.list()));
+            return Err(list);
+        }
+        let parsed = self.apply(&text, &mut Asked::default());
+        parsed.map(|()| text).map_err(|message| {
+            Error::raw(ErrorKind::ValueValidation, format!("{message}\n")).with_cmd(command)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::names;
+    use super::*;
+
+    #[test]
+    fn names_differ_and_are_lists_words() {
+        for group in [names::WASM, names::OPTIMIZE, names::CODEGEN, names::DEBUG, names::WASI] {
+            for (n, one) in group.settings.iter().enumerate() {
+                assert!(
+                    !one.help.is_empty() && !one.name.contains([',', '=', '_']),
+                    "{}",
+                    one.name
+                );
+                let first = group.settings.iter().position(|other| other.is(one.name));
+                assert_eq!(first, Some(n), "-{} {}", group.short, one.name);
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_those_of_wasmtime() {
+        let asked = |text: &str| {
+            let mut asked = Asked::default();
+            names::WASM.apply(text, &mut asked).map(|()| asked)
+        };
+        let all = asked("gc,fuel=1_000,timeout=2,max-wasm-stack=0x100000,simd=n").unwrap();
+        assert_eq!((all.fuel, all.timeout), (Some(1000), Some(Duration::from_secs(2))));
+        assert_eq!(all.max_stack, Some(1 << 20));
+        assert_eq!(asked("timeout=150ms").unwrap().timeout, Some(Duration::from_millis(150)));
+        for (text, why) in [
+            ("gc=maybe", "`-W gc=maybe`: expected y or n"),
+            ("fuel", "`-W fuel`: expected a number"),
+            ("threads", "`-W threads`: not supported: shared memories"),
+            ("component-model-async=y", "not supported: the component model"),
+            ("gcc", "there is no setting `gcc`; did you mean `gc`?"),
+            ("", "there is no setting ``; `-W help` lists the settings"),
+        ] {
+            let error = asked(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        assert!(asked("threads=n,component-model=n").is_ok());
+    }
+}
