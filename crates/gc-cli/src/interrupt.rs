@@ -21,7 +21,7 @@ use std::time::Duration;
 #[derive(Args, Clone, Debug, Default)]
 pub struct InterruptOptions {
     /// End the command after this time, such as 10s or 1m30s. Compilation counts.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = None::<&str>)]
     pub timeout: Option<Duration>,
 }
 

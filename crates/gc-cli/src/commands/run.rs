@@ -72,7 +72,7 @@ pub struct RunArgs {
     /// Most instructions consume one unit, and those that work on many bytes or elements one for each.
     /// The number is the same in each run and
     /// with each collector; --stats prints it.
-    #[arg(long, value_name = "N", value_parser = fuel)]
+    #[arg(long, value_name = "N", value_parser = fuel, help_heading = None::<&str>)]
     pub fuel: Option<u64>,
     /// Print on stderr what the heap did, after the run.
     #[arg(
@@ -81,7 +81,8 @@ pub struct RunArgs {
         value_name = "FORMAT",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "table"
+        default_missing_value = "table",
+        help_heading = None::<&str>
     )]
     pub stats: Option<StatsFormat>,
     /// Collector and heap.

@@ -316,6 +316,21 @@ fn help_has_examples() {
     for part in ["Examples:", "Exit status:", "RECLAIM_LOG", "completions"] {
         assert!(help.contains(part), "{help}");
     }
+    // What most people need comes first.
+    for help in ["-h", "--help"] {
+        let help = reclaim(&["run", help]).stdout;
+        let first = help.split("\nImports:\n").next().unwrap();
+        let options =
+            ["invoke", "dir", "env", "timeout", "fuel", "stats", "collector", "heap-max", "help"];
+        let mut rest = first.split("\nOptions:\n").nth(1).unwrap();
+        for option in options {
+            rest = rest.split_once(&format!("--{option}")).unwrap_or_else(|| panic!("{option}")).1;
+        }
+        for heading in ["Heap, memory and stack", "Compilation", "Options of Wasmtime, for scripts"]
+        {
+            assert_eq!(help.matches(&format!("\n{heading}:\n")).count(), 1, "{heading}");
+        }
+    }
     assert!(reclaim(&["--version"]).stdout.starts_with("reclaim 0."));
 }
 
