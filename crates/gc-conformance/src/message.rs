@@ -19,11 +19,9 @@ pub fn causes(error: &Error) -> Vec<String> {
         && let [.., reason, _] = &mut causes[..]
         && *reason == detail.to_string()
     {
-        // Many reasons begin with the trap's own text.
-        let trap = trap.to_string();
-        if !reason.starts_with(&trap) {
-            *reason = format!("{trap}: {reason}");
-        }
+        // Many reasons begin with the trap's own.
+        let rest = reason.strip_prefix(trap.reason());
+        *reason = rest.map_or_else(|| format!("{trap}: {reason}"), |rest| format!("{trap}{rest}"));
         causes.pop();
     }
     causes

@@ -35,10 +35,10 @@ pub struct TrapError {
 impl fmt::Display for TrapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Many details begin with the trap's own text.
-        let trap = self.trap.to_string();
+        let trap = self.trap.reason();
         match self.detail.as_ref().map(|detail| detail.to_string()) {
-            None => f.write_str(&trap)?,
-            Some(detail) if detail.starts_with(&trap) => f.write_str(&detail)?,
+            None => f.write_str(trap)?,
+            Some(detail) if detail.starts_with(trap) => f.write_str(&detail)?,
             Some(detail) => write!(f, "{trap}: {detail}")?,
         }
         if !self.backtrace.is_empty() {

@@ -43,6 +43,17 @@ impl FuncRefTable {
         id
     }
 
+    /// Makes room for `count` more function references. It may move the table, as
+    /// [`add`](FuncRefTable::add) does.
+    pub fn reserve(&mut self, count: usize) {
+        if self.pointers.is_empty() {
+            self.pointers.reserve(count.saturating_add(1));
+            self.pointers.push(NULL);
+        } else {
+            self.pointers.reserve(count);
+        }
+    }
+
     /// The address with this id. It is 0 for id 0, and `None` for an unknown id.
     pub fn get(&self, id: u32) -> Option<usize> {
         match id {
@@ -78,5 +89,14 @@ mod tests {
         assert_eq!((table.get(0), table.get(b), table.get(3)), (Some(0), Some(0x2000), None));
         assert_eq!(table.len(), 3);
         assert!(std::ptr::eq(table.base(), &table.pointers[0]));
+
+        for mut table in [table, FuncRefTable::default()] {
+            let before = table.len();
+            table.reserve(100);
+            assert_eq!((table.len(), table.get(0)), (before, Some(0)));
+            let base = table.base();
+            (0..100).for_each(|i| assert_eq!(table.add(0x3000 + i), (before + i) as u32));
+            assert!(std::ptr::eq(table.base(), base), "there was room");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The reasons why compiled code stops: trap codes that emitted code contains and the driver
 //! reports. Where WebAssembly's specification suite has a text for a trap, the text here is the
-//! same, because users know it from other engines.
+//! same, because users know it from other engines. `Display` begins with "wasm trap: ", as Wasmtime's
+//! does, because programs look for it.
 
 use std::fmt;
 
@@ -13,7 +14,8 @@ macro_rules! traps {
         /// use gc_types::Trap;
         ///
         /// let trap = Trap::NullReference;
-        /// assert_eq!(trap.to_string(), "null reference");
+        /// assert_eq!(trap.reason(), "null reference");
+        /// assert_eq!(trap.to_string(), "wasm trap: null reference");
         /// assert_eq!(Trap::from_code(trap.code()), Some(trap));
         /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +37,8 @@ macro_rules! traps {
                 }
             }
 
-            const fn text(self) -> &'static str {
+            /// The reason in words, without what [`Display`](fmt::Display) puts in front of it.
+            pub const fn reason(self) -> &'static str {
                 match self { $(Trap::$name => $text,)* }
             }
         }
@@ -90,7 +93,7 @@ impl Trap {
 
 impl fmt::Display for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())
+        write!(f, "wasm trap: {}", self.reason())
     }
 }
 
@@ -104,7 +107,8 @@ mod tests {
     fn codes_round_trip() {
         for trap in Trap::ALL {
             assert_eq!(Trap::from_code(trap.code()), Some(*trap));
-            assert!(!trap.to_string().is_empty());
+            assert!(!trap.reason().is_empty());
+            assert_eq!(trap.to_string(), format!("wasm trap: {}", trap.reason()));
         }
         assert_eq!(Trap::from_code(0), None);
     }

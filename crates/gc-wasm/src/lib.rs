@@ -121,4 +121,6 @@ pub use gc_runtime::{
     PauseKind, PauseLog, PolicyFactory, Reclaims, RefusedBy, Reservation, UsedReservation,
 };
 pub use gc_types::{Trap, ValRaw};
+#[cfg(feature = "reexport-wasmparser")]
+pub use wasmparser;
 pub use wasmtime_types::{OperatorCost, VariableOperatorCost};

@@ -205,3 +205,23 @@ fn with_backtrace(error: Error, backtrace: WasmBacktrace) -> Error {
         false => error.context(backtrace),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A trap that Wasmtime has too has its name and its text.
+    #[test]
+    fn texts_are_those_of_wasmtime() {
+        let theirs: Vec<wasmtime_types::Trap> =
+            (0..=u8::MAX).filter_map(wasmtime_types::Trap::from_u8).collect();
+        let own = [Trap::CorruptHeap, Trap::OutOfMemory, Trap::BadFuncRef];
+        for trap in Trap::ALL {
+            let same = theirs.iter().find(|their| format!("{their:?}") == format!("{trap:?}"));
+            assert_eq!(same.is_none(), own.contains(trap), "{trap:?}");
+            if let Some(same) = same {
+                assert_eq!(trap.to_string(), same.to_string());
+            }
+        }
+    }
+}

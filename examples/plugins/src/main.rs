@@ -53,7 +53,7 @@ fn request(number: u32) -> (&'static str, Customer, Duration) {
 /// What a failure tells the author of the plug-in: what happened, and in which functions.
 fn explain(error: &Error) -> Result<String> {
     let what = match error.downcast_ref::<Trap>() {
-        Some(trap) => format!("trap: {trap}"),
+        Some(trap) => trap.to_string(),
         None => format!("the host refused: {}", error.root_cause()),
     };
     let backtrace = error.downcast_ref::<WasmBacktrace>().context("there is no backtrace")?;
@@ -81,11 +81,11 @@ fn check(plugin: &str, number: u32, outcome: Outcome) -> Result<String> {
             ensure!(answer == expected, "request {number}: {answer:?} is not {expected:?}");
             return Ok(format!("an answer for {} units of fuel", answer.fuel));
         }
-        "broken" => "trap: out of bounds array access, in last, called by price",
+        "broken" => "wasm trap: out of bounds array access, in last, called by price",
         "rude" => "the host refused: there is no discount for null, in price",
-        "endless" => "trap: interrupt, in price",
-        "hungry" => "trap: GC heap out of memory, in price",
-        "deep" => "trap: call stack exhausted, in sum, called by sum",
+        "endless" => "wasm trap: interrupt, in price",
+        "hungry" => "wasm trap: GC heap out of memory, in price",
+        "deep" => "wasm trap: call stack exhausted, in sum, called by sum",
         _ => bail!("there is no plug-in `{plugin}`"),
     };
     let error = result.err().with_context(|| format!("`{plugin}` answered request {number}"))?;

@@ -84,7 +84,7 @@ static void environment(wasm_store_t* store) {
   CHECK_FAILED(trap, "wasm_func_call: NULL was passed for `func`");
   check_trap(trap, "NULL was passed for `func`");
   trap = call(&exports, 3, 0, NULL, 0, NULL);
-  CHECK_FAILED(trap, "wasm_func_call: wasm `unreachable` instruction executed");
+  CHECK_FAILED(trap, "wasm_func_call: wasm trap: wasm `unreachable` instruction executed");
   check_trap(trap, "unreachable");
   wasm_func_delete(import);
   wasm_extern_vec_delete(&exports);

@@ -196,7 +196,7 @@ fn fuel_ends_a_loop_with_a_backtrace() {
         let ran = reclaim(&args);
         assert_eq!((ran.status, &*ran.stdout), (1, "begin\n"), "{}", ran.stderr);
         ran.says(&[
-            "error: calling `_start()`\n  caused by: all fuel consumed by WebAssembly",
+            "error: calling `_start()`\n  caused by: wasm trap: all fuel consumed by WebAssembly",
             "wasm backtrace:\n   0: hang at 0x",
             "\n   1: _start at 0x",
             "hint: --fuel sets how much there is",

@@ -35,7 +35,7 @@ pub enum Symbol {
 /// # })?;
 /// // A function that accesses a field of an object that may be null:
 /// for (offset, trap) in function.traps() {
-///     println!("the instruction at {offset:#x} may trap: {trap}");
+///     println!("the instruction at {offset:#x} may trap: {}", trap.reason());
 /// }
 /// assert!(function.traps().iter().any(|(_, trap)| *trap == Trap::NullReference));
 /// assert_eq!(function.stack_maps().count(), 0, "it cannot collect");

@@ -134,7 +134,7 @@ fn wrong_assertions_fail() {
         ),
         (
             r#"(assert_return (invoke "trap"))"#,
-            "assert_return: wasm `unreachable` instruction executed",
+            "assert_return: wasm trap: wasm `unreachable` instruction executed",
         ),
         (r#"(assert_return (invoke "nothing"))"#, "assert_return: there is no function `nothing`"),
         (
@@ -143,7 +143,7 @@ fn wrong_assertions_fail() {
         ),
         (
             r#"(assert_trap (invoke "div") "unreachable")"#,
-            "assert_trap: expected the trap `unreachable`, got the trap `integer divide by zero`",
+            "assert_trap: expected the trap `unreachable`, got the trap `wasm trap: integer divide by zero`",
         ),
         (
             r#"(assert_trap (module (import "no" "where" (func))) "unreachable")"#,
@@ -152,7 +152,7 @@ fn wrong_assertions_fail() {
         ),
         (
             r#"(assert_exhaustion (invoke "trap") "unreachable")"#,
-            "assert_exhaustion: expected a stack overflow, got `wasm `unreachable` instruction \
+            "assert_exhaustion: expected a stack overflow, got `wasm trap: wasm `unreachable` instruction \
              executed`",
         ),
         (
@@ -169,7 +169,7 @@ fn wrong_assertions_fail() {
         ),
         (
             r#"(assert_unlinkable (module (func unreachable) (start 0)) "unknown import")"#,
-            "assert_unlinkable: expected `unknown import`, got `wasm `unreachable` instruction executed`",
+            "assert_unlinkable: expected `unknown import`, got `wasm trap: wasm `unreachable` instruction executed`",
         ),
     ] {
         let found = failures(&format!("{}\n{directive}", MODULE.trim()));

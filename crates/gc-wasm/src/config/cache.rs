@@ -60,6 +60,11 @@ impl CacheConfig {
         self
     }
 
+    #[cfg(test)]
+    pub(super) fn limit(&self) -> u64 {
+        self.files_total_size_soft_limit
+    }
+
     /// Sets how many bytes the files of the folder should have at most (default: 512 MiB). If they
     /// have more after a module was added, those that were not used for the longest time are deleted.
     /// Files that are not the cache's own do not count, and are left alone.
@@ -144,12 +149,17 @@ impl Cache {
     }
 }
 
-/// The folder for compiled modules in the user's folder for caches (XDG Base Directory
-/// Specification).
+/// The folder for compiled modules in the user's folder for caches.
 fn default_directory() -> Option<PathBuf> {
+    Some(user_directory("XDG_CACHE_HOME", ".cache")?.join("modules"))
+}
+
+/// This project's folder in one of the user's folders: that which a variable names, or else one with a
+/// name in the home folder (XDG Base Directory Specification).
+pub(super) fn user_directory(variable: &str, name: &str) -> Option<PathBuf> {
     let set = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let caches = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
-    Some(caches.join("reclaim").join("modules"))
+    let folder = set(variable).or_else(|| Some(set("HOME")?.join(name)))?;
+    Some(folder.join("reclaim"))
 }
 
 impl Config {

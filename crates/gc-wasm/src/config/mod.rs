@@ -1,12 +1,15 @@
 //! The settings of an engine.
 //!
 //! Each setting of Wasmtime's `Config` that is here is honoured, or the engine is refused with an
-//! error that names it.
+//! error that names it. Those that change nothing a program can see are accepted: `hints.rs`.
 
 mod asynchronous;
 #[cfg(feature = "compiler")]
 mod cache;
+#[cfg(feature = "compiler")]
+mod cache_file;
 mod code;
+mod hints;
 mod memory;
 mod metering;
 mod pooling;
@@ -18,9 +21,10 @@ mod wasm;
 pub use cache::{Cache, CacheConfig};
 pub(crate) use code::CodeSettings;
 pub use code::{Inlining, OptLevel, RegallocAlgorithm, Strategy};
+pub use hints::WasmBacktraceDetails;
 pub use pooling::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 pub use profiling::ProfilingStrategy;
-pub use refused::{ModuleVersionStrategy, WasmBacktraceDetails};
+pub use refused::ModuleVersionStrategy;
 #[cfg(all(test, feature = "compiler"))]
 pub(crate) use wasm::supported;
 

@@ -3,18 +3,6 @@
 use super::Config;
 use anyhow::{Result, ensure};
 
-/// Whether backtraces have places in the source, from DWARF in the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WasmBacktraceDetails {
-    /// They have, which is not supported.
-    Enable,
-    /// They have not.
-    Disable,
-    /// The environment decides. They have not.
-    Environment,
-}
-
 /// The version of saved modules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -43,22 +31,10 @@ impl Config {
         self
     }
 
-    /// Sets whether there is debug information for native debuggers (default: no). Anything else is
-    /// not supported.
-    pub fn debug_info(&mut self, yes: bool) -> &mut Config {
-        self.refuse("debug_info", yes, "debug information is not made")
-    }
-
     /// Sets whether guests can be debugged (default: no). Anything else is not
     /// supported.
     pub fn guest_debug(&mut self, yes: bool) -> &mut Config {
         self.refuse("guest_debug", yes, "guests cannot be debugged")
-    }
-
-    /// Sets whether there is unwind information for native debuggers (default: no). Anything else
-    /// is not supported.
-    pub fn native_unwind_info(&mut self, yes: bool) -> &mut Config {
-        self.refuse("native_unwind_info", yes, "native unwind information is not made")
     }
 
     /// Sets whether there is a core dump in the error of a trap (default: no). Anything else is not
@@ -71,18 +47,6 @@ impl Config {
     /// supported.
     pub fn signals_based_traps(&mut self, yes: bool) -> &mut Config {
         self.refuse("signals_based_traps", !yes, "traps need handlers of signals")
-    }
-
-    /// Sets whether there is a guard in front of each linear memory (default: no). Anything else is
-    /// not supported.
-    pub fn guard_before_linear_memory(&mut self, yes: bool) -> &mut Config {
-        self.refuse("guard_before_linear_memory", yes, "memories have a guard behind them only")
-    }
-
-    /// Sets whether there are files in memory for the data of memories (default: no). Anything else
-    /// is not supported.
-    pub fn force_memory_init_memfd(&mut self, yes: bool) -> &mut Config {
-        self.refuse("force_memory_init_memfd", yes, "data is copied")
     }
 
     /// Sets whether there are shared memories (default: no). Anything else is not
@@ -101,13 +65,6 @@ impl Config {
     /// not supported.
     pub fn wmemcheck(&mut self, yes: bool) -> &mut Config {
         self.refuse("wmemcheck", yes, "they are not supported")
-    }
-
-    /// Sets whether backtraces have places in the source (default: no). Anything else is not
-    /// supported.
-    pub fn wasm_backtrace_details(&mut self, details: WasmBacktraceDetails) -> &mut Config {
-        let yes = details == WasmBacktraceDetails::Enable;
-        self.refuse("wasm_backtrace_details", yes, "DWARF is not read")
     }
 
     /// Sets the machine for which code is compiled, as a target triple. It must be this one.
@@ -140,16 +97,5 @@ impl Config {
             ModuleVersionStrategy::WasmtimeVersion | ModuleVersionStrategy::None => None,
         };
         Ok(self.refuse("module_version", any, "code of another version is never loaded"))
-    }
-
-    /// Sets whether the data of memories may be mapped instead of copied. It is copied.
-    pub fn memory_init_cow(&mut self, _yes: bool) -> &mut Config {
-        self
-    }
-
-    /// Sets whether tables of functions may be filled when they are used. They are filled when an
-    /// instance is made.
-    pub fn table_lazy_init(&mut self, _yes: bool) -> &mut Config {
-        self
     }
 }

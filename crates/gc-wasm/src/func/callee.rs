@@ -12,19 +12,34 @@ use crate::vm::func_ref::FuncRef;
 use anyhow::{Context, Result, ensure};
 use gc_jit::{CodeMemory, VMFuncRef, VMHostFuncContext};
 use gc_types::ValRaw;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 impl StoreOpaque {
     /// Makes the host function `func_ref` callable by the host, and by compiled code as soon as an
     /// image has its trampoline. It must be registered, and its vmctx must begin with a
     /// [`VMHostFuncContext`].
-    pub(crate) fn add_host_function(&mut self, func_ref: FuncRef, ty: &RegisteredType) {
-        let signature = ty.signature().expect("functions have function types");
+    ///
+    /// # Safety
+    /// `known` is what the host needs to call it, and stays there as long as the store.
+    pub(crate) unsafe fn add_host_function(
+        &mut self,
+        func_ref: FuncRef,
+        known: NonNull<KnownFunc>,
+    ) {
+        // SAFETY: as the caller promises.
+        let known = unsafe { self.callees.add(known) };
+        let signature = known.ty.signature().expect("functions have function types");
         match self.code().iter().find_map(|code| code.exit_trampoline(signature)) {
             Some(exit) => func_ref.set_code(exit),
             None => self.callees.waiting.entry(signature.clone()).or_default().push(func_ref),
         }
-        self.callees.insert(KnownFunc::new(func_ref, Callee::Host, ty.clone()));
+    }
+
+    /// Makes room for `count` more host functions.
+    pub(crate) fn reserve_host_functions(&mut self, count: usize) {
+        self.reserve_func_refs(count);
+        self.callees.reserve(count);
     }
 
     /// How the host calls the function `vm` of this store.

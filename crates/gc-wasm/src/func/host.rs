@@ -1,6 +1,6 @@
 //! Functions of the host, which are closures that compiled code calls.
 
-use crate::store::{CallHook, StoreContext, StoreContextMut, StoreOpaque};
+use crate::store::{CallHook, Callee, KnownFunc, StoreContext, StoreContextMut, StoreOpaque};
 use crate::types::FuncType;
 use crate::vm::func_ref::FuncRef;
 use crate::vm::layout::HOST_FUNC;
@@ -12,6 +12,7 @@ use gc_types::ValRaw;
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// The store that calls a host function. The host function gets it as an argument.
@@ -138,7 +139,7 @@ impl<T: 'static, F> HostClosure<T> for F where
 }
 
 /// A host function that belongs to no store yet.
-pub(crate) struct HostFunc<T: 'static> {
+pub(crate) struct HostFunc<T> {
     ty: FuncType,
     /// A [`HostClosure`].
     closure: Arc<dyn Any + Send + Sync>,
@@ -220,6 +221,47 @@ impl<T: 'static> HostFunc<T> {
     /// # Panics
     /// If it belongs to another engine.
     pub(crate) fn instantiate(&self, store: &mut StoreOpaque) -> Func {
+        let mut func = None;
+        HostFunc::instantiate_all(store, &[self], self.closure.clone(), |made| func = Some(made));
+        func.expect("one function was made")
+    }
+
+    /// Makes functions in `store`, whose data must be a `T`, in one piece of memory. `owner` keeps their
+    /// closures. Passes them on in the same order.
+    ///
+    /// # Panics
+    /// If one belongs to another engine.
+    pub(crate) fn instantiate_all(
+        store: &mut StoreOpaque,
+        funcs: &[&HostFunc<T>],
+        owner: impl Any + Send + Sync,
+        mut made: impl FnMut(Func),
+    ) {
+        let contexts: Box<[HostContext]> = funcs.iter().map(|func| func.context(store)).collect();
+        store.reserve_host_functions(contexts.len());
+        let contexts = Box::into_raw(contexts);
+        for (i, func) in funcs.iter().enumerate() {
+            // SAFETY: there is one for each function. Its address is stable, and it is freed with the
+            // store, which gets it below.
+            let (vm, known) = unsafe {
+                let context = contexts.cast::<HostContext>().add(i);
+                (*context).func_ref.vmctx = context.cast();
+                let vm = FuncRef::from_address(&raw mut (*context).func_ref);
+                let vm = vm.expect("the reference is not null");
+                let known = KnownFunc::new(vm, Callee::Host, func.ty.registered().clone());
+                (vm, NonNull::from((*context).known.insert(known)))
+            };
+            store.register_func_ref(vm);
+            // SAFETY: as above.
+            unsafe { store.add_host_function(vm, known) };
+            made(Func::from_vm(store, vm));
+        }
+        // SAFETY: it was a box.
+        store.keep(Box::new((unsafe { Box::from_raw(contexts) }, owner)));
+    }
+
+    /// What compiled code and the host need to know of the function in `store`.
+    fn context(&self, store: &mut StoreOpaque) -> HostContext {
         assert!(
             Engine::same(self.ty.engine(), store.engine()),
             "the host function belongs to another engine"
@@ -227,9 +269,8 @@ impl<T: 'static> HostFunc<T> {
         if self.waits {
             store.require_async();
         }
-        let registered = self.ty.registered();
         let ty = self.ty.as_wasm();
-        let context = HostContext {
+        HostContext {
             vm: VMHostFuncContext {
                 prefix: store.jit.vmctx_prefix_without_heap(HOST_FUNC),
                 function: self.function,
@@ -242,20 +283,8 @@ impl<T: 'static> HostFunc<T> {
             },
             slots: ty.params().len().max(ty.results().len()),
             closure: Arc::as_ptr(&self.closure).cast(),
-            _owner: self.closure.clone(),
-        };
-        let pointer = Box::into_raw(Box::new(context));
-        // SAFETY: the context was just made and now belongs to the store. Its address is stable,
-        // and it is freed with the store.
-        let vm = unsafe {
-            store.keep(Box::from_raw(pointer));
-            (*pointer).func_ref.vmctx = pointer.cast();
-            let vm = &raw mut (*pointer).func_ref;
-            FuncRef::from_address(vm).expect("the reference is not null")
-        };
-        store.register_func_ref(vm);
-        store.add_host_function(vm, registered);
-        Func::from_vm(store, vm)
+            known: None,
+        }
     }
 }
 
@@ -266,10 +295,10 @@ struct HostContext {
     func_ref: VMFuncRef,
     /// The number of slots that arguments and results share.
     slots: usize,
-    /// The closure, whose type `vm.function` knows.
+    /// The closure, whose type `vm.function` knows. The store keeps it.
     closure: *const (),
-    /// It keeps the closure.
-    _owner: Arc<dyn Any + Send + Sync>,
+    /// How the host calls it. `None` only while the function is made.
+    known: Option<KnownFunc>,
 }
 
 /// The root scope of a call of a host function. It ends also if the function panics.

@@ -10,7 +10,8 @@ use crate::{AsContextMut, Engine};
 use anyhow::Result;
 use gc_types::ValRaw;
 
-/// The return types of closures that are host functions: [`WasmResults`] or a `Result` of them.
+/// The return types of closures that are host functions: [`WasmResults`], or a `Result` of something
+/// that can be returned.
 pub trait WasmRet {
     #[doc(hidden)]
     type Ok: WasmResults;
@@ -26,11 +27,11 @@ impl<T: WasmResults> WasmRet for T {
     }
 }
 
-impl<T: WasmResults> WasmRet for Result<T> {
-    type Ok = T;
+impl<T: WasmRet> WasmRet for Result<T> {
+    type Ok = T::Ok;
 
-    fn into_result(self) -> Result<T> {
-        self
+    fn into_result(self) -> Result<T::Ok> {
+        self?.into_result()
     }
 }
 

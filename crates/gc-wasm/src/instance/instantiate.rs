@@ -119,6 +119,7 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     for (i, tag) in instance.tags.iter().enumerate() {
         instance.vmctx.set(layout.tag(i as u32), store.tags[*tag].id.to_bits());
     }
+    store.reserve_func_refs(module.func_refs().count());
     for (_, offset, _) in module.func_refs() {
         store.register_func_ref(FuncRef::at(&instance.vmctx, offset));
     }

@@ -11,14 +11,14 @@ use std::fmt;
 use std::sync::Arc;
 
 /// What an import is defined as.
-pub(crate) enum Definition<T: 'static> {
+pub(crate) enum Definition<T> {
     /// An item of a store, and its type when it was defined. Since then it can only have grown.
     Item(Extern, ImportedType),
     /// A host function, which each store gets its own of.
     Host(Arc<HostFunc<T>>),
 }
 
-impl<T: 'static> Clone for Definition<T> {
+impl<T> Clone for Definition<T> {
     fn clone(&self) -> Self {
         match self {
             Definition::Item(item, ty) => Definition::Item(*item, ty.clone()),
@@ -50,6 +50,13 @@ impl<T: 'static> Definition<T> {
         match self {
             Definition::Item(item, _) => *item,
             Definition::Host(func) => Extern::Func(func.instantiate(store)),
+        }
+    }
+
+    fn host_function(&self) -> Option<&HostFunc<T>> {
+        match self {
+            Definition::Item(..) => None,
+            Definition::Host(func) => Some(func),
         }
     }
 
@@ -85,14 +92,20 @@ impl<T: 'static> Definition<T> {
 /// }
 /// # gc_wasm::error::Ok(())
 /// ```
-pub struct InstancePre<T: 'static> {
+pub struct InstancePre<T> {
     module: Module,
     definitions: Arc<[Definition<T>]>,
+    /// How many definitions are host functions.
+    host_functions: usize,
 }
 
-impl<T: 'static> Clone for InstancePre<T> {
+impl<T> Clone for InstancePre<T> {
     fn clone(&self) -> Self {
-        InstancePre { module: self.module.clone(), definitions: self.definitions.clone() }
+        InstancePre {
+            module: self.module.clone(),
+            definitions: self.definitions.clone(),
+            host_functions: self.host_functions,
+        }
     }
 }
 
@@ -107,7 +120,8 @@ impl<T: 'static> InstancePre<T> {
         for (n, definition) in definitions.iter().enumerate() {
             imports::check(module, n, &definition.ty())?;
         }
-        Ok(InstancePre { module: module.clone(), definitions })
+        let host_functions = definitions.iter().filter_map(Definition::host_function).count();
+        Ok(InstancePre { module: module.clone(), definitions, host_functions })
     }
 
     /// The module.
@@ -151,8 +165,24 @@ impl<T: 'static> InstancePre<T> {
     /// The imports in a store of the module's engine.
     fn imports(&self, store: &mut StoreOpaque) -> Result<Vec<Extern>> {
         check_engine(store.engine(), &self.module)?;
-        let imports: Vec<Extern> =
-            self.definitions.iter().map(|definition| definition.in_store(store)).collect();
+        let mut made = Vec::with_capacity(self.host_functions);
+        if self.host_functions > 0 {
+            // The code first, so that the functions find their trampolines.
+            store.add_code(self.module.code())?;
+            let mut hosts: Vec<&HostFunc<T>> = Vec::with_capacity(self.host_functions);
+            hosts.extend(self.definitions.iter().filter_map(Definition::host_function));
+            let owner = self.definitions.clone();
+            HostFunc::instantiate_all(store, &hosts, owner, |func| made.push(func));
+        }
+        let mut made = made.into_iter();
+        let imports: Vec<Extern> = self
+            .definitions
+            .iter()
+            .map(|definition| match definition {
+                Definition::Item(item, _) => *item,
+                Definition::Host(_) => Extern::Func(made.next().expect("there is one for each")),
+            })
+            .collect();
         imports::check_store(store, &imports)?;
         Ok(imports)
     }
@@ -164,7 +194,7 @@ impl<T: 'static> InstancePre<T> {
     }
 }
 
-impl<T: 'static> fmt::Debug for InstancePre<T> {
+impl<T> fmt::Debug for InstancePre<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InstancePre").field("module", &self.module).finish_non_exhaustive()
     }

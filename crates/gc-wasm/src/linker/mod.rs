@@ -38,7 +38,7 @@ use std::sync::Arc;
 /// assert_eq!(run.call(&mut store, ())?, 42);
 /// # gc_wasm::error::Ok(())
 /// ```
-pub struct Linker<T: 'static> {
+pub struct Linker<T> {
     engine: Engine,
     /// The definitions by their two names.
     definitions: HashMap<String, HashMap<String, Definition<T>>>,
@@ -46,7 +46,7 @@ pub struct Linker<T: 'static> {
     unknown_exports: bool,
 }
 
-impl<T: 'static> Clone for Linker<T> {
+impl<T> Clone for Linker<T> {
     fn clone(&self) -> Self {
         Linker {
             engine: self.engine.clone(),
@@ -63,7 +63,7 @@ impl<T: 'static> Default for Linker<T> {
     }
 }
 
-impl<T: 'static> Linker<T> {
+impl<T> Linker<T> {
     /// Makes a linker without definitions.
     pub fn new(engine: &Engine) -> Linker<T> {
         Linker {
@@ -130,6 +130,36 @@ impl<T: 'static> Linker<T> {
         })
     }
 
+    /// Defines a name as what another name is defined as.
+    ///
+    /// # Errors
+    /// If the new name is taken, or the old one is not defined.
+    pub fn alias(
+        &mut self,
+        module: &str,
+        name: &str,
+        as_module: &str,
+        as_name: &str,
+    ) -> Result<&mut Self> {
+        let Some(definition) = self.find(module, name).cloned() else {
+            bail!("no item named `{module}::{name}` defined");
+        };
+        self.insert(as_module, as_name, definition)
+    }
+
+    /// Defines all names of `module` under the name `as_module` too.
+    ///
+    /// # Errors
+    /// If a name is taken.
+    pub fn alias_module(&mut self, module: &str, as_module: &str) -> Result<()> {
+        for (name, definition) in self.definitions.get(module).cloned().unwrap_or_default() {
+            self.insert(as_module, &name, definition)?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: 'static> Linker<T> {
     /// Panics if a store belongs to another engine.
     fn check_store(&self, store: &StoreOpaque) {
         assert!(
@@ -222,34 +252,6 @@ impl<T: 'static> Linker<T> {
         // SAFETY: as the caller promises.
         let func = unsafe { HostFunc::new_unchecked(ty, func) };
         self.insert(module, name, Definition::Host(Arc::new(func)))
-    }
-
-    /// Defines a name as what another name is defined as.
-    ///
-    /// # Errors
-    /// If the new name is taken, or the old one is not defined.
-    pub fn alias(
-        &mut self,
-        module: &str,
-        name: &str,
-        as_module: &str,
-        as_name: &str,
-    ) -> Result<&mut Self> {
-        let Some(definition) = self.find(module, name).cloned() else {
-            bail!("no item named `{module}::{name}` defined");
-        };
-        self.insert(as_module, as_name, definition)
-    }
-
-    /// Defines all names of `module` under the name `as_module` too.
-    ///
-    /// # Errors
-    /// If a name is taken.
-    pub fn alias_module(&mut self, module: &str, as_module: &str) -> Result<()> {
-        for (name, definition) in self.definitions.get(module).cloned().unwrap_or_default() {
-            self.insert(as_module, &name, definition)?;
-        }
-        Ok(())
     }
 
     /// All definitions, in `store`: their two names and what they are.
@@ -407,7 +409,7 @@ impl<T: 'static> Linker<T> {
     }
 }
 
-impl<T: 'static> fmt::Debug for Linker<T> {
+impl<T> fmt::Debug for Linker<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: usize = self.definitions.values().map(HashMap::len).sum();
         f.debug_struct("Linker").field("names", &names).finish_non_exhaustive()

@@ -55,17 +55,12 @@ impl Deref for Known {
 pub(crate) struct Callees {
     /// All host functions and all functions that were called before, by id.
     known: Vec<Option<Known>>,
+    /// Those of compiled functions. Those of host functions stand beside their vmctxs, which the store
+    /// keeps.
+    #[expect(clippy::vec_box, reason = "their addresses stay the same")]
+    compiled: Vec<Box<KnownFunc>>,
     /// Host functions that no compiled code in the store can call yet.
     pub(crate) waiting: BTreeMap<CallSignature, Vec<FuncRef>>,
-}
-
-impl Drop for Callees {
-    fn drop(&mut self) {
-        for Known(func) in self.known.drain(..).flatten() {
-            // SAFETY: it was made of a box, and the store is being dropped.
-            drop(unsafe { Box::from_raw(func.as_ptr()) });
-        }
-    }
 }
 
 impl Callees {
@@ -78,21 +73,42 @@ impl Callees {
     /// The type of the function with this id, if it is known.
     pub(crate) fn type_of(&self, id: u32) -> Option<&RegisteredType> {
         let Some(Known(func)) = self.known.get(id as usize)? else { return None };
-        // SAFETY: the box is there as long as this is.
+        // SAFETY: it is there as long as the store.
         Some(unsafe { &func.as_ref().ty })
     }
 
-    /// Makes a function known by its id. Ids are given in order, so the table has no large gaps.
+    /// Makes a compiled function known by its id.
     ///
     /// # Panics
     /// If it was known before.
     pub(crate) fn insert(&mut self, func: KnownFunc) -> Known {
-        let id = func.vm.id() as usize;
+        let func = Box::new(func);
+        let address = NonNull::from(&*func);
+        self.compiled.push(func);
+        // SAFETY: the box is there as long as this is.
+        unsafe { self.add(address) }
+    }
+
+    /// Makes a function known by its id. Ids are given in order, so the table has no large gaps.
+    ///
+    /// # Safety
+    /// It stays there as long as the store.
+    ///
+    /// # Panics
+    /// If it was known before.
+    pub(crate) unsafe fn add(&mut self, func: NonNull<KnownFunc>) -> Known {
+        let known = Known(func);
+        let id = known.vm.id() as usize;
         if id >= self.known.len() {
             self.known.resize(id + 1, None);
         }
         assert!(self.known[id].is_none(), "a function becomes known once");
-        *self.known[id].insert(Known(NonNull::from(Box::leak(Box::new(func)))))
+        *self.known[id].insert(known)
+    }
+
+    /// Makes room for `count` more functions.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.known.reserve(count);
     }
 
     /// Gives the waiting host functions the exit trampolines of `code`.

@@ -293,6 +293,14 @@ impl StoreOpaque {
         self.jit.refresh_func_refs();
     }
 
+    /// Makes room for the ids of `count` more function references.
+    pub(crate) fn reserve_func_refs(&mut self, count: usize) {
+        if count > 0 {
+            self.jit.gc_mut().func_refs_mut().reserve(count);
+            self.jit.refresh_func_refs();
+        }
+    }
+
     /// Subtracts `count` from the number of elements that the store's tables and segments may still
     /// get.
     pub(crate) fn take_elements(&mut self, count: u64) -> Result<(), CannotGrow> {

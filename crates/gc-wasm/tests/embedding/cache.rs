@@ -400,3 +400,50 @@ fn a_cache_of_modules_has_a_limit() {
     assert!((1..=3).contains(&folder.files().len()));
     assert!(Cache::new(CacheConfig::new().with_directory("relative").clone()).is_err());
 }
+
+/// What [`settings_of_a_cache_are_in_a_file`] starts, with the user's folders in variables. By itself it
+/// does nothing.
+#[test]
+fn a_process_that_reads_settings() {
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+    // There is no file yet.
+    let modules = folder.join("caches/reclaim/modules");
+    assert_eq!(Cache::from_file(None).unwrap().directory(), modules);
+    let file = folder.join("settings/reclaim/config.toml");
+    let path = file.display().to_string();
+    let error = |path: Option<&Path>| format!("{:#}", Cache::from_file(path).unwrap_err());
+    let text = error(Some(&file));
+    assert!(text.contains(&format!("failed to read config file: {path}")), "{text}");
+
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let own = folder.join("own");
+    fs::write(&file, format!("[cache]\ndirectory = {own:?}\n")).unwrap();
+    for path in [None, Some(&*file)] {
+        let cache = Cache::from_file(path).unwrap();
+        assert_eq!(cache.directory(), own);
+        let engine = Engine::new(Config::new().cache(Some(cache.clone()))).unwrap();
+        Module::new(&engine, "(module (func))").unwrap();
+        assert_eq!(cache.cache_hits(), usize::from(path.is_some()));
+    }
+    for (settings, expected) in [
+        ("[cache]\ndirectory = 'relative'", "must be an absolute path, not relative".to_owned()),
+        ("[cache]\nfiles-total-size-soft-limit = '1Q'", format!("config file: {path}")),
+        ("[cache", format!("config file: {path}")),
+    ] {
+        fs::write(&file, settings).unwrap();
+        let text = error(None);
+        assert!(text.contains(&expected), "{settings}: {text}");
+    }
+}
+
+#[test]
+fn settings_of_a_cache_are_in_a_file() {
+    let folder = Folder::new("settings");
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "cache::a_process_that_reads_settings"])
+        .env(FOLDER, &folder.0)
+        .env("XDG_CACHE_HOME", folder.0.join("caches"))
+        .env("XDG_CONFIG_HOME", folder.0.join("settings"))
+        .status();
+    assert!(status.unwrap().success());
+}

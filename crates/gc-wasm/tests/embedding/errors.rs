@@ -316,7 +316,7 @@ fn globals_and_tables_given_the_wrong_value() -> Result<()> {
     let table = Table::new(&mut store, ty, Ref::Extern(None))?;
     assert_eq!(
         message(table.set(&mut store, 1, Ref::Extern(None))),
-        "failed to set the table's element: undefined element: out of bounds table access"
+        "failed to set the table's element: wasm trap: undefined element: out of bounds table access"
     );
     assert_eq!(
         message(table.grow(&mut store, 3, Ref::Extern(None))),

@@ -25,6 +25,7 @@ mod epochs;
 mod errors;
 mod exposure;
 mod externrefs;
+mod from_wasmtime;
 mod fuel;
 mod fuel_costs;
 mod growth;

@@ -282,7 +282,7 @@ fn a_source_that_refuses_late_gives_no_access() -> Result<()> {
         assert_eq!(call(&mut store, instance, "grow")?, -1);
         let error = call(&mut store, instance, "store").unwrap_err();
         assert_eq!(error.downcast_ref(), Some(&Trap::MemoryOutOfBounds), "{error:?}");
-        assert_eq!(error.root_cause().to_string(), "out of bounds memory access");
+        assert_eq!(error.root_cause().to_string(), "wasm trap: out of bounds memory access");
         assert_eq!(call(&mut store, instance, "grow")?, 1);
         assert_eq!(call(&mut store, instance, "load")?, 0);
         Ok(())

@@ -59,7 +59,7 @@ fn recursion_without_end_is_a_trap() -> Result<()> {
                 let stopped = error.downcast_ref::<Trap>().context("a trap")?;
                 assert_eq!(*stopped, Trap::StackOverflow, "{name}, round {round}");
                 let text = error.root_cause().to_string();
-                assert!(text.starts_with("call stack exhausted"), "{text}");
+                assert!(text.starts_with("wasm trap: call stack exhausted"), "{text}");
                 let backtrace = error.downcast_ref::<WasmBacktrace>();
                 let some = backtrace.is_some_and(|b| b.frames().len() > 10 && b.omitted() > 100);
                 assert_eq!(some, cfg!(feature = "backtrace"), "{name}: {error}");

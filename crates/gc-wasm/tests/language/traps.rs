@@ -127,7 +127,9 @@ fn traps_of_each_kind() -> Result<()> {
             assert_eq!(shown.last(), Some(&trap.to_string()), "{name}");
             let whole = shown.iter().rev().cloned().collect::<Vec<_>>().join(": ");
             assert!(
-                whole.starts_with(&trap.to_string()) && whole.ends_with(text),
+                whole.starts_with(&trap.to_string())
+                    && whole.ends_with(text)
+                    && text.starts_with(trap.reason()),
                 "{name}: {whole}"
             );
             let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
@@ -221,7 +223,7 @@ fn backtraces_name_functions() -> Result<()> {
         let indices: Vec<u32> = frames.iter().map(|frame| frame.func_index()).collect();
         assert_eq!(indices, [1, 2, 3, 4, 5]);
         assert!(frames.iter().all(|frame| frame.module().name() == Some("calculator")));
-        assert_eq!(error.root_cause().to_string(), "integer divide by zero");
+        assert_eq!(error.root_cause().to_string(), "wasm trap: integer divide by zero");
         let through = instance.get_typed_func::<(), ()>(&mut store, "through_host")?;
         let error = through.call(&mut store, ()).unwrap_err();
         assert_eq!(names(&error)?, some(&["inner", "middle", "again", "through_host"]));
@@ -359,11 +361,11 @@ fn instantiation_that_fails_leaves_the_store_usable() -> Result<()> {
         let cases = [
             (
                 "(module (table 1 funcref) (elem (i32.const 0) $f $f) (func $f))",
-                "element segment 0: undefined element: out of bounds table access",
+                "element segment 0: wasm trap: undefined element: out of bounds table access",
             ),
             (
                 r#"(module (memory 1) (data (i32.const 0) "a") (data (i32.const 65536) "b"))"#,
-                "data segment 1: out of bounds memory access",
+                "data segment 1: wasm trap: out of bounds memory access",
             ),
             (
                 "(module (type $a (array i64)) (global (ref $a)
@@ -391,7 +393,7 @@ fn instantiation_that_fails_leaves_the_store_usable() -> Result<()> {
                 (func (export "f")))"#,
         )?;
         let error = Instance::new(&mut store, &module, &[]).unwrap_err();
-        assert_eq!(texts(&error), ["wasm `unreachable` instruction executed"]);
+        assert_eq!(texts(&error), ["wasm trap: wasm `unreachable` instruction executed"]);
         if cfg!(feature = "backtrace") {
             assert_eq!(frame_names(&error), ["bad", "start"]);
         }
@@ -425,7 +427,7 @@ fn instantiation_that_fails_keeps_what_it_wrote() -> Result<()> {
     )?;
     assert_eq!(
         message(Instance::new(&mut store, &module, &[table.into()])),
-        "element segment 1: undefined element: out of bounds table access"
+        "element segment 1: wasm trap: undefined element: out of bounds table access"
     );
     drop(module);
     let func = table.get(&mut store, 1).context("an element")?.unwrap_func().copied();

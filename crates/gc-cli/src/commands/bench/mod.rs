@@ -258,7 +258,8 @@ mod tests {
     #[test]
     fn those_that_fail_are_no_measure_for_others() {
         let entries = raced(&["unreachable", "(i32.const 7)", "(i32.const 7)"], 2);
-        let trap = "run 1: calling `f()`: wasm `unreachable` instruction executed".to_owned();
+        let trap =
+            "run 1: calling `f()`: wasm trap: wasm `unreachable` instruction executed".to_owned();
         assert_eq!(errors(&entries), [Some(trap), None, None]);
         assert_eq!(runs(&entries), [0, 2, 2]);
     }

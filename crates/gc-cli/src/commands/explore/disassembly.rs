@@ -193,7 +193,8 @@ impl<'a> Disassembly<'a> {
                     };
                     shown = location;
                     let mark = if is_target { '>' } else { ' ' };
-                    let trap = trap.map(|trap| format!("; trap: {trap}")).unwrap_or_default();
+                    let trap =
+                        trap.map(|trap| format!("; trap: {}", trap.reason())).unwrap_or_default();
                     format!("{column:7}{mark} {at:04x}  {:40} {trap}", line.text)
                 }
                 LineKind::Data => format!("{:9}{at:04x}  {}", "", line.text),

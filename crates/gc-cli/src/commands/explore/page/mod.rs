@@ -358,7 +358,7 @@ fn machine_lines(sides: &Sides, disassembly: &Disassembly<'_>) -> Markup {
                         i { (margin) }
                         (printable(&shown.text))
                         @if let Some(trap) = trap {
-                            em class="m-trap" { "trap: " (trap.to_string()) }
+                            em class="m-trap" { "trap: " (trap.reason()) }
                         }
                         @if let Some(word) = word { em { (word) } }
                     }
