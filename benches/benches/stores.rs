@@ -1,6 +1,6 @@
 //! Making a store and an instance in it, and dropping both: on demand, and from a pool. The cases are
-//! a module with one function, a module with GC types, and the same with one call, which allocates an
-//! object.
+//! a module with one function, a module with GC types, the same with one call, which allocates an
+//! object, and modules that import functions of the host, which are made once for all stores.
 //!
 //! The report of criterion has the times. The ratios to the fastest collector of Wasmtime with the
 //! same strategy are printed at the end, with what they should be at most.
@@ -16,18 +16,32 @@ const OBJECT: &str = include_str!("../wat/object.wat");
 /// What is made.
 struct Case {
     name: &'static str,
-    wat: &'static str,
+    wat: String,
     /// An export that is called once.
     export: Option<&'static str>,
     /// The maximal ratios to Wasmtime's fastest collector: on demand, and from a pool.
     targets: [f64; 2],
 }
 
-const CASES: [Case; 3] = [
-    Case { name: "one function", wat: PLAIN, export: None, targets: [1.0, 1.0] },
-    Case { name: "GC types", wat: OBJECT, export: None, targets: [0.4, 0.5] },
-    Case { name: "one object", wat: OBJECT, export: Some("object"), targets: [0.4, 0.5] },
-];
+fn cases() -> Vec<Case> {
+    let case =
+        |name, wat: &str, export, targets| Case { name, wat: wat.to_owned(), export, targets };
+    vec![
+        case("one function", PLAIN, None, [1.0, 1.0]),
+        case("GC types", OBJECT, None, [0.4, 0.5]),
+        case("one object", OBJECT, Some("object"), [0.4, 0.5]),
+        case("1 import", &imports(1), None, [1.0, 1.0]),
+        case("100 imports", &imports(100), None, [1.0, 1.0]),
+        case("1000 imports", &imports(1000), None, [1.0, 1.0]),
+    ]
+}
+
+/// A module that imports `count` functions of the host.
+fn imports(count: usize) -> String {
+    let import = |i| format!(r#"(import "host" "{i}" (func (param i32) (result i32)))"#);
+    let imports: String = (0..count).map(import).collect();
+    format!(r#"(module {imports} (func (export "run") (param i32) (result i32) local.get 0))"#)
+}
 
 /// The engines of one strategy.
 type Engines = Vec<Box<dyn Contestant>>;
@@ -39,7 +53,7 @@ fn main() -> anyhow::Result<()> {
     pooled.extend(peer::pooled(&settings)?);
     let mut criterion = measure::criterion();
     let mut lines = Vec::new();
-    for case in &CASES {
+    for case in &cases() {
         for (strategy, engines, target) in
             [("on demand", &on_demand, case.targets[0]), ("pooled", &pooled, case.targets[1])]
         {
@@ -65,7 +79,7 @@ fn compare(
     let mut group = criterion.benchmark_group(name);
     let mut times = Vec::new();
     for engine in engines {
-        let module: Box<dyn Module> = engine.compile(case.wat)?;
+        let module: Box<dyn Module> = engine.compile(&case.wat)?;
         // A bench that fails has no time, and reports the error here.
         module.instances(case.export, 1).with_context(|| engine.name().to_owned())?;
         let samples = RefCell::new(Vec::new());

@@ -41,11 +41,12 @@ pub trait Module {
     /// If an import is missing, or the start function traps.
     fn start(&self) -> Result<Box<dyn Running>>;
 
-    /// `times` times makes a store and an instance of the module, which has no imports, calls
-    /// `export` (from `i32` to `i32`) if there is one, and drops both.
+    /// `times` times makes a store and an instance of the module, calls `export` (from `i32` to `i32`)
+    /// if there is one, and drops both. Imports are functions from `i32` to `i32`, which are made once and
+    /// shared by all stores.
     ///
     /// # Errors
-    /// If the module has imports, or the call fails.
+    /// If the module has other imports, or the call fails.
     fn instances(&self, export: Option<&str>, times: u64) -> Result<Duration>;
 }
 
@@ -219,10 +220,22 @@ macro_rules! contestant {
 
             fn instances(&self, export: Option<&str>, times: u64) -> anyhow::Result<Duration> {
                 let engine = self.module.engine();
+                let mut linker = Linker::new(engine);
+                linker.allow_shadowing(true);
+                for import in self.module.imports() {
+                    linker.func_wrap(import.module(), import.name(), |n: i32| n)?;
+                }
+                let pre = match self.module.imports().len() {
+                    0 => None,
+                    _ => Some(linker.instantiate_pre(&self.module)?),
+                };
                 let began = Instant::now();
                 for _ in 0..times {
                     let mut store = Store::new(engine, ());
-                    let instance = Instance::new(&mut store, &self.module, &[])?;
+                    let instance = match &pre {
+                        Some(pre) => pre.instantiate(&mut store)?,
+                        None => Instance::new(&mut store, &self.module, &[])?,
+                    };
                     if let Some(export) = export {
                         let func = instance.get_typed_func::<i32, i32>(&mut store, export)?;
                         black_box(func.call(&mut store, 7)?);

@@ -18,6 +18,12 @@ extern "C" {
 
 #define own
 
+#ifdef __cplusplus
+#define RECLAIM_ALIGNED_16 alignas(16)
+#else
+#define RECLAIM_ALIGNED_16 _Alignas(16)
+#endif
+
 /* ---- Errors ---- */
 
 /* Takes the reason of this thread's last error, which ends with a zero byte. False, and an empty vector,
@@ -102,8 +108,6 @@ enum reclaim_valkind_enum {
   RECLAIM_ANYREF = 130,
   RECLAIM_EXNREF = 131,
 };
-/* One more kind of externals: tags of exceptions. */
-enum reclaim_externkind_enum { RECLAIM_EXTERN_TAG = 4 };
 
 typedef uint8_t reclaim_heaptype_t;
 enum reclaim_heaptype_enum {
@@ -163,8 +167,6 @@ WASM_API_EXTERN void reclaim_valtype_to_string(const wasm_valtype_t* type, own w
 /* Whether the indices of a table, or the addresses of a memory, have 64 bits. */
 WASM_API_EXTERN bool reclaim_tabletype_is_64(const wasm_tabletype_t* type);
 WASM_API_EXTERN bool reclaim_memorytype_is_64(const wasm_memorytype_t* type);
-/* The types of the values of a tag's exceptions, which belong to the type. NULL if it is no tag. */
-WASM_API_EXTERN const wasm_valtype_vec_t* reclaim_externtype_tag_params(const wasm_externtype_t* type);
 
 /* ---- Values ---- */
 
@@ -217,8 +219,8 @@ WASM_API_EXTERN bool reclaim_array_write(
 
 /* ---- Exceptions ---- */
 
-/* A tag of exceptions with values of these types. It is an external of the kind RECLAIM_EXTERN_TAG. */
-WASM_API_EXTERN own wasm_extern_t* reclaim_tag_new(wasm_store_t* store, const wasm_valtype_vec_t* params);
+/* A tag of exceptions. It is an external of the kind WASM_EXTERN_TAG. */
+WASM_API_EXTERN own wasm_extern_t* reclaim_tag_new(wasm_store_t* store, const wasm_tagtype_t* type);
 WASM_API_EXTERN own wasm_ref_t* reclaim_exception_new(
     wasm_store_t* store, const wasm_extern_t* tag, const wasm_val_vec_t* values);
 WASM_API_EXTERN own wasm_extern_t* reclaim_exception_tag(const wasm_ref_t* ref);
@@ -233,6 +235,49 @@ WASM_API_EXTERN own wasm_ref_t* reclaim_trap_exception(const wasm_trap_t* trap);
 
 /* The name of a function of a trace, with a zero byte at its end. False if it has none. */
 WASM_API_EXTERN bool reclaim_frame_func_name(const wasm_frame_t* frame, own wasm_name_t* out);
+
+/* ---- Raw values ---- */
+
+/* A value without its kind, as compiled code passes it. Calls with such values allocate nothing and check
+ * nothing but their number: what a slot holds must be of the type that the function has there. Otherwise
+ * anything may happen.
+ *
+ * A reference in a slot is a number. 0 is null. The garbage collector does not know it: it is good until the
+ * next collection, so until code of the store runs or something is allocated in its heap. A reference that
+ * was passed in a slot is not passed again. `reclaim_val_from_raw` makes a handle of it, which is good for
+ * longer. `reclaim_vals_to_raw` makes numbers of handles. */
+typedef union reclaim_val_raw_t {
+  int32_t i32;
+  int64_t i64;
+  float32_t f32;
+  float64_t f64;
+  RECLAIM_ALIGNED_16 uint8_t v128[16]; /* the lowest byte first */
+  uint32_t anyref;
+  uint32_t externref;
+  uint32_t exnref;
+  void* funcref;
+} reclaim_val_raw_t;
+
+/* Calls a function. The slots have its arguments before the call, and its results after it. There are at least
+ * as many slots as the function has parameters, and as it has results. Every failure is a trap. */
+WASM_API_EXTERN own wasm_trap_t* reclaim_func_call_unchecked(
+    const wasm_func_t* func, reclaim_val_raw_t* values, size_t count);
+
+/* A function of C with raw values. `values` has the arguments, and gets the results. `count` is the larger
+ * number of the two. It writes all results and returns NULL, or returns a trap. */
+typedef own wasm_trap_t* (*reclaim_func_unchecked_callback_t)(
+    void* env, reclaim_val_raw_t* values, size_t count);
+WASM_API_EXTERN own wasm_func_t* reclaim_func_new_unchecked(
+    wasm_store_t* store, const wasm_functype_t* type, reclaim_func_unchecked_callback_t callback,
+    void* env, void (*finalizer)(void*));
+
+/* Writes values to slots. A thing that is no reference in WebAssembly is put in a box, which may collect. So
+ * write all references of a call at once: those of one call of this function are good together. */
+WASM_API_EXTERN bool reclaim_vals_to_raw(
+    wasm_store_t* store, const wasm_val_t values[], size_t count, reclaim_val_raw_t out[]);
+/* The value in a slot, which is of this kind. It does not collect. */
+WASM_API_EXTERN bool reclaim_val_from_raw(
+    wasm_store_t* store, const reclaim_val_raw_t* raw, wasm_valkind_t kind, own wasm_val_t* out);
 
 #undef own
 

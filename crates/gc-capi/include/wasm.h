@@ -147,7 +147,7 @@ static inline bool wasm_valtype_is_ref(const wasm_valtype_t* type) {
   return wasm_valkind_is_ref(wasm_valtype_kind(type));
 }
 
-/* Types of functions, globals, tables and memories. What the getters return belongs to the type. */
+/* Types of functions, globals, tables, memories and tags. What the getters return belongs to the type. */
 
 WASM_DECLARE_TYPE(functype)
 WASM_API_EXTERN own wasm_functype_t* wasm_functype_new(
@@ -172,6 +172,11 @@ WASM_DECLARE_TYPE(memorytype)
 WASM_API_EXTERN own wasm_memorytype_t* wasm_memorytype_new(const wasm_limits_t* limits);
 WASM_API_EXTERN const wasm_limits_t* wasm_memorytype_limits(const wasm_memorytype_t* type);
 
+/* The parameters of the function type, which has no results, are the values of an exception. */
+WASM_DECLARE_TYPE(tagtype)
+WASM_API_EXTERN own wasm_tagtype_t* wasm_tagtype_new(own wasm_functype_t* type);
+WASM_API_EXTERN const wasm_functype_t* wasm_tagtype_functype(const wasm_tagtype_t* type);
+
 WASM_DECLARE_TYPE(externtype)
 typedef uint8_t wasm_externkind_t;
 enum wasm_externkind_enum {
@@ -179,6 +184,7 @@ enum wasm_externkind_enum {
   WASM_EXTERN_GLOBAL,
   WASM_EXTERN_TABLE,
   WASM_EXTERN_MEMORY,
+  WASM_EXTERN_TAG,
 };
 WASM_API_EXTERN wasm_externkind_t wasm_externtype_kind(const wasm_externtype_t* type);
 
@@ -192,6 +198,7 @@ WASM_DECLARE_EXTERNTYPE(functype)
 WASM_DECLARE_EXTERNTYPE(globaltype)
 WASM_DECLARE_EXTERNTYPE(tabletype)
 WASM_DECLARE_EXTERNTYPE(memorytype)
+WASM_DECLARE_EXTERNTYPE(tagtype)
 
 WASM_DECLARE_TYPE(importtype)
 WASM_API_EXTERN own wasm_importtype_t* wasm_importtype_new(
@@ -249,6 +256,14 @@ WASM_DECLARE_VEC(val, )
   WASM_API_EXTERN const wasm_ref_t* wasm_##name##_as_ref_const(const wasm_##name##_t* it);             \
   WASM_API_EXTERN const wasm_##name##_t* wasm_ref_as_##name##_const(const wasm_ref_t* ref);
 
+/* What other threads obtain too. */
+#define WASM_DECLARE_SHARABLE_REF(name)                                                                \
+  WASM_DECLARE_REF(name)                                                                               \
+  WASM_DECLARE_OWN(shared_##name)                                                                      \
+  WASM_API_EXTERN own wasm_shared_##name##_t* wasm_##name##_share(const wasm_##name##_t* it);          \
+  WASM_API_EXTERN own wasm_##name##_t* wasm_##name##_obtain(                                           \
+      wasm_store_t* store, const wasm_shared_##name##_t* shared);
+
 WASM_DECLARE_REF_BASE(ref)
 
 /* ---- Traps ---- */
@@ -281,13 +296,7 @@ WASM_API_EXTERN void wasm_trap_trace(const wasm_trap_t* trap, own wasm_frame_vec
 WASM_DECLARE_REF(foreign)
 WASM_API_EXTERN own wasm_foreign_t* wasm_foreign_new(wasm_store_t* store);
 
-/* Modules, and modules that other threads obtain. */
-WASM_DECLARE_REF(module)
-WASM_DECLARE_OWN(shared_module)
-WASM_API_EXTERN own wasm_shared_module_t* wasm_module_share(const wasm_module_t* module);
-WASM_API_EXTERN own wasm_module_t* wasm_module_obtain(
-    wasm_store_t* store, const wasm_shared_module_t* shared);
-
+WASM_DECLARE_SHARABLE_REF(module)
 WASM_API_EXTERN own wasm_module_t* wasm_module_new(wasm_store_t* store, const wasm_byte_vec_t* binary);
 WASM_API_EXTERN bool wasm_module_validate(wasm_store_t* store, const wasm_byte_vec_t* binary);
 WASM_API_EXTERN void wasm_module_imports(const wasm_module_t* module, own wasm_importtype_vec_t* out);
@@ -343,7 +352,7 @@ WASM_API_EXTERN size_t wasm_memory_data_size(const wasm_memory_t* memory);
 WASM_API_EXTERN wasm_memory_pages_t wasm_memory_size(const wasm_memory_t* memory);
 WASM_API_EXTERN bool wasm_memory_grow(wasm_memory_t* memory, wasm_memory_pages_t delta);
 
-/* What is imported or exported: functions, globals, tables and memories, and the tags of reclaim.h. */
+/* What is imported or exported: functions, globals, tables, memories, and tags, which reclaim.h makes. */
 WASM_DECLARE_REF(extern)
 WASM_DECLARE_VEC(extern, *)
 WASM_API_EXTERN wasm_externkind_t wasm_extern_kind(const wasm_extern_t* external);

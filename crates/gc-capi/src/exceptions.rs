@@ -4,12 +4,11 @@ use crate::error::given;
 use crate::macros::exports;
 use crate::reference::{What, wasm_extern_t, wasm_ref_t};
 use crate::store::{Data, StoreRef, store_of, wasm_store_t};
+use crate::types::wasm_tagtype_t;
 use crate::value::wasm_val_t;
-use crate::vector::{Out, element, put, wasm_val_vec_t, wasm_valtype_vec_t};
+use crate::vector::{Out, put, wasm_val_vec_t};
 use anyhow::{Context as _, Result, bail, ensure};
-use gc_wasm::{
-    ExnRef, ExnRefPre, ExnType, FuncType, Rooted, StoreContextMut, Tag, TagType, ValType,
-};
+use gc_wasm::{ExnRef, ExnRefPre, ExnType, Rooted, StoreContextMut, Tag};
 
 fn exception<R>(
     reference: Option<&wasm_ref_t>,
@@ -27,21 +26,13 @@ fn exception<R>(
 }
 
 exports! {
-    /// Makes a tag of exceptions with values of these types.
+    /// Makes a tag of exceptions.
     fn reclaim_tag_new(
         store: Option<&wasm_store_t>,
-        params: Option<&wasm_valtype_vec_t>,
+        ty: Option<&wasm_tagtype_t>,
     ) -> Option<Box<wasm_extern_t>> {
         let store = &store_of(store)?;
-        let params = given(params, "params")?;
-        let engine = store.engine()?;
-        let count = params.as_slice().len();
-        let types = (0..count).map(|i| Ok(element(params, i, "params")?.0.clone()));
-        let types: Vec<ValType> = types.collect::<Result<_>>()?;
-        for ty in &types {
-            crate::types::of_engine(ty, &engine)?;
-        }
-        let ty = TagType::new(FuncType::new(&engine, types, []));
+        let ty = given(ty, "type")?.to_tag_type(&store.engine()?)?;
         let tag = store.with(|context| Tag::new(context, &ty))?;
         Ok(Some(Box::new(wasm_extern_t(wasm_ref_t::new(store, What::Tag(tag))))))
     }

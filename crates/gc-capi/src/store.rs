@@ -50,6 +50,72 @@ pub(crate) struct StoreRef(Arc<StoreCell>);
 pub(crate) struct StoreCell {
     store: UnsafeCell<Store<Data>>,
     user: Cell<User>,
+    /// How many [`InUse`] there are.
+    uses: Cell<usize>,
+    /// The last handle, if it was deleted while the store is used.
+    last: Cell<Option<Arc<StoreCell>>>,
+}
+
+/// Keeps a store alive while it is used. That costs less than a handle of its own, which counts with
+/// atomic instructions.
+pub(crate) struct InUse(NonNull<StoreCell>);
+
+impl InUse {
+    fn cell(&self) -> &StoreCell {
+        // SAFETY: the cell lives until the last of its uses ends, as `Drop` for `StoreRef` says.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// A handle to the store.
+    pub(crate) fn store(&self) -> Result<StoreRef> {
+        self.with_unscoped(|context| context.data().store())
+    }
+
+    /// Uses the store, as [`StoreRef::with`] does. `work` makes no handles of the engine.
+    #[inline]
+    pub(crate) fn with_unscoped<R>(
+        &self,
+        work: impl FnOnce(StoreContextMut<'_, Data>) -> Result<R>,
+    ) -> Result<R> {
+        let cell = self.cell();
+        let before = cell.user.replace(User::Api);
+        let _restored = Restored { cell, before };
+        match before {
+            User::Nobody => {
+                // SAFETY: nobody else has a reference to the store, as `user` says.
+                work(unsafe { &mut *cell.store.get() }.as_context_mut())
+            }
+            User::Callback(mut caller) => {
+                // SAFETY: the caller lives until the function of C returns, and is not used until
+                // then but here.
+                work(unsafe { caller.as_mut() }.as_context_mut())
+            }
+            User::Api => {
+                bail!("the store is in use: a finalizer must not call functions that use its store")
+            }
+        }
+    }
+}
+
+impl Drop for InUse {
+    #[inline]
+    fn drop(&mut self) {
+        let cell = self.cell();
+        let uses = cell.uses.get() - 1;
+        cell.uses.set(uses);
+        // If it is the last handle, the cell is gone afterwards.
+        let last = if uses == 0 { cell.last.take() } else { None };
+        drop(last);
+    }
+}
+
+impl Drop for StoreRef {
+    fn drop(&mut self) {
+        // A store is used by one thread at a time, so nobody else counts now.
+        if self.0.uses.get() > 0 && Arc::strong_count(&self.0) == 1 {
+            self.0.last.set(Some(self.0.clone()));
+        }
+    }
 }
 
 // SAFETY: the header says that a store, and everything that belongs to it, is used by one thread at a
@@ -92,7 +158,12 @@ impl StoreRef {
         };
         let mut store = Store::try_new(&engine.engine, data)?;
         store.limiter(|data| &mut data.limits);
-        let cell = StoreCell { store: UnsafeCell::new(store), user: Cell::new(User::Nobody) };
+        let cell = StoreCell {
+            store: UnsafeCell::new(store),
+            user: Cell::new(User::Nobody),
+            uses: Cell::new(0),
+            last: Cell::new(None),
+        };
         let store = StoreRef(Arc::new(cell));
         let this = Arc::downgrade(&store.0);
         store.with(|mut store| {
@@ -112,37 +183,14 @@ impl StoreRef {
         work: impl FnOnce(StoreContextMut<'_, Data>) -> Result<R>,
     ) -> Result<R> {
         // A finalizer may delete the last handle.
-        let cell = self.0.clone();
-        let before = cell.user.replace(User::Api);
-        let _restored = Restored { cell: &cell, before };
-        match before {
-            User::Nobody => {
-                // SAFETY: nobody else has a reference to the store, as `user` says.
-                let mut scope = RootScope::new(unsafe { &mut *cell.store.get() });
-                work(scope.as_context_mut())
-            }
-            User::Callback(mut caller) => {
-                // SAFETY: the caller lives until the function of C returns, and is not used until
-                // then but here.
-                let mut scope = RootScope::new(unsafe { caller.as_mut() });
-                work(scope.as_context_mut())
-            }
-            User::Api => {
-                bail!("the store is in use: a finalizer must not call functions that use its store")
-            }
-        }
+        self.in_use().with_unscoped(|context| work(RootScope::new(context).as_context_mut()))
     }
 
-    /// Calls a function of C, which may use the store.
-    pub(crate) fn calling_back<R>(
-        &self,
-        caller: &mut Caller<'_, Data>,
-        work: impl FnOnce() -> R,
-    ) -> R {
-        let caller = NonNull::from(caller).cast::<Caller<'static, Data>>();
-        let before = self.0.user.replace(User::Callback(caller));
-        let _restored = Restored { cell: &self.0, before };
-        work()
+    /// Keeps the store alive, also if a function of C deletes all its handles.
+    #[inline]
+    pub(crate) fn in_use(&self) -> InUse {
+        self.0.uses.set(self.0.uses.get() + 1);
+        InUse(NonNull::from(&*self.0))
     }
 
     /// Whether this is the same store.
@@ -154,6 +202,17 @@ impl StoreRef {
     pub(crate) fn engine(&self) -> Result<gc_wasm::Engine> {
         self.with(|store| Ok(store.engine().clone()))
     }
+}
+
+/// Calls a function of C, which may use the store of the caller.
+#[inline]
+pub(crate) fn calling_back<R>(caller: &mut Caller<'_, Data>, work: impl FnOnce() -> R) -> R {
+    // SAFETY: the cell is that of the store in which the caller is, and so it lives.
+    let cell = unsafe { &*caller.data().store.as_ptr() };
+    let caller = NonNull::from(caller).cast::<Caller<'static, Data>>();
+    let before = cell.user.replace(User::Callback(caller));
+    let _restored = Restored { cell, before };
+    work()
 }
 
 /// Restores who uses a store when it is dropped.

@@ -74,6 +74,21 @@ impl ValKind {
         }
     }
 
+    /// The type of all values of this kind, null among them.
+    pub(crate) fn ty(self) -> ValType {
+        match self {
+            ValKind::I32 => ValType::I32,
+            ValKind::I64 => ValType::I64,
+            ValKind::F32 => ValType::F32,
+            ValKind::F64 => ValType::F64,
+            ValKind::V128 => ValType::V128,
+            ValKind::ExternRef => ValType::EXTERNREF,
+            ValKind::FuncRef => ValType::FUNCREF,
+            ValKind::AnyRef => ValType::ANYREF,
+            ValKind::ExnRef => ValType::EXNREF,
+        }
+    }
+
     pub(crate) fn is_ref(self) -> bool {
         self as u8 >= ValKind::ExternRef as u8
     }

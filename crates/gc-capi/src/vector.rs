@@ -7,7 +7,7 @@ use crate::reference::wasm_extern_t;
 use crate::trap::wasm_frame_t;
 use crate::types::{
     wasm_exporttype_t, wasm_externtype_t, wasm_functype_t, wasm_globaltype_t, wasm_importtype_t,
-    wasm_memorytype_t, wasm_tabletype_t, wasm_valtype_t,
+    wasm_memorytype_t, wasm_tabletype_t, wasm_tagtype_t, wasm_valtype_t,
 };
 use crate::value::wasm_val_t;
 use anyhow::Result;
@@ -177,6 +177,9 @@ vectors! {
     "types of memories" wasm_memorytype_vec_t of Option<Box<wasm_memorytype_t>>:
         wasm_memorytype_vec_new_empty wasm_memorytype_vec_new_uninitialized wasm_memorytype_vec_new
         wasm_memorytype_vec_copy wasm_memorytype_vec_delete;
+    "types of tags" wasm_tagtype_vec_t of Option<Box<wasm_tagtype_t>>:
+        wasm_tagtype_vec_new_empty wasm_tagtype_vec_new_uninitialized wasm_tagtype_vec_new
+        wasm_tagtype_vec_copy wasm_tagtype_vec_delete;
     "types of externals" wasm_externtype_vec_t of Option<Box<wasm_externtype_t>>:
         wasm_externtype_vec_new_empty wasm_externtype_vec_new_uninitialized wasm_externtype_vec_new
         wasm_externtype_vec_copy wasm_externtype_vec_delete;

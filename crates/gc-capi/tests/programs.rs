@@ -112,12 +112,23 @@ fn declared(text: &str) -> BTreeSet<&str> {
     names.filter(|name| ours(name)).collect()
 }
 
-/// The functions that the headers declare are those that the library has.
+/// The functions of the `wasm.h` of Wasmtime 48, which is that of the project wasm-c-api with the types of
+/// tags. Those that the header defines itself are not among them.
+const STANDARD: &str = include_str!("wasm_h.txt");
+
+/// The functions that the headers declare are those that the library has, and `wasm.h` has those of the
+/// standard.
 fn names() -> Result<(), Failed> {
     let mut preprocessor = compiler("CC", "cc");
     preprocessor.args(["-E", "-P"]).arg(folder().join("include/reclaim.h"));
     let text = output(&mut preprocessor)?;
     let declared = declared(&text);
+    let standard: BTreeSet<&str> = STANDARD.lines().collect();
+    let lacks: Vec<_> = standard.difference(&declared).collect();
+    let own: Vec<_> = declared.difference(&standard).filter(|it| it.starts_with("wasm_")).collect();
+    if !lacks.is_empty() || !own.is_empty() {
+        return Err(format!("wasm.h lacks {lacks:?}, and has {own:?} of its own").into());
+    }
     let bytes = std::fs::read(library_folder()?.join("libreclaim.so"))?;
     let library = object::File::parse(&*bytes)?;
     let symbols = library.dynamic_symbols().filter(|symbol| symbol.is_definition());
@@ -134,8 +145,54 @@ fn names() -> Result<(), Failed> {
     Ok(())
 }
 
+/// What `install` has put in a folder is found by `pkg-config`, with the shared library and with the archive.
+fn installed() -> Result<(), Failed> {
+    let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installed");
+    if prefix.exists() {
+        std::fs::remove_dir_all(&prefix)?;
+    }
+    let libraries = prefix.join("lib64");
+    let mut install = Command::new(folder().join("install"));
+    install.arg("--built").arg(library_folder()?).arg("--prefix").arg(&prefix);
+    output(install.arg("--libdir").arg(&libraries))?;
+    let ask = |arguments: &[&str]| {
+        let mut command = Command::new("pkg-config");
+        command.args(arguments).arg("reclaim").env("PKG_CONFIG_PATH", libraries.join("pkgconfig"));
+        let words = output(&mut command)?;
+        Ok::<_, Failed>(words.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    };
+    if ask(&["--modversion"])? != [env!("CARGO_PKG_VERSION")] {
+        return Err("pkg-config says another version".into());
+    }
+    let archive = libraries.join("libreclaim.a").display().to_string();
+    let with_archive = ask(&["--static", "--libs"])?
+        .into_iter()
+        .map(|word| if word == "-lreclaim" { archive.clone() } else { word });
+    for (name, libraries) in
+        [("installed-so", ask(&["--libs"])?), ("installed-a", with_archive.collect())]
+    {
+        let program = prefix.join(name);
+        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+        let mut command = Command::new(compiler);
+        command.args(ask(&["--cflags"])?).arg(folder().join("examples/hello.c"));
+        output(command.arg("-o").arg(&program).args(libraries))?;
+        // The archive is in the program.
+        let path =
+            if name == "installed-so" { prefix.join("lib64") } else { "/nonexistent".into() };
+        output(Command::new(program).env("LD_LIBRARY_PATH", path))?;
+    }
+    // Debug information is most of what is built for a release.
+    let (before, after) =
+        (std::fs::read(library_folder()?.join("libreclaim.a"))?, std::fs::read(archive)?);
+    let has = |bytes: &[u8]| bytes.windows(12).any(|part| part == b".debug_line\0");
+    match has(&before) && !has(&after) && after.len() < before.len() {
+        true => Ok(()),
+        false => Err(format!("the archive of {} bytes has {}", before.len(), after.len()).into()),
+    }
+}
+
 fn main() -> ExitCode {
-    let mut trials = vec![Trial::test("names", names)];
+    let mut trials = vec![Trial::test("names", names), Trial::test("installed", installed)];
     for (source, name) in sources("tests/c") {
         for (collector, zeal) in WAYS {
             let title = format!("{name}::{collector}::{zeal}");
@@ -152,15 +209,17 @@ fn main() -> ExitCode {
             run(program, &[])
         }));
     }
-    trials.push(Trial::test("a_program_of_c_plus_plus", || {
-        let mut compiler = compiler("CXX", "c++");
-        compiler.args(["-std=c++17", "-x", "c++"]);
-        // The libraries that follow are not programs.
-        let source = folder().join("examples/hello.c");
-        let object = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hello.o");
-        output(compiler.arg("-c").arg(source).arg("-o").arg(&object))?;
-        let linker = self::compiler("CXX", "c++");
-        run(compile(&object, linker, "hello-c++")?, &[])
-    }));
+    for name in ["hello", "raw"] {
+        trials.push(Trial::test(format!("c_plus_plus::{name}"), move || {
+            let mut compiler = compiler("CXX", "c++");
+            compiler.args(["-std=c++17", "-x", "c++"]);
+            // The libraries that follow are not programs.
+            let source = folder().join(format!("examples/{name}.c"));
+            let object = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.o"));
+            output(compiler.arg("-c").arg(source).arg("-o").arg(&object))?;
+            let linker = self::compiler("CXX", "c++");
+            run(compile(&object, linker, &format!("{name}-c++"))?, &[])
+        }));
+    }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

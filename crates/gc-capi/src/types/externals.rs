@@ -8,7 +8,7 @@ use crate::vector::{element, wasm_valtype_vec_t};
 use anyhow::{Result, bail, ensure};
 use gc_wasm::{
     Engine, ExternType, FuncType, GlobalType, MemoryType, MemoryTypeBuilder, Mutability, TableType,
-    ValType,
+    TagType, ValType,
 };
 
 /// The kinds of externals: `wasm_externkind_t`.
@@ -59,7 +59,7 @@ pub(crate) enum ExternTy {
     Global { content: Box<wasm_valtype_t>, mutable: bool },
     Table { ty: TableType, element: Box<wasm_valtype_t>, limits: wasm_limits_t },
     Memory { ty: MemoryType, limits: wasm_limits_t },
-    Tag { params: wasm_valtype_vec_t },
+    Tag { func: Box<wasm_functype_t> },
 }
 
 fn vector(types: impl Iterator<Item = ValType>) -> wasm_valtype_vec_t {
@@ -85,7 +85,7 @@ impl ExternTy {
             ExternType::Global(ty) => ExternTy::of_global(ty),
             ExternType::Table(ty) => ExternTy::of_table(ty.clone()),
             ExternType::Memory(ty) => ExternTy::of_memory(ty.clone()),
-            ExternType::Tag(ty) => ExternTy::Tag { params: vector(ty.ty().params()) },
+            ExternType::Tag(ty) => ExternTy::Tag { func: Box::new(wasm_functype_t::new(ty.ty())) },
         }
     }
 
@@ -191,6 +191,9 @@ kinds! {
     "a memory" wasm_memorytype_t of Memory: wasm_memorytype_delete wasm_memorytype_copy
         wasm_memorytype_as_externtype wasm_memorytype_as_externtype_const
         wasm_externtype_as_memorytype wasm_externtype_as_memorytype_const;
+    "a tag of exceptions" wasm_tagtype_t of Tag: wasm_tagtype_delete wasm_tagtype_copy
+        wasm_tagtype_as_externtype wasm_tagtype_as_externtype_const
+        wasm_externtype_as_tagtype wasm_externtype_as_tagtype_const;
 }
 
 /// The parts of a type that is of the kind that its handle says.
@@ -241,6 +244,14 @@ impl wasm_memorytype_t {
     pub(crate) fn to_memory_type(&self) -> Result<MemoryType> {
         let ExternTy::Memory { ty, .. } = &self.0.0 else { bail!("no memory type") };
         Ok(ty.clone())
+    }
+}
+
+impl wasm_tagtype_t {
+    /// The type, for `engine`.
+    pub(crate) fn to_tag_type(&self, engine: &Engine) -> Result<TagType> {
+        let ExternTy::Tag { func } = &self.0.0 else { bail!("no tag type") };
+        Ok(TagType::new(func.to_func_type(engine)?))
     }
 }
 
@@ -345,6 +356,21 @@ exports! {
         Ok(part!(ty, Memory { ty }).is_64())
     }
 
+    /// The type of tags of exceptions with the parameters of `func`, which is taken over, as values.
+    /// NULL if it has results.
+    fn wasm_tagtype_new(func: Option<Box<wasm_functype_t>>) -> Option<Box<wasm_tagtype_t>> {
+        let func = given(func, "func")?;
+        let results = part!(Some(&*func), Func { results }).as_slice().len();
+        ensure!(results == 0, "the type of a tag has no results, but {results} were given");
+        Ok(Some(Box::new(wasm_tagtype_t(wasm_externtype_t(ExternTy::Tag { func })))))
+    }
+
+    /// The type of functions whose parameters are the values of the tag's exceptions. It belongs to the
+    /// type.
+    fn wasm_tagtype_functype(ty: Option<&wasm_tagtype_t>) -> Option<&wasm_functype_t> {
+        Ok(Some(&**part!(ty, Tag { func })))
+    }
+
     /// Deletes a type.
     fn wasm_externtype_delete(ty: Option<Box<wasm_externtype_t>>) {
         drop(ty);
@@ -359,16 +385,5 @@ exports! {
     /// The kind of external.
     fn wasm_externtype_kind(ty: Option<&wasm_externtype_t>) -> u8 {
         Ok(given(ty, "type")?.0.kind() as u8)
-    }
-
-    /// The types of the values of a tag's exceptions, which belong to the type. NULL if the external is
-    /// no tag.
-    fn reclaim_externtype_tag_params(
-        ty: Option<&wasm_externtype_t>,
-    ) -> Option<&wasm_valtype_vec_t> {
-        Ok(match &given(ty, "type")?.0 {
-            ExternTy::Tag { params } => Some(params),
-            _ => None,
-        })
     }
 }

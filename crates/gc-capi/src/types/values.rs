@@ -46,18 +46,7 @@ exports! {
     /// The type of the numbers of a kind, or of all its references, null among them. NULL if there is
     /// no such kind.
     fn wasm_valtype_new(kind: u8) -> Option<Box<wasm_valtype_t>> {
-        let ty = match ValKind::of_number(kind)? {
-            ValKind::I32 => ValType::I32,
-            ValKind::I64 => ValType::I64,
-            ValKind::F32 => ValType::F32,
-            ValKind::F64 => ValType::F64,
-            ValKind::V128 => ValType::V128,
-            ValKind::ExternRef => ValType::EXTERNREF,
-            ValKind::FuncRef => ValType::FUNCREF,
-            ValKind::AnyRef => ValType::ANYREF,
-            ValKind::ExnRef => ValType::EXNREF,
-        };
-        Ok(Some(Box::new(wasm_valtype_t(ty))))
+        Ok(Some(Box::new(wasm_valtype_t(ValKind::of_number(kind)?.ty()))))
     }
 
     /// The type of references to what an abstract heap type has. NULL if there is no such heap type.

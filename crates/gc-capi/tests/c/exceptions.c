@@ -66,12 +66,10 @@ static wasm_extern_vec_t exports_with(wasm_func_callback_t callback) {
 }
 
 static wasm_extern_t* new_tag(void) {
-  wasm_valtype_t* types[] = {wasm_valtype_new_i32()};
-  wasm_valtype_vec_t params;
-  wasm_valtype_vec_new(&params, 1, types);
-  wasm_extern_t* made = reclaim_tag_new(store, &params);
-  wasm_valtype_vec_delete(&params);
-  CHECK(made && wasm_extern_kind(made) == RECLAIM_EXTERN_TAG);
+  wasm_tagtype_t* type = wasm_tagtype_new(wasm_functype_new_1_0(wasm_valtype_new_i32()));
+  wasm_extern_t* made = reclaim_tag_new(store, type);
+  wasm_tagtype_delete(type);
+  CHECK(made && wasm_extern_kind(made) == WASM_EXTERN_TAG);
   return made;
 }
 

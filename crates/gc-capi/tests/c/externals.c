@@ -109,7 +109,7 @@ static void reflection(wasm_store_t* store) {
   CHECK(imports.size == 1 && exports.size == 4);
   CHECK(memcmp(wasm_importtype_module(imports.data[0])->data, "m", 1) == 0);
   CHECK(wasm_externtype_kind(wasm_importtype_type(imports.data[0])) == WASM_EXTERN_GLOBAL);
-  wasm_externkind_t kinds[] = {WASM_EXTERN_TABLE, WASM_EXTERN_MEMORY, WASM_EXTERN_FUNC, RECLAIM_EXTERN_TAG};
+  wasm_externkind_t kinds[] = {WASM_EXTERN_TABLE, WASM_EXTERN_MEMORY, WASM_EXTERN_FUNC, WASM_EXTERN_TAG};
   wasm_global_t* global = global_of(store, 1, WASM_VAR);
   wasm_extern_t* given[] = {wasm_global_as_extern(global)};
   wasm_extern_vec_t externs = WASM_ARRAY_VEC(given), found;
@@ -121,7 +121,14 @@ static void reflection(wasm_store_t* store) {
     CHECK(wasm_extern_kind(found.data[i]) == kinds[i]);
     wasm_externtype_t* type = wasm_extern_type(found.data[i]);
     CHECK(wasm_externtype_kind(type) == kinds[i]);
-    if (kinds[i] == RECLAIM_EXTERN_TAG) CHECK(reclaim_externtype_tag_params(type)->size == 1);
+    wasm_tagtype_t* tag = wasm_externtype_as_tagtype(type);
+    CHECK((tag != NULL) == (kinds[i] == WASM_EXTERN_TAG));
+    if (tag) {
+      CHECK(wasm_functype_params(wasm_tagtype_functype(tag))->size == 1);
+      wasm_extern_t* same = reclaim_tag_new(store, tag);
+      CHECK(same && wasm_extern_kind(same) == WASM_EXTERN_TAG);
+      wasm_extern_delete(same);
+    }
     wasm_externtype_delete(type);
     CHECK(wasm_ref_as_extern(wasm_extern_as_ref(found.data[i])) == found.data[i]);
   }

@@ -46,8 +46,9 @@ static wasm_func_t* new_func(wasm_store_t* store) {
 }
 
 static wasm_extern_t* new_tag(wasm_store_t* store) {
-  wasm_valtype_vec_t none = WASM_EMPTY_VEC;
-  wasm_extern_t* tag = reclaim_tag_new(store, &none);
+  wasm_tagtype_t* type = wasm_tagtype_new(wasm_functype_new_0_0());
+  wasm_extern_t* tag = reclaim_tag_new(store, type);
+  wasm_tagtype_delete(type);
   CHECK(tag);
   return tag;
 }

@@ -106,11 +106,26 @@ static void externals(void) {
   wasm_externtype_t* copy = wasm_externtype_copy(as_extern);
   wasm_functype_delete(func);
   CHECK(wasm_functype_params(wasm_externtype_as_functype(copy))->size == 3);
-  CHECK(!reclaim_externtype_tag_params(copy));
+  CHECK(!wasm_externtype_as_tagtype(copy));
   wasm_externtype_delete(copy);
   func = wasm_functype_new_0_0();
   CHECK(wasm_functype_params(func)->size == 0);
   wasm_functype_delete(func);
+
+  wasm_tagtype_t* tag = wasm_tagtype_new(wasm_functype_new_1_0(wasm_valtype_new_i64()));
+  CHECK(tag && wasm_functype_results(wasm_tagtype_functype(tag))->size == 0);
+  CHECK(wasm_valtype_kind(wasm_functype_params(wasm_tagtype_functype(tag))->data[0]) == WASM_I64);
+  CHECK(wasm_externtype_kind(wasm_tagtype_as_externtype(tag)) == WASM_EXTERN_TAG);
+  CHECK(wasm_externtype_as_tagtype(wasm_tagtype_as_externtype(tag)) == tag);
+  CHECK(wasm_externtype_as_tagtype_const(wasm_tagtype_as_externtype_const(tag)) == tag);
+  CHECK(!wasm_externtype_as_functype(wasm_tagtype_as_externtype(tag)));
+  wasm_tagtype_t* tags[] = {wasm_tagtype_copy(tag), tag};
+  wasm_tagtype_vec_t tag_vec;
+  wasm_tagtype_vec_new(&tag_vec, 2, tags);
+  wasm_tagtype_vec_delete(&tag_vec);
+  CHECK_FAILED(!wasm_tagtype_new(wasm_functype_new_1_1(wasm_valtype_new_i32(), wasm_valtype_new_i32())),
+               "no results, but 1");
+  CHECK_FAILED(!wasm_tagtype_new(NULL), "NULL");
 
   wasm_globaltype_t* global = wasm_globaltype_new(wasm_valtype_new_i64(), WASM_VAR);
   CHECK(wasm_globaltype_mutability(global) == WASM_VAR);

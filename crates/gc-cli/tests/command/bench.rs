@@ -120,7 +120,7 @@ fn a_collector_that_fails_does_not_stop_the_others() {
     ran.says(&["error: under `null`: run 3\n", "out of memory", "hint: ", "--heap-max"]);
     let entries = entries(&ran.stdout);
     let null = &entries[0];
-    let message = "run 3: calling `churn(100000)`: allocating an object: GC heap out of memory: 16 bytes more";
+    let message = "run 3: calling `churn(100000)`: allocating an object: wasm trap: GC heap out of memory: 16 bytes more";
     assert!(null["error"].as_str().unwrap().starts_with(message), "{null}");
     assert_eq!((&null["result"], &null["runs"]), (&"1".into(), &2.into()));
     assert!(null["secs"]["median"].is_f64() && null["allocated_bytes"].as_u64() > Some(4_000_000));

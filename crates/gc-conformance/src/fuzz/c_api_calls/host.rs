@@ -273,8 +273,9 @@ impl Host {
             };
             let host = host_function(world, shared, slot)?;
             let store = world.store.as_deref();
-            let params = vec![wasm_valtype_new(ValKind::AnyRef as u8)].into();
-            let tag = reclaim_tag_new(store, Some(&params)).context("a tag")?;
+            let mut params = vec![wasm_valtype_new(ValKind::AnyRef as u8)].into();
+            let func = wasm_functype_new(Some(&mut params), Some(&mut Default::default()));
+            let tag = reclaim_tag_new(store, wasm_tagtype_new(func).as_deref()).context("a tag")?;
             let imports = vec![wasm_extern_copy(wasm_func_as_extern(Some(&host))), Some(tag)];
             let given = imports.clone().into();
             let (instance, trap) =
