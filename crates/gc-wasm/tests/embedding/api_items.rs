@@ -462,3 +462,61 @@ fn a_linker_sees_what_has_grown() -> Result<()> {
         Ok(())
     })
 }
+
+/// Host functions of one instance are made together. Each import is the right one, in each store, and
+/// their closures are dropped with the last of linker, prepared module and stores.
+#[test]
+fn a_prepared_module_has_many_imports() -> Result<()> {
+    each_collector(|setting| {
+        const COUNT: i32 = 300;
+        let engine = setting.engine()?;
+        let drops = Drops::default();
+        let mut linker: Linker<i32> = Linker::new(&engine);
+        for n in 0..COUNT {
+            let kept = drops.value();
+            let add = move |caller: Caller<'_, i32>, more: i32| {
+                let _ = &kept;
+                *caller.data() + n + more
+            };
+            linker.func_wrap("host", &n.to_string(), add)?;
+        }
+        // Every third one is an item of the store, and the first one is imported again at the end.
+        let import = |n| {
+            let from = if n % 3 == 2 { "item" } else { "host" };
+            format!(r#"(import "{from}" "{n}" (func (param i32) (result i32)))"#)
+        };
+        let imports: String = (0..COUNT).chain([0]).map(import).collect();
+        let wat = format!(
+            r#"(module {imports} (type $f (func (param i32) (result i32)))
+                (table {0} funcref) (elem (i32.const 0) func {1})
+                (func (export "call") (param i32 i32) (result i32)
+                    (call_indirect (type $f) (local.get 1) (local.get 0))))"#,
+            COUNT + 1,
+            (0..=COUNT).map(|n| format!("{n} ")).collect::<String>(),
+        );
+        let module = Module::new(&engine, wat)?;
+        for data in [1000, 2000] {
+            let mut store = Store::new(&engine, data);
+            let mut linker = linker.clone();
+            for n in (2..COUNT).step_by(3) {
+                let item = Func::wrap(&mut store, move |more: i32| -n - more);
+                linker.define(&store, "item", &n.to_string(), item)?;
+            }
+            let pre = linker.instantiate_pre(&module)?;
+            drop(linker);
+            for _ in 0..3 {
+                let instance = pre.instantiate(&mut store)?;
+                let call = instance.get_typed_func::<(i32, i32), i32>(&mut store, "call")?;
+                for n in 0..=COUNT {
+                    let number = if n == COUNT { 0 } else { n };
+                    let expected = if number % 3 == 2 { -number - 7 } else { data + number + 7 };
+                    assert_eq!(call.call(&mut store, (n, 7))?, expected, "{n}");
+                }
+            }
+        }
+        assert_eq!(drops.count(), 0);
+        drop(linker);
+        assert_eq!(drops.count(), COUNT as usize);
+        Ok(())
+    })
+}
