@@ -96,7 +96,7 @@ fn rust(shape: &Shape) -> Result<[Turn; 2]> {
             Ok(())
         })?
     };
-    let turns = ["wasm", "loop"].map(|name| {
+    let turns = ["wasm", "loop"].map(|name| -> Result<Turn> {
         let mut store = Store::new(&engine, ());
         let instance = linker.instantiate(&mut store, &module)?;
         let func: Func = instance.get_func(&mut store, name).context("an export")?;
@@ -117,7 +117,7 @@ fn rust(shape: &Shape) -> Result<[Turn; 2]> {
                 unsafe { func.call_unchecked(&mut store, &mut values)? };
             }
             Ok(began.elapsed())
-        }) as Turn)
+        }))
     });
     let [a, b] = turns;
     Ok([a?, b?])
@@ -133,23 +133,27 @@ extern "C" fn c_host(
     None
 }
 
+/// The number of a type in `wasm.h`.
+fn kind(ty: &str) -> u8 {
+    match ty {
+        "i32" => 0,
+        "i64" => 1,
+        "f32" => 2,
+        _ => 3,
+    }
+}
+
 /// The same through the C interface. With `raw` false through `wasm_func_call`, from the host only.
 fn c(shape: &Shape, raw: bool) -> Result<Vec<Turn>> {
     let engine = capi::wasm_engine_new().context("an engine")?;
     let text = wat::parse_str(shape.wat())?;
     let names: &[usize] = if raw { &[0, 1] } else { &[0] };
-    let turns = names.iter().map(|&export| {
+    let turns = names.iter().map(|&export| -> Result<Turn> {
         let store = capi::wasm_store_new(Some(&engine)).context("a store")?;
         let binary = text.clone().into();
         let module = capi::wasm_module_new(Some(&store), Some(&binary)).context("a module")?;
         let types = |types: &[&str]| {
-            let kind = |ty: &&str| match *ty {
-                "i32" => 0,
-                "i64" => 1,
-                "f32" => 2,
-                _ => 3,
-            };
-            let types = types.iter().map(kind).map(capi::wasm_valtype_new);
+            let types = types.iter().map(|ty| capi::wasm_valtype_new(kind(ty)));
             capi::wasm_valtype_vec_t::from(types.collect::<Vec<_>>())
         };
         let (mut params, mut results) = (types(shape.params), types(shape.results));
@@ -168,20 +172,19 @@ fn c(shape: &Shape, raw: bool) -> Result<Vec<Turn>> {
         let called = exports.as_slice()[export].as_deref();
         let called =
             capi::wasm_func_copy(capi::wasm_extern_as_func(called)).context("a function")?;
-        let (slots, results) = (shape.slots(), shape.results.len());
+        let slots = shape.slots();
         let zeros = |types: &[&str]| {
             let mut zeros = MaybeUninit::uninit();
             capi::wasm_val_vec_new_uninitialized(Some(&mut zeros), types.len());
             // SAFETY: the function has written it.
             let mut zeros = unsafe { zeros.assume_init() };
             for (value, ty) in zeros.as_mut_slice().iter_mut().zip(types) {
-                value.kind =
-                    ["i32", "i64", "f32", "f64"].iter().position(|it| it == ty).unwrap() as u8;
+                value.kind = kind(ty);
                 value.of.i64 = 0;
             }
             zeros
         };
-        let (arguments, mut returned) = (zeros(shape.params), zeros(&shape.results[..results]));
+        let (arguments, mut returned) = (zeros(shape.params), zeros(shape.results));
         Ok(Box::new(move || {
             let _kept = (&store, &exports);
             let mut values = [ValRaw::ZERO; 17];
@@ -209,7 +212,7 @@ fn c(shape: &Shape, raw: bool) -> Result<Vec<Turn>> {
                 }
             }
             Ok(began.elapsed())
-        }) as Turn)
+        }))
     });
     turns.collect()
 }
