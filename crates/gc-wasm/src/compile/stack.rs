@@ -29,8 +29,8 @@ pub(super) enum FrameKind {
     Try {
         /// Its clauses, in order.
         clauses: Vec<Clause>,
-        /// If exceptions are delegated: only the frames below this number can catch them.
-        delegate: Option<usize>,
+        /// Where exceptions are thrown on to handlers that calls in it do not list.
+        relays: Vec<Relay>,
     },
     /// A clause of a legacy `try`.
     Catch {
@@ -53,16 +53,38 @@ pub(super) struct Clause {
     pub(super) target: Option<(u32, bool)>,
 }
 
-/// A handler of a call: a clause of an enclosing frame.
+/// A place that catches all exceptions and throws them again, to these handlers.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) handlers: Rc<[Handler]>,
+    /// Its block, whose parameter is the exception, if anything reaches it.
+    pub(super) block: Option<ir::Block>,
+}
+
+/// A handler of a call: a clause or a relay of an enclosing frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handler {
     /// The tag of the exceptions that it catches. `None` if it catches all.
     pub(super) tag: Option<u32>,
     /// The position of its frame.
     pub(super) frame: usize,
-    /// Its number among the clauses of the frame.
-    pub(super) clause: usize,
+    /// What it is in the frame.
+    pub(super) place: Place,
 }
+
+/// What a handler is in its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The clause with this number.
+    Clause(usize),
+    /// The relay with this number.
+    Relay(usize),
+}
+
+/// The most clauses that a call lists. The other ones are behind a relay. Without a bound, `n` nested
+/// `try_table`s with a call each, or one with `n` clauses and `n` calls, would have `n²` pairs of a call
+/// and a handler.
+const MOST_LISTED: usize = 16;
 
 /// An enclosing frame of kind [`FrameKind::Try`] that has clauses or delegates.
 #[derive(Debug)]
@@ -148,39 +170,44 @@ impl Stack {
         &mut self.frames[index]
     }
 
-    /// Enters the body of a frame with these clauses, which is pushed next. Returns the number of
-    /// handlers that this needed to look at.
-    pub(super) fn enter_try(&mut self, clauses: &[Clause], delegate: Option<usize>) -> usize {
+    /// Enters the body of a frame with these clauses, which is pushed next. If exceptions are
+    /// delegated, only the frames below the number `delegate` can catch them. Returns the relays of the
+    /// frame.
+    pub(super) fn enter_try(&mut self, clauses: &[Clause], delegate: Option<usize>) -> Vec<Relay> {
+        let mut relays = Vec::new();
         if clauses.is_empty() && delegate.is_none() {
-            return 0;
+            return relays;
         }
         let frame = self.frames.len();
         let below = delegate.unwrap_or(frame);
         let around = self.tries.partition_point(|outer| outer.frame < below);
         let around = around.checked_sub(1).map(|outer| self.tries[outer].handlers.clone());
-        let around = around.unwrap_or_default();
-        let looked_at = clauses.len() + around.len();
-        let handlers = match clauses {
-            [] => around,
-            _ => {
-                let own = clauses.iter().enumerate();
-                let own =
-                    own.map(|(clause, Clause { tag, .. })| Handler { tag: *tag, frame, clause });
-                let mut seen = HashSet::new();
-                let mut all = Vec::new();
-                for handler in own.chain(around.iter().copied()) {
-                    if seen.insert(handler.tag) {
-                        all.push(handler);
-                    }
-                    if handler.tag.is_none() {
-                        break;
-                    }
-                }
-                all.into()
+        let mut seen = HashSet::new();
+        let mut own = Vec::new();
+        for (clause, Clause { tag, .. }) in clauses.iter().enumerate() {
+            if seen.insert(tag) {
+                own.push(Handler { tag: *tag, frame, place: Place::Clause(clause) });
             }
-        };
+            if tag.is_none() {
+                break;
+            }
+        }
+        let mut handlers = around.unwrap_or_default();
+        for listed in own.chunks(MOST_LISTED).rev() {
+            let mut all = listed.to_vec();
+            if all.last().is_some_and(|handler| handler.tag.is_some()) {
+                let is_new = |handler: &&Handler| listed.iter().all(|own| own.tag != handler.tag);
+                all.extend(handlers.iter().filter(is_new));
+            }
+            if all.len() > MOST_LISTED {
+                all.truncate(listed.len());
+                all.push(Handler { tag: None, frame, place: Place::Relay(relays.len()) });
+                relays.push(Relay { handlers, block: None });
+            }
+            handlers = all.into();
+        }
         self.tries.push(Try { frame, handlers });
-        looked_at
+        relays
     }
 
     /// The handlers of a call at this place, in the order in which they are tried.

@@ -17,6 +17,7 @@ mod i31_arithmetic;
 mod inlining;
 mod likely_calls;
 mod liveness;
+mod many_handlers;
 mod memories;
 mod names;
 mod out_of_memory;

@@ -1,7 +1,7 @@
 //! Blocks and branches.
 
 use crate::compile::env::func_type;
-use crate::compile::stack::{Frame, FrameKind};
+use crate::compile::stack::{Clause, Frame, FrameKind};
 use crate::compile::translate::Translator;
 use anyhow::Result;
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, JumpTableData};
@@ -54,14 +54,18 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Enters a `try` or `try_table`.
-    pub(super) fn push_try(&mut self, ty: BlockType, kind: FrameKind) -> Result<()> {
+    /// Enters a `try` or `try_table`. If exceptions are delegated, only the frames below the number
+    /// `delegate` can catch them.
+    pub(super) fn push_try(
+        &mut self,
+        ty: BlockType,
+        clauses: Vec<Clause>,
+        delegate: Option<usize>,
+    ) -> Result<()> {
         let (params, results) = self.block_type(ty)?;
         let label = self.builder.create_block();
-        if let FrameKind::Try { clauses, delegate } = &kind {
-            let handlers = self.stack.enter_try(clauses, *delegate);
-            self.count_operands(handlers)?;
-        }
+        let relays = self.stack.enter_try(&clauses, delegate);
+        let kind = FrameKind::Try { clauses, relays };
         self.push_frame(kind, label, Some(ty), results.len(), params.len());
         Ok(())
     }
@@ -127,9 +131,8 @@ impl Translator<'_, '_> {
             // Without an else the parameters are the results.
             self.else_()?;
         }
-        if let FrameKind::Try { clauses, .. } = &mut self.stack.frame(0).kind {
-            let clauses = std::mem::take(clauses);
-            self.stack.leave_try();
+        if let FrameKind::Try { .. } = self.stack.frame(0).kind {
+            let clauses = self.leave_try()?;
             self.clauses(clauses)?;
         }
         let reachable = self.stack.reachable();

@@ -1,7 +1,8 @@
 //! Exceptions: `throw`, `throw_ref` and `try_table`.
 //!
 //! A call inside a `try_table` is a `try_call`. Its exception table has the clauses of all enclosing
-//! `try_table`s of the function, innermost first. Each clause has one block, which gets the
+//! `try_table`s of the function, innermost first. If there are very many, the outer ones are behind a
+//! relay, which catches all exceptions and throws them again. Each clause has one block, which gets the
 //! exception. It is emitted at the end of the `try_table`, reads the payload and branches to the
 //! clause's label. A clause that nothing reaches has no block.
 //!
@@ -10,7 +11,7 @@
 
 use crate::compile::env;
 use crate::compile::signature::clif_type;
-use crate::compile::stack::{Clause, FrameKind, Handler};
+use crate::compile::stack::{Clause, FrameKind, Handler, Place, Relay};
 use crate::compile::translate::Translator;
 use crate::types::registered::RegisteredType;
 use anyhow::{Context as _, Result};
@@ -35,7 +36,7 @@ pub(super) enum Callee {
 
 /// The number of operands as which a handler of a call counts: the register allocator sees an edge
 /// of the control flow. In huge functions its time is quadratic in their number: 18 000 take 10 s.
-const HANDLER: usize = 64;
+const HANDLER: usize = 1;
 
 /// The type of exceptions with a tag, and their layout.
 fn exn_type(ty: &RegisteredType) -> Result<(&WasmExnType, &ExnLayout)> {
@@ -129,10 +130,14 @@ impl<'a> Translator<'a, '_> {
 
     /// The block of a handler. It is made if it does not exist yet.
     fn handler_block(&mut self, handler: Handler) -> ir::Block {
-        let FrameKind::Try { clauses, .. } = &mut self.stack.frames[handler.frame].kind else {
-            unreachable!("handlers are clauses of frames of this kind");
+        let FrameKind::Try { clauses, relays } = &mut self.stack.frames[handler.frame].kind else {
+            unreachable!("only frames of this kind have handlers");
         };
-        *clauses[handler.clause].block.get_or_insert_with(|| {
+        let block = match handler.place {
+            Place::Clause(clause) => &mut clauses[clause].block,
+            Place::Relay(relay) => &mut relays[relay].block,
+        };
+        *block.get_or_insert_with(|| {
             let block = self.builder.create_block();
             self.builder.set_cold_block(block);
             let exn = self.builder.append_block_param(block, types::I64);
@@ -152,7 +157,31 @@ impl<'a> Translator<'a, '_> {
             Clause { tag, block: None, target: Some((label, with_exn)) }
         };
         let clauses = op.catches.iter().map(clause).collect();
-        self.push_try(op.ty, FrameKind::Try { clauses, delegate: None })
+        self.push_try(op.ty, clauses, None)
+    }
+
+    /// Leaves the body of a `try` or `try_table`: its clauses catch nothing from here on. Emits the
+    /// blocks of its relays, and returns the clauses.
+    pub(super) fn leave_try(&mut self) -> Result<Vec<Clause>> {
+        self.stack.leave_try();
+        loop {
+            let FrameKind::Try { clauses, relays } = &mut self.stack.frame(0).kind else {
+                unreachable!("the caller has looked");
+            };
+            // The last one is innermost. It may be the first that throws to the one before.
+            let Some(Relay { handlers, block }) = relays.pop() else {
+                return Ok(std::mem::take(clauses));
+            };
+            let Some(block) = block else { continue };
+            if self.stack.reachable() {
+                self.jump_to_label(0)?;
+            }
+            let height = self.stack.frame(0).height;
+            self.stack.values.truncate(height);
+            let exn = self.enter_clause(block, None)?;
+            self.count_operands(HANDLER * handlers.len())?;
+            self.throw_exn(exn, &handlers);
+        }
     }
 
     /// Emits the blocks of the clauses of a `try_table` that ends. They branch to labels outside of

@@ -20,7 +20,7 @@ impl Translator<'_, '_> {
         let delegate = delegate.map(|label| {
             (self.stack.frames.len()).checked_sub(1 + label as usize).map_or(0, |frame| frame + 1)
         });
-        self.push_try(ty, FrameKind::Try { clauses, delegate })
+        self.push_try(ty, clauses, delegate)
     }
 
     /// The beginning of the next clause of a `try`. It ends the body, or the clause before.
@@ -28,17 +28,15 @@ impl Translator<'_, '_> {
         if self.stack.reachable() {
             self.jump_to_label(0)?;
         }
-        let frame = self.stack.frame(0);
-        let height = frame.height;
-        let kind = std::mem::replace(&mut frame.kind, FrameKind::Block);
-        let mut rest = match kind {
-            FrameKind::Try { clauses, .. } => {
-                self.stack.leave_try();
-                clauses.into_iter()
+        let mut rest = match std::mem::replace(&mut self.stack.frame(0).kind, FrameKind::Block) {
+            kind @ FrameKind::Try { .. } => {
+                self.stack.frame(0).kind = kind;
+                self.leave_try()?.into_iter()
             }
             FrameKind::Catch { rest, .. } => rest,
             _ => unreachable!("validated: a catch belongs to a try"),
         };
+        let height = self.stack.frame(0).height;
         let clause = rest.next().context("the clauses of a try were noted")?;
         self.stack.values.truncate(height);
         let exn = match clause.block {
