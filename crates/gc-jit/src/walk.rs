@@ -399,8 +399,10 @@ pub(crate) unsafe fn trace_stack(
     // SAFETY: passed on.
     let mut walk = unsafe { StackWalk::new(context) };
     let mut found = FoundMaps::default();
+    let mut frames = 0;
     while let Some(frame) = walk.advance() {
         let RawFrame { pc, fp } = frame?;
+        frames += 1;
         let code = walk.code.as_ref().expect("advance found it");
         let Some(map) = found.find(code, pc) else { continue };
         each_slot(map, fp, |slot| {
@@ -409,6 +411,7 @@ pub(crate) unsafe fn trace_stack(
             unsafe { roots.add_stack_root(slot) };
         });
     }
+    roots.add_frames(frames);
     Ok(())
 }
 

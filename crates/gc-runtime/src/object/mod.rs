@@ -13,6 +13,9 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
+/// Bytes that are allocated at least between two collections for each frame on the stack.
+const BYTES_OF_FRAME: u64 = 16;
+
 /// The state that the heaps of all collectors have.
 ///
 /// # Examples
@@ -68,6 +71,8 @@ pub struct HeapCore {
     /// ([`GcRequest::weak`](crate::GcRequest::weak)) may decide that objects are dead. The store
     /// sets this.
     pub has_weak: bool,
+    /// The number of frames of the stack that was walked for the last collection. The store sets this.
+    pub frames: u64,
     /// Bytes of mapped memory that are not used. The policy does not count them.
     pub set_aside: u64,
     /// Bytes that the policy has admitted and that are not mapped yet.
@@ -109,6 +114,7 @@ impl HeapCore {
             live: 0,
             asked: false,
             has_weak: false,
+            frames: 0,
             set_aside: 0,
             admitted: 0,
             planned,
@@ -129,6 +135,7 @@ impl HeapCore {
         self.live = 0;
         self.asked = false;
         self.has_weak = false;
+        self.frames = 0;
         self.admitted = 0;
         self.planned = (Instant::now(), Duration::ZERO);
         self.damage = None;
@@ -224,18 +231,25 @@ impl HeapCore {
     /// The input of the growth policy for a heap with this occupancy. The fields that only a plan
     /// needs are zero.
     pub fn usage(&self, occupancy: &Occupancy) -> HeapUsage {
-        let Occupancy { used, given_back, least_room: least, wanted, frees_young, .. } = *occupancy;
+        let Occupancy { used, given_back, least_room, wanted, frees_young, .. } = *occupancy;
         HeapUsage {
             live: self.live,
             used,
             mapped: self.memory.usable().saturating_sub(given_back),
             limit: self.memory.maximum().saturating_sub(gc_types::NULL_PAGE_SIZE.into()),
-            least,
+            least: least_room.max(self.stack_room()),
             wanted,
             frees_young,
             asked: self.asked,
             ..HeapUsage::default()
         }
+    }
+
+    /// Bytes that should be allocated at least until the next collection, because the stack was walked
+    /// for the last one. If the depth of a stack and the allocated bytes grow together, then all walks
+    /// together look at each frame a few times. This is less memory than the stack itself has.
+    pub fn stack_room(&self) -> u64 {
+        self.frames.saturating_mul(BYTES_OF_FRAME)
     }
 
     /// Asks the policy for a [plan](HeapCore::plan). Every collection of the whole heap calls it

@@ -42,6 +42,8 @@ pub struct SegmentId(u32);
 #[derive(Debug, Default)]
 pub struct GcRootsList {
     stack: Vec<*mut u64>,
+    /// The number of frames that were looked at to find the slots on the stack.
+    frames: u64,
     /// The roots outside the stack for which a collector has asked.
     asked: Vec<Words>,
     table: HandleTable,
@@ -325,9 +327,23 @@ impl GcRootsList {
         self.stack.push(slot);
     }
 
-    /// Removes the slots on the stack and keeps the list's memory.
+    /// Counts `count` frames that were looked at to find the roots on the stack, with roots or without.
+    /// The next collection waits until memory in proportion to them was allocated
+    /// ([`HeapCore::stack_room`](crate::HeapCore::stack_room)), so that a deep stack is not walked again
+    /// and again.
+    pub fn add_frames(&mut self, count: u64) {
+        self.frames += count;
+    }
+
+    /// Number of frames that were [counted](GcRootsList::add_frames) since the stack was cleared.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Removes the slots on the stack, forgets its frames, and keeps the list's memory.
     pub fn clear_stack(&mut self) {
         self.stack.clear();
+        self.frames = 0;
         self.asked.clear();
     }
 
@@ -372,7 +388,7 @@ impl GcRootsList {
         &mut self,
         ask: impl FnOnce(&mut Registered, &mut HandleTable, &mut Vec<Words>),
     ) -> GcRootsIter<'_> {
-        let GcRootsList { stack, asked, table, registered } = self;
+        let GcRootsList { stack, asked, table, registered, .. } = self;
         let registered = registered.get_or_insert_default();
         asked.clear();
         ask(registered, table, asked);

@@ -34,7 +34,10 @@ impl GcStore {
         let weak = self.weak_mut();
         let has_weak = !weak.is_empty();
         weak.expect();
-        self.heap.core_mut().has_weak = has_weak;
+        let frames = self.roots.frames();
+        let core = self.heap.core_mut();
+        core.has_weak = has_weak;
+        core.frames = frames;
         let GcStore { heap, roots, host_data, weak, state, .. } = self;
         let weak = weak.get_mut().expect("it was made above");
         let before = mem::replace(state, HeapState::Interrupted);

@@ -2,7 +2,9 @@
 
 use crate::common::*;
 use gc_runtime::collector::{DrcCollector, NullCollector};
-use gc_runtime::{HeapBounds, HeapError, HeapOptions, NoStack, PauseKind};
+use gc_runtime::{
+    GcRootsList, HeapBounds, HeapError, HeapOptions, IncompleteWalk, NoStack, PauseKind, TraceRoots,
+};
 use gc_types::{HeapDataOffsets, StorageType, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -472,4 +474,46 @@ fn a_drc_heap_stays_so_small_that_counts_cannot_overflow() {
     let store = gc_runtime::GcStore::new(&DrcCollector, &options).unwrap();
     let limit = store.heap().core().memory.maximum();
     assert_eq!(limit, gc_types::collector::drc::MAX_HEAP_SIZE);
+}
+
+/// A mutator with a deep stack, which counts the frames that are walked.
+struct Deep {
+    frames: u64,
+    walked: u64,
+}
+
+impl TraceRoots for Deep {
+    fn trace_stack(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
+        self.walked += self.frames;
+        roots.add_frames(self.frames);
+        Ok(())
+    }
+}
+
+/// Each frame allocates an object and calls the next one. All collections together walk over a few times
+/// as many frames as there are.
+#[test]
+fn a_deep_stack_is_not_walked_again_and_again() {
+    const FRAMES: u64 = 1 << 20;
+    for runtime in ALL_COLLECTORS {
+        let options = HeapOptions { maximum: 256 << 20, ..options(HeapBounds::Guarded) };
+        let mut store = store_with(runtime, &options);
+        let mut stack = Deep { frames: 0, walked: 0 };
+        for frames in 0..FRAMES {
+            stack.frames = frames;
+            // Compiled code gets each object, as it gets one that it catches.
+            if store.need_gc_before_entering_wasm(NonZeroU32::MIN) {
+                store.gc(&mut stack).unwrap();
+            }
+            let object = store.alloc_struct(&mut stack, NODE).unwrap();
+            store.expose_gc_ref_to_wasm(object);
+        }
+        let (name, collections) = (runtime.name(), store.stats().collections);
+        assert!(name == "null" || collections > 1, "{name} does not collect");
+        let times = stack.walked as f64 / FRAMES as f64;
+        assert!(
+            times < 6.0,
+            "{name} walks over each frame {times} times, in {collections} collections"
+        );
+    }
 }

@@ -91,9 +91,9 @@ impl List {
         entries.drain(..).for_each(|entry| self.push(memory, entry));
     }
 
-    /// Sets the threshold after a collection to twice the entries that stayed.
-    pub(super) fn set_threshold(&mut self, memory: &HeapMemory) {
-        self.threshold = self.len(memory).saturating_mul(2).max(FIRST_THRESHOLD);
+    /// Sets the threshold after a collection to twice the entries that stayed, and to `least` or more.
+    pub(super) fn set_threshold(&mut self, memory: &HeapMemory, least: u32) {
+        self.threshold = self.len(memory).saturating_mul(2).max(FIRST_THRESHOLD).max(least);
     }
 
     /// Whether `count` more entries would pass the threshold.

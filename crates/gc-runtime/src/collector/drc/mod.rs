@@ -55,7 +55,9 @@ const BUDGET: u64 = 4 << 20;
 /// The minimal budget for each root of the last collection, in bytes. It prevents a deep stack from
 /// being walked too often.
 const BUDGET_OF_ROOT: u64 = 256;
-/// The largest budget that a deep stack gives.
+/// Bytes of a small object. Most objects are in the list for a while.
+const LEAST_OBJECT: u64 = 16;
+/// The largest budget that many roots give.
 const MAX_BUDGET: u64 = 64 << 20;
 /// The end of the memory that the allocator of a new heap gets. It gets the rest when that is used,
 /// so the allocator's tables are small as long as the heap has few objects.
@@ -259,9 +261,12 @@ impl DrcHeap {
         if traced.is_some() {
             self.trace_at_values = self.values.saturating_mul(2).max(FIRST_TRACE_VALUES);
         }
-        self.list.set_threshold(&self.core.memory);
+        let room = self.core.stack_room();
+        let entries = u32::try_from(room / LEAST_OBJECT).unwrap_or(u32::MAX);
+        self.list.set_threshold(&self.core.memory, entries);
         self.target = Target::default();
-        self.budget = (roots * BUDGET_OF_ROOT).clamp(BUDGET, MAX_BUDGET);
+        let budget = (roots * BUDGET_OF_ROOT).clamp(BUDGET, MAX_BUDGET);
+        self.budget = budget.max(room);
         (self.ask_at, self.asked, self.need) = (self.budget, false, 0);
     }
 
@@ -433,12 +438,13 @@ impl GcHeap for DrcHeap {
     /// A collection takes time for all survivors and frees objects that were allocated since the
     /// last one.
     fn occupancy(&self) -> Occupancy {
+        let much = (self.core.memory.usable() / 2).max(self.core.stack_room());
         Occupancy {
             used: self.space.used_bytes(),
             given_back: self.space.given_back(),
             least_room: FIRST_TRACE,
             wanted: None,
-            collection_pays: self.asked || self.space.allocated() > self.core.memory.usable() / 2,
+            collection_pays: self.asked || self.space.allocated() > much,
             frees_young: true,
         }
     }

@@ -34,11 +34,14 @@ impl GenerationalHeap {
         self.nursery.limit - NURSERY_START
     }
 
-    /// Sizes the empty nursery from the bytes that survived and the number of roots.
+    /// Sizes the empty nursery from the bytes that survived, the number of roots, and the depth of the
+    /// stack.
     pub(super) fn adapt_nursery(&mut self, used: u32, survived: u64, roots: u32) {
         let end = self.nursery.end - NURSERY_START;
         let found = Found { used, survived, roots };
         let mut size = self.sizing.next(self.nursery_size(), end, self.core.live, found);
+        let deep = self.core.stack_room().next_multiple_of(NURSERY_ALIGN.into());
+        size = size.max(deep.min(end.into()) as u32);
         if self.core.asked {
             // Use as little memory as possible.
             size = size.min(least_size(first_size(end), roots)).min(end);
