@@ -295,3 +295,41 @@ fn a_try_call_that_cannot_collect_is_left_alone() {
     });
     assert_eq!((count(&func, Opcode::Store), maps(&func)), (0, vec![]), "{}", func.display());
 }
+
+/// `calls` calls with one handler, to which another path leads too, or not.
+fn calls_of_one_handler(calls: usize, is_joined: bool) -> Function {
+    with_safepoints(1, |b| {
+        let param = b.entry()[0];
+        let handler = b.block();
+        let (first, other) = (b.block(), b.block());
+        b.branch(first, other);
+        b.switch_to(other);
+        match is_joined {
+            true => b.jump(handler),
+            false => b.finish(param),
+        }
+        b.switch_to(first);
+        for _ in 0..calls {
+            let next = b.block();
+            b.try_collect(param, (next, &[]), (handler, &[]));
+            b.switch_to(next);
+        }
+        b.finish(param);
+        b.switch_to(handler);
+        b.look(param);
+        b.finish(param);
+    })
+}
+
+/// The edges are not split, or they share one block.
+#[test]
+fn calls_of_one_handler_add_no_blocks() {
+    for is_joined in [false, true] {
+        let blocks = |calls| calls_of_one_handler(calls, is_joined).layout.blocks().count();
+        assert_eq!(blocks(9) - blocks(4), 5, "joined: {is_joined}");
+        let func = calls_of_one_handler(4, is_joined);
+        for choices in [&[0, 0, 0, 1][..], &[0, 1], &[1], &[0, 0, 0, 0, 0]] {
+            run(&func, choices, true, usize::MAX).expect("the parameter was reloaded");
+        }
+    }
+}

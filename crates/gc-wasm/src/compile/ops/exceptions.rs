@@ -34,10 +34,6 @@ pub(super) enum Callee {
     Indirect(ir::SigRef, ir::Value),
 }
 
-/// The number of operands as which a handler of a call counts: the register allocator sees an edge
-/// of the control flow. In huge functions its time is quadratic in their number: 18 000 take 10 s.
-const HANDLER: usize = 1;
-
 /// The type of exceptions with a tag, and their layout.
 fn exn_type(ty: &RegisteredType) -> Result<(&WasmExnType, &ExnLayout)> {
     match (ty.sub_type.composite_type.inner.as_exn(), ty.layout.as_deref()) {
@@ -124,7 +120,7 @@ impl<'a> Translator<'a, '_> {
     /// The handlers of a call at this place, in the order in which they are tried.
     fn handlers(&mut self) -> Result<Rc<[Handler]>> {
         let handlers = self.stack.handlers();
-        self.count_operands(HANDLER * handlers.len())?;
+        self.count_operands(handlers.len())?;
         Ok(handlers)
     }
 
@@ -179,7 +175,7 @@ impl<'a> Translator<'a, '_> {
             let height = self.stack.frame(0).height;
             self.stack.values.truncate(height);
             let exn = self.enter_clause(block, None)?;
-            self.count_operands(HANDLER * handlers.len())?;
+            self.count_operands(handlers.len())?;
             self.throw_exn(exn, &handlers);
         }
     }

@@ -25,9 +25,6 @@ impl Translator<'_, '_> {
 
     /// The beginning of the next clause of a `try`. It ends the body, or the clause before.
     pub(super) fn legacy_catch(&mut self) -> Result<()> {
-        if self.stack.reachable() {
-            self.jump_to_label(0)?;
-        }
         let mut rest = match std::mem::replace(&mut self.stack.frame(0).kind, FrameKind::Block) {
             kind @ FrameKind::Try { .. } => {
                 self.stack.frame(0).kind = kind;
@@ -36,6 +33,9 @@ impl Translator<'_, '_> {
             FrameKind::Catch { rest, .. } => rest,
             _ => unreachable!("validated: a catch belongs to a try"),
         };
+        if self.stack.reachable() {
+            self.jump_to_label(0)?;
+        }
         let height = self.stack.frame(0).height;
         let clause = rest.next().context("the clauses of a try were noted")?;
         self.stack.values.truncate(height);
