@@ -32,6 +32,11 @@ impl BacktraceFrame {
     pub fn is_in(&self, code: &CodeMemory) -> bool {
         self.base == code.base().addr()
     }
+
+    /// The address of the code that the function is part of ([`CodeMemory::base`]).
+    pub fn code_base(&self) -> usize {
+        self.base
+    }
 }
 
 /// The compiled functions that were on the stack, innermost first.

@@ -232,7 +232,7 @@ fn each_with<T>(
     #[cfg(feature = "wat")]
     let bytes = &*Module::text_to_binary(bytes)?;
     let (info, bodies) = parse(engine.types(), engine.config().features, bytes)?;
-    let layout = VMContextLayout::new(engine.abi().offsets(), &info);
+    let layout = VMContextLayout::new(engine.abi().offsets(), &info)?;
     let Settings { check, gc, location_bits } = settings;
     let cx = CompileContext {
         check,

@@ -2,12 +2,15 @@
 //! [`WasmBacktrace`] as context.
 
 use crate::store::StoreOpaque;
+use crate::vm::instance::InstanceData;
 use crate::{AsContext, GcHeapOutOfMemory, Module};
 use anyhow::Error;
 use gc_jit::{Backtrace, BacktraceFrame, CallError};
 use gc_types::{FunctionId, Trap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::PoisonError;
 
 /// The WebAssembly functions that were on the stack when an error happened, the innermost first. It
 /// is context of the error: [`Error::downcast_ref`](anyhow::Error::downcast_ref) finds it.
@@ -80,8 +83,11 @@ impl WasmBacktrace {
     }
 
     fn limited(store: &StoreOpaque, backtrace: &Backtrace, most: usize) -> WasmBacktrace {
+        let mut modules = store.modules_by_code.lock().unwrap_or_else(PoisonError::into_inner);
+        modules.update(&store.instances);
         let frames = backtrace.frames().iter();
-        let mut frames: Vec<_> = frames.filter_map(|frame| FrameInfo::new(store, frame)).collect();
+        let mut frames: Vec<_> =
+            frames.filter_map(|frame| FrameInfo::new(store, &modules, frame)).collect();
         let more = frames.len().saturating_sub(most);
         frames.truncate(most);
         WasmBacktrace { frames, omitted: more + backtrace.omitted() }
@@ -120,6 +126,25 @@ impl fmt::Display for WasmBacktrace {
     }
 }
 
+/// The modules of a store by their code. It is made for the first backtrace, and each later one adds the
+/// instances that were made since. So a backtrace does not look at all modules of the store.
+#[derive(Debug, Default)]
+pub(crate) struct ModulesByCode {
+    /// An instance of each module, by the address of the module's code.
+    instances: BTreeMap<usize, usize>,
+    /// The number of instances that were looked at.
+    seen: usize,
+}
+
+impl ModulesByCode {
+    fn update(&mut self, instances: &[InstanceData]) {
+        for (number, instance) in instances.iter().enumerate().skip(self.seen) {
+            self.instances.entry(instance.module.code().base().addr()).or_insert(number);
+        }
+        self.seen = instances.len();
+    }
+}
+
 /// A function in a [`WasmBacktrace`].
 #[derive(Clone, Debug)]
 pub struct FrameInfo {
@@ -129,10 +154,14 @@ pub struct FrameInfo {
 }
 
 impl FrameInfo {
-    fn new(store: &StoreOpaque, frame: &BacktraceFrame) -> Option<FrameInfo> {
+    fn new(
+        store: &StoreOpaque,
+        modules: &ModulesByCode,
+        frame: &BacktraceFrame,
+    ) -> Option<FrameInfo> {
         let FunctionId::Function(func_index) = frame.function else { return None };
-        let mut modules = store.instances.iter().map(|instance| &instance.module);
-        let module = modules.find(|module| frame.is_in(module.code()))?.clone();
+        let instance = *modules.instances.get(&frame.code_base())?;
+        let module = store.instances[instance].module.clone();
         let offset = frame.srcloc.filter(|_| store.engine().config().address_map);
         Some(FrameInfo { module, func_index, offset })
     }

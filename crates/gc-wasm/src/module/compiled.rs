@@ -100,7 +100,7 @@ fn compile(
     if !engine.config().branch_hints {
         info.branch_hints = Default::default();
     }
-    let layout = VMContextLayout::new(engine.abi().offsets(), &info);
+    let layout = VMContextLayout::new(engine.abi().offsets(), &info)?;
     let context = CompileContext::new(engine, &info, &layout, type_words);
     let image = compile_module(&context, bodies)?;
     Ok((info, image))

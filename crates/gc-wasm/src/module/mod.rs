@@ -83,7 +83,7 @@ impl Module {
         code: Arc<CodeMemory>,
         binary: Option<Box<[u8]>>,
     ) -> Result<Module> {
-        let layout = VMContextLayout::new(engine.abi().offsets(), &info);
+        let layout = VMContextLayout::new(engine.abi().offsets(), &info)?;
         if let Some(pool) = engine.pool() {
             pool.check_module(&info, &layout)?;
         }

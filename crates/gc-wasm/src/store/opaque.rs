@@ -8,6 +8,7 @@ use super::fuel::FuelReserve;
 use super::growing::Counts;
 use super::host_state::{HostState, Limiter};
 use super::object_types::ObjectTypes;
+use crate::trap::ModulesByCode;
 use crate::types::HeapType;
 use crate::types::registered::RegisteredType;
 use crate::vm::func_ref::FuncRef;
@@ -22,8 +23,8 @@ use gc_jit::{InterruptHandle, JitState, JitStore, VMContextPrefix};
 use gc_runtime::{GcStore, TraceRoots};
 use gc_types::{TypeIndex, VMGcRef};
 use std::any::Any;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Identifies a store, so that a handle of one store is not used with another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +47,8 @@ pub(crate) struct StoreOpaque {
     pub(crate) jit: JitState<StoreOpaque>,
     engine: Engine,
     pub(crate) instances: Vec<InstanceData>,
+    /// For backtraces.
+    pub(crate) modules_by_code: Mutex<ModulesByCode>,
     pub(crate) tables: Vec<TableData>,
     pub(crate) memories: Vec<MemoryData>,
     pub(crate) globals: Globals,
@@ -129,6 +132,7 @@ impl StoreOpaque {
             jit,
             engine: engine.clone(),
             instances: Vec::new(),
+            modules_by_code: Mutex::default(),
             tables: Vec::new(),
             memories: Vec::new(),
             globals: Globals::default(),

@@ -5,6 +5,7 @@
 //! address. Of each tag it holds the two words by which exceptions name it.
 
 use crate::module::info::ModuleInfo;
+use anyhow::{Context as _, Result};
 use gc_types::VMOffsets;
 
 /// To be changed with the layout of the vmctx or of a definition in it, and with the arguments of a
@@ -55,46 +56,87 @@ pub(crate) enum Place {
     Indirect(u32),
 }
 
+/// The largest vmctx in bytes. Compiled code has offsets of 31 bits.
+const MAX_SIZE: u32 = 1 << 30;
+
+/// The numbers of parts of a vmctx. Tables, memories and globals are without the imported ones.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    imported_funcs: u32,
+    imported_tables: u32,
+    imported_memories: u32,
+    imported_globals: u32,
+    tags: u32,
+    memories: u32,
+    tables: u32,
+    globals: u32,
+    func_refs: u32,
+}
+
+impl Counts {
+    /// Those of `info`. `None` if more is imported than there is.
+    fn of(info: &ModuleInfo) -> Option<Counts> {
+        let count = |all: usize| u32::try_from(all).ok();
+        let defined = |all: usize, imported: u32| count(all)?.checked_sub(imported);
+        Some(Counts {
+            imported_funcs: info.num_imported_funcs,
+            imported_tables: info.num_imported_tables,
+            imported_memories: info.num_imported_memories,
+            imported_globals: info.num_imported_globals,
+            tags: count(info.tags.len())?,
+            memories: defined(info.memories.len(), info.num_imported_memories)?,
+            tables: defined(info.tables.len(), info.num_imported_tables)?,
+            globals: defined(info.globals.len(), info.num_imported_globals)?,
+            func_refs: info.num_func_refs,
+        })
+    }
+}
+
 impl VMContextLayout {
     /// The layout for instances of `info`.
-    pub(crate) fn new(offsets: VMOffsets, info: &ModuleInfo) -> VMContextLayout {
+    ///
+    /// # Errors
+    /// If the vmctx is too large for the offsets in compiled code.
+    pub(crate) fn new(offsets: VMOffsets, info: &ModuleInfo) -> Result<VMContextLayout> {
+        let counts = Counts::of(info).context("more is imported than there is")?;
+        let parts = format_args!(
+            "{} functions, {} tables, {} memories, {} globals and {} tags",
+            info.funcs.len(),
+            info.tables.len(),
+            info.memories.len(),
+            info.globals.len(),
+            info.tags.len()
+        );
+        VMContextLayout::of(offsets, &counts).with_context(|| {
+            format!("module too large: {parts} need a vmctx of more than {MAX_SIZE} bytes")
+        })
+    }
+
+    /// The layout for instances with these numbers of parts. `None` if it is too large.
+    fn of(offsets: VMOffsets, counts: &Counts) -> Option<VMContextLayout> {
         let pointer = u32::from(offsets.pointer_size());
         let mut at = offsets.vmctx_prefix_size();
         let mut take = |count: u32, size: u32, align: u32| {
-            at = at.next_multiple_of(align);
-            let start = at;
-            at += count * size;
-            start
+            let start = at.checked_next_multiple_of(align)?;
+            at = start.checked_add(count.checked_mul(size)?).filter(|end| *end <= MAX_SIZE)?;
+            Some(start)
         };
-        let defined = |all: usize, imported: u32| all as u32 - imported;
-        let func_imports = take(info.num_imported_funcs, 3 * pointer, pointer);
-        let table_imports = take(info.num_imported_tables, pointer, pointer);
-        let memory_imports = take(info.num_imported_memories, pointer, pointer);
-        let global_imports = take(info.num_imported_globals, pointer, pointer);
-        let tags = take(info.tags.len() as u32, 8, 8);
-        let memories =
-            take(defined(info.memories.len(), info.num_imported_memories), 2 * pointer, pointer);
-        let tables =
-            take(defined(info.tables.len(), info.num_imported_tables), 2 * pointer, pointer);
-        let globals = take(defined(info.globals.len(), info.num_imported_globals), 16, 16);
-        let func_refs = take(info.num_func_refs, offsets.func_ref_size(), 8);
-        let size = take(0, 0, 16);
-        VMContextLayout {
+        Some(VMContextLayout {
             offsets,
-            func_imports,
-            table_imports,
-            memory_imports,
-            global_imports,
-            tags,
-            tables,
-            memories,
-            globals,
-            func_refs,
-            size,
-            num_imported_tables: info.num_imported_tables,
-            num_imported_memories: info.num_imported_memories,
-            num_imported_globals: info.num_imported_globals,
-        }
+            func_imports: take(counts.imported_funcs, 3 * pointer, pointer)?,
+            table_imports: take(counts.imported_tables, pointer, pointer)?,
+            memory_imports: take(counts.imported_memories, pointer, pointer)?,
+            global_imports: take(counts.imported_globals, pointer, pointer)?,
+            tags: take(counts.tags, 8, 8)?,
+            memories: take(counts.memories, 2 * pointer, pointer)?,
+            tables: take(counts.tables, 2 * pointer, pointer)?,
+            globals: take(counts.globals, 16, 16)?,
+            func_refs: take(counts.func_refs, offsets.func_ref_size(), 8)?,
+            size: take(0, 0, 16)?,
+            num_imported_tables: counts.imported_tables,
+            num_imported_memories: counts.imported_memories,
+            num_imported_globals: counts.imported_globals,
+        })
     }
 
     fn pointer(&self) -> u32 {
@@ -192,5 +234,45 @@ impl VMContextLayout {
     #[cfg(feature = "compiler")]
     pub(crate) fn definition_len(&self) -> u32 {
         self.pointer()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFSETS: VMOffsets = VMOffsets::new(8);
+
+    #[test]
+    fn parts_follow_each_other() {
+        let counts =
+            Counts { imported_funcs: 2, imported_tables: 1, tables: 3, ..Counts::default() };
+        let counts = Counts { tags: 1, globals: 1, func_refs: 2, ..counts };
+        let layout = VMContextLayout::of(OFFSETS, &counts).unwrap();
+        let prefix = OFFSETS.vmctx_prefix_size();
+        assert_eq!(layout.func_import_ref(1), prefix + 24 + 16);
+        assert_eq!(layout.table(0), Place::Indirect(prefix + 48));
+        assert_eq!(layout.tag(0), prefix + 56);
+        assert_eq!(layout.table(3), Place::Inline(prefix + 64 + 2 * 16));
+        // A global is aligned.
+        assert_eq!(layout.global(0), Place::Inline((prefix + 112).next_multiple_of(16)));
+        assert_eq!(layout.size() % 16, 0);
+        assert!(layout.size() >= layout.func_ref(1) + OFFSETS.func_ref_size());
+        let bytes: usize = layout.regions().map(|(_, bytes)| bytes).sum();
+        assert_eq!(bytes, layout.size() as usize);
+    }
+
+    #[test]
+    fn a_layout_that_is_too_large_is_refused() {
+        let of = |counts| VMContextLayout::of(OFFSETS, &counts);
+        let globals = (MAX_SIZE - OFFSETS.vmctx_prefix_size()) / 16;
+        assert!(of(Counts { globals, ..Counts::default() }).is_some());
+        assert!(of(Counts { globals: globals + 1, ..Counts::default() }).is_none());
+        // These would wrap.
+        assert!(of(Counts { globals: u32::MAX, ..Counts::default() }).is_none());
+        assert!(of(Counts { tags: 1 << 29, ..Counts::default() }).is_none());
+        let two =
+            Counts { imported_funcs: u32::MAX / 24, imported_tables: 1 << 10, ..Counts::default() };
+        assert!(of(two).is_none());
     }
 }

@@ -241,7 +241,8 @@ fn exceptions_that_are_thrown_on_cost_no_fuel() -> Result<()> {
             f.call(&mut store, ())?;
             Ok(100_000 - store.get_fuel()?)
         };
-        let direct = nested("(call $throw)").replace(&format!("catch $e{} ", MANY - 1), "catch $e0 ");
+        let direct =
+            nested("(call $throw)").replace(&format!("catch $e{} ", MANY - 1), "catch $e0 ");
         assert_eq!(spent(&nested("(call $throw)"))?, spent(&direct)?);
         Ok(())
     })

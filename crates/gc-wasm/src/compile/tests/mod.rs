@@ -56,7 +56,7 @@ impl Fixture {
     ) -> Result<T> {
         let (info, bodies) = parse(registry, supported(), wasm)?;
         let compiler = self.compiler(gc);
-        let layout = VMContextLayout::new(compiler.abi().offsets(), &info);
+        let layout = VMContextLayout::new(compiler.abi().offsets(), &info)?;
         let cx = CompileContext {
             info: &info,
             layout: &layout,
