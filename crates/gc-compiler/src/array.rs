@@ -1,6 +1,7 @@
 //! Arrays: allocation with initialisation, and checked access to elements.
 
 use crate::address::{Access, Trust};
+use crate::array_range::{end_fill, fill_in_host};
 use crate::object::{self, Extend};
 use crate::{GcEmitter, NewObject, RefPlace, regions, trap_code};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -57,21 +58,29 @@ impl GcEmitter<'_, '_> {
     ) -> ir::Value {
         self.env.allocates(header_word, NewObject::Array(layout));
         let gc = self.gc;
+        let mut meter = std::mem::take(&mut self.elements);
+        meter.commit(self);
         match init {
             ArrayInit::Default(length) => {
                 let array = gc.alloc_array(self, header_word, layout, length);
                 self.declare_new(array, header_word);
+                meter.consume_done(self, layout, length);
                 array
             }
             ArrayInit::Fill(value, length) => {
                 let array = gc.alloc_array(self, header_word, layout, length);
                 self.declare_new(array, header_word);
-                if !self.is_zero(value) {
+                if self.is_zero(value) {
+                    meter.consume_done(self, layout, length);
+                } else {
                     let zero = self.builder.ins().iconst(types::I32, 0);
+                    let fill = (length, true);
+                    let done = fill_in_host(self, &mut meter, array, layout, zero, value, fill);
                     let not_empty = self.builder.ins().icmp_imm_u(IntCC::NotEqual, length, 0);
                     for_each_index(self, not_empty, zero, length, |e, index| {
                         e.init_element(array, layout, index, value);
                     });
+                    end_fill(self, done);
                 }
                 array
             }
@@ -94,6 +103,7 @@ impl GcEmitter<'_, '_> {
                 let array = gc.alloc_array(self, header_word, layout, length);
                 self.declare_new(array, header_word);
                 self.init_bytes(array, layout, bytes);
+                meter.consume(self, length);
                 array
             }
         }

@@ -10,6 +10,7 @@
 
 use crate::address::{Access, Trust};
 use crate::array::{element_access, for_each_index};
+use crate::array_meter::{MeteredElements, is_more};
 use crate::{GcEmitter, object, regions, trap_code};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Type, types};
@@ -19,6 +20,8 @@ use gc_types::{ArrayLayout, HostCall, StorageType, Trap};
 const SHORT: u32 = 128;
 /// The most bytes of a range for which there is a loop.
 const MEDIUM: u32 = 1024;
+/// What is done here is not checked by a meter.
+const _: () = assert!(MEDIUM <= HostCall::SMALL_WORK);
 /// The bytes that the loop accesses at once.
 const STEP: u32 = 64;
 /// The bytes of a vector.
@@ -35,26 +38,20 @@ impl GcEmitter<'_, '_> {
         value: ir::Value,
         length: ir::Value,
     ) {
+        let mut meter = std::mem::take(&mut self.elements);
+        meter.commit(self);
         if layout.element == StorageType::V128 {
-            return fill_with_vectors(self, array, layout, index, value, length);
+            return fill_with_vectors(self, &mut meter, array, layout, index, value, length);
         }
-        let bits = match object::value_type(layout.element) {
-            types::I32 => self.builder.ins().uextend(types::I64, value),
-            types::F32 => {
-                let bits = self.builder.ins().bitcast(types::I32, MemFlagsData::new(), value);
-                self.builder.ins().uextend(types::I64, bits)
-            }
-            types::F64 => self.builder.ins().bitcast(types::I64, MemFlagsData::new(), value),
-            _ => value,
-        };
+        let bits = element_bits(self, layout, value);
         let ranges = Ranges { layout, length, written: array, read: None };
-        let host = |e: &mut GcEmitter<'_, '_>| {
-            e.call_host(HostCall::ARRAY_FILL, &[array, index, bits, length]);
+        let host = |e: &mut GcEmitter<'_, '_>, meter: &mut MeteredElements<'_>| {
+            meter.call_host(e, HostCall::ARRAY_FILL, &[array, index, bits, length]);
         };
         let in_host = self.builder.create_block();
         if !ranges.may_be_inline(self, in_host) {
             self.builder.ins().trapz(array, trap_code(Trap::NullReference));
-            return host(self);
+            return host(self, &mut meter);
         }
         let total = self.array_len(array);
         let outside = is_outside(self, index, length, total);
@@ -81,7 +78,7 @@ impl GcEmitter<'_, '_> {
                 store(e, layout, access, value);
             }
         };
-        ranges.emit(self, outside, emit, in_host, host);
+        ranges.emit(self, meter, outside, emit, in_host, host);
     }
 
     /// Copies `length` elements. The ranges may overlap. Traps if an array is null or a range is
@@ -94,16 +91,18 @@ impl GcEmitter<'_, '_> {
         length: ir::Value,
     ) {
         let ranges = Ranges { layout, length, written: destination.0, read: Some(source.0) };
-        let host = |e: &mut GcEmitter<'_, '_>| {
+        let mut meter = std::mem::take(&mut self.elements);
+        meter.commit(self);
+        let host = |e: &mut GcEmitter<'_, '_>, meter: &mut MeteredElements<'_>| {
             let args = [destination.0, destination.1, source.0, source.1, length];
-            e.call_host(HostCall::ARRAY_COPY, &args);
+            meter.call_host(e, HostCall::ARRAY_COPY, &args);
         };
         let in_host = self.builder.create_block();
         if !ranges.may_be_inline(self, in_host) {
             for array in [destination.0, source.0] {
                 self.builder.ins().trapz(array, trap_code(Trap::NullReference));
             }
-            return host(self);
+            return host(self, &mut meter);
         }
         let totals = [destination.0, source.0].map(|array| self.array_len(array));
         let outside = is_outside(self, destination.1, length, totals[0]);
@@ -122,7 +121,21 @@ impl GcEmitter<'_, '_> {
                 store(e, layout, access, value);
             }
         };
-        ranges.emit(self, outside, emit, in_host, host);
+        ranges.emit(self, meter, outside, emit, in_host, host);
+    }
+}
+
+/// The bits of an element's value that is not a vector.
+fn element_bits(e: &mut GcEmitter<'_, '_>, layout: &ArrayLayout, value: ir::Value) -> ir::Value {
+    let flags = MemFlagsData::new();
+    match object::value_type(layout.element) {
+        types::I32 => e.builder.ins().uextend(types::I64, value),
+        types::F32 => {
+            let bits = e.builder.ins().bitcast(types::I32, flags, value);
+            e.builder.ins().uextend(types::I64, bits)
+        }
+        types::F64 => e.builder.ins().bitcast(types::I64, flags, value),
+        _ => value,
     }
 }
 
@@ -186,10 +199,11 @@ impl Ranges<'_> {
     fn emit(
         &self,
         e: &mut GcEmitter<'_, '_>,
+        mut meter: MeteredElements<'_>,
         outside: ir::Value,
         emit: impl Fn(&mut GcEmitter<'_, '_>, Places),
         in_host: ir::Block,
-        host: impl FnOnce(&mut GcEmitter<'_, '_>),
+        host: impl FnOnce(&mut GcEmitter<'_, '_>, &mut MeteredElements<'_>),
     ) {
         let size = self.layout.element.size();
         let bytes = e.builder.ins().ishl_imm_u(self.length, i64::from(size.trailing_zeros()));
@@ -203,6 +217,7 @@ impl Ranges<'_> {
         let condition = is_more(e, SHORT);
         e.builder.ins().brif(condition, more, &[], short, &[]);
         e.continue_in(short);
+        meter.consume(e, self.length);
         each_short(e, self.layout, bytes, done, &emit);
         e.continue_in(more);
         let mut condition = is_more(e, MEDIUM);
@@ -212,10 +227,11 @@ impl Ranges<'_> {
         }
         e.builder.ins().brif(condition, in_host, &[], medium, &[]);
         e.continue_in(medium);
+        meter.consume(e, self.length);
         in_steps(e, self.layout, bytes, &emit);
         e.builder.ins().jump(done, &[]);
         e.continue_in(in_host);
-        host(e);
+        host(e, &mut meter);
         e.builder.ins().jump(done, &[]);
         e.continue_in(done);
     }
@@ -352,9 +368,11 @@ fn repeated(e: &mut GcEmitter<'_, '_>, size: u32, bits: ir::Value) -> ir::Value 
     e.builder.ins().imul_imm_s(bits, factor)
 }
 
-/// Fills without the host, because a vector does not fit the host call's 64 bits.
+/// Fills without the host, because a vector does not fit the 64 bits of the usual host call. What is
+/// metered is done by another host call if it is not small.
 fn fill_with_vectors(
     e: &mut GcEmitter<'_, '_>,
+    meter: &mut MeteredElements<'_>,
     array: ir::Value,
     layout: &ArrayLayout,
     index: ir::Value,
@@ -364,10 +382,55 @@ fn fill_with_vectors(
     let total = e.array_len(array);
     let outside = is_outside(e, index, length, total);
     e.builder.ins().trapnz(outside, trap_code(Trap::ArrayOutOfBounds));
+    let done = fill_in_host(e, meter, array, layout, index, value, (length, false));
     let end = e.builder.ins().iadd(index, length);
     let not_empty = e.builder.ins().icmp_imm_u(IntCC::NotEqual, length, 0);
     for_each_index(e, not_empty, index, end, |e, index| {
         let access = element_access(e, array, layout, index, Trust::NotNull);
         object::store(e, access, layout.element, value);
     });
+    end_fill(e, done);
+}
+
+/// If a fill of elements that exist is metered: emits the host call for one that is not small. The
+/// code for a small one follows, and then [`end_fill`]. `is_new` says whether the array is new.
+pub(crate) fn fill_in_host(
+    e: &mut GcEmitter<'_, '_>,
+    meter: &mut MeteredElements<'_>,
+    array: ir::Value,
+    layout: &ArrayLayout,
+    index: ir::Value,
+    value: ir::Value,
+    (length, is_new): (ir::Value, bool),
+) -> Option<ir::Block> {
+    if !meter.is_on() {
+        return None;
+    }
+    meter.commit(e);
+    let (host, small, done) =
+        (e.create_cold_block(), e.builder.create_block(), e.builder.create_block());
+    let more = is_more(e, layout, length);
+    e.builder.ins().brif(more, host, &[], small, &[]);
+    e.continue_in(host);
+    let [low, high] = if layout.element == StorageType::V128 {
+        let flags = MemFlagsData::new().with_endianness(ir::Endianness::Little);
+        let halves = e.builder.ins().bitcast(types::I64X2, flags, value);
+        [0, 1].map(|half| e.builder.ins().extractlane(halves, half))
+    } else {
+        [element_bits(e, layout, value), e.builder.ins().iconst(types::I64, 0)]
+    };
+    let is_new = e.builder.ins().iconst(types::I32, i64::from(is_new));
+    meter.call_host(e, HostCall::ARRAY_FILL_WIDE, &[array, index, low, high, length, is_new]);
+    e.builder.ins().jump(done, &[]);
+    e.continue_in(small);
+    meter.consume(e, length);
+    Some(done)
+}
+
+/// Joins the code for a small fill with that of [`fill_in_host`].
+pub(crate) fn end_fill(e: &mut GcEmitter<'_, '_>, done: Option<ir::Block>) {
+    if let Some(done) = done {
+        e.builder.ins().jump(done, &[]);
+        e.continue_in(done);
+    }
 }

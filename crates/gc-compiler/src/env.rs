@@ -2,9 +2,10 @@
 //! [`GcEmitter`], which emits the code. The emitter also reads the words of the native structures
 //! that all emitted code uses.
 
+use crate::array_meter::MeteredElements;
 use crate::regions::{self, Region};
 use crate::safepoints::{Known, References};
-use crate::{GcCompiler, RefPlace};
+use crate::{GcCompiler, Meter, RefPlace};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, TrapCode, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
@@ -258,6 +259,8 @@ pub struct GcEmitter<'a, 'b> {
     pub env: &'a mut dyn GcFuncEnv,
     /// The collector of the heap that the code uses.
     pub(crate) gc: &'a dyn GcCompiler,
+    /// What meters the next operation on many elements.
+    pub(crate) elements: MeteredElements<'a>,
 }
 
 impl<'a, 'b> GcEmitter<'a, 'b> {
@@ -272,7 +275,16 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
     ) -> Self {
         let heap = env.abi().collector().name();
         assert!(heap == gc.name(), "code of collector `{}` for a heap of `{heap}`", gc.name());
-        GcEmitter { builder, env, gc }
+        GcEmitter { builder, env, gc, elements: MeteredElements::default() }
+    }
+
+    /// Meters the next operation that makes, fills or copies an array: it costs `per_element` for each
+    /// element. Code consumes this when it knows that the operation does not trap. If the operation is
+    /// long, its host call is told of each [part](gc_types::HostCall::SMALL_WORK), so the host
+    /// consumes the fuel, and the call may do what a [check](Meter::check) may.
+    #[must_use]
+    pub fn metered(self, meter: &'a mut Meter, per_element: u32) -> Self {
+        GcEmitter { elements: MeteredElements::new(meter, per_element), ..self }
     }
 
     /// Reads a reference, with the collector's read barrier.

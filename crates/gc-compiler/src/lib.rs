@@ -18,6 +18,7 @@
 
 mod address;
 mod array;
+mod array_meter;
 mod array_range;
 mod cast;
 mod compiler;

@@ -8,12 +8,15 @@ use crate::own_type::own_array;
 use anyhow::{Result, ensure};
 use gc_wasm::{
     AnyRef, ArrayRef, ArrayRefPre, ArrayType, AsContext, AsContextMut, Caller, Engine, ExternRef,
-    FieldType, Mutability, Rooted, StorageType, Trap,
+    FieldType, InterruptHandle, Mutability, Rooted, StorageType, Trap,
 };
 use std::ops::Range;
 
 /// The largest number of code units of a string, as in V8.
 pub(crate) const LONGEST: usize = (1 << 29) - 24;
+
+/// The code units that are copied at once, between which an interrupt is seen.
+const PART: u32 = 1 << 19;
 
 /// The types of strings, and of the arrays that programs copy from and to.
 #[derive(Clone)]
@@ -121,13 +124,24 @@ impl Strings {
 }
 
 /// `count` elements of an array from `index` on, which must be there.
+///
+/// # Errors
+/// [`Trap::Interrupt`] if there are many and the program is interrupted.
 pub(crate) fn units(
     caller: &impl AsContext,
     array: &Rooted<ArrayRef>,
     index: u32,
     count: u32,
 ) -> Result<Vec<u16>> {
-    let mut bytes = vec![0; 2 * count as usize];
-    array.read_bytes(caller, index, &mut bytes)?;
-    Ok(bytes.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])).collect())
+    let interrupt = (count > PART).then(|| caller.as_context().interrupt_handle().ok()).flatten();
+    let mut units = Vec::with_capacity(count as usize);
+    let mut bytes = vec![0; 2 * count.min(PART) as usize];
+    while units.len() < count as usize {
+        let begin = units.len() as u32;
+        let part = &mut bytes[..2 * (count - begin).min(PART) as usize];
+        array.read_bytes(caller, index + begin, part)?;
+        units.extend(part.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]])));
+        ensure!(!interrupt.as_ref().is_some_and(InterruptHandle::is_interrupted), Trap::Interrupt);
+    }
+    Ok(units)
 }

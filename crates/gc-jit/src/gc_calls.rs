@@ -6,11 +6,13 @@
 //! roots of the store. The new reference is exposed to compiled code (`expose_gc_ref_to_wasm`) when
 //! it is returned.
 
-use crate::{HostCallShim, JitStore, exceptions};
+use crate::{HostCallShim, JitStore, Work, exceptions, with_handles};
 use anyhow::{Result, bail, ensure};
+use gc_runtime::{GcStore, Handle};
 use gc_types::host_calls::{ExposedRef, Ref, Thrown};
-use gc_types::{Abi, HostCall, Trap, TypeIndex, VMGcHeader, VMGcKind};
+use gc_types::{Abi, HostCall, StorageType, Trap, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::fmt;
+use std::iter;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -183,6 +185,79 @@ fn check_heap<S: JitStore>(store: &S, heap_base: *mut u8) -> Result<()> {
     Ok(())
 }
 
+/// Whether an operation on `length` elements of an array, whatever their size, is done at once.
+#[inline]
+fn is_simple<S: JitStore>(store: &S, length: u32) -> bool {
+    const WIDEST: u32 = StorageType::V128.size();
+    Work::new(HostCall::ARRAY_COPY, length.into(), WIDEST).is_simple(store)
+}
+
+#[inline(never)]
+fn copy_in_parts<S: JitStore>(
+    store: &mut S,
+    (dst, dst_index): (&VMGcRef, u32),
+    (src, src_index): (&VMGcRef, u32),
+    length: u32,
+) -> Result<()> {
+    let (_, element) = store.jit().gc().array_element(dst, dst_index, length)?;
+    store.jit().gc().array_element(src, src_index, length)?;
+    let is_same = dst.as_raw_u32() == src.as_raw_u32();
+    let work = Work::new(HostCall::ARRAY_COPY, length.into(), element.size());
+    let work = work.backward(is_same && dst_index > src_index);
+    let ok = |_: &mut S| Ok(());
+    if work.is_small() {
+        return work.run(store, ok, |store, _| {
+            Ok(store.jit_mut().gc_mut().array_copy(dst, dst_index, src, src_index, length)?)
+        });
+    }
+    with_handles(store, &[dst, src], |store, handles| {
+        work.run(store, ok, |store, part| {
+            let gc = store.jit_mut().gc_mut();
+            let (dst, src) = (current(gc, &handles[0])?, current(gc, &handles[1])?);
+            let (at, len) = (part.start as u32, (part.end - part.start) as u32);
+            Ok(gc.array_copy(&dst, dst_index + at, &src, src_index + at, len)?)
+        })
+    })
+}
+
+#[inline(never)]
+fn fill_in_parts<S: JitStore>(
+    store: &mut S,
+    call: HostCall,
+    array: &VMGcRef,
+    index: u32,
+    bits: u128,
+    length: u32,
+) -> Result<()> {
+    let (_, element) = store.jit().gc().array_element(array, index, length)?;
+    let work = Work::new(call, length.into(), element.size());
+    let ok = |_: &mut S| Ok(());
+    if work.is_small() {
+        return work.run(store, ok, |store, _| {
+            Ok(store.jit_mut().gc_mut().array_fill(array, index, bits, length)?)
+        });
+    }
+    let value = if element.is_ref() { VMGcRef::from_raw_u32(bits as u32) } else { None };
+    let refs: Vec<&VMGcRef> = iter::once(array).chain(&value).collect();
+    with_handles(store, &refs, |store, handles| {
+        work.run(store, ok, |store, part| {
+            let gc = store.jit_mut().gc_mut();
+            let array = current(gc, &handles[0])?;
+            let bits = match handles.get(1) {
+                Some(value) => current(gc, value)?.as_raw_u32().into(),
+                None => bits,
+            };
+            let (at, len) = (part.start as u32, (part.end - part.start) as u32);
+            Ok(gc.array_fill(&array, index + at, bits, len)?)
+        })
+    })
+}
+
+/// The reference of a handle, which owns it.
+fn current(gc: &GcStore, handle: &Handle) -> Result<VMGcRef> {
+    Ok(gc.rooted(handle)?.unchecked_copy())
+}
+
 fn header(word: u32) -> Result<(VMGcKind, TypeIndex)> {
     let header = VMGcHeader::from_words(word, 0);
     Ok((header.kind().ok_or(Trap::CorruptHeap)?, header.ty()))
@@ -233,7 +308,13 @@ impl<S: JitStore> GcHostCalls for S {
     ) -> Result<()> {
         let dst = dst.ok_or(Trap::NullReference)?;
         let src = src.ok_or(Trap::NullReference)?;
-        Ok(self.jit_mut().gc_mut().array_copy(&dst, dst_index, &src, src_index, length)?)
+        if is_simple(self, length) {
+            return Ok(self
+                .jit_mut()
+                .gc_mut()
+                .array_copy(&dst, dst_index, &src, src_index, length)?);
+        }
+        copy_in_parts(self, (&dst, dst_index), (&src, src_index), length)
     }
 
     fn array_fill(
@@ -245,10 +326,29 @@ impl<S: JitStore> GcHostCalls for S {
         length: u32,
     ) -> Result<()> {
         let array = array.ok_or(Trap::NullReference)?;
-        Ok(self.jit_mut().gc_mut().array_fill(&array, index, bits.into(), length)?)
+        if is_simple(self, length) {
+            return Ok(self.jit_mut().gc_mut().array_fill(&array, index, bits.into(), length)?);
+        }
+        fill_in_parts(self, HostCall::ARRAY_FILL, &array, index, bits.into(), length)
     }
 
     fn throw(&mut self, _: *mut u8, exception: Ref) -> Thrown {
         exceptions::throw(self, exception)
+    }
+
+    fn array_fill_wide(
+        &mut self,
+        _: *mut u8,
+        array: Ref,
+        index: u32,
+        low: u64,
+        high: u64,
+        length: u32,
+        is_new: u32,
+    ) -> Result<()> {
+        let array = array.ok_or(Trap::NullReference)?;
+        let bits = u128::from(high) << 64 | u128::from(low);
+        let call = if is_new != 0 { HostCall::ALLOC_ARRAY } else { HostCall::ARRAY_FILL };
+        fill_in_parts(self, call, &array, index, bits, length)
     }
 }

@@ -53,6 +53,7 @@ mod state;
 mod traced;
 mod vmcontext;
 mod walk;
+mod work;
 
 #[doc(hidden)]
 pub use gc_types;
@@ -76,3 +77,4 @@ pub use saved::{SavedImage, is_saved, is_saved_file, save};
 pub use state::{JitState, JitStore, StackRoots};
 pub use vmcontext::{HostFunction, VMContextPrefix, VMFuncRef, VMHostFuncContext, VMStoreContext};
 pub use walk::{Frame, StackWalk};
+pub use work::{Part, Work, with_handles};

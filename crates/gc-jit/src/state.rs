@@ -13,8 +13,8 @@ use crate::interrupt::Interrupt;
 use crate::traced::TracedPcs;
 use crate::walk::RawFrames;
 use crate::{
-    Backtrace, Blocking, CodeMemory, HostCallTable, InterruptHandle, StackWalk, VMContextPrefix,
-    VMFuncRef, VMStoreContext, fiber, signals, walk,
+    Backtrace, Blocking, CodeMemory, HostCallTable, InterruptHandle, Part, StackWalk,
+    VMContextPrefix, VMFuncRef, VMStoreContext, fiber, signals, walk,
 };
 use anyhow::{Context as _, Result, ensure};
 use gc_runtime::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
@@ -80,6 +80,17 @@ pub trait JitStore: Sized {
         false
     }
 
+    /// Called before each [`Part`] of a long host call. The store may charge for the part, end the call
+    /// with an error, or run code. If it runs code or collects, the compiled caller must treat the host
+    /// call as one that may collect. By default nothing happens.
+    ///
+    /// # Errors
+    /// The reason to end the call, before the part is done.
+    fn before_part(&mut self, part: &Part) -> Result<()> {
+        let _ = part;
+        Ok(())
+    }
+
     /// Whether a handler for `tag` catches `exception`. The handler is in code that runs with the
     /// vmctx of the number `vmctx`. The exception's tag is in the heap and therefore untrusted. By
     /// default only handlers without a tag catch anything.
@@ -131,6 +142,7 @@ pub struct JitState<S> {
     /// The counters of epochs that code may have seen, the current one last.
     pub(crate) epoch_counters: Vec<Arc<AtomicU64>>,
     max_stack: usize,
+    is_metered: bool,
 }
 
 impl<S> std::fmt::Debug for JitState<S> {
@@ -172,6 +184,7 @@ impl<S: JitStore> JitState<S> {
             code: Vec::new(),
             epoch_counters: Vec::new(),
             max_stack,
+            is_metered: host_calls.abi().fuel() || host_calls.abi().epochs(),
         };
         if host_calls.abi().epochs() {
             state.set_epoch_counter(Arc::default());
@@ -360,6 +373,18 @@ impl<S: JitStore> JitState<S> {
             interrupt.clear();
         }
         Ok(())
+    }
+
+    /// Whether the store's code was [interrupted](InterruptHandle::interrupt). A host call that takes
+    /// long looks at it from time to time.
+    pub fn is_interrupted(&self) -> bool {
+        self.context.is_interrupted()
+    }
+
+    /// Whether code consumes fuel or checks epochs, so that each part of a host call is told to the
+    /// store.
+    pub(crate) fn is_metered(&self) -> bool {
+        self.is_metered
     }
 
     /// Whether compiled code of this store is on a stack.

@@ -102,6 +102,10 @@ impl HostCall {
     /// trampoline returns to. Only trampolines read it.
     pub const UNWIND: HostCall = HostCall(15);
 
+    /// The bytes of small work. A host call that reads or writes at most this many is never divided into
+    /// parts, and code that does such work itself does not ask the host before.
+    pub const SMALL_WORK: u32 = 1024;
+
     /// The number of an embedder's first host call.
     pub const FIRST_EMBEDDER: u32 = 16;
 

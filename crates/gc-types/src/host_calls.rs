@@ -280,6 +280,17 @@ macro_rules! gc_host_calls {
             /// Throws an exception. It never returns: execution resumes at the innermost handler
             /// that catches the exception, or else the call into compiled code ends.
             THROW: fn throw(exception: Ref) -> Thrown;
+            /// Like [`ARRAY_FILL`](HostCall::ARRAY_FILL), for a value of up to 128 bits, given by its
+            /// two halves. If `is_new` is not zero, it is the first value of the elements of a new
+            /// array.
+            ARRAY_FILL_WIDE: fn array_fill_wide(
+                array: Ref,
+                index: u32,
+                low: u64,
+                high: u64,
+                length: u32,
+                is_new: u32,
+            ) -> Result<()>;
         }
     };
 }

@@ -3,6 +3,8 @@
 
 use crate::vm::func_ref::FuncArg;
 use anyhow::Result;
+#[cfg(feature = "compiler")]
+use gc_types::Abi;
 use gc_types::HostCall;
 use gc_types::host_calls::{ExposedRef, Ref};
 
@@ -95,16 +97,30 @@ gc_jit::host_calls! {
     NEW_EPOCH: [collects] fn new_epoch() -> Result<()>;
 }
 
-/// Whether a host call may throw an exception: it runs a callback of the host.
+/// Whether a host call works on as many bytes or elements as the program says. If code is metered, it
+/// runs a callback of the host when fuel or time is over.
 #[cfg(feature = "compiler")]
-pub(crate) fn may_throw(call: HostCall) -> bool {
-    call == OUT_OF_FUEL || call == NEW_EPOCH
+fn is_long(call: HostCall) -> bool {
+    let arrays = [HostCall::ARRAY_COPY, HostCall::ARRAY_FILL, HostCall::ARRAY_FILL_WIDE];
+    let quick = [DATA_DROP, ELEM_DROP];
+    arrays.contains(&call) || (call.gc_signature().is_none() && !quick.contains(&call))
 }
 
-/// Whether a host call may collect.
+/// Whether a host call of code with this ABI may throw an exception: it runs a callback of the host.
 #[cfg(feature = "compiler")]
-pub(crate) fn may_collect(call: HostCall) -> bool {
-    signature(call).may_collect
+pub(crate) fn may_throw(abi: &Abi) -> fn(HostCall) -> bool {
+    if is_metered(abi) { is_long } else { |_| false }
+}
+
+/// Whether a host call of code with this ABI may collect.
+#[cfg(feature = "compiler")]
+pub(crate) fn may_collect(abi: &Abi, call: HostCall) -> bool {
+    signature(call).may_collect || (is_metered(abi) && is_long(call))
+}
+
+#[cfg(feature = "compiler")]
+fn is_metered(abi: &Abi) -> bool {
+    abi.fuel() || abi.epochs()
 }
 
 /// The signature of a host call that compiled WebAssembly makes.

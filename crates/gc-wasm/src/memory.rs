@@ -1,7 +1,7 @@
 //! [`Memory`]: linear memories of a store.
 
 use crate::externals::handles;
-use crate::store::{StoreId, StoreOpaque};
+use crate::store::{GrownBy, StoreId, StoreOpaque};
 use crate::types::{MemoryType, check_memory_type};
 use crate::vm::layout::DEFINITION_SIZE;
 use crate::vm::words::VMWords;
@@ -227,7 +227,7 @@ impl Memory {
     }
 
     fn grow_in(store: &mut StoreOpaque, index: usize, delta: u64) -> Result<u64> {
-        store.grow_memory(index, delta)?.map_err(|why| {
+        store.grow_memory(index, delta, GrownBy::Host)?.map_err(|why| {
             let pages = store.memories[index].pages();
             anyhow!("a memory of {pages} pages cannot grow by {delta}{why}")
                 .context(format!("failed to grow memory by `{delta}`"))

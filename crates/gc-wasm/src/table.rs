@@ -2,7 +2,7 @@
 
 use crate::externals::handles;
 use crate::module::table_growth::TableGrowth;
-use crate::store::{StoreId, StoreOpaque};
+use crate::store::{GrownBy, StoreId, StoreOpaque};
 use crate::types::TableType;
 use crate::vm::layout::DEFINITION_SIZE;
 use crate::vm::table::Element;
@@ -79,7 +79,7 @@ impl Table {
         let element = element(store, init, &ty)?;
         let definition = VMWords::new(DEFINITION_SIZE);
         let index = store.new_table(ty, TableGrowth::Any, definition, None)?;
-        if let Err(why) = store.fill_new_table(index, element) {
+        if let Err(why) = store.fill_new_table(index, element)? {
             bail!("a table cannot have {} elements{why}", ty.limits.min);
         }
         Ok(Table::from_index(store, index))
@@ -193,7 +193,7 @@ impl Table {
     fn grow_in(store: &mut StoreOpaque, table: usize, delta: u64, init: Ref) -> Result<u64> {
         let ty = store.tables[table].ty;
         let element = element(store, init, &ty)?;
-        store.grow_table(table, delta, element)?.map_err(|why| {
+        store.grow_table(table, delta, element, GrownBy::Host)?.map_err(|why| {
             let len = store.tables[table].len();
             anyhow!("a table of {len} elements cannot grow by {delta}{why}")
                 .context(format!("failed to grow table by `{delta}`"))

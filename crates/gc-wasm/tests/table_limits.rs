@@ -134,3 +134,23 @@ fn nulls_cost_nothing(setting: &Setting) -> Result<()> {
     }
     Ok(())
 }
+
+/// A table that cannot have its elements says which limit refuses them.
+#[test]
+fn the_largest_table_is_named() -> Result<()> {
+    let engine = Engine::new(&gc_wasm::Config::new())?;
+    let mut store = Store::new(&engine, ());
+    let module = Module::new(&engine, "(module (table $big 50000000 anyref))")?;
+    let limit = "a table of 50000000 elements exceeds the limit of 10000000 elements";
+    let why = format!("50000000 elements: {limit}");
+    let instance = message(Instance::new(&mut store, &module, &[]));
+    assert_eq!(instance, format!("table 0 `big` cannot have {why}"));
+    let ty = TableType::new(RefType::new(true, HeapType::Extern), 50_000_000, None);
+    let made = message(Table::new(&mut store, ty, Ref::Extern(None)));
+    assert_eq!(made, format!("a table cannot have {why}"));
+    let ty = TableType::new(RefType::new(true, HeapType::Extern), 1, Some(50_000_000));
+    let table = Table::new(&mut store, ty, Ref::Extern(None))?;
+    let grown = message(table.grow(&mut store, 49_999_999, Ref::Extern(None)));
+    assert!(grown.ends_with(&format!("cannot grow by 49999999: {limit}")), "{grown}");
+    Ok(())
+}

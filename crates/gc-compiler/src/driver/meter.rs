@@ -37,7 +37,8 @@ pub struct MeterCalls {
 /// 1. [`enter`](Meter::enter) is called at the beginning, and [`check`](Meter::check) at the head of
 ///    each loop.
 /// 2. [`commit`](Meter::commit) is called before control forks or joins, so that each path has its
-///    own costs only.
+///    own costs only. An operation on many elements that is emitted with
+///    [`GcEmitter::metered`] does so itself.
 /// 3. [`flush`](Meter::flush) is called before control leaves the function: before calls that may
 ///    look at the fuel or change it, returns, throws, and traps that count. Where control comes
 ///    back, also to a handler, [`reload`](Meter::reload) is called.
@@ -124,12 +125,9 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// The most that one operation consumes. A check follows each operation that may consume much,
+    /// The most that is added up in constants. A check follows each operation that may consume much,
     /// so the sum of what is consumed between two checks does not overflow.
     const MAX: i64 = 1 << 62;
-
-    /// An operation that certainly consumes at most this needs no check of its own.
-    const FEW: i64 = 128;
 
     /// The meter of a function with this ABI. The first consumption is that of its call, if it has
     /// a cost.
@@ -164,38 +162,34 @@ impl Meter {
         }
     }
 
-    /// Meters an operation on `units` parts (`I32` or `I64`, unsigned) that costs `per_unit` fuel
-    /// for each: consumes the fuel and [checks](Meter::check), unless the number is a constant and
-    /// the cost is small.
+    /// Notes that an operation on `units` elements (`I32`, unsigned) consumes `per_unit` fuel for each.
+    /// It was [committed](Meter::commit) if control has forked since.
     pub fn consume_many(&mut self, e: &mut GcEmitter<'_, '_>, units: ir::Value, per_unit: u32) {
-        if !self.is_on() {
-            return;
-        }
+        let Some(variable) = self.fuel else { return };
+        let per_unit = i64::from(per_unit);
         if let Some(units) = constant(e.builder.func, units) {
             let units = i64::try_from(units).unwrap_or(Meter::MAX);
-            let cost = units.saturating_mul(per_unit.into()).min(Meter::MAX);
-            if self.out_of_fuel.is_some() {
-                self.pending = self.pending.saturating_add(cost).min(Meter::MAX);
-            }
-            if cost <= Meter::FEW {
-                return;
-            }
-        } else if let Some(variable) = self.fuel
-            && per_unit > 0
-        {
-            let units = match e.builder.func.dfg.value_type(units) {
-                types::I32 => e.builder.ins().uextend(types::I64, units),
-                _ => units,
-            };
-            let max = e.builder.ins().iconst(types::I64, Meter::MAX / i64::from(per_unit));
-            let units = e.builder.ins().umin(units, max);
-            let cost = e.builder.ins().imul_imm_u(units, i64::from(per_unit));
+            let cost = units.saturating_mul(per_unit).min(Meter::MAX);
+            self.pending = self.pending.saturating_add(cost).min(Meter::MAX);
+        } else if per_unit > 0 {
+            let units = e.builder.ins().uextend(types::I64, units);
+            let cost = e.builder.ins().imul_imm_u(units, per_unit);
             self.commit(e);
             let fuel = e.builder.use_var(variable);
             let fuel = e.builder.ins().iadd(fuel, cost);
             e.builder.def_var(variable, fuel);
         }
+    }
+
+    /// [Checks](Meter::check) if `condition` is not zero, in a cold block.
+    pub fn check_if(&mut self, e: &mut GcEmitter<'_, '_>, condition: ir::Value) {
+        self.commit(e);
+        let (cold, next) = (e.create_cold_block(), e.builder.create_block());
+        e.builder.ins().brif(condition, cold, &[], next, &[]);
+        e.continue_in(cold);
         self.check(e);
+        e.builder.ins().jump(next, &[]);
+        e.continue_in(next);
     }
 
     /// Adds to the fuel word what was consumed so far.
@@ -423,31 +417,29 @@ mod tests {
     }
 
     #[test]
-    fn many_units_are_checked() {
-        let units = |ty, units: i64, per_unit| {
+    fn many_units_are_added() {
+        let units = |units: i64, per_unit| {
             let (opcodes, sum) = emitted(true, false, |meter, e| {
-                let units = e.builder.ins().iconst(ty, units);
+                let units = e.builder.ins().iconst(types::I32, units);
                 meter.consume_many(e, units, per_unit);
             });
-            let units = if ty == types::I32 { i64::from(units as u32) } else { units };
-            (count(&opcodes, Opcode::Call), sum - 1 - units)
+            assert_eq!(count(&opcodes, Opcode::Call), 1);
+            sum - 1 - i64::from(units as u32)
         };
-        assert_eq!(units(types::I32, 128, 1), (1, 128));
-        assert_eq!(units(types::I32, 129, 1), (2, 129));
-        assert_eq!(units(types::I64, 64, 3), (2, 192));
-        assert_eq!(units(types::I64, 1000, 0), (1, 0));
-        assert_eq!(units(types::I32, 0xffff_ffff, 1), (2, 0xffff_ffff));
-        assert_eq!(units(types::I64, i64::MAX / 4, 9), (2, Meter::MAX));
-        // What is not constant is always checked, and cannot wrap.
-        for (ty, per_unit, clamped) in [(types::I32, 1, 1), (types::I64, 1, 1), (types::I64, 0, 0)]
-        {
+        assert_eq!(units(128, 1), 128);
+        assert_eq!(units(64, 3), 192);
+        assert_eq!(units(1000, 0), 0);
+        assert_eq!(units(0xffff_ffff, 255), 0xffff_ffff * 255);
+        // What is not constant is multiplied. It has at most 32 bits, so the product does not wrap.
+        for per_unit in [0, 1] {
             let (opcodes, _) = emitted(true, true, |meter, e| {
                 let vmctx = e.vmctx();
-                let units = e.load_native(ty, regions::VMCTX, vmctx, 0);
+                let units = e.load_native(types::I32, regions::VMCTX, vmctx, 0);
                 meter.consume_many(e, units, per_unit);
+                meter.check_if(e, units);
             });
             assert_eq!(count(&opcodes, Opcode::Call), 4);
-            assert_eq!(count(&opcodes, Opcode::Umin), clamped);
+            assert_eq!(count(&opcodes, Opcode::Uextend), per_unit as usize);
         }
     }
 }

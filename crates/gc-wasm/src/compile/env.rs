@@ -254,7 +254,7 @@ impl<'a> FuncEnv<'a> {
             types.declare_signature(*signature, signature_types(func_type(ty)?));
         }
         for (call, callee) in &self.host_calls {
-            let may_collect = host_calls::may_collect(*call);
+            let may_collect = host_calls::may_collect(self.cx.abi, *call);
             let signature = host_calls::signature(*call);
             types.declare_host_call(func, *callee, *call, signature, may_collect);
         }

@@ -124,7 +124,8 @@ pub(crate) fn prepare<'a>(
             bodies.into_iter().map(|body| translate(&mut allocations, body)).collect()
         }
     };
-    let mut limits = InlineLimits { may_throw: host_calls::may_throw, ..InlineLimits::default() };
+    let mut limits =
+        InlineLimits { may_throw: host_calls::may_throw(cx.abi), ..InlineLimits::default() };
     if is_small_module {
         limits.callee = CALLEE_IN_SMALL_MODULE;
         limits.callee_in_cycle = CALLEE_IN_CYCLE;

@@ -2,14 +2,15 @@
 //!
 //! The costs are Wasmtime's defaults, unless the engine has others
 //! ([`Config::operator_cost`](crate::Config::operator_cost)). The fuel is written to the store where
-//! Wasmtime writes it: before calls, throws, returns and `unreachable`. Other operators that trap do
-//! not write it. The fuel after such a trap is what it was at the function's last call, under every
-//! collector.
+//! Wasmtime writes it: before calls, throws, returns and `unreachable`, and also before host calls that
+//! work on many bytes or elements. Other operators that trap do not write it. The fuel after such a
+//! trap is what it was at the function's last call, under every collector.
 
 use super::translate::Translator;
 use crate::host_calls;
+use cranelift_codegen::ir;
 use gc_compiler::{GcEmitter, Meter, MeterCalls};
-use gc_types::Abi;
+use gc_types::{Abi, HostCall};
 use wasmparser::Operator;
 use wasmtime_types::{OperatorCostStrategy, VariableOperatorCost};
 
@@ -22,7 +23,7 @@ pub(super) fn meter(abi: &Abi) -> Meter {
     Meter::new(abi, MeterCalls { out_of_fuel, new_epoch })
 }
 
-/// The fuel that an operator consumes, apart from the cost [per part](cost_per_part).
+/// The fuel that an operator consumes, apart from the cost of each part of an operator on many.
 fn cost(costs: &OperatorCostStrategy, op: &Operator<'_>) -> u32 {
     if let OperatorCostStrategy::Table(costs) = costs {
         return u32::try_from(costs.cost(op)).unwrap_or(u32::MAX);
@@ -39,29 +40,19 @@ fn cost(costs: &OperatorCostStrategy, op: &Operator<'_>) -> u32 {
     }
 }
 
-/// For operators whose uppermost operand says how much they do: the fuel for each part of it.
-fn cost_per_part(costs: &VariableOperatorCost, op: &Operator<'_>) -> Option<u32> {
+/// For operators on many elements of an array, which may be done by compiled code: the fuel for each
+/// element. Of the others that work on many parts, the host [knows](crate::store::work) the cost.
+fn cost_per_element(costs: &VariableOperatorCost, op: &Operator<'_>) -> u32 {
     use Operator::*;
     let cost = match op {
-        MemoryFill { .. } => costs.memory_fill_per_byte,
-        MemoryCopy { .. } => costs.memory_copy_per_byte,
-        MemoryInit { .. } => costs.memory_init_per_byte,
-        MemoryGrow { .. } => costs.memory_grow_per_page,
-        TableFill { .. } => costs.table_fill_per_element,
-        TableCopy { .. } => costs.table_copy_per_element,
-        TableInit { .. } => costs.table_init_per_element,
-        TableGrow { .. } => costs.table_grow_per_element,
         ArrayNew { .. } => costs.array_new_per_element,
         ArrayNewDefault { .. } => costs.array_new_default_per_element,
         ArrayNewData { .. } => costs.array_new_data_per_element,
-        ArrayNewElem { .. } => costs.array_new_elem_per_element,
         ArrayFill { .. } => costs.array_fill_per_element,
         ArrayCopy { .. } => costs.array_copy_per_element,
-        ArrayInitData { .. } => costs.array_init_data_per_element,
-        ArrayInitElem { .. } => costs.array_init_elem_per_element,
-        _ => return None,
+        _ => 0,
     };
-    Some(cost.into())
+    cost.into()
 }
 
 /// What the meter does before an operator.
@@ -124,16 +115,12 @@ impl Translator<'_, '_> {
             return;
         }
         let costs = self.env.cx.operator_cost;
-        let (cost, per_part) = (cost(costs, op), cost_per_part(costs.variable(), op));
-        self.meter.consume(cost);
+        self.per_part = cost_per_element(costs.variable(), op);
+        self.meter.consume(cost(costs, op));
         match before(op) {
             Before::Flush => self.metered(Meter::flush),
             Before::Commit => self.metered(Meter::commit),
             Before::Nothing => {}
-        }
-        if let Some(per_part) = per_part {
-            let parts = self.stack.peek_n(1)[0];
-            self.metered(|meter, e| meter.consume_many(e, parts, per_part));
         }
     }
 
@@ -149,6 +136,13 @@ impl Translator<'_, '_> {
 
     /// Reads the fuel from the store, where control comes back to the function.
     pub(super) fn meter_back(&mut self) {
+        self.metered(Meter::reload);
+    }
+
+    /// Calls the host, which consumes the fuel for an operation on many parts.
+    pub(super) fn call_metered(&mut self, call: HostCall, args: &[ir::Value]) {
+        self.metered(Meter::flush);
+        self.emitter().call_host(call, args);
         self.metered(Meter::reload);
     }
 

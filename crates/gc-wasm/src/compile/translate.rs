@@ -108,6 +108,8 @@ pub(super) struct Translator<'a, 'b> {
     pub(super) legacy: HashMap<usize, legacy_clauses::Clauses>,
     /// Counts what the function does, if that is asked for.
     pub(super) meter: Meter,
+    /// What the operator costs for each element of an array.
+    pub(super) per_part: u32,
 }
 
 /// What belongs to a function that was translated, besides its CLIF.
@@ -166,6 +168,7 @@ pub(super) fn translate(
         },
         legacy: HashMap::new(),
         meter: metering::meter(cx.abi),
+        per_part: 0,
     };
     if let Err(error) = translator.body(&body.body, entry, ty) {
         return Err(mismatch::explain(error, &translator.validator, &body.body, cx.info));
@@ -195,7 +198,8 @@ pub(super) fn finish(
     }
     prologue(func, &translation.uses);
     place_safepoints(func, &translation.annotations.references, &|func, callee| {
-        gc_compiler::imported_host_call(func, callee).is_none_or(host_calls::may_collect)
+        gc_compiler::imported_host_call(func, callee)
+            .is_none_or(|call| host_calls::may_collect(cx.abi, call))
     })?;
     if let Some(types) = &mut translation.annotations.types {
         env::declare_regions(types, func, cx.info);
@@ -412,6 +416,13 @@ impl<'a, 'b> Translator<'a, 'b> {
     pub(super) fn emitter(&mut self) -> GcEmitter<'_, 'b> {
         let gc = self.env.cx.gc;
         GcEmitter::new(&mut self.builder, &mut self.env, gc)
+    }
+
+    /// An emitter for the operator if it works on many elements of arrays, which are metered.
+    pub(super) fn metered_emitter(&mut self) -> GcEmitter<'_, 'b> {
+        let gc = self.env.cx.gc;
+        let emitter = GcEmitter::new(&mut self.builder, &mut self.env, gc);
+        emitter.metered(&mut self.meter, self.per_part)
     }
 
     /// Converts a type of an operator.

@@ -12,9 +12,11 @@ impl Config {
     /// Most instructions consume one unit. `nop`, `drop`, `block`, `loop`, `unreachable`, `return`,
     /// `else` and `end` consume nothing. A call of a function consumes one more unit. An instruction
     /// that works on many bytes or elements, such as `memory.fill`, `table.copy` or `array.new`,
-    /// consumes one more for each. Code checks what is left where a function begins, where each turn
-    /// of a loop begins, and before instructions that work on many elements. Between two checks it
-    /// may consume more than there is.
+    /// consumes one more for each, unless it traps or fails. Code checks what is left where a function
+    /// begins, where each turn of a loop begins, and before each mebibyte of such an instruction that
+    /// works on more than a kibibyte. Between two checks it may consume more than there is. An
+    /// instruction that works on more than a kibibyte does nothing if there is too little for all of
+    /// it.
     ///
     /// Each basic block has an addition, and each loop and each function a test. To end code after
     /// some time, [epochs](Config::epoch_interruption) cost less. Neither ends a host function that
@@ -83,8 +85,9 @@ impl Config {
     /// [calls the host](crate::Store::epoch_deadline_callback). A store's deadline is reached at
     /// first, so it must be set before code runs.
     ///
-    /// The comparison stands where a function begins, where each turn of a loop begins, and before
-    /// instructions that work on many bytes or elements. It is a load, a comparison and a branch.
+    /// The comparison stands where a function begins and where each turn of a loop begins. The host
+    /// makes it before each mebibyte of an instruction that works on many bytes or elements. It is a
+    /// load, a comparison and a branch.
     /// When code ends depends on time; [fuel](Config::consume_fuel) does not. One increment reaches
     /// all stores of an engine. To interrupt a single store, without any branch, see
     /// [`interruptible`](Config::interruptible). None of them ends a host function that waits.

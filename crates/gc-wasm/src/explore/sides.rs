@@ -13,6 +13,7 @@ use cranelift_codegen::ir::{self, Block, Inst, Value};
 use cranelift_codegen::write::{FuncWriter, PlainWriter, decorate_function};
 use gc_compiler::inline::InlinedCalls;
 use gc_compiler::{imported_host_call, regions};
+use gc_types::Abi;
 use std::fmt;
 
 /// One function, in all its forms.
@@ -114,15 +115,15 @@ impl Sides {
             *location = offset;
             parts.push((*first, *end, part));
         }
-        let calls = stages.inlined.calls().iter();
+        let (calls, abi) = (stages.inlined.calls().iter(), module.cx.abi);
         let mut inlined: Vec<u32> = calls.map(|call| call.function).collect();
         inlined.sort_unstable();
         inlined.dedup();
         Ok(Sides {
             machine,
             parts,
-            clif: lines(&stages.clif, &stages.inlined)?,
-            optimised: lines(&stages.optimized, &stages.inlined)?,
+            clif: lines(abi, &stages.clif, &stages.inlined)?,
+            optimised: lines(abi, &stages.optimized, &stages.inlined)?,
             callees: module.callees(&stages.clif),
             inlined,
         })
@@ -130,8 +131,8 @@ impl Sides {
 }
 
 /// The text of a function.
-fn lines(func: &ir::Function, inlined: &InlinedCalls) -> Result<Vec<ClifLine>> {
-    let mut writer = Lines { inlined, instructions: Vec::new() };
+fn lines(abi: &Abi, func: &ir::Function, inlined: &InlinedCalls) -> Result<Vec<ClifLine>> {
+    let mut writer = Lines { abi, inlined, instructions: Vec::new() };
     let mut text = String::new();
     decorate_function(&mut writer, &mut text, func)?;
     let mut instructions = writer.instructions.into_iter().peekable();
@@ -150,6 +151,7 @@ const MARK: char = '\u{1}';
 
 /// Writes CLIF without source locations, and keeps what is known of each instruction.
 struct Lines<'a> {
+    abi: &'a Abi,
     inlined: &'a InlinedCalls,
     /// All but the text, in the order of the lines.
     instructions: Vec<ClifLine>,
@@ -181,7 +183,7 @@ impl FuncWriter for Lines<'_> {
             text: String::new(),
             offset: location.map(|(offset, _)| offset),
             part: location.map(|(_, part)| part).unwrap_or_default(),
-            mark: mark(func, inst),
+            mark: mark(self.abi, func, inst),
         });
         let own = match func.srcloc(inst) {
             location if location.is_default() => &*text,
@@ -196,7 +198,7 @@ impl FuncWriter for Lines<'_> {
 /// Spaces in front of an instruction.
 const INDENT: usize = 4;
 
-fn mark(func: &ir::Function, inst: Inst) -> Option<ClifMark> {
+fn mark(abi: &Abi, func: &ir::Function, inst: Inst) -> Option<ClifMark> {
     let (dfg, data) = (&func.dfg, func.dfg.insts[inst]);
     // The frame is gone during a tail call.
     if data.opcode().is_call() && !data.opcode().is_return() {
@@ -206,7 +208,9 @@ fn mark(func: &ir::Function, inst: Inst) -> Option<ClifMark> {
             }
             _ => None,
         };
-        return callee.is_none_or(host_calls::may_collect).then_some(ClifMark::Safepoint);
+        return callee
+            .is_none_or(|call| host_calls::may_collect(abi, call))
+            .then_some(ClifMark::Safepoint);
     }
     match region_of(func, inst)? {
         regions::STACK_MAP_SPILL.. => Some(ClifMark::Spill),

@@ -84,15 +84,17 @@ fn step(
         ConstOp::ArrayNew { array_type_index } => {
             let ty = module_type(store, *array_type_index);
             let length = pop_i32(stack)? as u32;
-            store.consume_host_work(length.into())?;
             let element = stack.pop().context("an operand")?;
-            array::make_filled(store, &ty, Some(&element), length)?.to_anyref().into()
+            let array = array::make_filled(store, &ty, Some(&element), length)?;
+            store.consume_host_work(length.into())?;
+            array.to_anyref().into()
         }
         ConstOp::ArrayNewDefault { array_type_index } => {
             let ty = module_type(store, *array_type_index);
             let length = pop_i32(stack)? as u32;
+            let array = array::make_filled(store, &ty, None, length)?;
             store.consume_host_work(length.into())?;
-            array::make_filled(store, &ty, None, length)?.to_anyref().into()
+            array.to_anyref().into()
         }
         ConstOp::ArrayNewFixed { array_type_index, array_size } => {
             let ty = module_type(store, *array_type_index);

@@ -38,7 +38,7 @@ impl StoreOpaque {
     ///
     /// # Errors
     /// If they are many and the fuel is used up.
-    pub(super) fn consume_host_work(&mut self, units: u64) -> Result<()> {
+    pub(crate) fn consume_host_work(&mut self, units: u64) -> Result<()> {
         self.consume_fuel(units);
         if units > FEW { self.check_fuel() } else { Ok(()) }
     }

@@ -2,14 +2,20 @@
 //! memories, tables, and arrays made from segments. They are declared in [`crate::host_calls`].
 
 use super::instantiate::{drop_elements, table_init};
-use crate::host_calls::WasmHostCalls;
-use crate::store::StoreOpaque;
+use crate::host_calls::{self, WasmHostCalls};
+use crate::store::{GrownBy, StoreOpaque};
 use crate::vm::func_ref::{FuncArg, FuncRef};
 use crate::vm::instance::SegmentElements;
 use crate::vm::table::{Element, range};
 use anyhow::{Context, Result};
+use gc_jit::{Work, with_handles};
 use gc_types::host_calls::{ExposedRef, Ref};
-use gc_types::{StorageType, Trap, TypeIndex, VMGcRef};
+use gc_types::{HostCall, StorageType, Trap, TypeIndex, VMGcRef};
+use std::ops::Range;
+
+/// The bytes of an element that an element segment gives an array.
+const ELEMENT: u32 = StorageType::Ref.size();
+const _: () = assert!(ELEMENT == StorageType::FuncRef.size());
 
 /// The result of growing: the old size or -1. The size is less than 2^31, because a table has no more
 /// elements, and a machine has no addresses for a memory of more pages.
@@ -52,25 +58,75 @@ impl StoreOpaque {
     fn grow_table_of(
         &mut self,
         instance: usize,
-        table: u32,
+        (call, table): (HostCall, u32),
         init: Element,
         delta: u64,
     ) -> Result<u32> {
         let table = self.table_of(instance, table);
-        size_or_minus_one(self.grow_table(table, delta, init)?.ok())
+        size_or_minus_one(self.grow_table(table, delta, init, GrownBy::Code(call))?.ok())
     }
 
     fn fill_table_of(
         &mut self,
         instance: usize,
-        table: u32,
+        (call, table): (HostCall, u32),
         at: u64,
         element: Element,
         len: u64,
     ) -> Result<()> {
         let table = self.table_of(instance, table);
-        let (table, gc) = self.table_and_gc(table);
-        Ok(table.fill(gc, at, element, len)?)
+        self.tables[table].check(at, len)?;
+        let work = Work::new(call, len, self.tables[table].element_size());
+        self.with_element(work, element, |store, element, part| {
+            let (table, gc) = store.table_and_gc(table);
+            Ok(table.fill(gc, at + part.start, element, part.end - part.start)?)
+        })
+    }
+
+    /// Does work on elements of an array in parts, unless it is simple.
+    fn work_on_array(
+        &mut self,
+        array: &VMGcRef,
+        work: Work,
+        check: impl FnOnce(&mut StoreOpaque) -> Result<()>,
+        mut part: impl FnMut(&mut StoreOpaque, &VMGcRef, Range<u32>) -> Result<()>,
+    ) -> Result<()> {
+        let numbers = |part: Range<u64>| part.start as u32..part.end as u32;
+        if work.is_simple(self) {
+            return work.run(self, check, |store, range| part(store, array, numbers(range)));
+        }
+        with_handles(self, &[array], |store, handles| {
+            work.run(store, check, |store, range| {
+                let array = store.gc_store().rooted(&handles[0])?.unchecked_copy();
+                part(store, &array, numbers(range))
+            })
+        })
+    }
+
+    /// Makes an array whose elements `write` copies from a segment, in parts.
+    fn new_from_segment(
+        &mut self,
+        header_word: u32,
+        work: Work,
+        len: u32,
+        mut write: impl FnMut(&mut StoreOpaque, &VMGcRef, Range<u32>) -> Result<()>,
+    ) -> Result<ExposedRef> {
+        let ty = header_type(header_word);
+        let array = self.with_gc(|gc, roots| gc.alloc_array(roots, ty, len))?;
+        if work.is_simple(self) {
+            let written = write(self, &array, 0..len);
+            return self.expose_new(array, written);
+        }
+        let scope = self.gc_store().enter_handle_scope();
+        let array = self.gc_store_mut().root(array)?;
+        let written = self.gc_store().rooted(&array)?.unchecked_copy();
+        let written = self.work_on_array(&written, work, |_| Ok(()), write);
+        let exposed = written.and_then(|()| {
+            let array = self.gc_store().rooted(&array)?.unchecked_copy();
+            Ok(ExposedRef(self.gc_store_mut().expose_rooted(&array)))
+        });
+        self.gc_store_mut().exit_handle_scope(scope);
+        exposed
     }
 
     /// Exposes a new array to compiled code, or drops the reference if filling it failed.
@@ -85,16 +141,32 @@ impl StoreOpaque {
         }
     }
 
-    /// Copies elements of a segment into an array, with barriers.
+    /// Copies a part of the elements of `size` bytes that begin at byte `from` of a data segment into
+    /// those of an array that begin at `index`.
+    fn write_data(
+        &mut self,
+        instance: usize,
+        (array, index): (&VMGcRef, u32),
+        (segment, from): (u32, u32),
+        size: u32,
+        part: Range<u32>,
+    ) -> Result<()> {
+        let data = self.instances[instance].data(segment);
+        let bytes = data_range(data, from + part.start * size, part.end - part.start, size)?;
+        Ok(self.jit.gc_mut().array_write_bytes(array, index + part.start, bytes)?)
+    }
+
+    /// Copies a part of the elements that begin at element `from` of a segment into those of an array
+    /// that begin at `index`, with barriers.
     fn write_elements(
         &mut self,
         instance: usize,
-        array: &VMGcRef,
-        index: u32,
-        segment: u32,
-        from: u32,
-        len: u32,
+        (array, index): (&VMGcRef, u32),
+        (segment, from): (u32, u32),
+        part: Range<u32>,
     ) -> Result<()> {
+        let len = part.end - part.start;
+        let (index, from) = (index + part.start, from + part.start);
         let (offset, element) = self.gc_store().array_element(array, index, len)?;
         let segment = &self.instances[instance].elements[segment as usize];
         let source = range(from.into(), len.into(), segment.len())?;
@@ -132,7 +204,8 @@ impl WasmHostCalls for StoreOpaque {
 
     fn memory_grow(&mut self, instance: usize, memory: u32, delta: u64) -> Result<u32> {
         let memory = self.memory_of(instance, memory);
-        size_or_minus_one(self.grow_memory(memory, delta)?.ok())
+        let by = GrownBy::Code(host_calls::MEMORY_GROW);
+        size_or_minus_one(self.grow_memory(memory, delta, by)?.ok())
     }
 
     fn memory_copy(
@@ -145,13 +218,22 @@ impl WasmHostCalls for StoreOpaque {
         len: u64,
     ) -> Result<()> {
         let (to, from) = (self.memory_of(instance, to), self.memory_of(instance, from));
-        if to == from {
-            self.memories[to].copy_within(at, start, len)?;
-        } else {
-            let [to, from] = self.memories.get_disjoint_mut([to, from]).context("memories")?;
-            to.init(at, from.bytes(), start, len)?;
-        }
-        Ok(())
+        let work = Work::new(host_calls::MEMORY_COPY, len, 1).backward(to == from && at > start);
+        let check = |store: &mut StoreOpaque| {
+            store.memories[from].check(start, len)?;
+            Ok(store.memories[to].check(at, len)?)
+        };
+        work.run(self, check, |store, part| {
+            let (at, start, len) = (at + part.start, start + part.start, part.end - part.start);
+            if to == from {
+                store.memories[to].copy_within(at, start, len)?;
+            } else {
+                let memories = store.memories.get_disjoint_mut([to, from]);
+                let [to, from] = memories.context("memories")?;
+                to.init(at, from.bytes(), start, len)?;
+            }
+            Ok(())
+        })
     }
 
     fn memory_fill(
@@ -163,7 +245,12 @@ impl WasmHostCalls for StoreOpaque {
         len: u64,
     ) -> Result<()> {
         let memory = self.memory_of(instance, memory);
-        Ok(self.memories[memory].fill(at, byte as u8, len)?)
+        let work = Work::new(host_calls::MEMORY_FILL, len, 1);
+        let check = |store: &mut StoreOpaque| Ok(store.memories[memory].check(at, len)?);
+        work.run(self, check, |store, part| {
+            let len = part.end - part.start;
+            Ok(store.memories[memory].fill(at + part.start, byte as u8, len)?)
+        })
     }
 
     fn memory_init(
@@ -176,8 +263,16 @@ impl WasmHostCalls for StoreOpaque {
         len: u32,
     ) -> Result<()> {
         let memory = self.memory_of(instance, memory);
-        let bytes = self.instances[instance].data(segment);
-        Ok(self.memories[memory].init(at, bytes, from.into(), len.into())?)
+        let work = Work::new(host_calls::MEMORY_INIT, len.into(), 1);
+        let check = |store: &mut StoreOpaque| {
+            data_range(store.instances[instance].data(segment), from, len, 1)?;
+            Ok(store.memories[memory].check(at, len.into())?)
+        };
+        work.run(self, check, |store, part| {
+            let (from, len) = (u64::from(from) + part.start, part.end - part.start);
+            let bytes = store.instances[instance].data(segment);
+            Ok(store.memories[memory].init(at + part.start, bytes, from, len)?)
+        })
     }
 
     fn data_drop(&mut self, instance: usize, segment: u32) {
@@ -191,7 +286,8 @@ impl WasmHostCalls for StoreOpaque {
         init: Ref,
         delta: u64,
     ) -> Result<u32> {
-        self.grow_table_of(instance, table, element_of(init), delta)
+        let call = host_calls::TABLE_GROW_REF;
+        self.grow_table_of(instance, (call, table), element_of(init), delta)
     }
 
     fn table_grow_func(
@@ -201,7 +297,8 @@ impl WasmHostCalls for StoreOpaque {
         init: FuncArg,
         delta: u64,
     ) -> Result<u32> {
-        self.grow_table_of(instance, table, Element::Func(init.0), delta)
+        let call = host_calls::TABLE_GROW_FUNC;
+        self.grow_table_of(instance, (call, table), Element::Func(init.0), delta)
     }
 
     fn table_fill_ref(
@@ -212,7 +309,8 @@ impl WasmHostCalls for StoreOpaque {
         value: Ref,
         len: u64,
     ) -> Result<()> {
-        self.fill_table_of(instance, table, at, element_of(value), len)
+        let call = host_calls::TABLE_FILL_REF;
+        self.fill_table_of(instance, (call, table), at, element_of(value), len)
     }
 
     fn table_fill_func(
@@ -223,7 +321,8 @@ impl WasmHostCalls for StoreOpaque {
         value: FuncArg,
         len: u64,
     ) -> Result<()> {
-        self.fill_table_of(instance, table, at, Element::Func(value.0), len)
+        let call = host_calls::TABLE_FILL_FUNC;
+        self.fill_table_of(instance, (call, table), at, Element::Func(value.0), len)
     }
 
     fn table_copy(
@@ -236,7 +335,16 @@ impl WasmHostCalls for StoreOpaque {
         len: u64,
     ) -> Result<()> {
         let (to, from) = (self.table_of(instance, to), self.table_of(instance, from));
-        Ok(self.copy_table(to, at, from, start, len)?)
+        let size = self.tables[to].element_size();
+        let work = Work::new(host_calls::TABLE_COPY, len, size).backward(to == from && at > start);
+        let check = |store: &mut StoreOpaque| {
+            store.tables[from].check(start, len)?;
+            Ok(store.tables[to].check(at, len)?)
+        };
+        work.run(self, check, |store, part| {
+            let (at, start, len) = (at + part.start, start + part.start, part.end - part.start);
+            Ok(store.copy_table(to, at, from, start, len)?)
+        })
     }
 
     fn table_init(
@@ -248,7 +356,17 @@ impl WasmHostCalls for StoreOpaque {
         from: u32,
         len: u32,
     ) -> Result<()> {
-        Ok(table_init(self, instance, table, segment, at, from, len)?)
+        let index = self.table_of(instance, table);
+        let work = Work::new(host_calls::TABLE_INIT, len.into(), self.tables[index].element_size());
+        let check = |store: &mut StoreOpaque| {
+            let segment = &store.instances[instance].elements[segment as usize];
+            range(from.into(), len.into(), segment.len())?;
+            Ok(store.tables[index].check(at, len.into())?)
+        };
+        work.run(self, check, |store, part| {
+            let (from, len) = (from + part.start as u32, (part.end - part.start) as u32);
+            Ok(table_init(store, instance, table, segment, at + part.start, from, len)?)
+        })
     }
 
     fn elem_drop(&mut self, instance: usize, segment: u32) {
@@ -264,13 +382,12 @@ impl WasmHostCalls for StoreOpaque {
         from: u32,
         len: u32,
     ) -> Result<ExposedRef> {
-        let ty = header_type(header_word);
         // This is checked before the allocation, because a segment is smaller than any heap.
         data_range(self.instances[instance].data(segment), from, len, size)?;
-        let array = self.with_gc(|gc, roots| gc.alloc_array(roots, ty, len))?;
-        let bytes = data_range(self.instances[instance].data(segment), from, len, size)?;
-        let written = self.jit.gc_mut().array_write_bytes(&array, 0, bytes);
-        self.expose_new(array, written.map_err(Into::into))
+        let work = Work::new(host_calls::ARRAY_NEW_DATA, len.into(), size);
+        self.new_from_segment(header_word, work, len, |store, array, part| {
+            store.write_data(instance, (array, 0), (segment, from), size, part)
+        })
     }
 
     fn array_new_elem(
@@ -281,13 +398,13 @@ impl WasmHostCalls for StoreOpaque {
         from: u32,
         len: u32,
     ) -> Result<ExposedRef> {
-        let ty = header_type(header_word);
         // This is checked before the allocation, because a segment is smaller than any heap.
         let segment_len = self.instances[instance].elements[segment as usize].len();
         range(from.into(), len.into(), segment_len)?;
-        let array = self.with_gc(|gc, roots| gc.alloc_array(roots, ty, len))?;
-        let written = self.write_elements(instance, &array, 0, segment, from, len);
-        self.expose_new(array, written)
+        let work = Work::new(host_calls::ARRAY_NEW_ELEM, len.into(), ELEMENT);
+        self.new_from_segment(header_word, work, len, |store, array, part| {
+            store.write_elements(instance, (array, 0), (segment, from), part)
+        })
     }
 
     fn array_init_data(
@@ -301,9 +418,17 @@ impl WasmHostCalls for StoreOpaque {
     ) -> Result<()> {
         let array = array.ok_or(Trap::NullReference)?;
         let (_, element) = self.gc_store().array_element(&array, index, len)?;
-        let data = self.instances[instance].data(segment);
-        let bytes = data_range(data, from, len, element.size())?;
-        Ok(self.jit.gc_mut().array_write_bytes(&array, index, bytes)?)
+        let size = element.size();
+        data_range(self.instances[instance].data(segment), from, len, size)?;
+        let work = Work::new(host_calls::ARRAY_INIT_DATA, len.into(), size);
+        self.work_on_array(
+            &array,
+            work,
+            |_| Ok(()),
+            |store, array, part| {
+                store.write_data(instance, (array, index), (segment, from), size, part)
+            },
+        )
     }
 
     fn array_init_elem(
@@ -316,6 +441,15 @@ impl WasmHostCalls for StoreOpaque {
         len: u32,
     ) -> Result<()> {
         let array = array.ok_or(Trap::NullReference)?;
-        self.write_elements(instance, &array, index, segment, from, len)
+        let work = Work::new(host_calls::ARRAY_INIT_ELEM, len.into(), ELEMENT);
+        let check = |store: &mut StoreOpaque| {
+            store.gc_store().array_element(&array, index, len)?;
+            let segment = &store.instances[instance].elements[segment as usize];
+            range(from.into(), len.into(), segment.len())?;
+            Ok(())
+        };
+        self.work_on_array(&array, work, check, |store, array, part| {
+            store.write_elements(instance, (array, index), (segment, from), part)
+        })
     }
 }

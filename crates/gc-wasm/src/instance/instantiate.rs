@@ -234,7 +234,7 @@ fn initialize(store: &mut StoreOpaque, number: usize) -> Result<()> {
             None if ty.ref_type.is_vmgcref_type() => Element::Gc(0),
             None => Element::Func(None),
         };
-        if let Err(why) = store.fill_new_table(table, element) {
+        if let Err(why) = store.fill_new_table(table, element)? {
             bail!("{} cannot have {} elements{why}", name(), ty.limits.min);
         }
     }

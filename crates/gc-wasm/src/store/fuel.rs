@@ -44,7 +44,7 @@ impl StoreOpaque {
     }
 
     /// All that is left. Code may have consumed more than its word allowed.
-    fn fuel_left(&self) -> u64 {
+    pub(super) fn fuel_left(&self) -> u64 {
         self.fuel.reserve.saturating_add_signed(self.jit.fuel_word().saturating_neg())
     }
 
@@ -103,7 +103,7 @@ impl<T: 'static> Store<T> {
     /// The fuel that is left.
     ///
     /// After a trap it may lack what the function did since it last made a call, unless the
-    /// instruction that trapped was `unreachable`.
+    /// instruction that trapped was `unreachable` or one on many bytes or elements.
     ///
     /// # Errors
     /// Unless [`Config::consume_fuel`](crate::Config::consume_fuel) is set.

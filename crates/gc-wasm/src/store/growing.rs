@@ -11,7 +11,11 @@ use crate::vm::table::{CannotGrow, Element, TableData};
 use crate::vm::words::VMWords;
 use crate::{ResourceLimiter, ResourceLimiterAsync};
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
+use gc_jit::{Work, with_handles};
+use gc_types::{HostCall, Trap, VMGcRef};
 use std::any::Any;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use wasmtime_types::{IndexType, Memory, Table};
 
 /// A number of things that are made in a store, and its limit.
@@ -170,11 +174,12 @@ impl StoreOpaque {
     /// Grows a memory by `delta` pages. Returns the old size in pages, or why it does not grow.
     ///
     /// # Errors
-    /// Those of the limiter.
+    /// Those of the limiter, and of what ends the code that grows it.
     pub(crate) fn grow_memory(
         &mut self,
         index: usize,
         delta: u64,
+        by: GrownBy,
     ) -> Result<Result<u64, CannotGrow>> {
         let memory = &self.memories[index];
         if delta == 0 {
@@ -190,7 +195,18 @@ impl StoreOpaque {
                 return Ok(Err(CannotGrow::refused(desired, maximum)));
             }
         }
-        let grown = self.memories[index].grow(delta);
+        let grown = match by {
+            GrownBy::Host => self.memories[index].grow(delta, || false),
+            GrownBy::Code(call) => {
+                let must_end = self.must_end();
+                let grown = self.memories[index].grow(delta, must_end);
+                ensure!(!matches!(grown, Err(CannotGrow::Interrupted)), Trap::Interrupt);
+                if grown.is_ok() {
+                    self.consume_done(call, delta)?;
+                }
+                grown
+            }
+        };
         if let Err(why) = &grown {
             let error = growth_error("Memory", why);
             match self.limiter()? {
@@ -237,21 +253,29 @@ impl StoreOpaque {
     }
 
     /// Gives a new table its elements, which are all `init`.
-    pub(crate) fn fill_new_table(&mut self, index: usize, init: Element) -> Result<(), CannotGrow> {
+    ///
+    /// # Errors
+    /// None.
+    pub(crate) fn fill_new_table(
+        &mut self,
+        index: usize,
+        init: Element,
+    ) -> Result<Result<(), CannotGrow>> {
         let minimum = self.tables[index].ty.limits.min;
-        self.extend_table(index, minimum, init).map(drop)
+        self.extend_table(index, minimum, init, GrownBy::Host).map(|grown| grown.map(drop))
     }
 
     /// Grows a table by `delta` elements with the value `init`. Returns the old size, or why it does
     /// not grow.
     ///
     /// # Errors
-    /// Those of the limiter.
+    /// Those of the limiter, and of what ends the code that grows it.
     pub(crate) fn grow_table(
         &mut self,
         index: usize,
         delta: u64,
         init: Element,
+        by: GrownBy,
     ) -> Result<Result<u64, CannotGrow>> {
         let table = &self.tables[index];
         let (ty, current) = (table.ty, table.len());
@@ -269,7 +293,7 @@ impl StoreOpaque {
                 return Ok(Err(CannotGrow::refused(desired, maximum)));
             }
         }
-        let grown = self.extend_table(index, delta, init);
+        let grown = self.extend_table(index, delta, init, by)?;
         if let Err(why) = &grown
             && let Some(limiter) = self.limiter()?
         {
@@ -278,11 +302,86 @@ impl StoreOpaque {
         Ok(grown)
     }
 
-    fn extend_table(&mut self, index: usize, delta: u64, init: Element) -> Result<u64, CannotGrow> {
-        self.take_elements(delta)?;
+    /// Adds elements to a table. They are seen when all of them have their value. If the code is ended
+    /// before, the table does not grow.
+    fn extend_table(
+        &mut self,
+        index: usize,
+        delta: u64,
+        init: Element,
+        by: GrownBy,
+    ) -> Result<Result<u64, CannotGrow>> {
+        if let Err(why) = self.take_elements(delta) {
+            return Ok(Err(why));
+        }
         let (table, gc) = self.table_and_gc(index);
-        table.grow(gc, delta, init).inspect_err(|_why| self.elements_left += delta)
+        let old = match table.begin_growth(gc, delta) {
+            Ok(old) => old,
+            Err(why) => {
+                self.elements_left += delta;
+                return Ok(Err(why));
+            }
+        };
+        let filled = match by {
+            GrownBy::Host => {
+                table.fill_new(gc, old, init, delta);
+                Ok(Ok(()))
+            }
+            GrownBy::Code(call) => catch_unwind(AssertUnwindSafe(|| {
+                let size = self.tables[index].element_size();
+                let work = Work::new(call, delta, size);
+                self.with_element(work, init, |store, init, part| {
+                    let (table, gc) = store.table_and_gc(index);
+                    table.fill_new(gc, old + part.start, init, part.end - part.start);
+                    Ok(())
+                })
+            })),
+        };
+        let (table, gc) = self.table_and_gc(index);
+        if let Ok(Ok(())) = filled {
+            table.end_growth(delta);
+            return Ok(Ok(old));
+        }
+        table.cancel_growth(gc);
+        self.elements_left += delta;
+        match filled {
+            Ok(filled) => filled.map(|()| Ok(old)),
+            Err(panic) => resume_unwind(panic),
+        }
     }
+
+    /// Does work that needs an element of a table that is not in a table: keeps the element in a handle
+    /// while the store may run code.
+    pub(crate) fn with_element(
+        &mut self,
+        work: Work,
+        element: Element,
+        mut part: impl FnMut(&mut StoreOpaque, Element, Range<u64>) -> Result<()>,
+    ) -> Result<()> {
+        let gc_ref = match element {
+            Element::Gc(word) if !work.is_simple(self) => VMGcRef::from_raw_u32(word),
+            _ => None,
+        };
+        let ok = |_: &mut StoreOpaque| Ok(());
+        let Some(gc_ref) = gc_ref else {
+            return work.run(self, ok, |store, range| part(store, element, range));
+        };
+        with_handles(self, &[&gc_ref], |store, handles| {
+            work.run(store, ok, |store, range| {
+                let word = store.gc_store().rooted(&handles[0])?.as_raw_u32();
+                part(store, Element::Gc(word), range)
+            })
+        })
+    }
+}
+
+/// Who grows a memory or a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum GrownBy {
+    /// The host, at once.
+    Host,
+    /// Code, by this host call. It pays for what grows, and may be ended.
+    Code(HostCall),
 }
 
 /// What a limiter is told of a memory or a table that did not grow. `what` is which of them it is.

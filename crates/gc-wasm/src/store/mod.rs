@@ -12,10 +12,12 @@ mod object_types;
 mod opaque;
 pub(crate) mod roots;
 pub(crate) mod weak;
+mod work;
 
 pub use call_hook::{CallHook, CallHookHandler};
 pub(crate) use callees::{Callee, Known, KnownFunc};
 pub use epoch::UpdateDeadline;
+pub(crate) use growing::GrownBy;
 pub(crate) use opaque::{StoreId, StoreOpaque};
 
 use crate::{Engine, GcHeapOutOfMemory};

@@ -19,7 +19,7 @@ use crate::vm::table::{CannotGrow, TableData};
 use crate::vm::tag::TagData;
 use crate::{Engine, Module, Val, WasmBacktrace};
 use anyhow::{Context as _, Result};
-use gc_jit::{InterruptHandle, JitState, JitStore, VMContextPrefix};
+use gc_jit::{InterruptHandle, JitState, JitStore, Part, VMContextPrefix};
 use gc_runtime::{GcStore, TraceRoots};
 use gc_types::{TypeIndex, VMGcRef};
 use std::any::Any;
@@ -108,6 +108,10 @@ impl JitStore for StoreOpaque {
 
     fn has_backtrace(&self, error: &anyhow::Error) -> bool {
         error.is::<WasmBacktrace>()
+    }
+
+    fn before_part(&mut self, part: &Part) -> Result<()> {
+        self.begin_part(part)
     }
 
     fn catches(&self, vmctx: usize, tag: u32, exception: &VMGcRef) -> bool {

@@ -168,8 +168,13 @@ impl MemoryData {
         self.len() as u64 / PAGE_SIZE
     }
 
-    /// Grows by `delta` pages. Returns the old size in pages.
-    pub(crate) fn grow(&mut self, delta: u64) -> Result<u64, CannotGrow> {
+    /// Grows by `delta` pages. Returns the old size in pages. If the memory must be moved, this takes as
+    /// long as it has bytes, until `must_end`.
+    pub(crate) fn grow(
+        &mut self,
+        delta: u64,
+        must_end: impl Fn() -> bool,
+    ) -> Result<u64, CannotGrow> {
         let old = self.pages();
         let new = old.checked_add(delta).filter(|new| *new <= own_maximum(&self.ty));
         let new = new.ok_or(CannotGrow::Maximum)?;
@@ -182,21 +187,25 @@ impl MemoryData {
         let to = new * PAGE_SIZE;
         if delta > 0 {
             let grown = match to <= self.space {
-                true => self.memory.grow(to as usize),
-                false if self.settings.may_move => self.move_to(to),
-                false => return Err(CannotGrow::Maximum),
+                true => self.memory.grow(to as usize).map_err(CannotGrow::Memory),
+                false if self.settings.may_move => self.move_to(to, must_end),
+                false => Err(CannotGrow::Limit(format!(
+                    "a memory that may not be moved has at most {} pages (`memory_may_move`)",
+                    self.space / PAGE_SIZE
+                ))),
             };
-            grown.map_err(CannotGrow::Memory)?;
+            grown?;
             self.set_definition(to);
         }
         Ok(old)
     }
 
     /// Moves the memory to a reservation that has room for `len` bytes.
-    fn move_to(&mut self, len: u64) -> Result<(), HeapError> {
+    fn move_to(&mut self, len: u64, must_end: impl Fn() -> bool) -> Result<(), CannotGrow> {
         let space = self.settings.space(len).min(self.maximum * PAGE_SIZE).max(len);
-        let request = self.settings.request(len, space)?;
-        let mut moved = MappedMemory::new(self.memory.source(), request)?;
+        let request = self.settings.request(len, space).map_err(CannotGrow::Memory)?;
+        let moved = MappedMemory::new(self.memory.source(), request);
+        let mut moved = moved.map_err(CannotGrow::Memory)?;
         let bytes = self.bytes();
         // Parts that are zero are not written, because the system has no memory for those that were
         // never written.
@@ -204,6 +213,9 @@ impl MemoryData {
         for (to, from) in chunks {
             if from.iter().any(|byte| *byte != 0) {
                 to.copy_from_slice(from);
+            }
+            if must_end() {
+                return Err(CannotGrow::Interrupted);
             }
         }
         self.memory = moved;
@@ -220,6 +232,11 @@ impl MemoryData {
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         let len = self.len();
         &mut self.memory.bytes_mut()[..len]
+    }
+
+    /// Checks that it has `len` bytes from `at` on.
+    pub(crate) fn check(&self, at: u64, len: u64) -> Result<(), Trap> {
+        range(at, len, self.len()).map(drop)
     }
 
     /// Copies `source[from..][..len]` to `at`.

@@ -11,6 +11,7 @@ use anyhow::Result;
 use gc_runtime::{GcStore, HeapError, MemoryPurpose, SlotsId, ZeroedVec};
 use gc_types::{Trap, VMGcRef};
 use std::fmt;
+use std::ops::Range;
 use std::ptr::NonNull;
 use wasmtime_types::Table;
 
@@ -43,6 +44,8 @@ pub(crate) struct TableData {
     number: u32,
     /// Its elements as roots, if it has any.
     roots: Option<SlotsId>,
+    /// Whether it has new elements that are being filled and that nobody sees yet.
+    is_growing: bool,
     /// The most elements that any table of the engine has.
     most: u64,
     _place: Place,
@@ -65,6 +68,10 @@ pub(crate) enum CannotGrow {
     Limiter,
     /// There is no memory.
     Memory(HeapError),
+    /// The code that wanted it was ended.
+    Interrupted,
+    /// It is growing: its new elements are being filled.
+    Growing,
     /// Too few elements are left for all tables of the store.
     Store { maximum: u64, left: u64 },
 }
@@ -87,6 +94,8 @@ impl fmt::Display for CannotGrow {
             CannotGrow::Limit(limit) => write!(f, ": {limit}"),
             CannotGrow::Limiter => f.write_str(": the store's limiter refuses it"),
             CannotGrow::Memory(error) => write!(f, ": {error}"),
+            CannotGrow::Interrupted => f.write_str(": it is interrupted"),
+            CannotGrow::Growing => f.write_str(": it is growing already"),
             CannotGrow::Store { maximum, left } => write!(
                 f,
                 ": those of a store may have {maximum} in all \
@@ -97,7 +106,7 @@ impl fmt::Display for CannotGrow {
 }
 
 /// The range of `len` elements from `at`, if it lies within `size` elements.
-pub(crate) fn range(at: u64, len: u64, size: usize) -> Result<std::ops::Range<usize>, Trap> {
+pub(crate) fn range(at: u64, len: u64, size: usize) -> Result<Range<usize>, Trap> {
     let end = at.checked_add(len).filter(|end| *end <= size as u64);
     let end = end.ok_or(Trap::TableOutOfBounds)?;
     Ok(at as usize..end as usize)
@@ -126,16 +135,25 @@ impl TableData {
         let most = engine.pool().map_or(MAX_ELEMENTS, |pool| pool.table_elements());
         let most = most.min(MAX_ELEMENTS);
         let _place = place;
-        let mut table =
-            TableData { definition, ty, growth, elements, number, roots: None, most, _place };
-        table.set_definition();
+        let mut table = TableData {
+            definition,
+            ty,
+            growth,
+            elements,
+            number,
+            roots: None,
+            is_growing: false,
+            most,
+            _place,
+        };
+        table.set_definition(0);
         Ok(table)
     }
 
-    fn set_definition(&mut self) {
-        let (base, len) = match &mut self.elements {
-            TableElements::Gc(elements) => (elements.as_mut_ptr().cast::<u8>(), elements.len()),
-            TableElements::Func(elements) => (elements.as_mut_ptr().cast(), elements.len()),
+    fn set_definition(&mut self, len: usize) {
+        let base = match &mut self.elements {
+            TableElements::Gc(elements) => elements.as_mut_ptr().cast::<u8>(),
+            TableElements::Func(elements) => elements.as_mut_ptr().cast(),
         };
         self.definition.set_pointer(0, base);
         self.definition.set(DEFINITION_LEN, len as u64);
@@ -143,19 +161,28 @@ impl TableData {
 
     /// The number of elements.
     pub(crate) fn len(&self) -> usize {
+        self.definition.get(DEFINITION_LEN) as usize
+    }
+
+    /// The bytes of an element.
+    pub(crate) fn element_size(&self) -> u32 {
         match &self.elements {
-            TableElements::Gc(elements) => elements.len(),
-            TableElements::Func(elements) => elements.len(),
+            TableElements::Gc(_) => 4,
+            TableElements::Func(_) => 8,
         }
     }
 
-    /// Grows by `delta` elements with the value `init`. Returns the old size.
-    pub(crate) fn grow(
-        &mut self,
-        gc: &mut GcStore,
-        delta: u64,
-        init: Element,
-    ) -> Result<u64, CannotGrow> {
+    /// Checks that it has `len` elements from `at` on.
+    pub(crate) fn check(&self, at: u64, len: u64) -> Result<(), Trap> {
+        range(at, len, self.len()).map(drop)
+    }
+
+    /// Begins to grow by `delta` elements. They are null, and nobody sees them until
+    /// [`end_growth`](TableData::end_growth). Returns the old size.
+    pub(crate) fn begin_growth(&mut self, gc: &mut GcStore, delta: u64) -> Result<u64, CannotGrow> {
+        if self.is_growing {
+            return Err(CannotGrow::Growing);
+        }
         let old = self.len();
         let own = self.ty.limits.max.unwrap_or(u64::MAX);
         let new = (old as u64).checked_add(delta).filter(|new| *new <= own);
@@ -167,43 +194,67 @@ impl TableData {
         let (new, maximum) = (new as usize, maximum as usize);
         let is_first = new as u64 == self.ty.limits.min;
         assert!(is_first || !self.growth.is_never(), "compiled code relies on the table's size");
-        match (&mut self.elements, init) {
-            (TableElements::Gc(elements), Element::Gc(word)) => {
-                elements.grow(new, maximum).map_err(CannotGrow::Memory)?;
+        match &mut self.elements {
+            TableElements::Gc(elements) => {
+                // There may be more, if they could not be filled.
+                let all = new.max(elements.len());
+                elements.grow(all, maximum).map_err(CannotGrow::Memory)?;
                 let first = NonNull::new(elements.as_mut_ptr()).expect("elements have an address");
                 let roots = gc.roots_mut();
                 // SAFETY: the elements are references. They stay at this address until the table
                 // grows again, or until the store, with the heap and its roots, is dropped.
                 unsafe {
                     match self.roots {
-                        Some(id) => roots.move_slots(id, first, new),
+                        Some(id) => roots.move_slots(id, first, all),
                         None => {
                             let kind = self.growth.root_kind();
-                            self.roots = Some(roots.add_slots(kind, self.number, first, new));
+                            self.roots = Some(roots.add_slots(kind, self.number, first, all));
                         }
                     }
                 }
-                if word != 0 {
-                    for slot in &mut elements[old..] {
-                        write_slot(gc, slot, word);
-                    }
-                }
             }
-            (TableElements::Func(elements), Element::Func(func)) => {
-                elements.grow(new, maximum).map_err(CannotGrow::Memory)?;
-                if func.is_some() {
-                    elements[old..].fill(func);
-                }
+            TableElements::Func(elements) => {
+                let all = new.max(elements.len());
+                elements.grow(all, maximum).map_err(CannotGrow::Memory)?;
             }
-            _ => unreachable!("an element of the table's own kind"),
         }
-        self.set_definition();
+        self.set_definition(old);
+        self.is_growing = true;
         Ok(old as u64)
+    }
+
+    /// Overwrites `len` of the new elements, from `at` on, counted from the first element of the table.
+    pub(crate) fn fill_new(&mut self, gc: &mut GcStore, at: u64, init: Element, len: u64) {
+        debug_assert!(self.is_growing && at >= self.len() as u64);
+        match init {
+            Element::Gc(0) | Element::Func(None) => {}
+            init => self.overwrite(gc, at as usize..(at + len) as usize, init),
+        }
+    }
+
+    /// Ends the growth: the new elements exist.
+    pub(crate) fn end_growth(&mut self, delta: u64) {
+        self.is_growing = false;
+        self.set_definition(self.len() + delta as usize);
+    }
+
+    /// Takes the growth back: the new elements become null again.
+    pub(crate) fn cancel_growth(&mut self, gc: &mut GcStore) {
+        let len = self.len();
+        match &mut self.elements {
+            TableElements::Gc(elements) => {
+                for slot in elements[len..].iter_mut().filter(|slot| **slot != 0) {
+                    write_slot(gc, slot, 0);
+                }
+            }
+            TableElements::Func(elements) => elements[len..].fill(None),
+        }
+        self.is_growing = false;
     }
 
     /// Element `index`, which is not counted. `None` if there is no such element.
     pub(crate) fn get(&self, index: u64) -> Option<Element> {
-        let index = usize::try_from(index).ok()?;
+        let index = usize::try_from(index).ok().filter(|index| *index < self.len())?;
         match &self.elements {
             TableElements::Gc(elements) => elements.get(index).map(|word| Element::Gc(*word)),
             TableElements::Func(elements) => elements.get(index).map(|func| Element::Func(*func)),
@@ -219,6 +270,11 @@ impl TableData {
         len: u64,
     ) -> Result<(), Trap> {
         let target = range(at, len, self.len())?;
+        self.overwrite(gc, target, element);
+        Ok(())
+    }
+
+    fn overwrite(&mut self, gc: &mut GcStore, target: Range<usize>, element: Element) {
         match (&mut self.elements, element) {
             (TableElements::Gc(elements), Element::Gc(word)) => {
                 for slot in &mut elements[target] {
@@ -228,7 +284,6 @@ impl TableData {
             (TableElements::Func(elements), Element::Func(func)) => elements[target].fill(func),
             _ => unreachable!("an element of the table's own kind"),
         }
-        Ok(())
     }
 
     /// Copies `source[from..][..len]` to `at`.

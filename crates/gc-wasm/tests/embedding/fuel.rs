@@ -116,33 +116,44 @@ fn endless_programs_end() -> Result<()> {
     Ok(())
 }
 
-/// An operator cannot consume so much that the counter wraps.
+/// An operator that the host refuses costs nothing, however much it would have done, and one that
+/// costs more than there is does nothing.
 #[test]
-fn huge_operators_use_up_all_fuel() -> Result<()> {
-    let grow = |delta: &str| {
+fn huge_operators_do_not_wrap_the_counter() -> Result<()> {
+    let text = |delta: &str| {
         format!(
             r#"(module (table $t i64 0 funcref)
+                (type $a (array (mut i8)))
                 (global $delta (mut i64) (i64.const {delta}))
-                (func (export "constant") (loop
-                    (drop (table.grow $t (ref.null func) (i64.const {delta}))) (br 0)))
-                (func (export "variable") (loop
-                    (drop (table.grow $t (ref.null func) (global.get $delta)))
-                    (drop (table.grow $t (ref.null func) (global.get $delta))) (br 0))))"#
+                (func (export "constant") (result i64)
+                    (table.grow $t (ref.null func) (i64.const {delta})))
+                (func (export "variable") (result i64)
+                    (table.grow $t (ref.null func) (global.get $delta))))"#
         )
     };
     each_collector(|setting| {
         for delta in ["-1", "0x7fffffffffffffff", "0x8000000000000000", "0x4000000000000001"] {
-            let (mut store, instance) = with_fuel(setting, PLENTY, &grow(delta))?;
+            let (mut store, instance) = with_fuel(setting, PLENTY, &text(delta))?;
             let instance = instance?;
             for name in ["constant", "variable"] {
-                for fuel in [1, 3, 1 << 40, u64::MAX] {
+                for fuel in [5, 1 << 40, u64::MAX] {
                     store.set_fuel(fuel)?;
-                    let func = instance.get_func(&mut store, name).unwrap();
-                    assert_eq!(trap(call(&mut store, &func)), Trap::OutOfFuel, "{delta} {fuel}");
-                    assert_eq!(store.get_fuel()?, 0);
+                    let func = instance.get_typed_func::<(), i64>(&mut store, name)?;
+                    assert_eq!(func.call(&mut store, ())?, -1, "{delta} {fuel}");
+                    assert_eq!(store.get_fuel()?, fuel - 4);
                 }
             }
         }
+        let (mut store, instance) = with_fuel(setting, PLENTY, &text("2000"))?;
+        let instance = instance?;
+        let table = instance.get_typed_func::<(), i64>(&mut store, "variable")?;
+        for fuel in [1, 4, 1000, 2004] {
+            store.set_fuel(fuel)?;
+            assert_eq!(trap(table.call(&mut store, ())), Trap::OutOfFuel, "{fuel}");
+            assert_eq!(store.get_fuel()?, 0);
+        }
+        store.set_fuel(2005)?;
+        assert_eq!((table.call(&mut store, ())?, store.get_fuel()?), (0, 1));
         Ok(())
     })
 }
@@ -380,11 +391,11 @@ fn interrupts_work_beside_it() -> Result<()> {
 fn fuel_stays_used_up_when_a_host_function_goes_on() -> Result<()> {
     let text = r#"(module
         (import "" "try" (func $try))
-        (table $t i64 0 0 funcref) (global $n (mut i64) (i64.const 0x4000000000000000))
-        (func (export "grow") (drop (table.grow $t (ref.null func) (global.get $n))))
+        (memory 1) (global $n (mut i32) (i32.const 65536))
+        (func (export "fill") (memory.fill (i32.const 0) (i32.const 1) (global.get $n)))
         (func (export "run") (result i32) (local $i i32)
             (call $try)
-            (drop (table.grow $t (ref.null func) (global.get $n)))
+            (memory.fill (i32.const 0) (i32.const 1) (global.get $n))
             (loop $l (br_if $l (i32.lt_u
                 (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000000))))
             (local.get $i)))"#;
@@ -395,8 +406,8 @@ fn fuel_stays_used_up_when_a_host_function_goes_on() -> Result<()> {
             let mut store = Store::new(&engine, ());
             store.set_fuel(fuel)?;
             let ignore = Func::wrap(&mut store, |mut caller: Caller<'_, ()>| {
-                let grow = caller.get_export("grow").unwrap().into_func().unwrap();
-                assert_eq!(trap(grow.call(&mut caller, &[], &mut [])), Trap::OutOfFuel);
+                let fill = caller.get_export("fill").unwrap().into_func().unwrap();
+                assert_eq!(trap(fill.call(&mut caller, &[], &mut [])), Trap::OutOfFuel);
             });
             let instance = Instance::new(&mut store, &module, &[ignore.into()])?;
             let run = instance.get_typed_func::<(), i32>(&mut store, "run")?;

@@ -16,6 +16,7 @@ mod metering;
 mod api;
 mod api_items;
 mod asynchronous_limits;
+mod bulk;
 mod cache;
 mod call_hooks;
 mod collectors;

@@ -19,7 +19,7 @@ impl Translator<'_, '_> {
         let value = self.value_to_stored(element, value);
         let word = self.header_word(registered);
         let init = ArrayInit::Fill(value, length);
-        let array = self.emitter().array_new(word, layout, init);
+        let array = self.metered_emitter().array_new(word, layout, init);
         self.stack.push(array);
         Ok(())
     }
@@ -30,7 +30,7 @@ impl Translator<'_, '_> {
         let length = self.stack.pop();
         let word = self.header_word(registered);
         let init = ArrayInit::Default(length);
-        let array = self.emitter().array_new(word, layout, init);
+        let array = self.metered_emitter().array_new(word, layout, init);
         self.stack.push(array);
         Ok(())
     }
@@ -55,7 +55,8 @@ impl Translator<'_, '_> {
         if let Some(bytes) = self.constant_data(data, layout.element.size()) {
             let _operands = self.stack.pop2();
             let word = self.header_word(registered);
-            let array = self.emitter().array_new(word, layout, ArrayInit::Bytes(bytes));
+            let init = ArrayInit::Bytes(bytes);
+            let array = self.metered_emitter().array_new(word, layout, init);
             self.stack.push(array);
             return Ok(());
         }
@@ -83,9 +84,8 @@ impl Translator<'_, '_> {
         let mut args = vec![word];
         args.extend_from_slice(more);
         args.extend([segment, start, length]);
-        let mut e = self.emitter();
-        e.call_host(call, &args);
-        let array = e.host_result_ref();
+        self.call_metered(call, &args);
+        let array = self.emitter().host_result_ref();
         self.stack.push(array);
     }
 
@@ -119,7 +119,7 @@ impl Translator<'_, '_> {
         let length = self.stack.pop();
         let (array, index, value) = self.stack.pop3();
         let value = self.value_to_stored(element, value);
-        self.emitter().array_fill(array, layout, index, value, length);
+        self.metered_emitter().array_fill(array, layout, index, value, length);
         Ok(())
     }
 
@@ -128,7 +128,8 @@ impl Translator<'_, '_> {
         let (_, layout) = array_type(registered)?;
         let (source, source_index, length) = self.stack.pop3();
         let (destination, index) = self.stack.pop2();
-        self.emitter().array_copy(layout, (destination, index), (source, source_index), length);
+        let (to, from) = ((destination, index), (source, source_index));
+        self.metered_emitter().array_copy(layout, to, from, length);
         Ok(())
     }
 
@@ -144,9 +145,8 @@ impl Translator<'_, '_> {
         let (index, start, length) = self.stack.pop3();
         let array = self.stack.pop();
         let segment = self.index(segment);
-        let mut e = self.emitter();
-        e.trap_if_null(array);
-        e.call_host(call, &[array, index, segment, start, length]);
+        self.emitter().trap_if_null(array);
+        self.call_metered(call, &[array, index, segment, start, length]);
     }
 }
 

@@ -57,7 +57,7 @@ impl Translator<'_, '_> {
                 let delta = self.stack.pop();
                 let delta = self.extend(delta);
                 let memory = self.index(*mem);
-                self.emitter().call_host(host_calls::MEMORY_GROW, &[memory, delta]);
+                self.call_metered(host_calls::MEMORY_GROW, &[memory, delta]);
                 let former = self.former_size(self.memory_index(*mem));
                 self.stack.push(former);
             }
@@ -66,21 +66,21 @@ impl Translator<'_, '_> {
                 let (at, length) = (self.extend(at), self.extend(length));
                 let memory = self.index(*mem);
                 let args = [memory, at, byte, length];
-                self.emitter().call_host(host_calls::MEMORY_FILL, &args);
+                self.call_metered(host_calls::MEMORY_FILL, &args);
             }
             MemoryInit { data_index, mem } => {
                 let (at, from, length) = self.stack.pop3();
                 let at = self.extend(at);
                 let (memory, data) = (self.index(*mem), self.index(*data_index));
                 let args = [memory, data, at, from, length];
-                self.emitter().call_host(host_calls::MEMORY_INIT, &args);
+                self.call_metered(host_calls::MEMORY_INIT, &args);
             }
             MemoryCopy { dst_mem, src_mem } => {
                 let (to, from, length) = self.stack.pop3();
                 let [to, from, length] = [to, from, length].map(|operand| self.extend(operand));
                 let (to_memory, from_memory) = (self.index(*dst_mem), self.index(*src_mem));
                 let args = [to_memory, to, from_memory, from, length];
-                self.emitter().call_host(host_calls::MEMORY_COPY, &args);
+                self.call_metered(host_calls::MEMORY_COPY, &args);
             }
             DataDrop { data_index } => {
                 let data = self.index(*data_index);

@@ -158,7 +158,7 @@ impl Translator<'_, '_> {
         let (value, delta) = self.stack.pop2();
         let delta = self.extend(delta);
         let number = self.index(table);
-        self.emitter().call_host(call, &[number, value, delta]);
+        self.call_metered(call, &[number, value, delta]);
         let former = self.former_size(self.table_index(table));
         self.stack.push(former);
     }
@@ -171,21 +171,21 @@ impl Translator<'_, '_> {
         let (at, value, length) = self.stack.pop3();
         let (at, length) = (self.extend(at), self.extend(length));
         let table = self.index(table);
-        self.emitter().call_host(call, &[table, at, value, length]);
+        self.call_metered(call, &[table, at, value, length]);
     }
 
     pub(super) fn table_copy(&mut self, to: u32, from: u32) {
         let (at, start, length) = self.stack.pop3();
         let [at, start, length] = [at, start, length].map(|operand| self.extend(operand));
         let (to, from) = (self.index(to), self.index(from));
-        self.emitter().call_host(host_calls::TABLE_COPY, &[to, from, at, start, length]);
+        self.call_metered(host_calls::TABLE_COPY, &[to, from, at, start, length]);
     }
 
     pub(super) fn table_init(&mut self, element: u32, table: u32) {
         let (at, from, length) = self.stack.pop3();
         let at = self.extend(at);
         let (table, element) = (self.index(table), self.index(element));
-        self.emitter().call_host(host_calls::TABLE_INIT, &[table, element, at, from, length]);
+        self.call_metered(host_calls::TABLE_INIT, &[table, element, at, from, length]);
     }
 
     pub(super) fn elem_drop(&mut self, element: u32) {
