@@ -1,8 +1,9 @@
-//! Ends a running program: by Ctrl-C, or when the time of `--timeout` is over.
+//! Ends a compilation or a running program: by Ctrl-C, or when the time of `--timeout` is over.
 //!
-//! The first Ctrl-C interrupts the program, which ends with its backtrace. The second one ends the
-//! command. If no program runs, for example because it is still being compiled, the first one does.
-//! If the program is in a host function that does not end soon, the command ends without it.
+//! The first Ctrl-C interrupts the program, which ends with its backtrace, or cancels the compilation,
+//! which ends with the name of the function. The second one ends the command. If the command does
+//! something else, the first one does. If the program is in a host function that does not end soon, or
+//! the compilation in a very large function, the command ends without it.
 
 use crate::failure::misuse;
 use crate::interrupted::Interrupted;
@@ -10,7 +11,7 @@ use crate::options::{HeapOptions, LoopPolls};
 use anyhow::{Error, Result};
 use clap::Args;
 use gc_hosts::HostCtx;
-use gc_wasm::{InterruptHandle, Store, Trap};
+use gc_wasm::{CompilationEnded, Engine, InterruptHandle, Store, Trap};
 use std::io::{self, Write};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,8 +31,8 @@ fn time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "expected a time such as 10s or 1m30s".to_owned())
 }
 
-/// The time that an interrupted program has to end. It may be in a host function that computes for a
-/// long time.
+/// The time that what is interrupted has to end. A program may be in a host function that computes for
+/// a long time.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Ends the command, which was doing `what`.
@@ -42,25 +43,32 @@ fn end(cause: Interrupted, what: &str) -> ! {
     process::exit(i32::from(cause.status()));
 }
 
-/// Waits for Ctrl-C and the end of the time, and interrupts the program that runs then.
+/// Waits for Ctrl-C and the end of the time, and interrupts what is done then.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupter(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    running: Option<InterruptHandle>,
+    work: Option<Work>,
     /// What the command does if no program runs, such as `compiling a.wat`.
     doing: String,
     cause: Option<Interrupted>,
 }
 
-/// A program that runs, until this is dropped.
+/// What can be interrupted.
+#[derive(Debug)]
+enum Work {
+    Run(InterruptHandle),
+    Compilation(Engine),
+}
+
+/// A program that runs, or a compilation, until this is dropped.
 #[derive(Debug)]
 pub struct Running(Interrupter);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.state().running = None;
+        self.0.state().work = None;
     }
 }
 
@@ -106,13 +114,16 @@ impl Interrupter {
 
     fn interrupt(&self, cause: Interrupted) {
         let mut state = self.state();
-        match (&state.running, state.cause) {
-            (Some(handle), None) => {
-                handle.interrupt();
+        match (&state.work, state.cause) {
+            (Some(work), None) => {
+                match work {
+                    Work::Run(handle) => handle.interrupt(),
+                    Work::Compilation(engine) => engine.cancel_compilations(),
+                }
                 state.cause = Some(cause);
                 self.expect_end();
             }
-            // The program is ending already.
+            // It is ending already.
             (Some(_), Some(_)) if cause != Interrupted::CtrlC => {}
             _ => end(cause, &state.doing),
         }
@@ -124,14 +135,39 @@ impl Interrupter {
         self.state().doing = what.into();
     }
 
-    /// Ends the command if the program, which was interrupted, does not end soon.
+    /// Compiles with `engine`, which can be interrupted. `what` is as for [`Interrupter::doing`].
+    ///
+    /// # Errors
+    /// As `compile`. If it was interrupted, with the reason.
+    pub fn compiling<T>(
+        &self,
+        engine: &Engine,
+        what: impl Into<String>,
+        compile: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        {
+            let mut state = self.state();
+            state.doing = what.into();
+            state.work = Some(Work::Compilation(engine.clone()));
+        }
+        let running = Running(self.clone());
+        let compiled = compile();
+        drop(running);
+        compiled.map_err(|error| self.explain(error))
+    }
+
+    /// Ends the command if what was interrupted does not end soon.
     fn expect_end(&self) {
         let interrupter = self.clone();
         let wait = move || {
             thread::sleep(GRACE);
             let state = interrupter.state();
-            if let (Some(_), Some(cause)) = (&state.running, state.cause) {
-                end(cause, "the program was in a host function or a collection");
+            match (&state.work, state.cause) {
+                (Some(Work::Run(_)), Some(cause)) => {
+                    end(cause, "the program was in a host function or a collection");
+                }
+                (Some(Work::Compilation(_)), Some(cause)) => end(cause, &state.doing),
+                _ => {}
             }
         };
         // If there is no thread, a second Ctrl-C ends the command.
@@ -149,16 +185,17 @@ impl Interrupter {
         match state.cause {
             Some(cause) => Err(cause.into()),
             None => {
-                state.running = handle;
+                state.work = handle.map(Work::Run);
                 state.doing.clear();
                 Ok(Running(self.clone()))
             }
         }
     }
 
-    /// The error of a program. If it was interrupted, with the reason.
+    /// The error of a program or a compilation. If it was interrupted, with the reason.
     pub fn explain(&self, error: Error) -> Error {
-        let ended = error.downcast_ref() == Some(&Trap::Interrupt);
+        let ended = error.downcast_ref() == Some(&Trap::Interrupt)
+            || error.downcast_ref() == Some(&CompilationEnded::Cancelled);
         match self.state().cause {
             Some(cause) if ended => error.context(cause),
             _ => error,

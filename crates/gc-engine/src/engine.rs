@@ -10,11 +10,13 @@ use gc_runtime::{GcStore, HeapFactory, HeapOptions, MemorySource, PolicyFactory}
 use gc_types::{Abi, HeapBounds, NULL_PAGE_SIZE};
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "compiler")]
+use std::time::Duration;
 
 #[cfg(feature = "compiler")]
-pub use gc_compiler::OptLevel;
-#[cfg(feature = "compiler")]
 pub use gc_compiler::cache::{CacheStore, FolderCache, MemoryCache};
+#[cfg(feature = "compiler")]
+pub use gc_compiler::{CompilationEnded, OptLevel};
 
 /// A collector, the options of its heaps, and the compiler for them. Cheap to clone. Modules and
 /// stores of one engine fit together.
@@ -113,6 +115,13 @@ impl Engine {
         &self.0.compiler
     }
 
+    /// Ends all compilations of the engine's code that other threads have begun, soon and with the
+    /// error [`CompilationEnded::Cancelled`].
+    #[cfg(feature = "compiler")]
+    pub fn cancel_compilations(&self) {
+        self.0.compiler.cancel();
+    }
+
     /// Whether functions are verified and checked before they are compiled.
     #[cfg(feature = "compiler")]
     pub fn verifies(&self) -> bool {
@@ -148,6 +157,8 @@ pub struct EngineBuilder {
     verify: bool,
     #[cfg(feature = "compiler")]
     cache: Option<Arc<dyn CacheStore>>,
+    #[cfg(feature = "compiler")]
+    compilation_time_limit: Option<Duration>,
 }
 
 impl EngineBuilder {
@@ -164,6 +175,8 @@ impl EngineBuilder {
             verify: true,
             #[cfg(feature = "compiler")]
             cache: None,
+            #[cfg(feature = "compiler")]
+            compilation_time_limit: None,
         }
     }
 
@@ -311,6 +324,17 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets the time that the compilation of one function may take (default: any). If it takes longer,
+    /// its definition fails with [`CompilationEnded::TimeLimit`], soon after that.
+    ///
+    /// An embedder that compiles itself decides what a compilation is ([`Compiler::begin`]).
+    #[cfg(feature = "compiler")]
+    #[must_use]
+    pub fn compilation_time_limit(mut self, limit: Option<Duration>) -> EngineBuilder {
+        self.compilation_time_limit = limit;
+        self
+    }
+
     /// Sets all options of the compiler (default: [`CompileOptions::default`]).
     ///
     /// [`CompileOptions::verifier`] only lets Cranelift verify functions again while it compiles
@@ -360,7 +384,8 @@ impl EngineBuilder {
             "the embedder's ABI is not one of the engine's heaps (here: the heaps, there: the ABI)",
         )?;
         #[cfg(feature = "compiler")]
-        let compiler = Compiler::new(&abi, &self.compile)?;
+        let compiler =
+            Compiler::new(&abi, &self.compile)?.with_time_limit(self.compilation_time_limit);
         #[cfg(feature = "compiler")]
         let compiler = match self.cache {
             Some(store) => compiler.with_cache(store),

@@ -55,7 +55,7 @@ mod value;
 pub use code::Code;
 pub use collector::{Collector, WasmtimeCollector};
 #[cfg(feature = "compiler")]
-pub use engine::{CacheStore, FolderCache, MemoryCache, OptLevel};
+pub use engine::{CacheStore, CompilationEnded, FolderCache, MemoryCache, OptLevel};
 pub use engine::{Engine, EngineBuilder};
 pub use function::TypedFunction;
 #[cfg(feature = "compiler")]

@@ -70,7 +70,9 @@ impl Engine {
             .max_stack(config.max_wasm_stack)
             .interruptible(config.interruptible);
         #[cfg(feature = "compiler")]
-        let engine = engine.compile_options(config.code.options());
+        let engine = engine
+            .compile_options(config.code.options())
+            .compilation_time_limit(config.code.compilation_time_limit);
         #[cfg(feature = "compiler")]
         let engine = match &config.code.cache_store {
             Some(store) => engine.cache(store.clone()),
@@ -106,6 +108,32 @@ impl Engine {
             modules,
         };
         Ok(Engine(Arc::new(inner)))
+    }
+
+    /// Ends all compilations of modules that other threads have begun with this engine. They fail soon
+    /// with the error [`CompilationEnded::Cancelled`](crate::CompilationEnded::Cancelled), as if their
+    /// [time](Config::compilation_time_limit) was over. Compilations that begin later go on. Any thread
+    /// can call this, and signal handlers too.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{CompilationEnded, Engine, Module};
+    ///
+    /// let engine = Engine::default();
+    /// let wat = format!("(module (func {}))", "(drop (i32.const 1))".repeat(300_000));
+    /// std::thread::scope(|scope| {
+    ///     let compiling = scope.spawn(|| Module::new(&engine, wat));
+    ///     while !compiling.is_finished() {
+    ///         engine.cancel_compilations();
+    ///     }
+    ///     let error = compiling.join().unwrap().unwrap_err();
+    ///     assert_eq!(error.downcast_ref(), Some(&CompilationEnded::Cancelled));
+    /// });
+    /// # gc_wasm::error::Ok(())
+    /// ```
+    #[cfg(feature = "compiler")]
+    pub fn cancel_compilations(&self) {
+        self.0.engine.cancel_compilations();
     }
 
     /// The engine's settings.

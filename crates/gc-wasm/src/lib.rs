@@ -112,7 +112,7 @@ pub mod error {
 }
 
 #[cfg(feature = "compiler")]
-pub use gc_engine::{CacheStore, FolderCache, MemoryCache};
+pub use gc_engine::{CacheStore, CompilationEnded, FolderCache, MemoryCache};
 pub use gc_engine::{Collector, CollectorOption, WasmtimeCollector};
 pub use gc_jit::{InterruptHandle, ThrownException};
 pub use gc_runtime::{

@@ -76,10 +76,10 @@ pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
         let (file, output) = (args.file.display(), output.display());
         return Err(misuse(format!("{output} would replace the module {file}: name another OUT")));
     }
-    interrupt.listen()?.doing(program.compiling());
-    let bytes = engine.precompile_module(program.bytes());
-    let bytes = bytes.map_err(|error| program.placed(error));
-    let bytes = bytes.with_context(|| program.compiling())?;
+    let bytes = interrupt.listen()?.compiling(&engine, program.compiling(), || {
+        let bytes = engine.precompile_module(program.bytes());
+        bytes.map_err(|error| program.placed(error)).with_context(|| program.compiling())
+    })?;
     std::fs::write(&output, bytes).with_context(|| format!("writing {}", output.display()))
 }
 

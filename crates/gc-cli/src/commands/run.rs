@@ -152,8 +152,8 @@ pub fn execute(mut args: RunArgs, registry: &Registry) -> Result<()> {
     let interrupter = args.interrupt.listen()?;
     with_stack(args.engine.heap.stack_bytes(), || {
         let program = Program::read(&args.file)?;
-        interrupter.doing(program.compiling());
-        let module = program.compile(&engine)?;
+        let compile = || program.compile(&engine);
+        let module = interrupter.compiling(&engine, program.compiling(), compile)?;
         let calls = match calls.is_empty() {
             true => {
                 args.imports.check_args(&module, program_args)?;

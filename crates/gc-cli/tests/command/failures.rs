@@ -109,7 +109,7 @@ fn limits_name_themselves() {
     let table = &file("limits_table.wat", "(module (table 50000000 funcref) (func $f) (start $f))");
     reclaim(&[table]).fails(
         1,
-        &["table 0 cannot have 50000000 elements: a table has at most 10000000 elements"],
+        &["table 0 cannot have 50000000 elements: a table of 50000000 elements exceeds the limit of 10000000 elements"],
     );
     let memory = r#"(module (memory i64 70000)
         (func (export "f") (i64.store8 (i64.const 4500000000) (i64.const 1))))"#;

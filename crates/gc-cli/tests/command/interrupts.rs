@@ -153,6 +153,39 @@ fn a_timeout_ends_a_program_that_waits() {
     });
 }
 
+/// A program that takes long to compile.
+fn long(name: &str) -> String {
+    let casts = "(drop (ref.cast (ref $s) (global.get $g)))".repeat(500);
+    let functions = format!("(func {casts})").repeat(300);
+    let types = "(type $s (sub (struct))) (global $g (mut anyref) (ref.null any))";
+    file(name, &format!(r#"(module {types} (func (export "_start")) {functions})"#))
+}
+
+#[test]
+fn a_timeout_ends_a_compilation() {
+    let long = &long("long.wat");
+    let out = &format!("{long}.elf");
+    for args in [&["run", long][..], &["compile", long, "-o", out], &["bench", long]] {
+        let ran = reclaim(&[args, &["--timeout", "3s"]].concat());
+        ran.fails(
+            124,
+            &["error: ", "not finished after 3s (`--timeout`)\n  caused by: compiling "],
+        );
+        ran.says(&["long.wat\n  caused by: function ", "the compilation was cancelled"]);
+    }
+    assert!(!std::path::Path::new(out).exists());
+}
+
+#[test]
+fn control_c_ends_a_compilation() {
+    let mut child = begin(&["run", &long("long_c.wat")]);
+    thread::sleep(Duration::from_secs(3));
+    interrupt(&child);
+    let ran = end(&mut child);
+    assert_eq!(ran.status, 130, "{}", ran.stderr);
+    ran.says(&["error: interrupted by Ctrl-C\n  caused by: compiling ", "caused by: function "]);
+}
+
 #[test]
 fn control_c_ends_a_loop_with_a_backtrace() {
     let hang = &file("hang_c.wat", LOOP);

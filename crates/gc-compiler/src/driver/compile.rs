@@ -1,5 +1,6 @@
 //! [`Compiler`]: Cranelift with the settings that compiled code needs.
 
+use super::cancel::{Cancellation, Compilation};
 use super::function::CompiledFunction;
 use super::reloc::{Reloc, RelocTarget, target_of};
 use super::{machine, names, nesting, polls, refuse, signature, try_calls};
@@ -14,6 +15,7 @@ use cranelift_codegen::{Context, FinalizedMachExceptionHandler, FinalizedRelocTa
 use gc_types::{Abi, CallSignature, HandlerSite, HostCall, Trap};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// The optimization level of Cranelift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -64,7 +66,8 @@ pub struct CompileOptions {
     pub verifier: bool,
     /// Functions with at least this number of CLIF instructions are compiled without optimization
     /// and with a single-pass register allocator, in time that is proportional to their size. The
-    /// number includes the parameters of blocks and twice the arguments for them. By default
+    /// number includes the parameters of blocks and twice the arguments for them, and, if there are
+    /// many parameters, a part of their square. By default
     /// [`CompileOptions::HUGE_FUNCTION`].
     pub huge_function: usize,
 }
@@ -90,8 +93,10 @@ impl CompileOptions {
     /// `opt_level=none` with the single-pass allocator takes 0.2 s and 1.5 s. But its code is two
     /// to three times as large, and its frames are several times as large. So it should only
     /// compile functions that nobody writes by hand. Just below this number the slow way takes about
-    /// five times as long as the fast one for casts, and 14 times (3.6 s) in the worst known case,
-    /// 10 000 loops that all change one local.
+    /// five times as long as the fast one for casts.
+    ///
+    /// If a function has P parameters of blocks, P²/32 is added to its size: 10 000 loops that all
+    /// change one local took 3.6 s the slow way, 14 times as long as the fast way.
     ///
     /// With the single-pass allocator, two values never share a stack slot. If references live
     /// long, a frame has two thirds of a byte for each instruction.
@@ -150,6 +155,7 @@ pub struct Compiler {
     huge_isa: OwnedTargetIsa,
     huge_function: usize,
     cache: Option<FunctionCache>,
+    cancellation: Cancellation,
     trampolines: Mutex<HashMap<Trampoline, Arc<CompiledFunction>>>,
 }
 
@@ -171,6 +177,7 @@ impl Compiler {
             huge_isa: target(abi, options, OptLevel::None, RegallocAlgorithm::SinglePass)?,
             huge_function: options.huge_function,
             cache: None,
+            cancellation: Cancellation::default(),
             trampolines: Mutex::default(),
         })
     }
@@ -180,6 +187,25 @@ impl Compiler {
     pub fn with_cache(mut self, store: Arc<dyn CacheStore>) -> Compiler {
         self.cache = Some(FunctionCache::new(store, &self.abi));
         self
+    }
+
+    /// The same compiler with a limit for the time of each [`Compilation`] (default: none).
+    #[must_use]
+    pub fn with_time_limit(mut self, limit: Option<Duration>) -> Compiler {
+        self.cancellation.limit = limit;
+        self
+    }
+
+    /// Begins a compilation of any number of functions. The limit for its time counts from now.
+    pub fn begin(&self) -> Compilation {
+        self.cancellation.begin()
+    }
+
+    /// Ends all compilations that have begun, soon and with the error
+    /// [`CompilationEnded::Cancelled`](crate::CompilationEnded::Cancelled). Any thread can call this,
+    /// and signal handlers too.
+    pub fn cancel(&self) {
+        self.cancellation.cancel();
     }
 
     /// The ABI of the code that it compiles.
@@ -201,13 +227,14 @@ impl Compiler {
     /// [`Trap`], or needs a library function. An operation that the machine of the [`Abi`] has no
     /// instruction for needs one; the error names the extension with the instruction. If the function or one of its callees has a wrong
     /// calling convention. If one of its calls may collect and
-    /// [`place_safepoints`](crate::safepoints::place_safepoints) was not called for it.
+    /// [`place_safepoints`](crate::safepoints::place_safepoints) was not called for it. If the
+    /// compilation, which is of this function alone, [is ended](Compiler::cancel).
     pub fn compile(&self, context: &mut Context) -> Result<CompiledFunction> {
-        self.compile_inlined(context, &InlinedCalls::default())
+        self.compile_inlined(context, &InlinedCalls::default(), &self.begin())
     }
 
     /// Like [`compile`](Compiler::compile), for a function into which
-    /// [`inline_calls`](crate::inline::inline_calls) has inlined these calls.
+    /// [`inline_calls`](crate::inline::inline_calls) has inlined these calls, as a part of `compilation`.
     ///
     /// # Errors
     /// As [`compile`](Compiler::compile). Also if other calls were inlined into it.
@@ -215,8 +242,9 @@ impl Compiler {
         &self,
         context: &mut Context,
         inlined: &InlinedCalls,
+        compilation: &Compilation,
     ) -> Result<CompiledFunction> {
-        self.compile_with(self.cache.as_ref(), context, inlined)
+        self.compile_with(self.cache.as_ref(), context, inlined, compilation)
     }
 
     /// Like [`compile_inlined`](Compiler::compile_inlined), but does not use the cache. So `context`
@@ -228,8 +256,9 @@ impl Compiler {
         &self,
         context: &mut Context,
         inlined: &InlinedCalls,
+        compilation: &Compilation,
     ) -> Result<CompiledFunction> {
-        self.compile_with(None, context, inlined)
+        self.compile_with(None, context, inlined, compilation)
     }
 
     fn compile_with(
@@ -237,7 +266,9 @@ impl Compiler {
         cache: Option<&FunctionCache>,
         context: &mut Context,
         inlined: &InlinedCalls,
+        compilation: &Compilation,
     ) -> Result<CompiledFunction> {
+        compilation.check()?;
         refuse::refuse(&context.func)?;
         let mut huge = false;
         if self.abi.polls() {
@@ -249,6 +280,7 @@ impl Compiler {
         let calls_by_reference = calls_by_reference(&context.func);
         try_calls::keep_registers(&mut context.func);
         let isa = if huge { &*self.huge_isa } else { &*self.isa };
+        compilation.check()?;
         let function = self.find_or_compile(cache, isa, context)?;
         let locations = inlined.locations(&context.func, &function.srclocs).context(
             "calls were inlined into the function, and it is compiled without their list",
@@ -406,21 +438,25 @@ impl Compiler {
 }
 
 /// The function's size as the register allocator sees it: the number of its instructions, plus the
-/// parameters of its blocks and twice the arguments for them, since each of these is a move.
+/// parameters of its blocks and twice the arguments for them, since each of these is a move. Of many
+/// parameters the square counts too: for each the backtracking allocator looks through the others, and
+/// joins their live ranges one by one.
 fn weight(func: &ir::Function) -> usize {
     let dfg = &func.dfg;
     let passed = |inst: ir::Inst| {
         let calls = dfg.insts[inst].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
         calls.iter().map(|call| call.len(&dfg.value_lists)).sum::<usize>()
     };
-    func.layout
-        .blocks()
-        .map(|block| {
-            let insts = func.layout.block_insts(block).map(|inst| 1 + 2 * passed(inst));
-            dfg.block_params(block).len() + insts.sum::<usize>()
-        })
-        .sum()
+    let (mut weight, mut params) = (0, 0);
+    for block in func.layout.blocks() {
+        params += dfg.block_params(block).len();
+        weight += func.layout.block_insts(block).map(|inst| 1 + 2 * passed(inst)).sum::<usize>();
+    }
+    weight + params + params.saturating_mul(params) / PARAMETERS
 }
+
+/// With this number of parameters of blocks, the square adds as much as the number.
+const PARAMETERS: usize = 32;
 
 /// The signatures of `func`'s indirect calls, if host functions can have them.
 fn calls_by_reference(func: &ir::Function) -> BTreeSet<CallSignature> {

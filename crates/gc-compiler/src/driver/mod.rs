@@ -8,12 +8,14 @@
 //!    [`CompiledFunction`](crate::CompiledFunction)s (`function`), on any number of threads.
 //!    `try_calls` lets calls with handlers keep values in registers, and `polls` lets another
 //!    thread interrupt loops.
+//!    A [`Compilation`](crate::Compilation) can be ended early (`cancel`).
 //!    What was compiled before comes from a [`cache`](crate::cache), if there is one. `reloc`: what
 //!    the linker fills in.
 //! 3. `link`: [`ImageLinker`](crate::ImageLinker) links functions and the trampolines that they
 //!    need.
 //! 4. `trampoline`: the calls between host and compiled code. Every image contains its trampolines.
 
+mod cancel;
 mod compile;
 mod function;
 mod link;
@@ -28,6 +30,7 @@ mod signature;
 mod trampoline;
 mod try_calls;
 
+pub use cancel::{Compilation, CompilationEnded};
 pub use compile::{CompileOptions, Compiler, OptLevel, RegallocAlgorithm};
 pub use function::{CompiledFunction, Symbol};
 pub use link::ImageLinker;

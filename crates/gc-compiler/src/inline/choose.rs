@@ -84,7 +84,9 @@ pub(super) fn callee(func: &ir::Function, inst: ir::Inst) -> Option<u32> {
 
 /// The number of instructions by which `func` may grow.
 pub(super) fn growth(func: &ir::Function, limits: &InlineLimits) -> usize {
-    limits.growth + weight(func) / 100 * limits.growth_per_hundred
+    let weight = weight(func);
+    let growth = limits.growth + weight / 100 * limits.growth_per_hundred;
+    growth.min(limits.largest_caller.saturating_sub(weight))
 }
 
 /// A call that can be inlined.

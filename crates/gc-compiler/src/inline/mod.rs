@@ -11,7 +11,7 @@
 //! into each other, callees first, so a chain of small calls becomes one body. Then [`inline_calls`]
 //! inlines them into every function, in parallel if the embedder wants. A call in a loop is inlined
 //! before a call outside of it, and a small callee before a larger one, until the caller has grown as
-//! far as [`InlineLimits`] say.
+//! far as [`InlineLimits`] say. Blocks with many such calls are cut first (`cut`).
 //!
 //! The calls in loops that inlined bodies make can be inlined too ([`InlineLimits::again_in_loops`]). A
 //! body may be larger if its function and the caller call each other
@@ -27,6 +27,7 @@
 
 mod choose;
 mod copy;
+mod cut;
 mod live;
 mod locations;
 mod order;
@@ -67,6 +68,9 @@ pub struct InlineLimits {
     /// The number of instructions by which a function may grow in addition, for each hundred
     /// instructions that it has.
     pub growth_per_hundred: usize,
+    /// The largest function into which calls are inlined. None becomes larger by it. Larger functions
+    /// are soon [huge](crate::CompileOptions::huge_function), and are then not optimized.
+    pub largest_caller: usize,
     /// Whether calls in loops are inlined a second time: those that the inlined bodies make, and those
     /// that were left for want of room. So a recursive function that a loop calls has one call more
     /// inlined.
@@ -85,6 +89,7 @@ impl Default for InlineLimits {
             callee_in_cycle: 30,
             growth: 400,
             growth_per_hundred: 50,
+            largest_caller: crate::CompileOptions::HUGE_FUNCTION / 2,
             again_in_loops: false,
             may_throw: |call| call.gc_signature().is_none(),
         }
@@ -234,6 +239,7 @@ fn inline_chosen<'a>(
     chosen: HashMap<ir::Inst, u32>,
     functions: &mut Vec<u32>,
 ) -> Result<()> {
+    cut::cut(func, |inst| chosen.contains_key(&inst));
     let calls = &annotations.inlined;
     let mut inliner = Inliner { candidate, chosen, calls, copies: Vec::new() };
     let mut context = Context::for_function(std::mem::replace(func, ir::Function::new()));

@@ -1,11 +1,13 @@
 //! Inlined functions have the references, the locations and the handlers that they need.
 
 use super::{
-    Annotations, Candidate, CodeLocation, InlineLimits, inline_calls, inline_into_candidates,
+    Annotations, Candidate, CodeLocation, InlineLimits, InlinedCalls, cut, inline_calls,
+    inline_into_candidates,
 };
 use crate::safepoints::{References, place_safepoints};
 use crate::{
-    CompileOptions, Compiler, import_function, import_host_call, imported_host_call, trap_code,
+    CompileOptions, CompiledFunction, Compiler, import_function, import_host_call,
+    imported_host_call, trap_code,
 };
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{
@@ -15,7 +17,7 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_types::{Abi, CollectorAbi, HostCall, InlinedCall, Trap};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// The signature of all functions: a reference and a number, and a reference.
 fn signature() -> Signature {
@@ -86,6 +88,11 @@ fn compiler() -> Compiler {
     Compiler::new(&Abi::new(CollectorAbi::new("copying")), &options).unwrap()
 }
 
+fn compile(compiler: &Compiler, func: ir::Function, inlined: &InlinedCalls) -> CompiledFunction {
+    let context = &mut Context::for_function(func);
+    compiler.compile_inlined(context, inlined, &compiler.begin()).unwrap()
+}
+
 fn candidates<const N: usize>(
     functions: [(u32, (ir::Function, Annotations)); N],
 ) -> BTreeMap<u32, Candidate> {
@@ -144,7 +151,7 @@ fn references_of_caller_and_callee_are_in_one_stack_map() {
     assert_eq!(inline(&mut caller, &candidates), [1]);
     // All three are the parameter. Without inlining the maps have 1, 2 and 2 references.
     assert_eq!(maps(&mut caller), [1, 1, 1], "{}", caller.0.display());
-    compiler().compile_inlined(&mut Context::for_function(caller.0), &caller.1.inlined).unwrap();
+    compile(&compiler(), caller.0, &caller.1.inlined);
 }
 
 #[test]
@@ -219,7 +226,7 @@ fn every_instruction_knows_the_calls_that_led_to_it() {
     let abi = Abi::new(CollectorAbi::new("copying"));
     let compiler = Compiler::new(&abi, &options).unwrap();
     let inlined = &annotations.inlined;
-    let code = compiler.compile_inlined(&mut Context::for_function(func), inlined).unwrap();
+    let code = compile(&compiler, func, inlined);
     let source = |at: u32| {
         let of = |range: &&CodeLocation| range.first <= at && at < range.end;
         code.locations().iter().find(of).map(|range| (range.location, range.call)).unwrap()
@@ -266,8 +273,7 @@ fn only_what_can_throw_gets_the_handlers_of_the_call() {
     // The allocation and the one in the handler are calls. The function and the throw have handlers.
     assert_eq!((opcodes(func, Opcode::Call), opcodes(func, Opcode::TryCall)), (2, 2));
     assert_eq!(maps(&mut caller), [1, 0, 0, 1], "{}", caller.0.display());
-    let context = &mut Context::for_function(caller.0);
-    let code = compiler().compile_inlined(context, &caller.1.inlined).unwrap();
+    let code = compile(&compiler(), caller.0, &caller.1.inlined);
     assert_eq!(code.handlers().len(), 2);
 }
 
@@ -434,4 +440,58 @@ fn calls_in_loops_come_first() {
     let calls = caller.1.inlined.calls();
     assert_eq!(calls.iter().filter(|call| call.function == 2).count(), 1);
     assert!((10..20).contains(&calls.len()), "{}", calls.len());
+}
+
+/// A block with many calls is cut into parts with some, in the same order.
+#[test]
+fn blocks_with_many_calls_are_cut() {
+    let calls = |count: usize| {
+        function(|f| {
+            let params = f.params.clone();
+            let mut result = params[1];
+            for _ in 0..count {
+                result = f.call(1, &[params[0], result, params[2]]);
+            }
+            f.b.ins().return_(&[result]);
+        })
+    };
+    let insts = |func: &ir::Function| -> Vec<ir::Inst> {
+        let insts = func.layout.blocks().flat_map(|block| func.layout.block_insts(block));
+        insts.filter(|inst| func.dfg.insts[*inst].opcode() != Opcode::Jump).collect()
+    };
+    for (count, parts) in [(1, 1), (cut::CALLS, 1), (cut::CALLS + 1, 2), (10 * cut::CALLS, 10)] {
+        let (mut func, _) = calls(count);
+        let before = insts(&func);
+        let is_call = |func: &ir::Function, inst| func.dfg.insts[inst].opcode().is_call();
+        let all: HashSet<ir::Inst> =
+            before.iter().copied().filter(|inst| is_call(&func, *inst)).collect();
+        cut::cut(&mut func, |inst| all.contains(&inst));
+        assert_eq!(func.layout.blocks().count(), parts, "{count}");
+        assert_eq!(insts(&func), before);
+        for block in func.layout.blocks() {
+            let calls = func.layout.block_insts(block).filter(|inst| all.contains(inst)).count();
+            assert!((1..=cut::CALLS).contains(&calls), "{count}");
+        }
+        // Cut or not, all calls are inlined, and the code is valid.
+        let candidates = candidates([(1, adding(1, 2))]);
+        let mut caller = calls(count);
+        let find = |index| candidates.get(&index);
+        let limits = InlineLimits { growth: 1 << 20, ..InlineLimits::default() };
+        inline_calls(&mut caller.0, &mut caller.1, &find, &limits).unwrap();
+        assert_eq!(caller.1.inlined.calls().len(), count);
+        maps(&mut caller);
+        compile(&compiler(), caller.0, &caller.1.inlined);
+    }
+}
+
+#[test]
+fn nothing_is_inlined_into_very_large_functions() {
+    let candidates = candidates([(1, adding(5, 2))]);
+    let find = |index| candidates.get(&index);
+    let inlined = |largest_caller| {
+        let (mut func, mut annotations) = adding(100, 1);
+        let limits = InlineLimits { largest_caller, ..InlineLimits::default() };
+        inline_calls(&mut func, &mut annotations, &find, &limits).unwrap().len()
+    };
+    assert_eq!([50, 102, 120].map(inlined), [0, 0, 1]);
 }

@@ -59,6 +59,8 @@ pub(super) struct Plan {
     pub(super) offsets: HashMap<Ref, u32>,
     /// Bytes of the frame's slot.
     pub(super) frame_bytes: u32,
+    /// The number of alias regions for its words.
+    pub(super) regions: u32,
 }
 
 impl Plan {
@@ -77,6 +79,7 @@ impl Plan {
             reload_at_end: HashMap::new(),
             offsets,
             frame_bytes,
+            regions: super::slot_regions(instructions),
         };
         let live_in: usize = func.layout.blocks().map(|block| live.live_in[block].len()).sum();
         if live_in > (limits.live_in)(instructions) {

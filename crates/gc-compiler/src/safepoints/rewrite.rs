@@ -115,7 +115,8 @@ fn reverse_postorder(func: &Function, cfg: &ControlFlowGraph) -> Vec<Block> {
 
 impl Rewriter<'_> {
     fn flags(&mut self, offset: u32) -> MemFlagsData {
-        MemFlagsData::trusted().with_alias_region(Some(slot_region(self.func, offset)))
+        let region = slot_region(self.func, offset, self.plan.regions);
+        MemFlagsData::trusted().with_alias_region(Some(region))
     }
 
     fn cursor_at(&mut self, inst: Inst) -> FuncCursor<'_> {

@@ -9,6 +9,10 @@ use cranelift_codegen::ir::{
 use gc_types::{I31, TypeIndex, TypeWord, VMGcHeader, VMOffsets};
 use std::collections::HashSet;
 
+/// The most operations that invert a condition or make it wider and are seen through. A program may have
+/// any number of them, one inside the other.
+const DEPTH: u32 = 16;
+
 /// What is known of a reference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -197,6 +201,12 @@ impl Conditions<'_> {
 
     /// The test that `condition` makes of a reference, and the answer if the condition is not zero.
     pub(super) fn test(&self, condition: Value) -> Option<(Value, Test, bool)> {
+        self.test_within(condition, DEPTH)
+    }
+
+    /// [`Conditions::test`] for a condition that is inverted at most `depth` times.
+    fn test_within(&self, condition: Value, depth: u32) -> Option<(Value, Test, bool)> {
+        let depth = depth.checked_sub(1)?;
         let dfg = &self.func.dfg;
         let condition = dfg.resolve_aliases(condition);
         if dfg.value_type(condition) == types::I64 {
@@ -207,15 +217,21 @@ impl Conditions<'_> {
             return Some((condition, Test::NonNull, true));
         }
         match self.inst(condition)? {
-            InstructionData::Unary { opcode: Opcode::Uextend, arg } => self.test(arg),
+            InstructionData::Unary { opcode: Opcode::Uextend, arg } => self.test_within(arg, depth),
             InstructionData::IntCompare { opcode: Opcode::Icmp, args: [a, b], cond } => {
-                self.comparison(cond, a, b)
+                self.comparison(cond, a, b, depth)
             }
             _ => None,
         }
     }
 
-    fn comparison(&self, cond: IntCC, a: Value, b: Value) -> Option<(Value, Test, bool)> {
+    fn comparison(
+        &self,
+        cond: IntCC,
+        a: Value,
+        b: Value,
+        depth: u32,
+    ) -> Option<(Value, Test, bool)> {
         let dfg = &self.func.dfg;
         let positive = match cond {
             IntCC::Equal => true,
@@ -232,7 +248,7 @@ impl Conditions<'_> {
             _ => return None,
         };
         if self.constant(b) == Some(0) {
-            let (reference, test, answer) = self.test(a)?;
+            let (reference, test, answer) = self.test_within(a, depth)?;
             return Some((reference, test, answer != positive));
         }
         if let Some(reference) = self.header_of(a) {

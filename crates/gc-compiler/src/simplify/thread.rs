@@ -52,8 +52,11 @@ pub(super) fn thread(func: &mut ir::Function) -> bool {
         while let Some((from, _)) = froms.pop() {
             let stays_within =
                 func.dfg.block_params(from).iter().all(|param| !escaping.contains(*param));
+            if !stays_within || !only_forwards(func, from, block) {
+                continue;
+            }
             let edges = predecessors.of(func, from);
-            if stays_within && forwards(func, &edges, from, block) && !is_head(&edges, from) {
+            if can_forward(func, &edges) && !is_head(&edges, from) {
                 forward(func, &edges, from);
                 edges.iter().for_each(|(pred, _)| predecessors.add(func, *pred));
                 froms.extend(edges);
@@ -227,19 +230,22 @@ fn constant(func: &ir::Function, value: Value) -> Option<i64> {
 
 /// Whether `from` only passes its parameters on to `block`. An inlined body gathers its results in such
 /// a block.
-fn forwards(func: &ir::Function, edges: &[Edge], from: Block, block: Block) -> bool {
+fn only_forwards(func: &ir::Function, from: Block, block: Block) -> bool {
     let Some(last) = func.layout.last_inst(from) else { return false };
     let InstructionData::Jump { destination, .. } = func.dfg.insts[last] else { return false };
-    let is_branch =
-        |inst: Inst| matches!(func.dfg.insts[inst].opcode(), Opcode::Jump | Opcode::Brif);
     func.layout.first_inst(from) == Some(last)
         && destination.block(&func.dfg.value_lists) == block
         && !func.dfg.block_params(from).is_empty()
-        && !edges.is_empty()
-        && edges.iter().all(|(_, branch)| is_branch(*branch))
 }
 
-/// Lets the predecessors of `from` jump to where it [`forwards`] to. `edges` are the branches to it.
+/// Whether the branches to a block that [`only_forwards`] can lead to where it forwards to.
+fn can_forward(func: &ir::Function, edges: &[Edge]) -> bool {
+    let is_branch =
+        |inst: Inst| matches!(func.dfg.insts[inst].opcode(), Opcode::Jump | Opcode::Brif);
+    !edges.is_empty() && edges.iter().all(|(_, branch)| is_branch(*branch))
+}
+
+/// Lets the predecessors of `from` jump to where it [forwards](only_forwards) to. `edges` are the branches to it.
 fn forward(func: &mut ir::Function, edges: &[Edge], from: Block) {
     let jump = func.layout.last_inst(from).expect("it has a jump");
     let [destination] =

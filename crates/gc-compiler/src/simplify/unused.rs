@@ -8,9 +8,13 @@ use cranelift_codegen::ir::{
     self, Block, BlockArg, Inst, InstBuilder, InstructionData, Opcode, Value,
 };
 
+/// The most rounds. In each the innermost branches without a choice are removed, and those around them
+/// may then have no choice either.
+const ROUNDS: usize = 16;
+
 /// Removes blocks that cannot be reached, computations that nobody uses, and branches without a choice.
 pub(super) fn remove(func: &mut ir::Function) {
-    loop {
+    for _ in 0..ROUNDS {
         remove_unreachable(func);
         remove_unused(func);
         if !remove_branches(func) {

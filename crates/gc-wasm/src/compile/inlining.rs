@@ -104,7 +104,7 @@ pub(crate) fn prepare<'a>(
         .collect();
     let targets = Targets::new(cx.info);
     let translate = |allocations: &mut Allocations, (body, small): (Body<'a>, bool)| {
-        if !small {
+        if !small || cx.compilation.check().is_err() {
             return (Source::Body(body), None);
         }
         let (index, mut func) = (body.index, ir::Function::new());

@@ -26,7 +26,7 @@ use anyhow::{Context as _, Result, bail};
 use cranelift_codegen::{Context, ir};
 use gc_compiler::check::{CheckContext, CheckError, FunctionTypes, check_function};
 use gc_compiler::inline::InlinedCalls;
-use gc_compiler::{CompiledFunction, Compiler, GcCompiler, ImageLinker};
+use gc_compiler::{Compilation, CompiledFunction, Compiler, GcCompiler, ImageLinker};
 use gc_types::{Abi, CodeImage};
 use inlining::{Inlining, Source};
 use rayon::prelude::*;
@@ -43,6 +43,8 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) registry: &'a TypeRegistry,
     pub(crate) gc: &'a dyn GcCompiler,
     pub(crate) compiler: &'a Compiler,
+    /// Whether to go on.
+    pub(crate) compilation: Compilation,
     /// The ABI of the code.
     pub(crate) abi: &'a Arc<Abi>,
     /// Where the code has the indices and header words of types from.
@@ -87,6 +89,7 @@ impl<'a> CompileContext<'a> {
             operator_cost: &engine.config().operator_cost,
             gc: engine.collector().compiler(),
             compiler: engine.compiler(),
+            compilation: engine.compiler().begin(),
             abi: engine.abi(),
             type_words,
             memory: &engine.config().memory,
@@ -108,13 +111,17 @@ impl<'a> CompileContext<'a> {
 ///
 /// # Errors
 /// If a body is invalid, uses an unsupported feature, or exceeds a limit of the compiler. The error
-/// names the first such function by index.
+/// names the first such function by index. Also if the compilation is ended; the error then names a
+/// function that was being compiled.
 pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> Result<CodeImage> {
     let (functions, inlining) = inlining::prepare(cx, bodies)?;
+    // `None` if the compilation was ended before the function was begun.
     let compile = |compiler: &mut FunctionCompiler, function: Source<'_>| {
-        (function.index(), compiler.function(cx, &inlining, function, Compiler::compile_inlined))
+        let index = function.index();
+        cx.compilation.check().ok()?;
+        Some((index, compiler.function(cx, &inlining, function, Compiler::compile_inlined)))
     };
-    let compiled: Vec<(u32, Result<CompiledFunction>)> = match cx.parallel {
+    let compiled: Vec<Option<(u32, Result<CompiledFunction>)>> = match cx.parallel {
         true => functions.into_par_iter().map_init(FunctionCompiler::default, compile).collect(),
         false => {
             let mut compiler = FunctionCompiler::default();
@@ -125,12 +132,20 @@ pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> 
     if cx.type_words == TypeWords::Constants {
         image.made_for(cx.abi);
     }
-    for (index, function) in compiled {
+    let mut is_complete = true;
+    for function in compiled {
+        let Some((index, function)) = function else {
+            is_complete = false;
+            continue;
+        };
         image.define(index, cx.info.func_name(index), function?)?;
         // The host can only call functions for which references can be made.
         if cx.info.funcs[index as usize].func_ref.is_some() {
             image.export(index)?;
         }
+    }
+    if !is_complete {
+        cx.compilation.check()?;
     }
     image.link(cx.compiler)
 }
@@ -179,7 +194,12 @@ impl FunctionCompiler {
         cx: &CompileContext<'_>,
         inlining: &Inlining,
         function: Source<'_>,
-        compile: impl FnOnce(&Compiler, &mut Context, &InlinedCalls) -> Result<CompiledFunction>,
+        compile: impl FnOnce(
+            &Compiler,
+            &mut Context,
+            &InlinedCalls,
+            &Compilation,
+        ) -> Result<CompiledFunction>,
     ) -> Result<CompiledFunction> {
         let index = function.index();
         let context = self.context.get_or_insert_with(Context::new);
@@ -187,7 +207,7 @@ impl FunctionCompiler {
         let translated = inlining.translate(cx, function, &mut context.func, &mut self.allocations);
         let compiled = translated.and_then(|Translation { annotations, .. }| {
             check(cx, &context.func, annotations.types)
-                .and_then(|()| compile(cx.compiler, context, &annotations.inlined))
+                .and_then(|()| compile(cx.compiler, context, &annotations.inlined, &cx.compilation))
                 .with_context(|| describe(cx, index))
         });
         if compiled.is_err() {
@@ -257,9 +277,12 @@ pub(crate) fn stages(
 ) -> Result<Stages> {
     let mut before = None;
     let mut compiler = FunctionCompiler::default();
-    let compile = |compiler: &Compiler, context: &mut Context, inlined: &InlinedCalls| {
+    let compile = |compiler: &Compiler,
+                   context: &mut Context,
+                   inlined: &InlinedCalls,
+                   compilation: &Compilation| {
         before = Some((context.func.clone(), inlined.clone()));
-        compiler.compile_anew(context, inlined)
+        compiler.compile_anew(context, inlined, compilation)
     };
     let compiled = compiler.function(cx, inlining, function, compile)?;
     let optimized = compiler.context.map(|context| context.func);

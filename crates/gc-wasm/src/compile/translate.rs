@@ -69,6 +69,13 @@ const HINTED_BYTES: usize = 32 << 10;
 /// branches.
 const MAX_OPERANDS: usize = 1 << 20;
 
+/// The maximum number of loops that are nested in each other. When a loop ends, the frontend looks
+/// through those in it for the value of a local.
+const MAX_NESTED_LOOPS: u32 = 50_000;
+
+/// After how many operators the translation looks whether it is to go on.
+const OPERATORS: u32 = 1024;
+
 /// The maximum size of a function: the sum of its instructions, its values, and a quarter of its
 /// arguments. A function of this size takes some seconds and 1 GiB to compile.
 const MAX_SIZE: usize = 1 << 24;
@@ -187,16 +194,18 @@ pub(super) fn translate(
 /// inlined before.
 ///
 /// # Errors
-/// If there are too many references live at too many calls.
+/// If there are too many references live at too many calls, or if the compilation is ended.
 pub(super) fn finish(
     cx: &CompileContext<'_>,
     func: &mut ir::Function,
     translation: &mut Translation,
 ) -> Result<()> {
+    cx.compilation.check()?;
     if cx.optimizes {
         simplify(func, &mut translation.annotations.references);
     }
     prologue(func, &translation.uses);
+    cx.compilation.check()?;
     place_safepoints(func, &translation.annotations.references, &|func, callee| {
         gc_compiler::imported_host_call(func, callee)
             .is_none_or(|call| host_calls::may_collect(cx.abi, call))
@@ -259,7 +268,13 @@ impl<'a, 'b> Translator<'a, 'b> {
 
         let mut operators = body.get_operators_reader()?;
         self.meter_entry(operators.original_position());
+        let mut left = OPERATORS;
         while !operators.eof() {
+            left -= 1;
+            if left == 0 {
+                self.env.cx.compilation.check()?;
+                left = OPERATORS;
+            }
             let (op, offset) = operators.read_with_offset()?;
             self.top = self.validator.get_operand_type(0).flatten();
             self.validator.op(offset, &op)?;
@@ -380,6 +395,9 @@ impl<'a, 'b> Translator<'a, 'b> {
     /// Leaves a loop and seals its head. To seal it, the frontend looks up the values that all
     /// locals read in the loop have at the loop's end.
     pub(super) fn leave_loop(&mut self, head: ir::Block) -> Result<()> {
+        if self.loops.0 > MAX_NESTED_LOOPS {
+            bail!("function too large: {} loops in each other", self.loops.0);
+        }
         let blocks = self.builder.func.dfg.num_blocks() as u64;
         self.check_notes(self.notes + self.read_in_loop.len() as u64 * blocks)?;
         self.builder.seal_block(head);

@@ -3,6 +3,7 @@
 use super::Config;
 #[cfg(feature = "compiler")]
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The default of [`Config::huge_function`].
 const HUGE_FUNCTION: usize = 100_000;
@@ -65,6 +66,9 @@ pub(crate) struct CodeSettings {
     /// Whether functions are compiled on several threads.
     pub(crate) parallel: bool,
     pub(crate) inlining: Inlining,
+    /// How long the compilation of a module may take.
+    #[cfg_attr(not(feature = "compiler"), expect(dead_code))]
+    pub(crate) compilation_time_limit: Option<Duration>,
     /// Where compiled modules are kept.
     #[cfg(feature = "compiler")]
     pub(crate) cache: Option<super::Cache>,
@@ -83,6 +87,7 @@ impl Default for CodeSettings {
             huge_function: HUGE_FUNCTION,
             parallel: true,
             inlining: Inlining::Yes,
+            compilation_time_limit: None,
             #[cfg(feature = "compiler")]
             cache: None,
             #[cfg(feature = "compiler")]
@@ -179,6 +184,38 @@ impl Config {
     /// With `usize::MAX`, which is for trusted modules, none does.
     pub fn huge_function(&mut self, instructions: usize) -> &mut Config {
         self.code.huge_function = instructions;
+        self
+    }
+
+    /// Sets the wall-clock time that the compilation of a module may take (default: any). If it takes
+    /// longer, it fails with the error
+    /// [`CompilationEnded::TimeLimit`](crate::CompilationEnded::TimeLimit), whose context names a
+    /// function that was being compiled. For modules of authors whom you do not trust.
+    ///
+    /// The error comes soon after the limit: each thread looks at the time before it begins a function
+    /// and between the steps of one. The longest step is that in which Cranelift makes the machine code
+    /// of one function, after the function was optimised. For the largest function that is compiled at
+    /// all this takes some seconds.
+    ///
+    /// [`Engine::cancel_compilations`](crate::Engine::cancel_compilations) ends compilations at any
+    /// time.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "compiler")] {
+    /// use gc_wasm::{CompilationEnded, Config, Engine, Module};
+    /// use std::time::Duration;
+    ///
+    /// let limit = Duration::from_millis(1);
+    /// let engine = Engine::new(Config::new().compilation_time_limit(Some(limit)))?;
+    /// let functions = "(func (param i32) (drop (local.get 0)))".repeat(20_000);
+    /// let error = Module::new(&engine, format!("(module {functions})")).unwrap_err();
+    /// assert_eq!(error.downcast_ref(), Some(&CompilationEnded::TimeLimit(limit)));
+    /// # }
+    /// # gc_wasm::error::Ok(())
+    /// ```
+    pub fn compilation_time_limit(&mut self, limit: Option<Duration>) -> &mut Config {
+        self.code.compilation_time_limit = limit;
         self
     }
 }

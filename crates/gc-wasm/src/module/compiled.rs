@@ -96,12 +96,14 @@ fn compile(
     bytes: &[u8],
     type_words: TypeWords,
 ) -> Result<(ModuleInfo, CodeImage)> {
+    let compilation = engine.compiler().begin();
     let (mut info, bodies) = parse::parse(engine.types(), engine.config().features, bytes)?;
     if !engine.config().branch_hints {
         info.branch_hints = Default::default();
     }
     let layout = VMContextLayout::new(engine.abi().offsets(), &info)?;
-    let context = CompileContext::new(engine, &info, &layout, type_words);
+    let mut context = CompileContext::new(engine, &info, &layout, type_words);
+    context.compilation = compilation;
     let image = compile_module(&context, bodies)?;
     Ok((info, image))
 }

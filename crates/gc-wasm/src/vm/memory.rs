@@ -180,7 +180,7 @@ impl MemoryData {
         let new = new.ok_or(CannotGrow::Maximum)?;
         if new > self.maximum {
             return Err(CannotGrow::Limit(format!(
-                "a memory has at most {} pages (`memory_maximum`)",
+                "a memory of {new} pages exceeds the limit of {} pages (`memory_maximum`)",
                 self.maximum
             )));
         }

@@ -188,7 +188,8 @@ impl TableData {
         let new = (old as u64).checked_add(delta).filter(|new| *new <= own);
         let (new, maximum) = (new.ok_or(CannotGrow::Maximum)?, own.min(self.most));
         if new > maximum {
-            let limit = format!("a table has at most {maximum} elements");
+            let limit =
+                format!("a table of {new} elements exceeds the limit of {maximum} elements");
             return Err(CannotGrow::Limit(limit));
         }
         let (new, maximum) = (new as usize, maximum as usize);

@@ -21,6 +21,7 @@ mod cache;
 mod call_hooks;
 mod collectors;
 mod combinations;
+mod compilation;
 mod drop_panics;
 mod epochs;
 mod errors;

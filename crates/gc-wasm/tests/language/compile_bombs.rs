@@ -109,7 +109,7 @@ fn huge_functions_are_compiled_another_way() -> Result<()> {
     });
     let (as_usual, by_default, as_huge) = (as_usual?, by_default?, as_huge?);
     // Each cast is 30 instructions.
-    let (large, huge) = (casts(3000), casts(4000));
+    let (large, huge) = (casts(500), casts(4000));
     let code = machine_code_of;
     assert!(code(&by_default, &large)? == code(&as_usual, &large)?);
     assert!(code(&by_default, &large)? != code(&as_huge, &large)?);
@@ -364,5 +364,79 @@ fn many_blocks_that_pass_a_result_on() -> Result<()> {
     for (args, result) in [((1, 0), 10), ((0, 0), 20), ((0, 5), 10)] {
         assert_eq!(run.call(&mut store, args)?, result, "{args:?}");
     }
+    Ok(())
+}
+
+/// Each call is inlined, and the parts of the block that they were in are in order.
+#[test]
+fn a_block_of_many_inlined_calls() -> Result<()> {
+    let count = 3000;
+    let next = "(i32.xor (i32.mul (local.get 0) (i32.const 31)) (i32.const 7))";
+    let wat = format!(
+        r#"(module (func $g (param i32) (result i32) {next})
+            (func (export "f") (param i32) (result i32) {} (local.get 0)))"#,
+        "(local.set 0 (call $g (local.get 0)))".repeat(count)
+    );
+    let engine = engine(&mut Config::new())?;
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &Module::new(&engine, wat)?, &[])?;
+    let run = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
+    let expected = (0..count).fold(5_i32, |value, _| value.wrapping_mul(31) ^ 7);
+    assert_eq!(run.call(&mut store, 5)?, expected);
+    Ok(())
+}
+
+/// Each operator inverts the condition that the one before makes. The whole chain was followed for each.
+#[test]
+fn a_long_chain_of_conditions() -> Result<()> {
+    let wat = format!(
+        r#"(module (func (export "f") (param anyref) (result i32)
+            (ref.is_null (local.get 0)) {}))"#,
+        "(i32.eqz)".repeat(100_001)
+    );
+    let engine = engine(&mut Config::new())?;
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &Module::new(&engine, wat)?, &[])?;
+    let run = instance.get_func(&mut store, "f").expect("an export");
+    let mut result = [Val::I32(7)];
+    run.call(&mut store, &[Val::AnyRef(None)], &mut result)?;
+    assert_eq!(result[0].i32(), Some(0));
+    Ok(())
+}
+
+/// A table with more labels than get their entries directly. Each label adds its number.
+#[test]
+fn a_table_of_many_labels() -> Result<()> {
+    let count = 1000;
+    let mut wat =
+        String::from(r#"(module (func (export "f") (param i32) (result i32) (local $sum i32)"#);
+    wat.push_str(&"(block ".repeat(count));
+    wat.push_str("(br_table ");
+    (0..count).for_each(|label| write!(wat, "{label} ").expect("text"));
+    wat.push_str("(local.get 0))");
+    for label in 0..count {
+        write!(wat, ") (local.set $sum (i32.add (local.get $sum) (i32.const {label})))")?;
+    }
+    wat.push_str("(local.get $sum)))");
+    let engine = engine(&mut Config::new())?;
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &Module::new(&engine, wat)?, &[])?;
+    let run = instance.get_typed_func::<i32, i32>(&mut store, "f")?;
+    for first in [0, 1, 500, 999, 2000] {
+        let sum: i32 = (first.min(999)..1000).sum();
+        assert_eq!(run.call(&mut store, first)?, sum, "{first}");
+    }
+    Ok(())
+}
+
+/// When a loop ends, the frontend looks through the loops in it.
+#[test]
+fn too_many_nested_loops_are_an_error() -> Result<()> {
+    let engine = engine(&mut Config::new())?;
+    let loops =
+        |count| format!("(module (func {} {}))", "loop ".repeat(count), "end ".repeat(count));
+    Module::new(&engine, loops(10_000))?;
+    let error = message(Module::new(&engine, loops(50_001)));
+    assert_eq!(error, "function 0 `func[0]`: function too large: 50001 loops in each other");
     Ok(())
 }

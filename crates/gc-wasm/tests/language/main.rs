@@ -7,6 +7,7 @@ mod common;
 mod executor;
 
 mod compile_bombs;
+mod compile_time;
 mod constant_data;
 mod exceptions;
 mod explore_sides;

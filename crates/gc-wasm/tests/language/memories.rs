@@ -196,7 +196,7 @@ fn limits_are_errors() -> Result<()> {
         ),
         (
             "(module (table i64 10000001 externref))",
-            "table 0 cannot have 10000001 elements: a table has at most 10000000 elements",
+            "table 0 cannot have 10000001 elements: a table of 10000001 elements exceeds the limit of 10000000 elements",
         ),
     ] {
         let module = Module::new(&engine, module)?;
@@ -231,7 +231,7 @@ fn limits_are_errors() -> Result<()> {
     for ty in [MemoryType::new(1, None), MemoryType::new64(1, Some(5)), MemoryType::new(2, None)] {
         let memory = Memory::new(&mut store, ty)?;
         let error = message(memory.grow(&mut store, 2));
-        assert!(error.ends_with("a memory has at most 2 pages (`memory_maximum`)"), "{error}");
+        assert!(error.ends_with("exceeds the limit of 2 pages (`memory_maximum`)"), "{error}");
     }
     // More addresses than there are.
     let engine = Engine::new(Config::new().memory_maximum(u64::MAX))?;

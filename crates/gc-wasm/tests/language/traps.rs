@@ -380,7 +380,7 @@ fn instantiation_that_fails_leaves_the_store_usable() -> Result<()> {
             ),
             (
                 "(module (table 20000000 funcref))",
-                "table 0 cannot have 20000000 elements: a table has at most 10000000 elements",
+                "table 0 cannot have 20000000 elements: a table of 20000000 elements exceeds the limit of 10000000 elements",
             ),
         ];
         for (wat, expected) in cases {

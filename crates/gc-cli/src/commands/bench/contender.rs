@@ -83,9 +83,9 @@ impl<'a> Contender<'a> {
             stderr: String::new(),
         };
         let mut contender = Contender { task, ready: None, lane: None, entry };
-        task.interrupter.doing(format!("{} for `{}`", task.program.compiling(), contender.name()));
+        let what = format!("{} for `{}`", task.program.compiling(), contender.name());
         let begin = Instant::now();
-        match task.program.compile(engine) {
+        match task.interrupter.compiling(engine, what, || task.program.compile(engine)) {
             Ok(module) => {
                 contender.entry.compile = Some(begin.elapsed());
                 task.imports.check_args(&module, task.args)?;
@@ -93,7 +93,7 @@ impl<'a> Contender<'a> {
                 contender.ready = Some((module, ty));
                 contender.instantiate()?;
             }
-            Err(error) => contender.entry.error = Some(error),
+            Err(error) => contender.entry.error = Some(contender.unless_interrupted(error)?),
         }
         Ok(contender)
     }

@@ -14,6 +14,10 @@ fn block_args(values: &[ir::Value]) -> Vec<BlockArg> {
     values.iter().map(|value| BlockArg::Value(*value)).collect()
 }
 
+/// The most labels to which a table branches without a block for each. If a block has several
+/// predecessors, the frontend looks through all targets of a table among them.
+const DIRECT_TARGETS: usize = 256;
+
 impl Translator<'_, '_> {
     /// Parameter and result types of a block.
     fn block_type(&mut self, ty: BlockType) -> Result<(Vec<WasmValType>, Vec<WasmValType>)> {
@@ -245,9 +249,10 @@ impl Translator<'_, '_> {
         for depth in depths.iter().copied().chain([targets.default()]) {
             *entries.entry(depth).or_default() += 1;
         }
+        let is_short = entries.len() <= DIRECT_TARGETS;
         let mut between = BTreeMap::new();
         for (depth, entries) in entries {
-            let is_direct = entries == 1 && self.stack.frame(depth).label_arity == 0;
+            let is_direct = entries == 1 && is_short && self.stack.frame(depth).label_arity == 0;
             let block = match is_direct {
                 true => self.label(depth)?.0,
                 false => self.builder.create_block(),
