@@ -151,6 +151,7 @@ pub fn execute(mut args: RunArgs, registry: &Registry) -> Result<()> {
     let engine = args.engine.engine(registry)?;
     let interrupter = args.interrupt.listen()?;
     with_stack(args.engine.heap.stack_bytes(), || {
+        interrupter.doing(format!("reading {}", args.file.display()));
         let program = Program::read(&args.file)?;
         let compile = || program.compile(&engine);
         let module = interrupter.compiling(&engine, program.compiling(), compile)?;

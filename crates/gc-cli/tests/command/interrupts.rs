@@ -153,17 +153,18 @@ fn a_timeout_ends_a_program_that_waits() {
     });
 }
 
-/// A program that takes long to compile.
+/// A program that takes long to compile. It is binary, because to parse its text takes long too.
 fn long(name: &str) -> String {
     let casts = "(drop (ref.cast (ref $s) (global.get $g)))".repeat(500);
-    let functions = format!("(func {casts})").repeat(300);
+    let functions = format!("(func {casts})").repeat(600);
     let types = "(type $s (sub (struct))) (global $g (mut anyref) (ref.null any))";
-    file(name, &format!(r#"(module {types} (func (export "_start")) {functions})"#))
+    let text = format!(r#"(module {types} (func (export "_start")) {functions})"#);
+    file(name, wat::parse_str(text).unwrap())
 }
 
 #[test]
 fn a_timeout_ends_a_compilation() {
-    let long = &long("long.wat");
+    let long = &long("long.wasm");
     let out = &format!("{long}.elf");
     for args in [&["run", long][..], &["compile", long, "-o", out], &["bench", long]] {
         let ran = reclaim(&[args, &["--timeout", "3s"]].concat());
@@ -171,14 +172,14 @@ fn a_timeout_ends_a_compilation() {
             124,
             &["error: ", "not finished after 3s (`--timeout`)\n  caused by: compiling "],
         );
-        ran.says(&["long.wat\n  caused by: function ", "the compilation was cancelled"]);
+        ran.says(&["long.wasm\n  caused by: function ", "the compilation was cancelled"]);
     }
     assert!(!std::path::Path::new(out).exists());
 }
 
 #[test]
 fn control_c_ends_a_compilation() {
-    let mut child = begin(&["run", &long("long_c.wat")]);
+    let mut child = begin(&["run", &long("long_c.wasm")]);
     thread::sleep(Duration::from_secs(3));
     interrupt(&child);
     let ran = end(&mut child);

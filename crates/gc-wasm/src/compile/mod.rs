@@ -112,16 +112,17 @@ impl<'a> CompileContext<'a> {
 /// # Errors
 /// If a body is invalid, uses an unsupported feature, or exceeds a limit of the compiler. The error
 /// names the first such function by index. Also if the compilation is ended; the error then names a
-/// function that was being compiled.
+/// function that was being compiled, or the next one.
 pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> Result<CodeImage> {
     let (functions, inlining) = inlining::prepare(cx, bodies)?;
     // `None` if the compilation was ended before the function was begun.
     let compile = |compiler: &mut FunctionCompiler, function: Source<'_>| {
         let index = function.index();
-        cx.compilation.check().ok()?;
-        Some((index, compiler.function(cx, &inlining, function, Compiler::compile_inlined)))
+        let goes_on = cx.compilation.check().is_ok();
+        let compile = || compiler.function(cx, &inlining, function, Compiler::compile_inlined);
+        (index, goes_on.then(compile))
     };
-    let compiled: Vec<Option<(u32, Result<CompiledFunction>)>> = match cx.parallel {
+    let compiled: Vec<(u32, Option<Result<CompiledFunction>>)> = match cx.parallel {
         true => functions.into_par_iter().map_init(FunctionCompiler::default, compile).collect(),
         false => {
             let mut compiler = FunctionCompiler::default();
@@ -132,10 +133,10 @@ pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> 
     if cx.type_words == TypeWords::Constants {
         image.made_for(cx.abi);
     }
-    let mut is_complete = true;
-    for function in compiled {
-        let Some((index, function)) = function else {
-            is_complete = false;
+    let mut left = None;
+    for (index, function) in compiled {
+        let Some(function) = function else {
+            left.get_or_insert(index);
             continue;
         };
         image.define(index, cx.info.func_name(index), function?)?;
@@ -144,8 +145,8 @@ pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> 
             image.export(index)?;
         }
     }
-    if !is_complete {
-        cx.compilation.check()?;
+    if let Some(index) = left {
+        cx.compilation.check().with_context(|| describe(cx, index))?;
     }
     image.link(cx.compiler)
 }

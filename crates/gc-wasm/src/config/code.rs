@@ -190,7 +190,7 @@ impl Config {
     /// Sets the wall-clock time that the compilation of a module may take (default: any). If it takes
     /// longer, it fails with the error
     /// [`CompilationEnded::TimeLimit`](crate::CompilationEnded::TimeLimit), whose context names a
-    /// function that was being compiled. For modules of authors whom you do not trust.
+    /// function that was being compiled, or the next one. For modules of authors whom you do not trust.
     ///
     /// The error comes soon after the limit: each thread looks at the time before it begins a function
     /// and between the steps of one. The longest step is that in which Cranelift makes the machine code

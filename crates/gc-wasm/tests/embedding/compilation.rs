@@ -1,6 +1,6 @@
 //! Compilations that the host ends, or that take longer than it allows.
 
-use crate::common::texts;
+use crate::common::{message, texts};
 use anyhow::{Context as _, Result};
 use gc_wasm::{CompilationEnded, Config, Engine, Module};
 use std::thread;
@@ -45,8 +45,9 @@ fn a_compilation_has_a_time_limit() -> Result<()> {
     let engine = Engine::new(config.compilation_time_limit(Some(Duration::MAX)))?;
     Module::new(&engine, "(module (func))")?;
     let engine = Engine::new(config.compilation_time_limit(Some(Duration::ZERO)))?;
-    let error = Module::new(&engine, "(module (func))").unwrap_err();
-    assert_eq!(error.to_string(), "the compilation takes longer than 0ns, the limit");
+    let error = message(Module::new(&engine, "(module (func))"));
+    let expected = "function 0 `func[0]`: the compilation takes longer than 0ns, the limit";
+    assert_eq!(error, expected);
     // Nothing is compiled in order to validate a module.
     Module::validate(&engine, &long(1)?)
 }
