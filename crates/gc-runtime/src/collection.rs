@@ -91,7 +91,8 @@ pub trait GarbageCollection<'a>: Send + Sync {
 
 /// The future that [`GarbageCollection::collect_async`] returns.
 #[cfg(feature = "async")]
-pub type CollectFuture<'a> = Pin<Box<dyn Future<Output = Result<(), HeapError>> + Send + 'a>>;
+pub type CollectFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<(), HeapError>> + Send + Sync + 'a>>;
 
 /// Runs one increment each time it is polled, and asks to be polled again.
 #[cfg(feature = "async")]
@@ -142,6 +143,14 @@ mod tests {
         collection.abandon();
         assert_eq!(collection.0, 0);
     }
+
+    /// The future can be shared by threads, as the collection can.
+    #[cfg(feature = "async")]
+    const _: () = {
+        const fn is_shared<T: Send + Sync>() {}
+        is_shared::<CollectFuture<'_>>();
+        is_shared::<Box<dyn GarbageCollection<'_>>>();
+    };
 
     #[cfg(feature = "async")]
     #[test]

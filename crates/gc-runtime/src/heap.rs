@@ -121,8 +121,11 @@ pub trait GcHeap: Send + Sync {
         self.clone_gc_ref(gc_ref)
     }
 
-    /// Releases a reference that the host held.
-    fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, _gc_ref: VMGcRef) {}
+    /// Releases a reference that the host held. The provided method overwrites it with
+    /// [nothing](GcHeap::write_gc_ref), in a slot that is gone when it returns.
+    fn drop_gc_ref(&mut self, host_data: &mut ExternRefHostDataTable, gc_ref: VMGcRef) {
+        self.write_gc_ref(host_data, &mut Some(gc_ref), None);
+    }
 
     /// Overwrites `destination`, a slot outside the heap (a table element, a global, a host
     /// handle), with a new reference to `source`'s object. Pass the slot itself and not a copy,

@@ -403,6 +403,9 @@ impl GcRootsList {
             registered,
         };
         iter.restart();
+        if log::log_enabled!(log::Level::Trace) {
+            iter.log_all();
+        }
         iter
     }
 }
@@ -441,6 +444,17 @@ impl GcRootsIter<'_> {
         self.stack = self.all_stack.iter();
         (self.words, self.next) = (None, 0);
         self.rest = self.all_words.iter();
+    }
+
+    /// Logs each root, and begins again.
+    #[cold]
+    fn log_all(&mut self) {
+        for root in self.by_ref() {
+            let (owner, address) = (root.owner(), root.address());
+            let word = root.get().map_or(0, |word| word.as_raw_u32());
+            log::trace!("root: {owner} at {address:#x}: {word:#x}");
+        }
+        self.restart();
     }
 
     /// Declares that the slots which are registered now need not be visited again

@@ -96,8 +96,9 @@ fn a_heap_cannot_offer_memory_that_is_not_mapped() {
     assert_eq!((memory.data_u32(bump::NEXT), memory.data_u32(bump::LIMIT)), (start, end));
 }
 
-/// A heap that returns references to memory that is not its own.
-struct Outside(Box<dyn GcHeap>, u32);
+/// A heap that returns references to memory that is not its own. It counts the slots that are
+/// overwritten with nothing.
+struct Outside(Box<dyn GcHeap>, u32, u32);
 
 impl GcHeap for Outside {
     fn core(&self) -> &HeapCore {
@@ -132,6 +133,15 @@ impl GcHeap for Outside {
         self.0.reset(host_data)
     }
 
+    fn write_gc_ref(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        destination: &mut Option<VMGcRef>,
+        source: Option<&VMGcRef>,
+    ) {
+        self.2 += u32::from(destination.is_some() && source.is_none());
+    }
+
     fn alloc_raw(&mut self, _header: VMGcHeader, _size: u32) -> Result<VMGcRef, HeapError> {
         Ok(VMGcRef::from_raw_u32(self.1).expect("it is not null"))
     }
@@ -145,7 +155,19 @@ impl GcRuntime for MakesOutside {
     }
 
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        Ok(Box::new(Outside(CopyingCollector.new_gc_heap(memory, zeal)?, self.0)))
+        Ok(Box::new(Outside(CopyingCollector.new_gc_heap(memory, zeal)?, self.0, 0)))
+    }
+}
+
+/// A collector that only has a write barrier learns of every reference that is dropped.
+#[test]
+fn to_drop_a_reference_is_to_overwrite_it() {
+    let memory = HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
+    let mut heap = Outside(CopyingCollector.new_gc_heap(memory, 0).unwrap(), 8, 0);
+    let mut host_data = ExternRefHostDataTable::default();
+    for dropped in 1..3 {
+        heap.drop_gc_ref(&mut host_data, VMGcRef::from_raw_u32(8).unwrap());
+        assert_eq!(heap.2, dropped);
     }
 }
 
