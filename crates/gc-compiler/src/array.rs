@@ -89,10 +89,18 @@ impl GcEmitter<'_, '_> {
                 let length = self.builder.ins().iconst(types::I32, i64::from(length));
                 let array = gc.alloc_array(self, header_word, layout, length);
                 self.declare_new(array, header_word);
+                let is_small = layout
+                    .size(u32::try_from(values.len()).unwrap_or(u32::MAX))
+                    .is_some_and(|size| size <= ArrayLayout::MAX_EXAMINED);
                 for (index, &value) in values.iter().enumerate() {
-                    if !self.is_zero(value) {
-                        let index = self.builder.ins().iconst(types::I32, index as i64);
+                    if self.is_zero(value) {
+                        continue;
+                    }
+                    let index = self.builder.ins().iconst(types::I32, index as i64);
+                    if is_small || !layout.element.is_ref() {
                         self.init_element(array, layout, index, value);
+                    } else {
+                        self.write_ref(place(array, layout, index), value);
                     }
                 }
                 array

@@ -203,7 +203,8 @@ pub trait GcCompiler: Send + Sync {
     }
 
     /// Stores the first reference in a place whose old bytes are not a reference. If the place is
-    /// in an object, the object must have been allocated since the last safepoint. The provided
+    /// in an object, the object must have been allocated since the last safepoint. If it is an element
+    /// whose index is a constant, the array has at most [`ArrayLayout::MAX_EXAMINED`] bytes. The provided
     /// method has no barrier.
     fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
         e.store_ref(place, value, Trust::Fresh);

@@ -210,6 +210,11 @@ pub struct ArrayLayout {
 }
 
 impl ArrayLayout {
+    /// The most bytes of an array that the collector examines because it is new. References that are
+    /// stored in a larger one need the collector's barrier, also before the next safepoint. Otherwise a
+    /// collector would have to read all of a new array, which may be gigabytes of nulls.
+    pub const MAX_EXAMINED: u32 = 64 << 10;
+
     /// Offset in bytes of an array's length (u32, in elements).
     pub const LENGTH_OFFSET: u32 = VMGcHeader::SIZE;
 

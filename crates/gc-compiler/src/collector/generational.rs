@@ -47,13 +47,7 @@ impl GcCompiler for GenerationalCompiler {
                 mark_card(e, value, |_| object);
             }
             RefPlace::Element { object, index, offset } => {
-                let slot = |e: &mut GcEmitter<'_, '_>| {
-                    let array = e.builder.ins().ireduce(types::I32, object);
-                    let scaled = e.builder.ins().ishl_imm_u(index, 2);
-                    let element = e.builder.ins().iadd(array, scaled);
-                    let element = e.builder.ins().uextend(types::I64, element);
-                    e.builder.ins().iadd_imm_u(element, i64::from(offset))
-                };
+                let slot = |e: &mut GcEmitter<'_, '_>| index_of_element(e, object, index, offset);
                 log_overwritten(e, access, slot);
                 e.store_ref_at(access, value);
                 mark_card(e, value, slot);
@@ -85,14 +79,62 @@ impl GcCompiler for GenerationalCompiler {
     }
 
     fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
-        match place {
-            // The collector scans every new object, young or old.
-            RefPlace::Field { .. } | RefPlace::Element { .. } => {
-                e.store_ref(place, value, Trust::Fresh);
-            }
-            RefPlace::Native { .. } => self.write_ref(e, place, value),
+        if let RefPlace::Native { .. } = place {
+            return self.write_ref(e, place, value);
+        }
+        // The collector scans every new object, young or old, except for large arrays.
+        e.store_ref(place, value, Trust::Fresh);
+        if let RefPlace::Element { object, index, offset } = place
+            && e.constant(index).is_none()
+        {
+            mark_card_if_old(e, object, index, offset, value);
         }
     }
+}
+
+/// The index of an element in the heap (`I64`).
+fn index_of_element(
+    e: &mut GcEmitter<'_, '_>,
+    array: ir::Value,
+    index: ir::Value,
+    offset: u32,
+) -> ir::Value {
+    let array = e.builder.ins().ireduce(types::I32, array);
+    let scaled = e.builder.ins().ishl_imm_u(index, 2);
+    let element = e.builder.ins().iadd(array, scaled);
+    let element = e.builder.ins().uextend(types::I64, element);
+    e.builder.ins().iadd_imm_u(element, i64::from(offset))
+}
+
+/// Marks the card of an element of a new array, if the array is not young. The collector then looks at
+/// the element as if it had looked at the array because it is new: `value` may be young, or in a block
+/// that will be evacuated.
+fn mark_card_if_old(
+    e: &mut GcEmitter<'_, '_>,
+    array: ir::Value,
+    index: ir::Value,
+    offset: u32,
+    value: ir::Value,
+) {
+    if e.is_unboxed(value) {
+        return;
+    }
+    let is_old = e.create_cold_block();
+    let done = e.builder.create_block();
+    let young = is_young(e, array);
+    e.builder.ins().brif(young, done, &[], is_old, &[]);
+
+    e.continue_in(is_old);
+    let at = index_of_element(e, array, index, offset);
+    let card = e.builder.ins().ushr_imm_u(at, i64::from(CARD_SHIFT));
+    let data = e.heap_data();
+    let cards = e.load_native(types::I64, regions::HEAP_DATA, data, CARDS);
+    let card = e.builder.ins().iadd(cards, card);
+    let flags = e.native_flags(regions::CARDS);
+    let dirty = e.builder.ins().iconst(types::I8, i64::from(DIRTY));
+    e.builder.ins().store(flags, dirty, card, 0);
+    e.builder.ins().jump(done, &[]);
+    e.continue_in(done);
 }
 
 /// The word that is not zero while old objects are being marked (`I32`).

@@ -6,8 +6,8 @@ use crate::common::*;
 use gc_compiler::collector::generational::GenerationalCompiler;
 use gc_compiler::{ArrayInit, RefPlace, regions};
 use gc_types::collector::generational::{
-    CARD_SHIFT, CARD_SIZE, CARDS, LIMIT, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START,
-    SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
+    CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LIMIT, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NEXT,
+    NURSERY_START, SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
 };
 use gc_types::{Abi, ArrayLayout, HostCall, RootKind, StorageType, StructLayout};
 
@@ -240,6 +240,9 @@ fn new_objects_pass_no_barrier() {
         let fill = Code::new(&GenerationalCompiler, &options, &|e, a| {
             Some(e.array_new(a.word, &elements, ArrayInit::Fill(a.b, a.x)))
         });
+        let two = Code::new(&GenerationalCompiler, &options, &|e, a| {
+            Some(e.array_new(a.word, &elements, ArrayInit::Elements(&[a.b, a.b])))
+        });
         for born_old in [false, true] {
             let mut f = Fixture::new();
             f.machine.set_data_u32(MARKING, 1);
@@ -264,9 +267,46 @@ fn new_objects_pass_no_barrier() {
                 vec![]
             };
             assert_eq!(f.machine.calls(), calls);
+            // The collector does not look at the elements of an array because it is new. It may be
+            // large.
+            let card = |element| (OLD + elements.element_offset(element) as u32) & !(CARD_SIZE - 1);
+            let mut cards = vec![(card(0), DIRTY), (card(19), DIRTY)];
+            cards.dedup();
+            let cards = if born_old { cards } else { vec![] };
+            assert_eq!(f.take_cards(), cards);
+            // An old object may be evacuated, so it does not matter what is stored.
+            args.b = HOLDER.into();
+            f.machine.run(&fill, &mut args);
+            assert_eq!(f.take_cards(), cards);
+            // Elements whose indices are known are few.
+            args.b = YOUNG.into();
+            f.machine.run(&two, &mut args);
             assert_eq!(f.take_cards(), []);
             assert_eq!(f.machine.data_u32(LOG_LEN), 0);
         }
+    }
+}
+
+/// A list of elements may be so long that the collector does not examine the array.
+#[test]
+fn the_elements_of_a_large_new_array_pass_the_barrier() {
+    let elements = ArrayLayout::new(StorageType::Ref);
+    let most = (ArrayLayout::MAX_EXAMINED - elements.elements_offset()) / 4;
+    let options = modes().next().unwrap();
+    for (length, passes) in [(most, false), (most + 1, true)] {
+        let code = Code::new(&GenerationalCompiler, &options, &|e, a| {
+            let null = e.ref_null();
+            let mut values = vec![null; length as usize];
+            values[0] = a.b;
+            Some(e.array_new(a.word, &elements, ArrayInit::Elements(&values)))
+        });
+        let mut f = Fixture::new();
+        f.machine.set_data_u32(NEXT, NURSERY_START + 1024);
+        f.machine.set_data_u32(LIMIT, NURSERY_START + 1024);
+        f.machine.host_returns(OLD.into());
+        let mut args = RawArgs { b: YOUNG.into(), word: WORD, ..Default::default() };
+        f.machine.run(&code, &mut args);
+        assert_eq!(f.take_cards().len(), usize::from(passes), "{length} elements");
     }
 }
 

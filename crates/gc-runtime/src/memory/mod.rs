@@ -60,6 +60,13 @@ const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
 /// four times as much as small ones. So a heap asks for none beyond 256 MiB.
 const HUGE: Range<u64> = 4 << 20..256 << 20;
 
+/// Ranges of fewer bytes are zeroed without a question to the system about their pages.
+const LEAST_EXAMINED: u64 = 256 << 10;
+/// Bytes of the parts of a larger range. Each is overwritten, or given back to the system.
+const PIECE: u64 = 256 << 10;
+/// No page has fewer bytes.
+const LEAST_PAGE: u64 = 4 << 10;
+
 /// The data words, alone on their cache lines.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
@@ -369,6 +376,53 @@ impl HeapMemory {
         } else {
             self.fill(at, count, 0)
         }
+    }
+
+    /// Makes `count` bytes from index `at` on zero. Of a large range, the parts that have hardly any
+    /// physical memory go back to the system, so that a range that was never written costs no memory
+    /// and almost no time. Returns `None` and does nothing unless all are mapped.
+    #[must_use]
+    pub fn zero(&mut self, at: u64, count: u64) -> Option<()> {
+        self.pointer(at, count)?;
+        let end = at + count;
+        let page = system::page_size() as u64;
+        let first = at.next_multiple_of(page);
+        if count < LEAST_EXAMINED {
+            return self.fill(at, count, 0);
+        }
+        self.fill(at, first - at, 0)?;
+        let base = self.base().addr() as u64;
+        let (mut next, mut absent) = (first, first..first);
+        while next < end {
+            // No piece is in two huge pages. Otherwise a write to the first would provide the second.
+            let limit = (base + next + 1).next_multiple_of(PIECE) - base;
+            let piece = next..limit.min(end);
+            next = piece.end;
+            if self.is_absent(piece.clone(), page) {
+                absent.end = piece.end;
+                continue;
+            }
+            self.give_back(absent.start, absent.end - absent.start)?;
+            absent = piece.end..piece.end;
+            self.fill(piece.start, piece.end - piece.start, 0)?;
+        }
+        self.give_back(absent.start, absent.end - absent.start)
+    }
+
+    /// Whether it is known that most of these mapped pages, at most those of a piece, have no physical
+    /// memory.
+    fn is_absent(&self, pages: Range<u64>, page: u64) -> bool {
+        let bytes = pages.end - pages.start;
+        let mut resident = [1; (PIECE / LEAST_PAGE) as usize];
+        if !bytes.is_multiple_of(page) || page < LEAST_PAGE {
+            return false;
+        }
+        let resident = &mut resident[..(bytes / page) as usize];
+        let Some(first) = self.pointer(pages.start, bytes) else { return false };
+        // SAFETY: they are whole pages of the mapped memory, and there is an entry for each.
+        let known = unsafe { system::resident(first, bytes as usize, resident) };
+        let present: usize = resident.iter().map(|page| usize::from(page & 1)).sum();
+        known && present < resident.len() / 2
     }
 
     // ---- data words -----------------------------------------------------

@@ -211,3 +211,71 @@ fn options_that_cannot_be_met_are_errors() {
     assert!(memory.grow(8).is_err());
     memory.reset();
 }
+
+/// The bytes of a range become zero, whatever its pages have, and no other byte changes.
+#[test]
+#[cfg(not(miri))]
+fn ranges_are_zeroed_and_nothing_else() {
+    let options =
+        HeapOptions { initial: 4 << 20, maximum: 4 << 20, ..options(HeapBounds::Checked) };
+    let mut memory = HeapMemory::new(&options).unwrap();
+    let end = memory.len();
+    let ranges = [
+        (NULL_PAGE, 8),
+        (NULL_PAGE + 24, 300 << 10),
+        (NULL_PAGE + 4000, (1 << 20) + 5000),
+        (NULL_PAGE + 4096, 2 << 20),
+        (NULL_PAGE, end - NULL_PAGE),
+        (end - 8, 8),
+        (end - (700 << 10) - 8, 700 << 10),
+    ];
+    // All is written, every other 512 KiB, a byte in each of them, or nothing.
+    for written in [1, 512 << 10, (512 << 10) - 1, u64::MAX] {
+        for (at, count) in ranges {
+            memory.give_back(NULL_PAGE, end - NULL_PAGE).unwrap();
+            let mut expected = vec![0; end as usize];
+            for n in NULL_PAGE..end {
+                let is_written = match written {
+                    1 => true,
+                    u64::MAX => false,
+                    part if part.is_power_of_two() => n / part % 2 == 1,
+                    part => n % part == 0,
+                };
+                if is_written {
+                    memory.write_u8(n, 7).unwrap();
+                    expected[n as usize] = 7;
+                }
+            }
+            memory.zero(at, count).unwrap();
+            expected[at as usize..(at + count) as usize].fill(0);
+            let mut bytes = vec![0; (end - NULL_PAGE) as usize];
+            memory.read_bytes(NULL_PAGE, &mut bytes).unwrap();
+            assert!(bytes == expected[NULL_PAGE as usize..], "{written}: {count} from {at:#x}");
+        }
+    }
+    assert_eq!(memory.zero(end - 8, 16), None);
+    assert_eq!(memory.zero(u64::MAX, 1), None);
+}
+
+/// A range of which little is in memory stays so, however its pages lie to those that are.
+#[test]
+#[cfg(all(target_os = "linux", not(miri)))]
+fn what_is_zeroed_does_not_come_into_memory() {
+    let size = 64 << 20;
+    let options = HeapOptions { initial: size, maximum: size, ..options(HeapBounds::Checked) };
+    for shift in [0, 4 << 10, 128 << 10, 132 << 10] {
+        let mut memory = HeapMemory::new(&options).unwrap();
+        let (at, end) = ((8 << 20) + shift, memory.len() - (1 << 20));
+        // With huge pages, each of them is one.
+        for n in [0, 20 << 20, 40 << 20] {
+            memory.write_u8(at + n, 1).unwrap();
+        }
+        memory.zero(at, end - at).unwrap();
+        let mut pages = vec![0; memory.usable() as usize / 4096];
+        let first = memory.pointer(NULL_PAGE, memory.usable()).unwrap();
+        // SAFETY: it is the mapped memory, and there is an entry for each page.
+        assert!(unsafe { system::resident(first, memory.usable() as usize, &mut pages) });
+        let resident: usize = pages.iter().map(|page| usize::from(page & 1)).sum();
+        assert!(resident <= 3 * 512, "{resident} pages after {shift}");
+    }
+}

@@ -10,8 +10,9 @@
 //!
 //! The tables of used lines and pages are here, never in the heap.
 
-use super::Residue;
+use super::{Residue, zeros};
 use crate::HeapMemory;
+use std::ops::Range;
 
 /// Bytes of a block.
 pub const BLOCK_SIZE: u32 = 32 << 10;
@@ -139,7 +140,7 @@ impl Blocks {
         if blocks > self.used.len() {
             self.used.resize(blocks, PAGES as u8);
             self.residues.resize(blocks, Residue::Untouched);
-            self.lines.resize(blocks * LINES, 0);
+            zeros::extend(&mut self.lines, blocks * LINES);
         }
         // A page that is not mapped counts as taken. Now it is free.
         while self.pages.len() < pages {
@@ -356,6 +357,31 @@ impl Blocks {
 
     /// Takes pages for an object of `size` bytes. Returns the object's start.
     pub fn take_run(&mut self, size: u32) -> Option<u32> {
+        let pages = self.next_run(size)?;
+        Some(self.take_pages(pages))
+    }
+
+    /// As [`take_run`](Blocks::take_run), and makes the run's bytes zero, as far as they are not. What
+    /// was never used, or was given back since, is not written.
+    pub fn take_zeroed_run(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
+        let pages = self.next_run(size)?;
+        let start = u64::from(self.start) + pages.start as u64 * u64::from(PAGE_SIZE);
+        let end = start + u64::from(size);
+        let place = |block: usize| u64::from(self.start) + block as u64 * u64::from(BLOCK_SIZE);
+        let mut block = pages.start / PAGES;
+        let residues = &self.residues[block..pages.end.div_ceil(PAGES)];
+        for alike in residues.chunk_by(|a, b| a.is_zero() == b.is_zero()) {
+            let from = place(block).max(start);
+            block += alike.len();
+            if !alike[0].is_zero() {
+                memory.zero(from, place(block).min(end) - from)?;
+            }
+        }
+        Some(self.take_pages(pages))
+    }
+
+    /// The next free pages for an object of `size` bytes.
+    fn next_run(&self, size: u32) -> Option<Range<usize>> {
         let needed = size.div_ceil(PAGE_SIZE) as usize;
         if needed > self.free_pages as usize {
             return None;
@@ -364,10 +390,15 @@ impl Blocks {
         let found = self.find_run(from, self.pages.len(), needed);
         let overlap = (from + needed).min(self.pages.len());
         let first = found.or_else(|| self.find_run(0, overlap, needed))?;
-        let start = self.start + first as u32 * PAGE_SIZE;
-        (first..first + needed).for_each(|page| self.set_owner(page, start));
-        self.next_page = first + needed;
-        Some(start)
+        Some(first..first + needed)
+    }
+
+    /// Takes free pages for a large object. Returns the object's start.
+    fn take_pages(&mut self, pages: Range<usize>) -> u32 {
+        let start = self.start + pages.start as u32 * PAGE_SIZE;
+        pages.clone().for_each(|page| self.set_owner(page, start));
+        self.next_page = pages.end;
+        start
     }
 
     /// The first of `needed` adjacent free pages among pages `from` to `end`.

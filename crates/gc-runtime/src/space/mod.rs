@@ -10,6 +10,7 @@
 pub mod blocks;
 pub mod object_map;
 pub mod shapes;
+mod zeros;
 
 /// The contents of free memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,4 +21,11 @@ pub(crate) enum Residue {
     GivenBack,
     /// Anything.
     Dirty,
+}
+
+impl Residue {
+    /// Whether all bytes are zero.
+    pub(crate) fn is_zero(self) -> bool {
+        self != Residue::Dirty
+    }
 }

@@ -6,6 +6,8 @@
 //! Jones, Hosking and Moss, "The Garbage Collection Handbook", 2012, section 2.4.) Both bits of an
 //! object are in one cache line, because marking reads one before it sets the other.
 
+use super::zeros;
+
 /// log2 of the number of bytes for each bit.
 const GRANULE_SHIFT: u32 = 3;
 /// log2 of the bytes of heap that one pair of words covers.
@@ -13,12 +15,12 @@ const WORD_SHIFT: u32 = GRANULE_SHIFT + 6;
 /// Bytes of heap that one pair of words covers.
 pub const WORD_BYTES: u32 = 1 << WORD_SHIFT;
 
-/// Start and mark bits of [`WORD_BYTES`] of heap.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pair {
-    starts: u64,
-    marks: u64,
-}
+/// Start and mark bits of [`WORD_BYTES`] of heap. An array, so that a vector of them can be made of
+/// pages that the system has zeroed.
+type Pair = [u64; 2];
+/// The place of the start bits, and that of the mark bits.
+const STARTS: usize = 0;
+const MARKS: usize = 1;
 
 /// The result of [`ObjectMap::mark`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +55,12 @@ impl ObjectMap {
     /// Extends the map to cover the heap up to `end`.
     pub fn extend(&mut self, end: u64) {
         let pairs = end.div_ceil(u64::from(WORD_BYTES)) as usize;
-        if pairs > self.pairs.len() {
-            self.pairs.resize(pairs, Pair::default());
-        }
+        zeros::extend(&mut self.pairs, pairs);
     }
 
     /// Forgets all objects.
     pub fn clear(&mut self) {
-        self.pairs.fill(Pair::default());
+        zeros::clear(&mut self.pairs);
     }
 
     #[inline(always)]
@@ -72,14 +72,14 @@ impl ObjectMap {
     #[inline]
     pub fn is_start(&self, index: u32) -> bool {
         let (word, bit) = ObjectMap::place(index);
-        index & 7 == 0 && self.pairs.get(word).is_some_and(|pair| pair.starts & bit != 0)
+        index & 7 == 0 && self.pairs.get(word).is_some_and(|pair| pair[STARTS] & bit != 0)
     }
 
     /// Whether the object that begins at `index` is marked.
     #[inline]
     pub fn is_marked(&self, index: u32) -> bool {
         let (word, bit) = ObjectMap::place(index);
-        self.pairs.get(word).is_some_and(|pair| pair.marks & bit != 0)
+        self.pairs.get(word).is_some_and(|pair| pair[MARKS] & bit != 0)
     }
 
     /// Records that an object begins at `index`, a multiple of 8 that the map covers. `marked` is
@@ -88,9 +88,9 @@ impl ObjectMap {
     pub fn set_start(&mut self, index: u32, marked: bool) {
         let (word, bit) = ObjectMap::place(index);
         let pair = &mut self.pairs[word];
-        pair.starts |= bit;
+        pair[STARTS] |= bit;
         if marked {
-            pair.marks |= bit;
+            pair[MARKS] |= bit;
         }
     }
 
@@ -98,8 +98,8 @@ impl ObjectMap {
     pub fn clear_start(&mut self, index: u32) {
         let (word, bit) = ObjectMap::place(index);
         let pair = &mut self.pairs[word];
-        pair.starts &= !bit;
-        pair.marks &= !bit;
+        pair[STARTS] &= !bit;
+        pair[MARKS] &= !bit;
     }
 
     /// Marks the object that begins at `index`, which may be any number.
@@ -107,9 +107,9 @@ impl ObjectMap {
     pub fn mark(&mut self, index: u32) -> Mark {
         let (word, bit) = ObjectMap::place(index);
         match self.pairs.get_mut(word) {
-            Some(pair) if index & 7 == 0 && pair.starts & bit != 0 => {
-                let was = pair.marks & bit;
-                pair.marks |= bit;
+            Some(pair) if index & 7 == 0 && pair[STARTS] & bit != 0 => {
+                let was = pair[MARKS] & bit;
+                pair[MARKS] |= bit;
                 if was == 0 { Mark::New } else { Mark::Old }
             }
             _ => Mark::NoObject,
@@ -120,19 +120,21 @@ impl ObjectMap {
     pub fn unmark(&mut self, index: u32) {
         let (word, bit) = ObjectMap::place(index);
         if let Some(pair) = self.pairs.get_mut(word) {
-            pair.marks &= !bit;
+            pair[MARKS] &= !bit;
         }
     }
 
     /// Unmarks every object.
     pub fn clear_marks(&mut self) {
-        self.pairs.iter_mut().for_each(|pair| pair.marks = 0);
+        for pair in self.pairs.iter_mut().filter(|pair| pair[MARKS] != 0) {
+            pair[MARKS] = 0;
+        }
     }
 
     /// The first object that is marked.
     pub fn first_marked(&self) -> Option<u32> {
-        let word = self.pairs.iter().position(|pair| pair.marks != 0)?;
-        let bit = self.pairs[word].marks.trailing_zeros();
+        let word = self.pairs.iter().position(|pair| pair[MARKS] != 0)?;
+        let bit = self.pairs[word][MARKS].trailing_zeros();
         Some(((word as u32) << WORD_SHIFT) + (bit << GRANULE_SHIFT))
     }
 
@@ -141,8 +143,8 @@ impl ObjectMap {
     pub fn sweep(&mut self, start: u32, end: u32) -> u32 {
         let mut live = 0;
         for pair in &mut self.pairs[(start >> WORD_SHIFT) as usize..(end >> WORD_SHIFT) as usize] {
-            live += pair.marks.count_ones();
-            *pair = Pair { starts: pair.marks, marks: 0 };
+            live += pair[MARKS].count_ones();
+            *pair = [pair[MARKS], 0];
         }
         live
     }
@@ -150,7 +152,7 @@ impl ObjectMap {
     /// The starts of the objects from `start` up to `end`, ascending.
     pub fn starts(&self, start: u32, end: u32) -> Starts<'_> {
         let (word, bit) = ObjectMap::place(start.saturating_add(7));
-        let bits = self.pairs.get(word).map_or(0, |pair| pair.starts & !(bit - 1));
+        let bits = self.pairs.get(word).map_or(0, |pair| pair[STARTS] & !(bit - 1));
         Starts { map: self, word, bits, end }
     }
 
@@ -162,7 +164,7 @@ impl ObjectMap {
             bytes.is_power_of_two() && bytes <= WORD_BYTES && index.is_multiple_of(bytes)
         );
         let (word, bit) = (index >> WORD_SHIFT, (index % WORD_BYTES) >> GRANULE_SHIFT);
-        let starts = self.pairs.get(word as usize).map_or(0, |pair| pair.starts);
+        let starts = self.pairs.get(word as usize).map_or(0, |pair| pair[STARTS]);
         (starts >> bit) & (u64::MAX >> (64 - (bytes >> GRANULE_SHIFT)))
     }
 
@@ -177,7 +179,7 @@ impl ObjectMap {
     pub fn start_before(&self, index: u32, floor: u32) -> Option<u32> {
         let (mut word, bit) = ObjectMap::place(index);
         let last = (floor >> WORD_SHIFT) as usize;
-        let mut bits = self.pairs.get(word)?.starts & (bit - 1);
+        let mut bits = self.pairs.get(word)?[STARTS] & (bit - 1);
         loop {
             if bits != 0 {
                 let bit = 63 - bits.leading_zeros();
@@ -185,7 +187,7 @@ impl ObjectMap {
                 return (at >= floor).then_some(at);
             }
             word = word.checked_sub(1).filter(|&word| word >= last)?;
-            bits = self.pairs[word].starts;
+            bits = self.pairs[word][STARTS];
         }
     }
 }
@@ -209,7 +211,7 @@ impl Iterator for Starts<'_> {
             if (self.word as u64) << WORD_SHIFT >= u64::from(self.end) {
                 return None;
             }
-            self.bits = self.map.pairs.get(self.word)?.starts;
+            self.bits = self.map.pairs.get(self.word)?[STARTS];
         }
         let bit = self.bits.trailing_zeros();
         let at = ((self.word as u32) << WORD_SHIFT) + (bit << GRANULE_SHIFT);

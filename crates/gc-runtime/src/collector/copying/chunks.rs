@@ -180,13 +180,20 @@ impl Chunks {
     ) -> Option<usize> {
         let head = self.find_run(count)?;
         let end = Chunks::start(head) + size;
-        for chunk in head..head + count as usize {
-            let state = if chunk == head { State::Large } else { State::LargeTail };
-            if !self.use_as(chunk, state) {
-                let (start, limit) = (Chunks::start(chunk), Chunks::limit(chunk).min(end));
+        let run = head..head + count as usize;
+        let mut chunk = head;
+        let is_zero = |details: &Details| details.residue.is_zero();
+        for alike in self.details[run.clone()].chunk_by(|a, b| is_zero(a) == is_zero(b)) {
+            let start = Chunks::start(chunk);
+            chunk += alike.len();
+            if !is_zero(&alike[0]) {
                 // Chunks are mapped.
-                memory.fill(start.into(), (limit - start).into(), 0)?;
+                let limit = Chunks::limit(chunk - 1).min(end);
+                memory.zero(start.into(), (limit - start).into())?;
             }
+        }
+        for chunk in run {
+            self.use_as(chunk, if chunk == head { State::Large } else { State::LargeTail });
         }
         self.ends[head] = end;
         self.details[head].flag = false;

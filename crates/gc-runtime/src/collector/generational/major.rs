@@ -76,7 +76,9 @@ pub(super) struct Marker {
     /// Time spent in the major collection so far.
     pub(super) took: Duration,
     /// Bytes of old objects when marking began.
-    began_at: u64,
+    pub(super) began_at: u64,
+    /// Bytes of large objects that were allocated since. They are marked from the beginning.
+    pub(super) large: u64,
     /// Bytes by which the old generation had grown since the previous marking.
     pub(super) grown: u64,
     /// Bytes between old objects that nothing could use after the last sweep, as far as they count
@@ -107,6 +109,7 @@ impl GenerationalHeap {
         self.marker.waits = false;
         self.marker.took = Duration::ZERO;
         self.marker.began_at = self.old.total.bytes;
+        self.marker.large = 0;
         self.old.begin_marking();
         self.phase = Phase::Marking;
     }
@@ -248,9 +251,11 @@ impl GenerationalHeap {
             return 0;
         }
         let Count { objects, bytes } = self.old.total;
-        let to_mark = self.marker.began_at.saturating_sub(self.old.marked_bytes());
-        let threshold = self.major_threshold();
-        let room = threshold.saturating_add(threshold / 5 * 2).saturating_sub(self.taken_bytes());
+        // New objects count as marked.
+        let to_mark = bytes.saturating_sub(self.old.marked_bytes());
+        // Large objects came without slices. So there are fewer than there should have been.
+        let tenths = if self.marker.large > self.major_threshold() / 8 { 1 } else { 4 };
+        let room = self.deadline(tenths).saturating_sub(self.taken_bytes());
         // There is a slice for each chunk of the nursery.
         let promoted = self.survival_of(CHUNK).max(1);
         let slices = (room / promoted).max(1);

@@ -34,7 +34,7 @@ mod trace;
 mod verify;
 mod weak;
 
-use crate::space::blocks::BLOCK_SIZE;
+use crate::space::blocks::{BLOCK_SIZE, MAX_SMALL};
 use crate::space::shapes::Shapes;
 use crate::{
     CollectorOption, ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause,
@@ -44,7 +44,7 @@ use crate::{
 use collect::{GenerationalCollection, StoreTables};
 use evacuate::Evacuator;
 use gc_types::collector::generational::{NAME, NURSERY, nursery_size};
-use gc_types::{CollectorAbi, GcLayout, VMGcHeader, VMGcKind, VMGcRef};
+use gc_types::{ArrayLayout, CollectorAbi, GcLayout, VMGcHeader, VMGcKind, VMGcRef};
 use major::{Marker, Phase};
 use minor::Scavenger;
 use nursery::{Count, Nursery};
@@ -203,14 +203,18 @@ impl GenerationalHeap {
     /// Allocates in the old generation.
     fn alloc_old(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         self.finish_sweeping();
-        let index = self.old.alloc(size)?;
-        self.core.memory.fill(u64::from(index), u64::from(size), 0)?;
+        let index = self.old.alloc_zeroed(&mut self.core.memory, size)?;
         self.core.set_header_at(index, header)?;
         if header.kind() == Some(VMGcKind::ExternRef) {
             self.old.externrefs.push(index);
-        } else if self.core.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
-            // Stores into it before the next collection run no barrier.
+        } else if (size <= ArrayLayout::MAX_EXAMINED || header.kind() != Some(VMGcKind::ArrayRef))
+            && self.core.layouts.get(header.ty()).is_some_and(GcLayout::has_refs)
+        {
+            // Stores into it before the next collection run no barrier, unless it is a large array.
             self.tables.dirty_all(index, index + size);
+        }
+        if size > MAX_SMALL {
+            self.marker.large += u64::from(size);
         }
         self.allocated.add(size);
         VMGcRef::from_heap_index(index)

@@ -7,6 +7,7 @@
 //! free.
 
 use super::nursery::Count;
+use crate::HeapMemory;
 use crate::space::blocks::{BLOCK_SIZE, Blocks, Hole, LINE_SIZE, MAX_SMALL, Owner, PAGE_SIZE};
 use crate::space::object_map::ObjectMap;
 
@@ -145,6 +146,19 @@ impl Old {
         at
     }
 
+    /// As [`alloc`](Old::alloc), but the memory is zero. Pages of a large object that are zero already
+    /// are not written.
+    pub(super) fn alloc_zeroed(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
+        if size > MAX_SMALL {
+            let at = self.blocks.take_zeroed_run(memory, size)?;
+            self.begin_large(at, size);
+            return Some(at);
+        }
+        let at = self.alloc(size)?;
+        memory.fill(at.into(), size.into(), 0)?;
+        Some(at)
+    }
+
     /// As [`alloc`](Old::alloc), but the object may be counted and its lines be marked only by the
     /// next [`record`](Old::record). Many objects in one hole are recorded at once.
     #[inline(always)]
@@ -248,11 +262,16 @@ impl Old {
     #[cold]
     fn alloc_large(&mut self, size: u32) -> Option<u32> {
         let at = self.blocks.take_run(size)?;
+        self.begin_large(at, size);
+        Some(at)
+    }
+
+    /// Records a large object.
+    fn begin_large(&mut self, at: u32, size: u32) {
         self.map.set_start(at, self.black);
         self.large.push(at);
         self.total.add(size);
         self.marked.add(size);
-        Some(at)
     }
 
     /// Moves the cursor of small objects to the next hole.

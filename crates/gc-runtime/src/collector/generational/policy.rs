@@ -118,8 +118,7 @@ impl GenerationalHeap {
             return true;
         }
         if self.large_wanted {
-            return matches!(self.phase, Phase::Idle | Phase::GivingBack(_))
-                && self.marking_is_due();
+            return !self.is_major_under_way() && self.marking_is_due();
         }
         self.nursery.is_mapped(self.core.memory.len())
             && self.has_room_for_minor()
@@ -274,10 +273,25 @@ impl GenerationalHeap {
         self.taken_bytes() >= self.major_threshold() || self.core.review_is_due()
     }
 
-    /// Whether the old generation is so large that the mutator should wait for the major
-    /// collection.
+    /// Whether the old generation has grown so much during a major collection that the mutator should
+    /// wait for its end. If none is under way, one has to begin first.
     pub(super) fn major_is_due(&self) -> bool {
-        self.taken_bytes() >= self.major_threshold().saturating_add(self.major_threshold() / 2)
+        self.is_major_under_way() && self.taken_bytes() >= self.deadline(5)
+    }
+
+    /// [Taken bytes](GenerationalHeap::taken_bytes) at the end of the room for the program during a
+    /// major collection. The room is this number of tenths of the threshold, beyond what the old
+    /// generation had when marking began.
+    ///
+    /// Large objects that were allocated since do not use it up, as long as they are no more than the
+    /// threshold. There is no work for them, and they come all at once, without the slices that come
+    /// with promoted objects. If they did, a buffer that doubles would make the program wait for all
+    /// the marking that is left.
+    pub(super) fn deadline(&self, tenths: u64) -> u64 {
+        let threshold = self.major_threshold();
+        let begun = threshold.max(self.marker.began_at.saturating_add(self.marker.lost));
+        let large = self.marker.large.min(threshold);
+        begun.saturating_add(threshold / 10 * tenths).saturating_add(large)
     }
 
     /// Makes a plan when everything is swept, and continues with giving memory back.

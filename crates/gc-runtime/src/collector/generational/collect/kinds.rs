@@ -373,6 +373,11 @@ impl GenerationalHeap {
         matches!(self.phase, Phase::GivingBack(_))
     }
 
+    /// Whether a major collection is under way.
+    pub(in super::super) fn is_major_under_way(&self) -> bool {
+        !matches!(self.phase, Phase::Idle | Phase::GivingBack(_))
+    }
+
     /// Whether a major collection may begin.
     pub(super) fn may_begin_major(&self) -> bool {
         !matches!(self.phase, Phase::Marking | Phase::Evacuating)

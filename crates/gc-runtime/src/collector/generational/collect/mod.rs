@@ -56,7 +56,7 @@ pub(super) struct GenerationalCollection<'a> {
 impl GenerationalHeap {
     /// The kind of collection for this cause.
     pub(super) fn choose(&mut self, cause: GcCause) -> Kind {
-        let under_way = !matches!(self.phase, Phase::Idle | Phase::GivingBack(_));
+        let under_way = self.is_major_under_way();
         match cause {
             GcCause::NoRoom => {
                 let stuck = self.nursery.retains() && !self.grown

@@ -13,9 +13,9 @@ use super::collect::Kind;
 use super::*;
 use crate::{GcProgress, GcRootsList, HeapBounds, HeapOptions, PauseKind, WeakTable};
 use gc_types::collector::generational::{
-    FORWARDED, LIMIT, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START,
+    CARD_SIZE, FORWARDED, LIMIT, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START,
 };
-use gc_types::{ArrayLayout, GcLayout, RootKind, StorageType, StructLayout, TypeIndex};
+use gc_types::{GcLayout, RootKind, StorageType, StructLayout, TypeIndex};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
@@ -243,6 +243,29 @@ fn young_objects_are_found_through_cards() {
     // The pairs of each round replaced those of the previous round.
     f.collect(Kind::Full);
     assert_eq!(f.live(), 4 + 6);
+}
+
+/// The cards of a new array are dirty, unless it is so large that even its first references are stored
+/// with the barrier.
+#[test]
+fn the_cards_of_a_large_new_array_are_clean() {
+    let mut f = Fixture::new(16 << 20);
+    let most = (ArrayLayout::MAX_EXAMINED - 12) / 4;
+    for (length, dirty) in [(most, true), (most + 2, false), (1_000_000, false)] {
+        let array = f.refs(length);
+        let last = array + 12 + 4 * (length - 1);
+        let (first, end) = (array / CARD_SIZE * CARD_SIZE, last + 4);
+        assert!(!f.heap.is_young(array));
+        assert_eq!(f.heap.tables.is_dirty(last), dirty, "{length} elements");
+        assert_eq!(f.heap.tables.take_dirty(first, end).is_some(), dirty);
+        f.stack[0] = u64::from(array);
+        let pair = f.pair(0, 0);
+        f.write(array, u64::from(last - array), pair);
+        f.heap.verify().unwrap();
+        f.collect(Kind::Minor);
+        let pair = f.read(array, u64::from(last - array));
+        assert!(!f.heap.is_young(pair) && f.heap.old.map.is_start(pair));
+    }
 }
 
 #[test]

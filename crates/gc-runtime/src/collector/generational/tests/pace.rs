@@ -218,3 +218,86 @@ fn memory_between_objects_counts() {
     // Nothing is lost between objects that follow each other.
     assert!(keep_one_in(1).2 < 64 << 10);
 }
+
+/// Makes a heap of old pairs whose old generation is as large as the plan's goal. Returns the goal.
+fn full_heap() -> (Fixture, u32) {
+    let mut f = Fixture::new(1 << 30);
+    // A slice does one step of work.
+    f.heap.core.slice = Duration::ZERO;
+    f.list(200_000);
+    f.collect(Kind::Full);
+    while f.heap.taken_bytes() < f.heap.major_threshold() {
+        f.list(1000);
+    }
+    let threshold = f.heap.major_threshold() as u32;
+    (f, threshold)
+}
+
+/// Allocates an array of bytes that is not young.
+fn large(f: &mut Fixture, bytes: u32) {
+    let size = bytes & !7;
+    let array = f.alloc(BYTES, size);
+    assert!(!f.heap.is_young(array));
+    f.poke(array, 8, size - 12);
+}
+
+/// Large objects that are allocated while marking is under way do not make the mutator wait until it
+/// is finished: the heap grows instead. But it does not grow without a bound.
+#[test]
+fn large_objects_do_not_hurry_marking() {
+    let (mut f, threshold) = full_heap();
+    f.collect(Kind::Begin);
+    f.heap.large_wanted = true;
+    for _ in 0..5 {
+        let marked = f.heap.old.marked_objects();
+        large(&mut f, threshold / 4);
+        // One of them is the array itself.
+        assert!(f.heap.old.marked_objects() - marked <= u64::from(STEP) + 1);
+        assert!(f.heap.phase == Phase::Marking && !f.heap.collection_pays());
+        assert_eq!(f.heap.choose(GcCause::NoRoom), Kind::Minor);
+    }
+    assert!(f.heap.taken_bytes() > 2 * u64::from(threshold));
+    (0..2).for_each(|_| large(&mut f, threshold / 4));
+    assert!(f.heap.collection_pays());
+    assert_eq!(f.heap.choose(GcCause::NoRoom), Kind::Finish);
+    f.collect(Kind::Finish);
+    // The next marking excuses others.
+    assert_eq!(f.heap.marker.large, 7 * u64::from(threshold / 4 & !7));
+    f.collect(Kind::Full);
+    assert_eq!(f.heap.marker.large, 0);
+    assert_eq!(u64::from(f.list_length()), f.live());
+}
+
+/// Objects that are promoted while marking is under way do: most of them come with slices.
+#[test]
+fn promoted_objects_hurry_marking() {
+    let (mut f, threshold) = full_heap();
+    f.collect(Kind::Begin);
+    let (began_at, most) = (f.heap.taken_bytes(), f.heap.deadline(5));
+    assert!(most - began_at <= u64::from(threshold / 2), "{most} {began_at}");
+    assert!(!f.heap.major_is_due());
+    // These come without slices.
+    while f.heap.taken_bytes() < most {
+        let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
+        f.heap.alloc_old(header, 16).unwrap();
+    }
+    assert!(f.heap.phase == Phase::Marking && f.heap.major_is_due());
+}
+
+/// If large objects have filled the heap before marking began, it begins then, and is not done in one
+/// pause.
+#[test]
+fn marking_begins_in_slices_however_large_the_heap_is() {
+    let (mut f, threshold) = full_heap();
+    (0..8).for_each(|_| large(&mut f, threshold / 4));
+    assert!(!f.heap.is_major_under_way());
+    f.heap.large_wanted = true;
+    assert!(f.heap.collection_pays());
+    assert_eq!(f.heap.choose(GcCause::NoRoom), Kind::Begin);
+    f.collect(Kind::Begin);
+    // It has as much time as if it had begun earlier.
+    assert!(!f.heap.collection_pays());
+    assert_eq!(f.heap.choose(GcCause::NoRoom), Kind::Minor);
+    let room = f.heap.deadline(5) - f.heap.taken_bytes();
+    assert!(room > u64::from(threshold / 5 * 2), "{room} of {threshold}");
+}
