@@ -206,7 +206,9 @@ impl Counts<'_> {
     #[inline]
     pub(super) fn next_listed(&self, next: &mut u32, entries: u32) -> u32 {
         if *next + AHEAD < entries {
-            self.memory.prefetch(self.list.get(*next + AHEAD).into());
+            let ahead = self.list.get(*next + AHEAD);
+            self.memory.prefetch(ahead.into());
+            self.space.map().prefetch(ahead);
         }
         let entry = self.list.get(*next);
         *next += 1;

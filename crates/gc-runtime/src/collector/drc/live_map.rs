@@ -105,6 +105,13 @@ impl LiveMap {
         self.groups.get(group).map(|group| (group, bit))
     }
 
+    /// Fetches the bits of `index`, which may be any number.
+    #[inline]
+    pub(super) fn prefetch(&self, index: u32) {
+        let group = self.groups.as_ptr().wrapping_add((index >> GROUP_SHIFT) as usize);
+        crate::memory::prefetch(group.cast());
+    }
+
     /// Whether an object begins at `index`, which may be any number.
     #[inline]
     pub(super) fn is_live(&self, index: u32) -> bool {
@@ -187,8 +194,12 @@ impl LiveMap {
     pub(super) fn clear_starts(&mut self, range: Range<u32>) {
         for group in LiveMap::groups_of(&range) {
             let mask = mask(group, &range);
-            debug_assert!(self.groups[group].live & mask == 0);
-            self.groups[group].starts &= !mask;
+            let group = &mut self.groups[group];
+            debug_assert!(group.live & mask == 0);
+            // Most groups of a large range have none, and are in no cache.
+            if group.starts & mask != 0 {
+                group.starts &= !mask;
+            }
         }
     }
 

@@ -59,6 +59,13 @@ impl Space {
     #[inline(never)]
     fn alloc_slow(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
         if size <= MEDIUM {
+            if size > SHORT
+                && self.serves_smaller()
+                && let Some(index) = self.alloc_overflow(memory, size)
+            {
+                self.passed_at = self.kept.u32(NEXT);
+                return Some(index);
+            }
             self.retire_run();
             let (want, least) = match self.thorough {
                 true => (size, size),
@@ -70,24 +77,49 @@ impl Space {
             return self.bump(size);
         }
         if size <= OVERFLOW_MAX {
-            if bytes(&self.overflow) < size {
-                self.retire_overflow();
-                let from = self.overflow_cursor;
-                let run = self.find_run(from, OVERFLOW_RUN.max(size), OVERFLOW_RUN);
-                self.overflow_cursor = run.as_ref().map_or(self.map.end(), |run| run.end);
-                let run = run?;
-                self.take(memory, run.clone());
-                self.overflow = run;
-            }
-            let index = self.overflow.start;
-            self.overflow.start += size;
-            self.begin_object(index, size, self.overflow.end);
-            return Some(index);
+            return self.alloc_overflow(memory, size);
         }
         if size <= BLOCK {
             return self.alloc_exactly(memory, size);
         }
         self.alloc_large(memory, size)
+    }
+
+    /// Whether objects were allocated in the run since one that did not fit last went elsewhere. Then
+    /// another one goes elsewhere too, and leaves the run, or the next one, to smaller objects. If each
+    /// of them ended the run, a program that makes small and larger objects in turn would search for a
+    /// run for nearly every object.
+    fn serves_smaller(&self) -> bool {
+        !self.run.is_empty() && self.kept.u32(NEXT) != self.passed_at
+    }
+
+    /// Allocates in the overflow run, or in the next one.
+    fn alloc_overflow(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
+        if bytes(&self.overflow) < size {
+            self.retire_overflow();
+            let run = self.next_overflow(size)?;
+            self.take(memory, run.clone());
+            self.overflow = run;
+        }
+        let index = self.overflow.start;
+        self.overflow.start += size;
+        self.begin_object(index, size, self.overflow.end);
+        Some(index)
+    }
+
+    /// The next free range for overflow. The search begins where the first one was found before the last
+    /// collection, because most of what was there is likely to have died, and it goes round once.
+    fn next_overflow(&mut self, size: u32) -> Option<Range<u32>> {
+        let want = OVERFLOW_RUN.max(size);
+        let mut run = self.find_run(self.overflow_cursor, want, OVERFLOW_RUN);
+        if run.is_none() && !self.overflow_wrapped {
+            self.overflow_wrapped = true;
+            run = self.find_run(self.start, want, OVERFLOW_RUN);
+        }
+        self.overflow_cursor = run.as_ref().map_or(self.map.end(), |run| run.end);
+        let found = run.as_ref().map_or(self.start, |run| run.start);
+        self.overflow_first.get_or_insert(found);
+        run
     }
 
     /// Like [`alloc`](Space::alloc), but examines all free memory. Until the next collection
@@ -293,5 +325,69 @@ mod tests {
                 assert_eq!(space.find_large(0, size), first, "round {round}, {size} bytes");
             }
         }
+    }
+
+    /// Small objects that live, with gaps of 112 bytes between them, and free memory behind them.
+    fn with_gaps(memory: &mut HeapMemory, gaps: usize) -> Space {
+        let mut space = Space::new(memory, NULL_PAGE_SIZE).unwrap();
+        space.extend(memory.len() as u32);
+        let objects: Vec<u32> = (0..8 * gaps).filter_map(|_| space.alloc(memory, 16)).collect();
+        space.begin_collection();
+        objects.iter().step_by(8).for_each(|&object| space.make_mature(object));
+        while space.reclaim_young().is_some() {}
+        space.begin_anew();
+        space
+    }
+
+    /// The number of runs that objects of these sizes in turn begin.
+    fn runs(space: &mut Space, memory: &mut HeapMemory, sizes: &[u32], objects: usize) -> usize {
+        let (mut runs, mut last) = (0, space.run.start);
+        for &size in sizes.iter().cycle().take(objects) {
+            space.alloc(memory, size).unwrap();
+            runs += usize::from(space.run.start != last);
+            last = space.run.start;
+        }
+        space.check(&space.synced_map()).unwrap();
+        runs
+    }
+
+    /// Small and larger objects in turn begin about as many runs as the small ones alone: a larger one
+    /// that does not fit does not end a run that has room for small ones.
+    #[test]
+    fn objects_that_do_not_fit_leave_the_run_to_smaller_ones() {
+        let bounds = HeapBounds::Checked;
+        let (initial, maximum) = (8 << 20, 8 << 20);
+        let options = HeapOptions { initial, maximum, bounds, ..HeapOptions::default() };
+        const PAIRS: usize = 7000;
+        for cycle in 0..4 {
+            let mut memory = HeapMemory::new(&options).unwrap();
+            let mut space = with_gaps(&mut memory, 10_000);
+            for _ in 0..cycle {
+                runs(&mut space, &mut memory, &[16, 112], 2 * PAIRS);
+                // All of them die.
+                space.begin_collection();
+                while space.reclaim_young().is_some() {}
+                space.begin_anew();
+            }
+            // A gap has room for seven.
+            let in_turn = runs(&mut space, &mut memory, &[16, 112], 2 * PAIRS);
+            assert!(in_turn <= PAIRS / 7 + 1, "{in_turn}");
+            // Larger ones alone use the gaps too.
+            let alone = runs(&mut space, &mut memory, &[112], 1000);
+            assert!(alone >= 490, "{alone}");
+        }
+    }
+
+    /// Where no memory is left for a longer run, the larger objects use the gaps.
+    #[test]
+    fn without_overflow_every_gap_is_used() {
+        let bounds = HeapBounds::Checked;
+        let (initial, maximum) = (1 << 20, 1 << 20);
+        let options = HeapOptions { initial, maximum, bounds, ..HeapOptions::default() };
+        let mut memory = HeapMemory::new(&options).unwrap();
+        let gaps = (memory.usable() / 128) as usize;
+        let mut space = with_gaps(&mut memory, gaps);
+        assert_eq!(runs(&mut space, &mut memory, &[16, 112], gaps), gaps);
+        assert_eq!(space.alloc(&mut memory, 112), None);
     }
 }

@@ -99,7 +99,9 @@ impl Space {
     /// objects.
     pub(in crate::collector::drc) fn begin_anew(&mut self) {
         debug_assert!(self.run.is_empty() && self.overflow.is_empty());
-        (self.cursor, self.overflow_cursor) = (self.start, self.start);
+        self.cursor = self.start;
+        self.overflow_cursor = self.overflow_first.take().unwrap_or(self.start);
+        self.overflow_wrapped = self.overflow_cursor == self.start;
         (self.exact_cursor, self.large_cursor) = (self.start, 0);
         self.thorough = false;
         self.young_tally = Tally::default();

@@ -5,11 +5,11 @@
 //! found in the [`LiveMap`]. Emitted code allocates in the run itself, and leaves a note of one
 //! byte for each object (`notes`). The notes become bits of the map before those bits are read.
 //! Between collections runs are found in ascending order, and blocks with hardly any free memory
-//! are skipped. An object that would waste a run goes to a separate *overflow* run, and an object
-//! larger than a block to several adjacent blocks. (Blocks, bumping through their holes and
-//! overflow allocation are Immix's: Blackburn and McKinley, "Immix: A Mark-Region Garbage Collector
-//! with Space Efficiency, Fast Collection, and Mutator Performance", 2008. Here holes end at
-//! objects and not at lines.)
+//! are skipped. An object that would waste a run, or end one that serves smaller objects, goes to a
+//! separate *overflow* run, and an object larger than a block to several adjacent blocks. (Blocks,
+//! bumping through their holes and overflow allocation are Immix's: Blackburn and McKinley, "Immix:
+//! A Mark-Region Garbage Collector with Space Efficiency, Fast Collection, and Mutator Performance",
+//! 2008. Here holes end at objects and not at lines.)
 //!
 //! Young objects that die are not visited. A collection clears their bits, a group of 512 bytes at
 //! a time, and their memory is part of a gap again.
@@ -103,6 +103,12 @@ pub(super) struct Space {
     /// The rest of the overflow run, and the place where the search for the next one begins.
     overflow: Range<u32>,
     overflow_cursor: u32,
+    /// The place of the first overflow run since the last collection, and whether the search has begun
+    /// again at the heap's start.
+    overflow_first: Option<u32>,
+    overflow_wrapped: bool,
+    /// The end of the objects in the run when one that did not fit was last allocated elsewhere.
+    passed_at: u32,
     /// The place where the search for exactly placed objects begins, and the block where the search
     /// for objects that cross the end of a block begins. Memory before these places has room only
     /// for smaller objects.
@@ -148,6 +154,9 @@ impl Space {
             thorough: false,
             overflow: start..start,
             overflow_cursor: start,
+            overflow_first: None,
+            overflow_wrapped: true,
+            passed_at: 0,
             exact_cursor: start,
             large_cursor: 0,
             large: BTreeMap::new(),
@@ -175,6 +184,7 @@ impl Space {
         (self.run, self.synced, self.cursor) = (nothing.clone(), self.start, self.start);
         self.thorough = false;
         (self.overflow, self.overflow_cursor) = (nothing, self.start);
+        (self.overflow_first, self.overflow_wrapped, self.passed_at) = (None, true, 0);
         (self.exact_cursor, self.large_cursor) = (self.start, 0);
         self.large.clear();
         self.young.clear();
@@ -248,7 +258,7 @@ impl Space {
         }
         let used = self.fresh.saturating_sub(range.start).min(bytes(&range));
         if used > 0 {
-            let _mapped = memory.fill(range.start.into(), used.into(), 0);
+            let _mapped = memory.zero(range.start.into(), used.into());
             debug_assert!(_mapped.is_some());
         }
         self.fresh = self.fresh.max(range.end);
