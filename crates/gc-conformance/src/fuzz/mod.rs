@@ -96,7 +96,7 @@ pub fn run(target: &Target, input: &[u8], files: Option<&Path>) {
 /// If one has an unknown name, or names a program that cannot be started.
 pub fn check_variables() -> Result<()> {
     differential::check_variables()?;
-    fuzzgen::check_variables()
+    gc_testkit::clif::Operations::allowed().map(drop)
 }
 
 /// Runs code of others, whose panics are no faults of this project. `None` if it panics.

@@ -11,6 +11,7 @@ use anyhow::Context;
 use gc_conformance::fuzz::{self, Target};
 use gc_testkit::random;
 use libtest_mimic::{Arguments, Failed, Trial};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -162,6 +163,22 @@ fn binaries() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Every target has a planted fault that it must find, so that `ci/planted` says something of it.
+fn planted() -> Result<(), Failed> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder().join("planted"))? {
+        let text = std::fs::read_to_string(entry?.path())?;
+        let target = text.lines().next().and_then(|line| line.strip_prefix("target: "));
+        found.insert(target.unwrap_or("a patch without a target").to_owned());
+    }
+    let targets = BTreeSet::from_iter(fuzz::targets().iter().map(|target| target.name.to_owned()));
+    if found != targets {
+        let differ: Vec<_> = found.symmetric_difference(&targets).collect();
+        return Err(format!("no planted fault, or no target: {differ:?}").into());
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     env_logger::Builder::from_env("RECLAIM_LOG")
         .filter_module("cranelift_codegen", log::LevelFilter::Warn)
@@ -173,7 +190,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut trials = vec![Trial::test("every_target_has_its_binary", binaries)];
+    let mut trials = vec![
+        Trial::test("every_target_has_its_binary", binaries),
+        Trial::test("every_target_has_a_planted_fault", planted),
+    ];
     for target in fuzz::targets() {
         let name = |what| format!("{}::{what}", target.name);
         trials.push(Trial::test(name("kept"), move || kept(&target)));

@@ -2,18 +2,23 @@
 //!
 //! The changed function need not be valid.
 
+use super::Operations;
 use arbitrary::{Result, Unstructured};
 use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::{
-    self, Block, Inst, InstructionData, Opcode, SourceLoc, TrapCode, UserExternalName, types,
+    self, Block, Inst, InstructionData, SourceLoc, TrapCode, UserExternalName, types,
 };
 
-/// Changes one thing in `func` that the bytes in `u` choose. Returns what it was, or `None` if
-/// there is no such thing.
+/// Changes one thing in `func` that the bytes in `u` choose. An instruction becomes only one of those
+/// that are among `operations`. Returns what was changed, or `None` if there is no such thing.
 ///
 /// # Errors
 /// If `u` has only an empty set to choose from.
-pub fn mutate(func: &mut ir::Function, u: &mut Unstructured<'_>) -> Result<Option<&'static str>> {
+pub fn mutate(
+    func: &mut ir::Function,
+    operations: &Operations,
+    u: &mut Unstructured<'_>,
+) -> Result<Option<&'static str>> {
     let insts: Vec<(Block, Inst)> = func
         .layout
         .blocks()
@@ -40,15 +45,17 @@ pub fn mutate(func: &mut ir::Function, u: &mut Unstructured<'_>) -> Result<Optio
             }
             "a constant"
         }),
-        2 => find(func, |data| matches!(data, InstructionData::Binary { .. })).map(|inst| {
-            use Opcode::{Band, Bor, Bxor, Iadd, Imul, Ishl, Isub, Rotl, Sshr, Ushr};
-            const OPCODES: [Opcode; 10] =
-                [Iadd, Isub, Imul, Band, Bor, Bxor, Ishl, Ushr, Sshr, Rotl];
-            if let InstructionData::Binary { opcode, .. } = &mut func.dfg.insts[inst] {
-                *opcode = OPCODES[usize::from(byte) % OPCODES.len()];
-            }
-            "an opcode"
-        }),
+        2 => {
+            let opcodes = operations.binary();
+            let other = usize::from(byte).checked_rem(opcodes.len()).map(|number| opcodes[number]);
+            let found = find(func, |data| matches!(data, InstructionData::Binary { .. }));
+            found.zip(other).map(|(inst, other)| {
+                if let InstructionData::Binary { opcode, .. } = &mut func.dfg.insts[inst] {
+                    *opcode = other;
+                }
+                "an opcode"
+            })
+        }
         3 => find(func, |data| matches!(data, InstructionData::IntCompare { .. })).map(|inst| {
             if let InstructionData::IntCompare { cond, .. } = &mut func.dfg.insts[inst] {
                 *cond = match byte % 3 {

@@ -1,6 +1,9 @@
 //! The operations of random programs, by name. A program can be restricted to some of them.
 
 use super::program::Op;
+use anyhow::Context as _;
+use cranelift_codegen::ir::Opcode;
+use std::sync::LazyLock;
 
 /// The names of the operations that a program may have, by number. A name that is there several times is
 /// more frequent. An operation that is an instruction of Cranelift has its name.
@@ -98,6 +101,9 @@ pub(super) const ENDS: [&str; 16] = [
     "brif",
 ];
 
+/// The variable that restricts the operations of the targets `cranelift-fuzzgen` and `cranelift-icache`.
+const VARIABLE: &str = "FUZZGEN_ALLOWED_OPS";
+
 /// The operations of which programs are made.
 ///
 /// ```
@@ -120,6 +126,24 @@ impl Operations {
     /// All of them.
     pub fn all() -> Operations {
         Operations { ops: (0..OPS.len()).collect(), ends: (0..ENDS.len()).collect() }
+    }
+
+    /// Those in the environment variable `FUZZGEN_ALLOWED_OPS`, a list as for [`named`](Self::named), or
+    /// all if it is not set. It is read once.
+    ///
+    /// # Errors
+    /// As for [`named`](Self::named). The error names the variable.
+    pub fn allowed() -> anyhow::Result<&'static Operations> {
+        static ALLOWED: LazyLock<anyhow::Result<Operations>> =
+            LazyLock::new(|| match std::env::var_os(VARIABLE) {
+                Some(names) => names
+                    .to_str()
+                    .context("it is not UTF-8")
+                    .and_then(Operations::named)
+                    .context(VARIABLE),
+                None => Ok(Operations::all()),
+            });
+        ALLOWED.as_ref().map_err(|why| anyhow::anyhow!("{why:#}"))
     }
 
     /// Those in a list of names that are separated by commas. A block may always jump and return.
@@ -158,6 +182,13 @@ impl Operations {
             ("global_set", Op::GlobalSet { r: 4 }),
         ];
         prelude.into_iter().filter(|(name, _)| self.have(name)).map(|(_, op)| op).collect()
+    }
+
+    /// The instructions with two operands of the same type that are among them.
+    pub(super) fn binary(&self) -> Vec<Opcode> {
+        use Opcode::{Band, Bor, Bxor, Iadd, Imul, Ishl, Isub, Rotl, Sshr, Ushr};
+        let all = [Iadd, Isub, Imul, Band, Bor, Bxor, Ishl, Ushr, Sshr, Rotl];
+        all.into_iter().filter(|opcode| self.have(&opcode.to_string())).collect()
     }
 
     pub(super) fn have(&self, name: &str) -> bool {

@@ -13,7 +13,7 @@ mod machine;
 mod model;
 mod outcome;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use arbitrary::Unstructured;
 use gc_compiler::collector::{
     copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
@@ -28,7 +28,6 @@ use gc_testkit::{Reclaims, Subject};
 use gc_types::{Abi, Trap};
 use outcome::End;
 use std::fmt;
-use std::sync::LazyLock;
 
 pub(super) const TARGET: Target =
     Target { name: "cranelift-fuzzgen", run, seeds: 400, length: 512, mutate: None };
@@ -40,17 +39,6 @@ const COLLECTORS: [(&dyn GcCompiler, &dyn GcRuntime, u64); 4] = [
     (&CopyingCompiler, &CopyingCollector, 1 << 20),
     (&GenerationalCompiler, const { &GenerationalCollector::new() }, 1 << 20),
 ];
-
-static OPERATIONS: LazyLock<Result<Operations>> =
-    LazyLock::new(|| match std::env::var("FUZZGEN_ALLOWED_OPS") {
-        Ok(names) => Operations::named(&names).context("FUZZGEN_ALLOWED_OPS"),
-        Err(_) => Ok(Operations::all()),
-    });
-
-/// Checks `FUZZGEN_ALLOWED_OPS`.
-pub(super) fn check_variables() -> Result<()> {
-    OPERATIONS.as_ref().map(drop).map_err(|why| anyhow::anyhow!("{why:#}"))
-}
 
 /// How a program runs.
 struct Case {
@@ -76,7 +64,7 @@ impl fmt::Debug for Case {
 }
 
 fn run(bytes: &[u8]) -> Result<()> {
-    let operations = OPERATIONS.as_ref().map_err(|why| anyhow::anyhow!("{why:#}"))?;
+    let operations = Operations::allowed()?;
     let Some((&head, program)) = bytes.split_first_chunk() else { return Ok(()) };
     let case = Case::of(head);
     super::report::configuration(&case);

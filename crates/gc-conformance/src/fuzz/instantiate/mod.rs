@@ -18,7 +18,9 @@ use gc_wasm::{
     PoolConcurrencyLimitError, Ref, RootScope, Store, StoreLimits, Table, ThrownException, Trap,
     Val, ValType,
 };
-use setting::{ELEMENTS, MEMORY, Setting};
+pub(super) use setting::Setting;
+use setting::{ELEMENTS, MEMORY};
+pub(super) use setting::{MEMORIES, TABLES};
 pub(super) use source::Counting;
 
 pub(super) const TARGET: Target =
@@ -65,21 +67,13 @@ fn play(setting: &Setting, module: &[u8], calls: &Choices) -> Result<()> {
         }
     };
     let weak = engine.weak();
-    let compiled = match Module::from_binary(&engine, module) {
-        Ok(compiled) => compiled,
-        Err(why) => {
-            let why = format!("{why:#}");
-            let known = why.contains(REFUSED) || compiling::is_limit(&why);
-            ensure!(known, "a valid module is refused: {why}");
-            log::debug!("no module: {why}");
-            return Ok(());
-        }
-    };
+    let Some(compiled) = compile(&engine, module)? else { return Ok(()) };
     let metrics = engine.pooling_allocator_metrics();
     let mut seen: Option<Vec<String>> = None;
     for round in 0..3 {
         let ledger = Ledger::default();
-        let now = session(setting, &engine, &compiled, &mut calls.clone(), &ledger)?;
+        let (store, now) = session(setting, &engine, &compiled, &mut calls.clone(), &ledger)?;
+        drop(store);
         ledger.check_all_once()?;
         if let Some(metrics) = &metrics {
             let used = (metrics.core_instances(), metrics.memories(), metrics.tables());
@@ -97,8 +91,22 @@ fn play(setting: &Setting, module: &[u8], calls: &Choices) -> Result<()> {
     Ok(())
 }
 
+/// Compiles a valid module. `None` if the engine refuses it for a reason that it may have.
+pub(super) fn compile(engine: &Engine, module: &[u8]) -> Result<Option<Module>> {
+    match Module::from_binary(engine, module) {
+        Ok(compiled) => Ok(Some(compiled)),
+        Err(why) => {
+            let why = format!("{why:#}");
+            let known = why.contains(REFUSED) || compiling::is_limit(&why);
+            ensure!(known, "a valid module is refused: {why}");
+            log::debug!("no module: {why}");
+            Ok(None)
+        }
+    }
+}
+
 /// Compares what two stores did.
-fn same(first: &[String], now: &[String]) -> Result<()> {
+pub(super) fn same(first: &[String], now: &[String]) -> Result<()> {
     for (first, now) in first.iter().zip(now) {
         // When a heap is full depends on what the collector did before.
         if first == FULL || now == FULL {
@@ -113,14 +121,14 @@ fn same(first: &[String], now: &[String]) -> Result<()> {
 /// What a call that found no room in the heap did.
 const FULL: &str = "the heap is full";
 
-/// What a store does with the module.
-fn session(
+/// What a new store does with the module. Returns the store too.
+pub(super) fn session(
     setting: &Setting,
     engine: &Engine,
     module: &Module,
     choices: &mut Choices,
     ledger: &Ledger,
-) -> Result<Vec<String>> {
+) -> Result<(Store<StoreLimits>, Vec<String>)> {
     let mut seen = Vec::new();
     let mut store = setting.store(engine)?;
     let by_name = choices.once_in(4);
@@ -152,7 +160,7 @@ fn session(
         }
         seen.push(format!("fuel: {:?}", setting.left(&store)));
     }
-    Ok(seen)
+    Ok((store, seen))
 }
 
 /// Makes an instance. The items for the imports are found by their names, or given one by one.

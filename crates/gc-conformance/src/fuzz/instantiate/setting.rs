@@ -16,15 +16,15 @@ pub(super) const MEMORY: u64 = 2 << 20;
 /// The most elements of a module's table.
 pub(super) const ELEMENTS: u64 = 2000;
 /// The most memories that a module has.
-const MEMORIES: u32 = 3;
+pub(in super::super) const MEMORIES: u32 = 3;
 /// The most tables that a module has.
-const TABLES: u32 = 4;
+pub(in super::super) const TABLES: u32 = 4;
 
 /// A configuration.
 #[derive(Debug)]
-pub(super) struct Setting {
-    pub(super) config: Config,
-    pub(super) source: Arc<Counting>,
+pub(in super::super) struct Setting {
+    pub(in super::super) config: Config,
+    pub(in super::super) source: Arc<Counting>,
     /// The bytes of stack for compiled code.
     pub(super) stack: usize,
     limits: StoreLimits,
@@ -34,6 +34,12 @@ pub(super) struct Setting {
 }
 
 impl Setting {
+    /// A configuration whose stores have no limits, no fuel and no deadline.
+    pub(in super::super) fn unlimited(config: Config, source: Arc<Counting>) -> Setting {
+        let limits = StoreLimits::default();
+        Setting { config, source, stack: 0, limits, limited: false, fuel: None, epochs: None }
+    }
+
     pub(super) fn some(choices: &mut Choices) -> Result<Setting> {
         let source = Arc::<Counting>::default();
         let mut config = Config::new();

@@ -1,19 +1,25 @@
 //! Threads make, share and drop modules, stores and types of one engine. The types, the pool and the
 //! code of an engine are shared, so one thread must not change what another one sees.
 //!
+//! Some modules are of a few shapes that are known, so that it is known what their instances must do. Up to
+//! five more are made from the input and compiled at the same time ([`generated`]); every instance of such a
+//! module must do the same.
+//!
 //! The threads take their steps one at a time, in the order of the input, or all at once. At the end
 //! every type is freed, every slot of the pool is free, every value of the host was dropped once, and
 //! all memory is given back.
 
+mod generated;
 mod turns;
 mod worker;
 
-use super::instantiate::Counting;
+use super::instantiate::{Counting, MEMORIES, Setting, TABLES};
 use super::{Target, report};
 use crate::choices::Choices;
 use anyhow::{Context, Result, anyhow, ensure};
 use gc_testkit::{Ledger, panic_text};
 use gc_wasm::{Collector, Config, Engine, HeapBounds, PoolingAllocationConfig};
+use generated::Modules;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier, LazyLock};
 use turns::Turns;
@@ -23,9 +29,12 @@ pub(super) const TARGET: Target = Target {
     name: "instantiate-many",
     run: instantiate_many,
     seeds: 150,
-    length: 150,
+    length: 2 << 10,
     mutate: None,
 };
+
+/// The first bytes make choices. The steps follow, and then what becomes modules.
+const CHOICES: usize = 48;
 
 /// How many threads there are.
 const THREADS: usize = 3;
@@ -38,6 +47,10 @@ const STEPS: usize = 100;
 
 /// How many stores with instances the pool has room for.
 const SLOTS: u32 = 4;
+
+/// How many pages a memory may have, and how many elements a table.
+const PAGES: u64 = 2;
+const ELEMENTS: u64 = 8;
 
 /// How many shapes of modules there are.
 const SHAPES: usize = 6;
@@ -53,7 +66,7 @@ static MODULES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 });
 
 /// The result of a step, which is an error if it panics.
-fn caught(step: impl FnOnce() -> Result<()>) -> Result<()> {
+fn caught<R>(step: impl FnOnce() -> Result<R>) -> Result<R> {
     catch_unwind(AssertUnwindSafe(step))
         .unwrap_or_else(|panic| Err(anyhow!("it panicked: {}", panic_text(&*panic))))
 }
@@ -64,7 +77,7 @@ fn own_fields(shape: usize) -> usize {
 }
 
 fn instantiate_many(bytes: &[u8]) -> Result<()> {
-    let Some((head, rest)) = bytes.split_at_checked(8) else { return Ok(()) };
+    let Some((head, rest)) = bytes.split_at_checked(CHOICES) else { return Ok(()) };
     let mut choices = Choices::from_bytes(head);
     let order = choices.byte();
     let turns = Turns::new(!order.is_multiple_of(2));
@@ -75,12 +88,17 @@ fn instantiate_many(bytes: &[u8]) -> Result<()> {
     let pooled = !choices.byte().is_multiple_of(4);
     if pooled {
         let mut pool = PoolingAllocationConfig::new();
+        // The places for instances are those that are used up first. What a store gives a generated module
+        // for its imports has places too, also if there is no instance.
+        let held = 2 * worker::MOST_HELD;
         pool.total_core_instances(SLOTS)
-            .total_memories(SLOTS)
-            .total_tables(SLOTS)
-            .total_gc_heaps(SLOTS)
-            .max_memory_size(2 << 16)
-            .table_elements(8)
+            .total_memories(SLOTS + held * MEMORIES)
+            .total_tables(SLOTS + held * TABLES)
+            .total_gc_heaps(SLOTS + held)
+            .max_memories_per_module(MEMORIES)
+            .max_tables_per_module(TABLES)
+            .max_memory_size((PAGES << 16) as usize)
+            .table_elements(ELEMENTS as usize)
             .max_unused_warm_slots(choices.pick(&[100, 0, 1]))
             .decommit_batch_size(choices.pick(&[1, 3]))
             .linear_memory_keep_resident(choices.pick(&[0, 4096, 1 << 20]));
@@ -97,12 +115,16 @@ fn instantiate_many(bytes: &[u8]) -> Result<()> {
     let engine = Engine::new(&config)?;
     let types = engine.registered_types();
     let ledger = Ledger::default();
-    let steps: Vec<(usize, [u8; 2])> = rest
+    let (count, room) = (choices.below(generated::MOST + 1), 2 * (1 + choices.below(STEPS)));
+    let (steps, rest) = rest.split_at(room.min(rest.len()));
+    let setting = Setting::unlimited(config, source.clone());
+    let modules = Modules::new(setting, &engine, &mut choices, count, rest)?;
+    let steps: Vec<(usize, [u8; 2])> = steps
         .chunks_exact(2)
-        .take(STEPS)
         .map(|step| (usize::from(step[0]) % THREADS, [step[0] / THREADS as u8, step[1]]))
         .collect();
-    let shared = Shared::new(turns.in_order().then_some(if pooled { SLOTS } else { u32::MAX }));
+    let slots = turns.in_order().then_some(if pooled { SLOTS } else { u32::MAX });
+    let shared = Shared::new(modules, slots);
     let work = |thread: usize| {
         let mut worker = Worker::new(&engine, &ledger, &shared);
         let mut fault = None;
@@ -146,7 +168,6 @@ fn instantiate_many(bytes: &[u8]) -> Result<()> {
     let weak = engine.weak();
     drop(engine);
     ensure!(weak.upgrade().is_none(), "something keeps the engine");
-    drop(config);
     let left = source.in_use();
     ensure!(left.is_empty(), "memory is not given back: {left:?}");
     Ok(())

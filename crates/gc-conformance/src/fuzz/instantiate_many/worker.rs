@@ -1,30 +1,37 @@
 //! What a thread has, and the steps that it takes.
 
-use super::{MODULES, SHAPES, own_fields};
+use super::generated::{INSTANCES, Modules, Played};
+use super::{MODULES, SHAPES, THREADS, own_fields};
 use anyhow::{Context, Result, ensure};
 use gc_testkit::{Ledger, Token};
 use gc_wasm::{
     Engine, ExternRef, FieldType, Finality, HeapType, Instance, Module, Mutability, OwnedRooted,
-    PoolConcurrencyLimitError, RefType, RootScope, Rooted, Store, StructRef, StructRefPre,
-    StructType, Val, ValType,
+    PoolConcurrencyLimitError, RefType, RootScope, Rooted, Store, StoreLimits, StructRef,
+    StructRefPre, StructType, Val, ValType,
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The most things of a kind that a thread has.
 const MOST: usize = 4;
 
+/// The most stores of generated modules: those of each thread, one more in a step, and those for all.
+pub(super) const MOST_HELD: u32 = ((MOST + 1) * THREADS + MOST) as u32;
+
 /// What the threads share.
 pub(super) struct Shared {
     modules: Mutex<Vec<(usize, Module)>>,
     stores: Mutex<Vec<Running>>,
+    generated: Modules,
+    held: Mutex<Vec<Held>>,
     /// How many stores have an instance, and how many can. `None` if that depends on the moment.
     slots: Option<(Mutex<u32>, u32)>,
 }
 
 impl Shared {
-    pub(super) fn new(slots: Option<u32>) -> Shared {
+    pub(super) fn new(generated: Modules, slots: Option<u32>) -> Shared {
         let slots = slots.map(|slots| (Mutex::default(), slots));
-        Shared { modules: Mutex::default(), stores: Mutex::default(), slots }
+        let (modules, stores, held) = Default::default();
+        Shared { modules, stores, generated, held, slots }
     }
 }
 
@@ -41,6 +48,12 @@ struct Running {
     host: Option<u32>,
     /// An object of a type of the host, with its number.
     object: Option<(OwnedRooted<StructRef>, u32)>,
+}
+
+/// A store with instances of a generated module, and how many of the pool's places they have.
+struct Held {
+    _store: Store<StoreLimits>,
+    places: u32,
 }
 
 /// A type, and what is known of it.
@@ -67,6 +80,7 @@ pub(super) struct Worker<'a> {
     shared: &'a Shared,
     modules: Vec<(usize, Module)>,
     stores: Vec<Running>,
+    held: Vec<Held>,
     types: Vec<Known>,
 }
 
@@ -78,14 +92,15 @@ fn take<T>(things: &mut Vec<T>, which: u8) -> Option<T> {
 
 impl<'a> Worker<'a> {
     pub(super) fn new(engine: &'a Engine, ledger: &'a Ledger, shared: &'a Shared) -> Worker<'a> {
-        let (modules, stores, types) = Default::default();
-        Worker { engine, ledger, shared, modules, stores, types }
+        let (modules, stores, held, types) = Default::default();
+        Worker { engine, ledger, shared, modules, stores, held, types }
     }
 
     /// Takes a step.
     pub(super) fn step(&mut self, operation: u8, which: u8) -> Result<()> {
         match operation % 16 {
-            0 | 1 => self.compile(usize::from(which) % SHAPES)?,
+            0 => self.compile(usize::from(which) % SHAPES)?,
+            1 => self.play(which / 2, which.is_multiple_of(2))?,
             2..=4 => self.instantiate(which)?,
             5 | 6 => self.run(which)?,
             7 => self.keep(which)?,
@@ -96,6 +111,7 @@ impl<'a> Worker<'a> {
                 }
             }
             9 => drop(take(&mut self.modules, which)),
+            10 if operation / 16 % 4 == 3 => self.drop_held(which),
             10 => {
                 if let Some(running) = take(&mut self.stores, which) {
                     drop(running);
@@ -115,8 +131,17 @@ impl<'a> Worker<'a> {
                     self.modules.truncate(MOST);
                 }
             }
-            14 => {
+            14 if operation / 16 % 4 == 3 => {
                 // The same with a store, which leaves the other threads.
+                let mut all = lock(&self.shared.held);
+                if which.is_multiple_of(2) && all.len() < MOST {
+                    all.extend(take(&mut self.held, which / 2));
+                } else if self.held.len() < MOST {
+                    self.held.extend(take(&mut all, which / 2));
+                }
+            }
+            14 => {
+                // The same with a store of a module whose shape is known.
                 let mut all = lock(&self.shared.stores);
                 if which.is_multiple_of(2) {
                     all.extend(take(&mut self.stores, which / 2));
@@ -162,6 +187,38 @@ impl<'a> Worker<'a> {
                 ensure!(full && room != Some(true), "there is room for an instance: {why:#}");
                 Ok(())
             }
+        }
+    }
+
+    /// Makes a store with instances of a generated module.
+    fn play(&mut self, which: u8, again: bool) -> Result<()> {
+        if self.held.len() >= MOST {
+            self.drop_held(0);
+        }
+        let places = || match self.engine.pooling_allocator_metrics() {
+            Some(metrics) => metrics.core_instances() as u32,
+            None => 0,
+        };
+        let before = places();
+        let played = self.shared.generated.play(self.engine, self.ledger, which, again)?;
+        let Some(Played { store, refused }) = played else { return Ok(()) };
+        let mut taken = 0;
+        if let Some((used, most)) = &self.shared.slots {
+            // No other thread takes a step now.
+            taken = places() - before;
+            let mut used = lock(used);
+            ensure!(!refused || *used + INSTANCES > *most, "there is room for instances");
+            *used += taken;
+            ensure!(*used <= *most, "a slot is used twice");
+        }
+        self.held.push(Held { _store: store, places: taken });
+        Ok(())
+    }
+
+    fn drop_held(&mut self, which: u8) {
+        if let Some(Held { _store: store, places }) = take(&mut self.held, which) {
+            drop(store);
+            self.count(|used| *used -= places);
         }
     }
 

@@ -6,10 +6,13 @@
 //! the stack maps, the traps and the source locations must be the same. So must everything that comes
 //! out of the cache a second time.
 //!
+//! The environment variable `FUZZGEN_ALLOWED_OPS` restricts the operations, to narrow a fault down:
+//! names of [`Operations`], separated by commas.
+//!
 //! The cache may be too small, or in a folder, or may return damaged entries ([`watched`](super::watched)).
 
 use super::watched::Watched;
-use crate::clif::{Program, abi, mutate};
+use crate::clif::{Operations, Program, abi, mutate};
 use crate::fuzz::Target;
 use anyhow::{Context as _, Result, ensure};
 use arbitrary::Unstructured;
@@ -85,6 +88,7 @@ impl Settings {
 }
 
 fn run(bytes: &[u8]) -> Result<()> {
+    let operations = Operations::allowed()?;
     let Some((first, rest)) = bytes.split_first() else { return Ok(()) };
     let (changes, program) = rest.split_at(rest.len().min(CHANGES));
     let collector = COLLECTORS[usize::from(*first) % COLLECTORS.len()];
@@ -97,15 +101,11 @@ fn run(bytes: &[u8]) -> Result<()> {
     let others = settings.others(first >> 4);
     let cache = Watched::new(changes.get(CHANGES - 1).copied().unwrap_or(0))?;
 
-    let program = Program::from_bytes(program);
+    let program = Program::of(operations, &mut Unstructured::new(program));
     let simplifies = settings.options.opt_level == OptLevel::Speed;
     let original = program.build(collector, &settings.abi, simplifies)?.func;
     let mut changed = original.clone();
-    let mut what = Vec::new();
-    let mut u = Unstructured::new(changes);
-    for _ in 0..=u.arbitrary::<u8>().unwrap_or(0) % 3 {
-        what.extend(mutate(&mut changed, &mut u).ok().flatten());
-    }
+    let what = change(&mut changed, operations, changes);
     // It is found for the same function at another place of a module.
     let moved = program.at(0x1234).build(collector, &settings.abi, simplifies)?.func;
 
@@ -136,6 +136,13 @@ fn run(bytes: &[u8]) -> Result<()> {
     let same = same_abi && settings.options == others.options;
     ensure!(!same || shared == all, "compilers with the same settings have other keys");
     cache.check()
+}
+
+/// Changes a few things in a function. Returns what they were.
+fn change(func: &mut ir::Function, operations: &Operations, bytes: &[u8]) -> Vec<&'static str> {
+    let mut u = Unstructured::new(bytes);
+    let count = u.arbitrary::<u8>().unwrap_or(0) % 3 + 1;
+    (0..count).filter_map(|_| mutate(func, operations, &mut u).ok().flatten()).collect()
 }
 
 /// A compiler without a cache, and one with it.
@@ -188,4 +195,46 @@ fn same(
     let mut lines = expected.lines().zip(cached.lines());
     let difference = lines.find(|(expected, cached)| expected != cached);
     anyhow::bail!("the cache has other code for {what}: the first difference is {difference:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random;
+    use cranelift_codegen::ir::{InstructionData, Opcode};
+    use std::collections::BTreeSet;
+
+    /// The instructions with two operands that functions of `operations` have only after a change.
+    fn appear(operations: &Operations) -> BTreeSet<String> {
+        let mut appeared = BTreeSet::new();
+        let opcodes = |func: &ir::Function| -> Vec<Opcode> {
+            let insts = func.layout.blocks().flat_map(|block| func.layout.block_insts(block));
+            let binary = insts.filter_map(|inst| match func.dfg.insts[inst] {
+                InstructionData::Binary { opcode, .. } => Some(opcode),
+                _ => None,
+            });
+            binary.collect()
+        };
+        for seed in 0..400 {
+            let bytes = random::bytes(seed, 200);
+            let (changes, program) = bytes.split_at(CHANGES);
+            let program = Program::of(operations, &mut Unstructured::new(program));
+            let abi = abi(&NullCompiler, true);
+            let mut func = program.build(&NullCompiler, &abi, false).expect("small").func;
+            let before = opcodes(&func);
+            change(&mut func, operations, changes);
+            let new = opcodes(&func).into_iter().filter(|opcode| !before.contains(opcode));
+            appeared.extend(new.map(|opcode| opcode.to_string()));
+        }
+        appeared
+    }
+
+    #[test]
+    fn a_change_makes_only_instructions_that_are_allowed() {
+        let few = Operations::named("rotl, bxor, struct_new").expect("they are there");
+        assert_eq!(Vec::from_iter(appear(&few)), ["bxor", "rotl"]);
+        let none = Operations::named("struct_new").expect("it is there");
+        assert!(appear(&none).is_empty());
+        assert!(appear(&Operations::all()).len() > 5);
+    }
 }
