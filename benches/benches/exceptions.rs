@@ -46,10 +46,7 @@ type Times = [Option<f64>; CASES.len()];
 fn run(options: &Options) -> Result<()> {
     let mut engines = contestants(&Settings::default())?;
     engines.retain(|engine| engine.name() != "wasmtime copying 256M");
-    match v8::v8() {
-        Some(v8) => engines.push(v8),
-        None => eprintln!("\n!!! NOT MEASURED: V8, because there is no Node.js\n"),
-    }
+    engines.extend(v8::v8_or_warning());
     let mut wrong = Vec::new();
     // The times of each engine, at each place.
     let mut times: Vec<Vec<Times>> = vec![Vec::new(); engines.len()];

@@ -76,16 +76,9 @@ fn main() -> Result<()> {
 fn run(options: &Options) -> Result<()> {
     let mut engines = contestants(&Settings::default())?;
     engines.retain(|engine| ["reclaim generational", "wasmtime copying"].contains(&engine.name()));
-    let has_v8 = match v8::v8() {
-        Some(v8) => {
-            engines.push(v8);
-            true
-        }
-        None => {
-            eprintln!("\n!!! NOT MEASURED: V8, because there is no Node.js\n");
-            false
-        }
-    };
+    let before = engines.len();
+    engines.extend(v8::v8_or_warning());
+    let has_v8 = engines.len() > before;
     let mut wrong = Vec::new();
     let names = engines.iter().map(|engine| format!("{}, ns", engine.name()));
     let others = ["of V8", "target", "of memcpy"].map(str::to_owned);

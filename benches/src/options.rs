@@ -80,16 +80,14 @@ impl Race {
         self.chosen(contestants(&self.settings())?)
     }
 
-    /// The chosen engines, and V8 if it is among them and there is a Node.js.
+    /// The chosen engines, and V8 if it is among them and there is a Node.js that can run the
+    /// programs.
     ///
     /// # Errors
     /// As [`engines`](Race::engines).
     pub fn engines_and_v8(&self) -> Result<Vec<Box<dyn Contestant>>> {
         let mut engines = contestants(&self.settings())?;
-        match v8::v8() {
-            Some(v8) => engines.push(v8),
-            None => eprintln!("\n!!! NOT MEASURED: V8, because there is no Node.js\n"),
-        }
+        engines.extend(v8::v8_or_warning());
         self.chosen(engines)
     }
 

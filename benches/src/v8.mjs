@@ -15,6 +15,8 @@ const host = {
 
 const actions = {
   version: () => process.versions.v8,
+  validate: ({ bytes }) => WebAssembly.validate(new Uint8Array(bytes)),
+  hasClock: () => typeof process.threadCpuUsage === "function",
   compile: ({ path }) => {
     module = new WebAssembly.Module(readFileSync(path));
   },

@@ -5,7 +5,7 @@
 
 use crate::clock::Spent;
 use crate::contestant::{Answer, Call, Contestant, Heap, Module, Running};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
@@ -16,13 +16,47 @@ use std::time::Duration;
 /// A stack of kilobytes for deep recursion, and a heap of megabytes as large as the others' may be.
 const FLAGS: [&str; 2] = ["--stack-size=6000", "--max-old-space-size=4096"];
 
-/// V8 in the Node.js that the environment variable `NODE` names, by default `node`. `None` if it
-/// cannot be started. It must be of version 25 or later, which has the exceptions of
-/// WebAssembly 3.0.
-pub fn v8() -> Option<Box<dyn Contestant>> {
-    let mut process = Process::start().ok()?;
-    let version = process.ask(json!({ "action": "version" })).ok()?;
-    Some(Box::new(Entrant { name: format!("V8 {}", version.as_str()?) }))
+/// What the programs need, each with a module that is valid where it is known.
+const NEEDED: [(&str, &str); 3] = [
+    ("GC", "(module (type (struct (field i8))) (func (drop (struct.new_default 0))))"),
+    (
+        "typed function references",
+        "(module (type (func)) (func (param (ref 0)) (call_ref 0 (local.get 0))))",
+    ),
+    (
+        "exceptions of WebAssembly 3.0",
+        "(module (tag) (func (block (try_table (catch 0 0) (throw 0)))))",
+    ),
+];
+
+/// V8 in the Node.js that the environment variable `NODE` names, by default `node`. It must be of version
+/// 25 or later.
+///
+/// # Errors
+/// If it cannot be started, or lacks what the programs need. The error names that.
+pub fn v8() -> Result<Box<dyn Contestant>> {
+    let mut process = Process::start().context("there is no Node.js")?;
+    let version = process.ask(json!({ "action": "version" })).context("there is no Node.js")?;
+    let name = format!("V8 {}", version.as_str().context("its version is a text")?);
+    let mut lacks = Vec::new();
+    for (what, text) in NEEDED {
+        let known = process.ask(json!({ "action": "validate", "bytes": wat::parse_str(text)? }))?;
+        lacks.extend((known != Value::Bool(true)).then_some(what));
+    }
+    if process.ask(json!({ "action": "hasClock" }))? != Value::Bool(true) {
+        lacks.push("the processor time of a thread (`process.threadCpuUsage`)");
+    }
+    ensure!(
+        lacks.is_empty(),
+        "{name} lacks {}; a Node.js of version 25 or later has all, and NODE names one",
+        lacks.join(", ")
+    );
+    Ok(Box::new(Entrant { name }))
+}
+
+/// V8, or a warning that it is not measured and why.
+pub fn v8_or_warning() -> Option<Box<dyn Contestant>> {
+    v8().inspect_err(|why| eprintln!("\n!!! NOT MEASURED: V8, because {why:#}\n")).ok()
 }
 
 struct Entrant {
