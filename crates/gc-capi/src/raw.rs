@@ -111,6 +111,7 @@ exports! {
 
     /// Writes `count` values as raw ones to the slots at `out`. All are valid together, until the next
     /// collection. `false` if one is of another store or the heap is full.
+    #[expect(clippy::not_unsafe_ptr_arg_deref, reason = "for C, where no function is marked")]
     fn reclaim_vals_to_raw(
         store: Option<&wasm_store_t>,
         values: *const wasm_val_t,
@@ -145,6 +146,7 @@ exports! {
 
     /// Writes the value of this kind in a slot to `out`. A reference is a new handle. `false` if there is
     /// no such kind.
+    #[expect(clippy::not_unsafe_ptr_arg_deref, reason = "for C, where no function is marked")]
     fn reclaim_val_from_raw(
         store: Option<&wasm_store_t>,
         raw: *const ValRaw,

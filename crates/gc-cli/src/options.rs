@@ -144,9 +144,12 @@ pub enum HeapPolicy {
     Fixed,
 }
 
+/// A change of an engine's settings.
+type Change = Arc<dyn Fn(&mut Config) + Send + Sync>;
+
 /// Changes of an engine's settings.
 #[derive(Clone, Default)]
-pub struct Changes(Vec<Arc<dyn Fn(&mut Config) + Send + Sync>>);
+pub struct Changes(Vec<Change>);
 
 impl Changes {
     /// Adds a change.

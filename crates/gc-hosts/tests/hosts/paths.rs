@@ -314,7 +314,7 @@ fn a_pipe_has_times_and_is_not_opened_for_them() {
     // Neither does the file need to be readable.
     let hidden = dir.join("hidden");
     std::fs::write(&hidden, "").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o000);
     std::fs::set_permissions(&hidden, mode).unwrap();
     let [at, len] = guest.path(0, "hidden");
     guest.ok("path_filestat_set_times", &[3, 1, at, len, 5, 7, 1 | 4]);

@@ -63,6 +63,7 @@ impl Fixture {
             registry,
             gc,
             compiler: &compiler,
+            compilation: compiler.begin(),
             abi: &Arc::new(compiler.abi().clone()),
             type_words: self.type_words,
             memory: &crate::Config::new().memory,
