@@ -143,6 +143,14 @@ fn kind(ty: &str) -> u8 {
     }
 }
 
+type RawCall = extern "C" fn(Option<&capi::wasm_func_t>, *mut ValRaw, usize) -> capi::CallResult;
+
+type CheckedCall = extern "C" fn(
+    Option<&capi::wasm_func_t>,
+    Option<&capi::wasm_val_vec_t>,
+    Option<&mut capi::wasm_val_vec_t>,
+) -> capi::CallResult;
+
 /// The same through the C interface. With `raw` false through `wasm_func_call`, from the host only.
 fn c(shape: &Shape, raw: bool) -> Result<Vec<Turn>> {
     let engine = capi::wasm_engine_new().context("an engine")?;
@@ -188,11 +196,8 @@ fn c(shape: &Shape, raw: bool) -> Result<Vec<Turn>> {
         Ok(Box::new(move || {
             let _kept = (&store, &exports);
             let mut values = [ValRaw::ZERO; 17];
-            let (call, call_checked) = black_box((
-                capi::reclaim_func_call_unchecked
-                    as extern "C" fn(Option<&capi::wasm_func_t>, *mut ValRaw, usize) -> _,
-                capi::wasm_func_call as extern "C" fn(_, _, _) -> _,
-            ));
+            let call: RawCall = black_box(capi::reclaim_func_call_unchecked);
+            let call_checked: CheckedCall = black_box(capi::wasm_func_call);
             let began = Instant::now();
             if export == 1 {
                 values[0] = ValRaw::u32(CALLS);
