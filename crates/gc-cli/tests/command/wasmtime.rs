@@ -69,7 +69,7 @@ fn settings_of_wasmtime_have_their_meaning() {
     run("-W max-memory-size=131072", "grow(1)").prints("1\n");
     run("-W max-memory-size=131072", "grow(2)").prints("-1\n");
     run("-W max-memory-size=131072,trap-on-grow-failure", "grow(2)")
-        .fails(1, &["at most 2 pages (`memory_maximum`)", "hint: --memory-max"]);
+        .fails(1, &["limit of 2 pages (`memory_maximum`)", "hint: --memory-max"]);
     run("-W max-table-elements=2", "grow_table(1)").prints("1\n");
     run("-W max-table-elements=2", "grow_table(2)").prints("-1\n");
     run("-W max-tables=0", "seven").fails(1, &["table"]);
