@@ -1,6 +1,6 @@
 //! Options of the command `wasmtime`, so that scripts that call it can call this command instead.
 //!
-//! Wasmtime has five groups of settings: `-W`, `-O`, `-C`, `-D` and `-S`. [`names`] has what each
+//! Wasmtime has five groups of settings: `-W`, `-O`, `-C`, `-D` and `-S`. `names` has what each
 //! setting means here. What cannot be had is refused with what is missing. What would only change
 //! the speed, or what a debugger sees, is accepted and changes nothing.
 

@@ -161,7 +161,7 @@ const SERIES: &[Series] = &[
             let more = r#"(import "" "" (func $g))"#;
             function(more, &format!("(block (try_table (catch_all 0) {}))", "(call $g)".repeat(n)))
         },
-        1000,
+        300,
     ),
     (
         "handlers",
@@ -170,7 +170,7 @@ const SERIES: &[Series] = &[
             let more = r#"(import "" "" (func $x)) (func $g (call $x))"#;
             function(more, &format!("(block (try_table (catch_all 0) {}))", "(call $g)".repeat(n)))
         },
-        1000,
+        300,
     ),
     (
         "allocations",

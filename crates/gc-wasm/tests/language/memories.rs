@@ -125,8 +125,8 @@ fn memories_grow_in_their_reservation() -> Result<()> {
         memory.grow(&mut store, 15)?;
         assert_eq!(
             message(memory.grow(&mut store, 1)),
-            "failed to grow memory by `1`: a memory of 16 pages cannot grow by 1: a memory of 17 \
-             pages exceeds the limit of 16 pages"
+            "failed to grow memory by `1`: a memory of 16 pages cannot grow by 1: a memory that \
+             may not be moved has at most 16 pages (`memory_may_move`)"
         );
         // One that begins larger gets what it needs, and no more.
         let larger = MemoryTypeBuilder::new().memory64(ty.is_64()).min(20).build()?;

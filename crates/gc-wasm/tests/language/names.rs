@@ -23,11 +23,11 @@ fn items_are_named() -> Result<()> {
         ("(module (table $t 20000000 funcref))", "table 0 `t` cannot have"),
         (
             "(module (memory 1) (data $d (i32.const -1) \"abc\"))",
-            "data segment 0 `d`: out of bounds",
+            "data segment 0 `d`: wasm trap: out of bounds",
         ),
         (
             "(module (table 1 funcref) (elem $e (i32.const 1) func 0) (func))",
-            "element segment 0 `e`: undefined element: out of bounds",
+            "element segment 0 `e`: wasm trap: undefined element: out of bounds",
         ),
         (
             "(module (type $a (array i64))
