@@ -67,7 +67,6 @@ pub(crate) struct CodeSettings {
     pub(crate) parallel: bool,
     pub(crate) inlining: Inlining,
     /// How long the compilation of a module may take.
-    #[cfg_attr(not(feature = "compiler"), expect(dead_code))]
     pub(crate) compilation_time_limit: Option<Duration>,
     /// Where compiled modules are kept.
     #[cfg(feature = "compiler")]
