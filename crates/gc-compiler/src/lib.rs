@@ -45,7 +45,8 @@ pub use driver::{
     Compilation, CompilationEnded, CompileOptions, CompiledFunction, Compiler, FUNCTION_NAMESPACE,
     HOST_CALL_NAMESPACE, ImageLinker, Meter, MeterCalls, OptLevel, RegallocAlgorithm, Symbol,
     TYPE_WORD_NAMESPACE, VMCTX_SLOT_KEY, call_signature, declare_vmctx_slot, import_function,
-    import_host_call, import_type_word, imported_host_call, set_stack_limit, type_word,
+    import_host_call, import_type_word, imported_host_call, set_stack_limit, tag_of_relay,
+    tag_of_throw, type_word,
 };
 pub use env::{GcEmitter, GcFuncEnv, NewObject, host_call_signature, trap_code};
 pub use func_ref::{FuncRefTest, FuncRefType};

@@ -23,7 +23,7 @@ use crate::{CodeMemory, JitState, JitStore, VMContextPrefix, arch, lookup_code};
 use anyhow::{Result, anyhow, ensure};
 use gc_runtime::OwnedHandle;
 use gc_types::host_calls::{Ref, Thrown};
-use gc_types::{EntryStatus, Trap, VMGcKind, VMGcRef};
+use gc_types::{Catches, CodeImage, EntryStatus, Trap, VMGcKind, VMGcRef};
 use std::fmt;
 
 /// The error of a call in which an exception was thrown and not caught. The exception is the
@@ -223,17 +223,49 @@ unsafe fn handler_of<S: JitStore>(
 ) -> Option<(usize, usize)> {
     let handlers = code.image().handlers_at(site.handlers()?);
     let mut number = None;
-    let (_, at) = handlers.iter().find(|(tag, _)| {
-        let Some(tag) = tag else { return true };
+    let mut has_tag = |tag| {
         // SAFETY: a running function got a vmctx, and keeps it in its slot.
         let number = *number.get_or_insert_with(|| unsafe {
             let vmctx = vmctx_in(site.vmctx_slot, frame)?.cast::<VMContextPrefix>();
             Some((*vmctx).number)
         });
-        number.is_some_and(|number| store.catches(number, *tag, exception))
-    })?;
+        number.is_some_and(|number| store.catches(number, tag, exception))
+    };
+    let (_, at) =
+        handlers.iter().find(|(catches, _)| is_caught_by(code.image(), *catches, &mut has_tag))?;
     let sp = frame.fp - handlers.frame_offset() as usize;
     Some((code.base().addr() + at as usize, sp))
+}
+
+/// Whether a handler, or one of those that it stands for, catches an exception. `has_tag` tells whether
+/// the exception has a tag.
+fn is_caught_by(
+    image: &CodeImage,
+    mut catches: Catches,
+    has_tag: &mut impl FnMut(u32) -> bool,
+) -> bool {
+    // A handler stands for those of a call, the last of which may stand for those of another one. A damaged
+    // image may have a cycle.
+    for _ in 0..=image.handlers().len() {
+        let call = match catches {
+            Catches::All => return true,
+            Catches::Tag(tag) => return has_tag(tag),
+            Catches::LikeCall(call) => call,
+        };
+        let Some(handlers) = image.handlers_of(call) else { return false };
+        let mut next = None;
+        for (catches, _) in handlers.iter() {
+            match catches {
+                Catches::All => return true,
+                Catches::Tag(tag) if has_tag(tag) => return true,
+                Catches::Tag(_) => {}
+                Catches::LikeCall(_) => next = Some(catches),
+            }
+        }
+        let Some(following) = next else { return false };
+        catches = following;
+    }
+    false
 }
 
 /// Makes a trampoline, whose host function has failed, return to the handler of the exception that it

@@ -122,7 +122,8 @@ pub trait GcHeap: Send + Sync {
     }
 
     /// Releases a reference that the host held. The provided method overwrites it with
-    /// [nothing](GcHeap::write_gc_ref), in a slot that is gone when it returns.
+    /// [nothing](GcHeap::write_gc_ref), in a slot that is gone when it returns. A collector whose
+    /// `write_gc_ref` keeps the slot's address, or calls this method, needs a method of its own.
     fn drop_gc_ref(&mut self, host_data: &mut ExternRefHostDataTable, gc_ref: VMGcRef) {
         self.write_gc_ref(host_data, &mut Some(gc_ref), None);
     }

@@ -42,8 +42,9 @@ pub use data::HeapDataOffsets;
 pub use header::{TypeIndex, VMGcHeader, VMGcKind};
 pub use host_call::{HostCall, HostCallType, HostSignature};
 pub use image::{
-    CallHandlers, CodeImage, CodeImageBuilder, EntryPoint, FunctionId, FunctionInfo, HandlerSite,
-    ImageBytes, ImageError, ImageFunction, InlinedCall, InstructionSource, Section, TypeWord,
+    CallHandlers, Catches, CodeImage, CodeImageBuilder, EntryPoint, FunctionId, FunctionInfo,
+    HandlerSite, ImageBytes, ImageError, ImageFunction, InlinedCall, InstructionSource, Section,
+    TypeWord,
 };
 pub use layout::{
     ArrayLayout, ExnLayout, FieldLayout, GcLayout, LayoutError, MAX_OBJECT_SIZE, OBJECT_ALIGN,

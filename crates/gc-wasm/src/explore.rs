@@ -21,7 +21,7 @@ use crate::{Engine, Module};
 use anyhow::{Result, bail};
 use cranelift_codegen::ir;
 use gc_compiler::{CompiledFunction, FUNCTION_NAMESPACE, GcCompiler, Symbol, imported_host_call};
-use gc_types::{HostCall, Trap};
+use gc_types::{Catches, HostCall, Trap};
 use std::collections::{BTreeMap, HashMap};
 use wasmtime_types::{WasmHeapType, WasmValType};
 
@@ -330,15 +330,16 @@ impl Explored<'_> {
 
     /// The handlers of the calls, for [`MachineCode::handlers`].
     fn handlers(&self, compiled: &CompiledFunction) -> BTreeMap<u32, Vec<(String, u32)>> {
-        let name = |tag: Option<u32>| match tag {
-            Some(tag) => match self.cx.info.names.tag(tag) {
+        let name = |catches: Catches| match catches {
+            Catches::Tag(tag) => match self.cx.info.names.tag(tag) {
                 Some(name) => format!("tag {tag} `{name}`"),
                 None => format!("tag {tag}"),
             },
-            None => "all".to_owned(),
+            Catches::All => "all".to_owned(),
+            Catches::LikeCall(call) => format!("what the call before {call:#06x} catches"),
         };
         let sites = compiled.handlers().iter().map(|site| {
-            let handlers = site.handlers.iter().map(|(tag, at)| (name(*tag), *at));
+            let handlers = site.handlers.iter().map(|(catches, at)| (name(*catches), *at));
             (site.ret_addr, handlers.collect())
         });
         sites.collect()

@@ -7,15 +7,15 @@
 
 use crate::driver::{CompiledFunction, Reloc, RelocTarget, machine, target_of};
 use cranelift_codegen::ir::{self, UserExternalName, UserExternalNameRef};
-use gc_types::{CALLEE_SAVED, HandlerSite, Trap};
+use gc_types::{CALLEE_SAVED, Catches, HandlerSite, Trap};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeSet, HashMap};
 
 const DIGEST: usize = 32;
 
-/// Tags and offsets of handlers.
-type Handlers = Vec<(Option<u32>, u32)>;
+/// Handlers: words of [`Catches`], and offsets.
+type Handlers = Vec<(u32, u32)>;
 
 #[derive(Serialize, Deserialize)]
 struct Tables {
@@ -68,7 +68,10 @@ pub(super) fn encode(
         handlers: compiled
             .handlers
             .iter()
-            .map(|site| (site.ret_addr, site.frame_offset, site.handlers.clone()))
+            .map(|site| {
+                let words = site.handlers.iter().map(|(catches, at)| (catches.to_word(), *at));
+                (site.ret_addr, site.frame_offset, words.collect())
+            })
             .collect(),
         locations: compiled
             .srclocs
@@ -121,7 +124,10 @@ pub(super) fn decode(key: &[u8], func: &ir::Function, entry: &[u8]) -> Option<Co
             .map(|(ret_addr, frame_offset, handlers)| HandlerSite {
                 ret_addr,
                 frame_offset,
-                handlers,
+                handlers: handlers
+                    .into_iter()
+                    .map(|(word, at)| (Catches::from_word(word), at))
+                    .collect(),
             })
             .collect(),
         srclocs: locations

@@ -2,8 +2,9 @@
 
 use super::cancel::{Cancellation, Compilation};
 use super::function::CompiledFunction;
+use super::relays::Site;
 use super::reloc::{Reloc, RelocTarget, target_of};
-use super::{machine, names, nesting, polls, refuse, signature, try_calls};
+use super::{machine, names, nesting, polls, refuse, relays, signature, try_calls};
 use crate::cache::{CacheStore, FunctionCache};
 use crate::inline::InlinedCalls;
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -12,7 +13,7 @@ use cranelift_codegen::ir::{self, ExternalName, Opcode, TrapCode};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachExceptionHandler, FinalizedRelocTarget};
-use gc_types::{Abi, CallSignature, HandlerSite, HostCall, Trap};
+use gc_types::{Abi, CallSignature, HostCall, Trap};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -384,8 +385,9 @@ impl Compiler {
             }
             let frame_offset =
                 site.frame_offset.context("Cranelift gave no frame offset for a handler")?;
-            handlers.push(HandlerSite { ret_addr: site.ret_addr, frame_offset, handlers: found });
+            handlers.push(Site { ret_addr: site.ret_addr, frame_offset, handlers: found });
         }
+        let handlers = relays::link(handlers)?;
 
         let srclocs = buffer
             .get_srclocs_sorted()

@@ -182,10 +182,12 @@ impl ImageLinker {
                 image.location(start + first, start + end, *location, call);
             }
             for site in &function.handlers {
+                let moved = site.handlers.iter();
+                let moved = moved.map(|(catches, at)| (catches.moved(start), start + at));
                 image.handler(HandlerSite {
                     ret_addr: start + site.ret_addr,
                     frame_offset: site.frame_offset,
-                    handlers: site.handlers.iter().map(|(tag, at)| (*tag, start + at)).collect(),
+                    handlers: moved.collect(),
                 });
             }
             for (ret_addr, frame_size, slots) in &function.stack_maps {

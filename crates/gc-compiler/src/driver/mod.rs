@@ -7,7 +7,7 @@
 //! 2. `compile`: [`Compiler`](crate::Compiler) compiles functions to
 //!    [`CompiledFunction`](crate::CompiledFunction)s (`function`), on any number of threads.
 //!    `try_calls` lets calls with handlers keep values in registers, and `polls` lets another
-//!    thread interrupt loops.
+//!    thread interrupt loops. `relays`: handlers that stand for those of another call.
 //!    A [`Compilation`](crate::Compilation) can be ended early (`cancel`).
 //!    What was compiled before comes from a [`cache`](crate::cache), if there is one. `reloc`: what
 //!    the linker fills in.
@@ -25,6 +25,7 @@ mod names;
 mod nesting;
 mod polls;
 mod refuse;
+mod relays;
 mod reloc;
 mod signature;
 mod trampoline;
@@ -42,5 +43,7 @@ pub use names::{
     set_stack_limit, type_word,
 };
 pub(crate) use nesting::loop_depths;
+pub(crate) use relays::has_relays;
+pub use relays::{tag_of_relay, tag_of_throw};
 pub(crate) use reloc::{Reloc, RelocTarget, target_of};
 pub use signature::call_signature;

@@ -121,7 +121,8 @@ pub(super) fn choose<'a>(
     for block in func.layout.blocks().filter(|block| !func.layout.is_cold(*block)) {
         for inst in func.layout.block_insts(block) {
             let Some(callee) = callee(func, inst) else { continue };
-            let Some(found) = candidate(callee) else { continue };
+            let found = candidate(callee).filter(|found| !found.has_relays);
+            let Some(found) = found else { continue };
             let weight = found.weight + found.calls * handlers(func, inst);
             let site = Site { inst, callee, found, weight };
             if is_small(0, &site) || is_small(1, &site) {

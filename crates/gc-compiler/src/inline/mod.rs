@@ -39,6 +39,7 @@ pub use locations::{CodeLocation, InlinedCalls};
 pub use order::inline_into_candidates;
 
 use crate::check::FunctionTypes;
+use crate::driver::has_relays;
 use crate::safepoints::References;
 use anyhow::{Result, anyhow};
 use cranelift_codegen::inline::{Inline, InlineCommand};
@@ -113,6 +114,8 @@ pub struct Candidate {
     func: ir::Function,
     annotations: Annotations,
     weight: usize,
+    /// Whether it is only inlined into, because a copy would have the same relays.
+    has_relays: bool,
     /// The number of its calls.
     calls: usize,
     /// The words that are live across one of them.
@@ -129,7 +132,8 @@ impl Candidate {
         // The table of inlined calls must not grow faster than the code.
         let weight = choose::weight(&func) + annotations.inlined.calls().len();
         let (calls, live) = (choose::calls(&func), live::across_calls(&func));
-        Candidate { func, annotations, weight, calls, live, cycle: None }
+        let has_relays = has_relays(&func);
+        Candidate { func, annotations, weight, has_relays, calls, live, cycle: None }
     }
 
     /// Its CLIF.

@@ -2,7 +2,7 @@
 //! the code and tells the builder where everything is.
 
 use super::sources::{InlinedCall, NO_LOCATION};
-use super::{Backing, CATCH_ALL, CodeImage, FunctionId, ImageError, Section, TypeWord};
+use super::{Backing, Catches, CodeImage, FunctionId, ImageError, Section, TypeWord};
 use crate::table::push;
 use crate::{Abi, CALLEE_SAVED, CallSignature, StackMapTableBuilder, Trap};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,8 +34,8 @@ pub struct HandlerSite {
     pub ret_addr: u32,
     /// Bytes from the call's stack pointer up to the frame pointer.
     pub frame_offset: u32,
-    /// `(tag, code offset)` in the order in which they are tried. No tag catches everything.
-    pub handlers: Vec<(Option<u32>, u32)>,
+    /// What each catches, and its code offset, in the order in which they are tried.
+    pub handlers: Vec<(Catches, u32)>,
 }
 
 /// Collects the parts of an image. Functions must be added in ascending order of id and of offset,
@@ -193,8 +193,8 @@ impl CodeImageBuilder {
             let first = handlers.len() as u32 / 8;
             let count = site.handlers.len() as u32;
             push(&mut sites, [site.ret_addr, site.frame_offset, first, count]);
-            for (tag, offset) in &site.handlers {
-                push(&mut handlers, [tag.unwrap_or(CATCH_ALL), *offset]);
+            for (catches, offset) in &site.handlers {
+                push(&mut handlers, [catches.to_word(), *offset]);
             }
         }
         let [mut locations, mut calls] = [at(Section::Locations), at(Section::InlinedCalls)];

@@ -1,7 +1,7 @@
 //! Checks an image's tables, so that their readers need not: sizes, order, and that every offset
 //! and number is in range.
 
-use super::{CodeImage, FunctionId, ImageError, Section, TypeWord};
+use super::{Catches, CodeImage, FunctionId, ImageError, Section, TypeWord};
 use crate::table::{Row, Words};
 use crate::{CALLEE_SAVED, Trap, ValueType};
 
@@ -209,7 +209,16 @@ fn handlers(image: &CodeImage, code: u32) -> Result<(), ImageError> {
     ensure(sites.iter().all(|row| inside(row.word(2), row.word(3), handlers.len())), || {
         "the handlers of a call are out of range".into()
     })?;
-    ensure(handlers.iter().all(|row| row.word(1) < code), || "a handler is outside the code".into())
+    ensure(handlers.iter().all(|row| row.word(1) < code), || {
+        "a handler is outside the code".into()
+    })?;
+    let is_known = |row: &Row<2>| match Catches::from_word(row.word(0)) {
+        Catches::LikeCall(ret_addr) => image.handler_site_of(ret_addr).is_some(),
+        Catches::All | Catches::Tag(_) => true,
+    };
+    ensure(handlers.iter().all(is_known), || {
+        "a handler stands for those of a call that has none".into()
+    })
 }
 
 #[cfg(test)]
@@ -219,6 +228,11 @@ mod tests {
 
     /// Whether an image is accepted whose function has these distances from the frame pointer.
     fn is_accepted(saved: u32, vmctx_slot: u32, frame_offset: u32) -> bool {
+        has_handler(saved, vmctx_slot, frame_offset, Catches::All)
+    }
+
+    /// The same with a handler of the call at 8.
+    fn has_handler(saved: u32, vmctx_slot: u32, frame_offset: u32, catches: Catches) -> bool {
         let mut builder = CodeImageBuilder::default();
         builder.function(ImageFunction {
             id: FunctionId::Function(0),
@@ -228,9 +242,15 @@ mod tests {
             vmctx_slot: Some(vmctx_slot),
             saved: [0, saved, 0, 0, 8],
         });
-        builder.handler(HandlerSite { ret_addr: 8, frame_offset, handlers: vec![(None, 12)] });
+        builder.handler(HandlerSite { ret_addr: 8, frame_offset, handlers: vec![(catches, 12)] });
         let code = [0xcc; CodeImage::PAGE_SIZE as usize];
         builder.finish(&code, &Abi::new(CollectorAbi::new("copying"))).is_ok()
+    }
+
+    #[test]
+    fn handlers_stand_for_those_of_calls_that_have_some() {
+        assert!(has_handler(16, 24, 32, Catches::LikeCall(8)));
+        assert!(!has_handler(16, 24, 32, Catches::LikeCall(9)));
     }
 
     #[test]

@@ -11,11 +11,13 @@
 //! and checks every table first, so that later readers can trust them.
 
 mod build;
+mod catches;
 mod check;
 mod sources;
 mod type_word;
 
 pub use build::{CodeImageBuilder, HandlerSite, ImageFunction};
+pub use catches::Catches;
 pub use sources::{InlinedCall, InstructionSource};
 pub use type_word::TypeWord;
 
@@ -61,7 +63,7 @@ pub enum Section {
     /// Rows of `(return address, frame offset, first handler, number of handlers)`,
     /// ascending.
     HandlerSites,
-    /// Rows of `(tag, code offset)`. The tag `u32::MAX` means any tag.
+    /// Rows of `(word of a [`Catches`], code offset)`.
     Handlers,
     /// Rows of `(first, end, source location, inlined call)`, ascending. The inlined call is the
     /// number plus one of a row of the next section, or zero if the function's own body has the
@@ -78,9 +80,6 @@ pub enum Section {
     /// The text of the [`Abi`](crate::Abi).
     Abi,
 }
-
-/// The tag of a handler that catches everything.
-const CATCH_ALL: u32 = u32::MAX;
 
 impl Section {
     /// The number of sections of an image.
@@ -185,12 +184,11 @@ impl<'a> CallHandlers<'a> {
         self.frame_offset
     }
 
-    /// `(tag, code offset)` of each, in the order in which they are tried. No tag catches
-    /// everything.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Option<u32>, u32)> + 'a {
+    /// What each catches, and its code offset, in the order in which they are tried.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Catches, u32)> + 'a {
         self.rows.iter().map(|row| {
-            let [tag, at] = row.words();
-            ((tag != CATCH_ALL).then_some(tag), at)
+            let [word, at] = row.words();
+            (Catches::from_word(word), at)
         })
     }
 }

@@ -53,9 +53,11 @@ pub(super) struct Clause {
     pub(super) target: Option<(u32, bool)>,
 }
 
-/// A place that catches all exceptions and throws them again, to these handlers.
+/// A place that catches what these handlers catch, and throws it again, to them.
 #[derive(Debug)]
 pub(super) struct Relay {
+    /// Its number in the function, for [`tag_of_relay`](gc_compiler::tag_of_relay).
+    pub(super) number: u32,
     pub(super) handlers: Rc<[Handler]>,
     /// Its block, whose parameter is the exception, if anything reaches it.
     pub(super) block: Option<ir::Block>,
@@ -64,7 +66,7 @@ pub(super) struct Relay {
 /// A handler of a call: a clause or a relay of an enclosing frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handler {
-    /// The tag of the exceptions that it catches. `None` if it catches all.
+    /// The tag of the exceptions that it catches. `None` if it is a relay, or a clause that catches all.
     pub(super) tag: Option<u32>,
     /// The position of its frame.
     pub(super) frame: usize,
@@ -118,6 +120,8 @@ pub(super) struct Stack {
     pub(super) values: Vec<ir::Value>,
     pub(super) frames: Vec<Frame>,
     tries: Vec<Try>,
+    /// The number of relays that were made in the function.
+    relays: u32,
     /// In unreachable code, the number of open constructs that began in it.
     unreachable: Option<u32>,
 }
@@ -128,6 +132,7 @@ impl Stack {
         self.values.clear();
         self.frames.clear();
         self.tries.clear();
+        self.relays = 0;
         self.unreachable = None;
     }
 
@@ -202,7 +207,8 @@ impl Stack {
             if all.len() > MOST_LISTED {
                 all.truncate(listed.len());
                 all.push(Handler { tag: None, frame, place: Place::Relay(relays.len()) });
-                relays.push(Relay { handlers, block: None });
+                relays.push(Relay { number: self.relays, handlers, block: None });
+                self.relays += 1;
             }
             handlers = all.into();
         }

@@ -117,16 +117,15 @@ impl StoreOpaque {
             let written = write(self, &array, 0..len);
             return self.expose_new(array, written);
         }
-        let scope = self.gc_store().enter_handle_scope();
-        let array = self.gc_store_mut().root(array)?;
-        let written = self.gc_store().rooted(&array)?.unchecked_copy();
-        let written = self.work_on_array(&written, work, |_| Ok(()), write);
-        let exposed = written.and_then(|()| {
-            let array = self.gc_store().rooted(&array)?.unchecked_copy();
-            Ok(ExposedRef(self.gc_store_mut().expose_rooted(&array)))
-        });
-        self.gc_store_mut().exit_handle_scope(scope);
-        exposed
+        let new = array.unchecked_copy();
+        with_handles(self, &[&new], |store, handles| {
+            // The handle keeps it now.
+            store.gc_store_mut().drop_gc_ref(array);
+            let new = store.gc_store().rooted(&handles[0])?.unchecked_copy();
+            store.work_on_array(&new, work, |_| Ok(()), write)?;
+            let filled = store.gc_store().rooted(&handles[0])?.unchecked_copy();
+            Ok(ExposedRef(store.gc_store_mut().expose_rooted(&filled)))
+        })
     }
 
     /// Exposes a new array to compiled code, or drops the reference if filling it failed.

@@ -200,7 +200,6 @@ impl StoreOpaque {
             GrownBy::Code(call) => {
                 let must_end = self.must_end();
                 let grown = self.memories[index].grow(delta, must_end);
-                ensure!(!matches!(grown, Err(CannotGrow::Interrupted)), Trap::Interrupt);
                 if grown.is_ok() {
                     self.consume_done(call, delta)?;
                 }
@@ -214,6 +213,7 @@ impl StoreOpaque {
                 None => log::debug!("a memory did not grow: {error:#}"),
             }
         }
+        ensure!(!matches!(grown, Err(CannotGrow::Interrupted)), Trap::Interrupt);
         Ok(grown)
     }
 
@@ -293,13 +293,16 @@ impl StoreOpaque {
                 return Ok(Err(CannotGrow::refused(desired, maximum)));
             }
         }
-        let grown = self.extend_table(index, delta, init, by)?;
-        if let Err(why) = &grown
-            && let Some(limiter) = self.limiter()?
-        {
-            limiter.table_grow_failed(growth_error("Table", why))?;
+        let grown = self.extend_table(index, delta, init, by);
+        let why = match &grown {
+            Ok(Ok(_)) => return grown,
+            Ok(Err(why)) => growth_error("Table", why),
+            Err(ended) => anyhow!("the table does not grow: {ended:#}"),
+        };
+        if let Some(limiter) = self.limiter()? {
+            limiter.table_grow_failed(why)?;
         }
-        Ok(grown)
+        grown
     }
 
     /// Adds elements to a table. They are seen when all of them have their value. If the code is ended

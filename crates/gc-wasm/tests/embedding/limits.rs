@@ -160,6 +160,29 @@ impl ResourceLimiter for Noting {
 }
 
 #[test]
+fn a_limiter_is_told_of_growth_that_is_ended() -> Result<()> {
+    let engine = Engine::new(Config::new().consume_fuel(true))?;
+    let mut store = Store::new(&engine, Noting::default());
+    store.limiter(|noting| noting);
+    let module = Module::new(
+        &engine,
+        r#"(module (table 0 funcref)
+            (func (export "grow") (drop (table.grow (ref.null func) (i32.const 1000000)))))"#,
+    )?;
+    store.set_fuel(1000)?;
+    let instance = Instance::new(&mut store, &module, &[])?;
+    let grow = instance.get_typed_func::<(), ()>(&mut store, "grow")?;
+    let error = grow.call(&mut store, ()).unwrap_err();
+    assert_eq!(error.downcast_ref(), Some(&Trap::OutOfFuel));
+    assert_eq!(store.data().asked.last(), Some(&(0, 1_000_000, Some(u32::MAX as usize))));
+    assert_eq!(
+        store.data().failed,
+        ["the table does not grow: wasm trap: all fuel consumed by WebAssembly"]
+    );
+    Ok(())
+}
+
+#[test]
 fn a_limiter_is_told_of_growth_that_fails() -> Result<()> {
     let engine = Engine::new(&Config::new())?;
     let mut store = Store::new(&engine, Noting::default());

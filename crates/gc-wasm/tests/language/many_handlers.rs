@@ -4,7 +4,10 @@
 use crate::common::{Setting, each_collector, everywhere};
 use anyhow::{Result, bail};
 use gc_wasm::explore::check;
-use gc_wasm::{Config, Engine, Inlining, Instance, Module, Store, ThrownException, TypedFunc};
+use gc_wasm::{
+    AsContextMut as _, Caller, Config, Engine, ExnRef, ExnRefPre, ExnType, Func, FuncType,
+    Inlining, Instance, Module, Store, Tag, TagType, ThrownException, TypedFunc, WasmBacktrace,
+};
 use std::fmt::Write;
 
 /// A checked module of which the function `f` is called.
@@ -84,7 +87,7 @@ fn a_try_table_with_very_many_calls() -> Result<()> {
     };
     each_collector(|setting| {
         let config = &mut inlining(setting, Inlining::No);
-        flat_works(config, 20_000, 1)?;
+        flat_works(config, 17_000, 1)?;
         flat_works(config, 8_500, 2)?;
         flat_works(config, 500, 40)?;
         flat_works(&mut inlining(setting, Inlining::Yes), 2_000, 2)
@@ -246,4 +249,72 @@ fn exceptions_that_are_thrown_on_cost_no_fuel() -> Result<()> {
         assert_eq!(spent(&nested("(call $throw)"))?, spent(&direct)?);
         Ok(())
     })
+}
+
+/// An exception that none of many handlers catches comes from where it was thrown, in guest or host, and a
+/// host's error arrives whole.
+#[test]
+fn what_no_handler_catches_is_not_thrown_on() -> Result<()> {
+    #[derive(Debug)]
+    struct Own;
+
+    impl std::fmt::Display for Own {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an error of the host")
+        }
+    }
+
+    for handlers in [1, 16, 17, 33, 90] {
+        for nested in [false, true] {
+            let clause = |i| format!("(catch $e{i} $h)");
+            let body = match nested {
+                false => {
+                    let clauses: String = (0..handlers).map(clause).collect();
+                    format!("(try_table {clauses} (call $mid (local.get $host)))")
+                }
+                true => (0..handlers).fold("(call $mid (local.get $host))".into(), |body, i| {
+                    format!("(try_table {} {body})", clause(i))
+                }),
+            };
+            let tags: String = (0..handlers).map(|i| format!("(tag $e{i})")).collect();
+            let wat = format!(
+                r#"(module (import "" "host" (func $host)) (tag $other) {tags}
+                    (func $deep (throw $other))
+                    (func $mid (param $host i32)
+                        (if (local.get $host) (then (call $host)) (else (call $deep))))
+                    (func $f (export "f") (param $host i32) (block $h {body})))"#
+            );
+            everywhere(|setting| {
+                let mut config = setting.config();
+                config.compiler_inlining(Inlining::No);
+                let engine = Engine::new(&config)?;
+                let module = Module::new(&engine, &wat)?;
+                let mut store = Store::new(&engine, ());
+                let ty = TagType::new(FuncType::new(&engine, [], []));
+                let tag = Tag::new(&mut store, &ty)?;
+                let host = Func::wrap(&mut store, move |mut caller: Caller<'_, ()>| {
+                    let pre = ExnRefPre::new(&mut caller, ExnType::from_tag_type(&ty)?);
+                    let exception = ExnRef::new(&mut caller, &pre, &tag, &[])?;
+                    let thrown = caller.as_context_mut().throw::<()>(exception);
+                    thrown.map_err(|error| gc_wasm::Error::from(error).context(Own))
+                });
+                let instance = Instance::new(&mut store, &module, &[host.into()])?;
+                let f = instance.get_typed_func::<i32, ()>(&mut store, "f")?;
+                for (from_host, names) in [(0, "deep mid f"), (1, "mid f")] {
+                    let error = f.call(&mut store, from_host).expect_err("nobody catches it");
+                    assert!(error.is::<ThrownException>(), "{handlers}: {error:#}");
+                    assert_eq!(error.is::<Own>(), from_host == 1, "{handlers}: {error:#}");
+                    assert!(store.take_pending_exception().is_some());
+                    let trace = error.downcast_ref::<WasmBacktrace>();
+                    if cfg!(feature = "backtrace") {
+                        let frames = trace.expect("there is a backtrace").frames();
+                        let found: Vec<_> = frames.iter().filter_map(|it| it.func_name()).collect();
+                        assert_eq!(found.join(" "), names, "{handlers} handlers");
+                    }
+                }
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
 }

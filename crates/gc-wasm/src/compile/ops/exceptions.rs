@@ -2,7 +2,7 @@
 //!
 //! A call inside a `try_table` is a `try_call`. Its exception table has the clauses of all enclosing
 //! `try_table`s of the function, innermost first. If there are very many, the outer ones are behind a
-//! relay, which catches all exceptions and throws them again. Each clause has one block, which gets the
+//! relay, which catches what they catch and throws it again. Each clause has one block, which gets the
 //! exception. It is emitted at the end of the `try_table`, reads the payload and branches to the
 //! clause's label. A clause that nothing reaches has no block.
 //!
@@ -20,6 +20,7 @@ use cranelift_codegen::ir::{
     types,
 };
 use gc_compiler::GcFuncEnv as _;
+use gc_compiler::{tag_of_relay, tag_of_throw};
 use gc_types::{ExnLayout, GcLayout, HostCall};
 use std::rc::Rc;
 use wasmparser::{Catch, TryTable};
@@ -71,23 +72,26 @@ impl<'a> Translator<'a, '_> {
             let value = self.builder.append_block_param(returned, clif_type(result));
             self.declare(value, result);
         }
-        self.emit_try_call(callee, args, returned, &handlers);
+        self.emit_try_call(callee, args, returned, &handlers, None);
         self.stack.values.extend_from_slice(self.builder.block_params(returned));
         self.meter_back();
         Ok(())
     }
 
     /// Ends the block with a call that has handlers, and continues in `returned`, whose parameters
-    /// are the call's results.
+    /// are the call's results. If it throws again what a relay has caught, it gets the relay's number.
     fn emit_try_call(
         &mut self,
         callee: Callee,
         args: &[ir::Value],
         returned: ir::Block,
         handlers: &[Handler],
+        relay: Option<u32>,
     ) {
-        let handlers: Vec<(Option<u32>, ir::Block)> =
-            handlers.iter().map(|handler| (handler.tag, self.handler_block(*handler))).collect();
+        let listed: Vec<(Option<ExceptionTag>, ir::Block)> =
+            handlers.iter().map(|handler| self.listed(*handler)).collect();
+        // What marks the call is not tried, so it leads anywhere.
+        let mark = relay.map(|relay| (Some(tag_of_throw(relay)), listed[0].1));
         let results = self.builder.block_params(returned).len() as u32;
         let dfg = &mut self.builder.func.dfg;
         let signature = match callee {
@@ -96,12 +100,11 @@ impl<'a> Translator<'a, '_> {
         };
         let pool = &mut dfg.value_lists;
         let normal = BlockCall::new(returned, (0..results).map(BlockArg::TryCallRet), pool);
-        let items: Vec<ExceptionTableItem> = handlers
-            .iter()
+        let items: Vec<ExceptionTableItem> = (mark.iter().chain(&listed))
             .map(|(tag, block)| {
                 let call = BlockCall::new(*block, [BlockArg::TryCallExn(0)], pool);
                 match tag {
-                    Some(tag) => ExceptionTableItem::Tag(ExceptionTag::from_u32(*tag), call),
+                    Some(tag) => ExceptionTableItem::Tag(*tag, call),
                     None => ExceptionTableItem::Default(call),
                 }
             })
@@ -113,7 +116,7 @@ impl<'a> Translator<'a, '_> {
             Callee::Indirect(_, code) => self.builder.ins().try_call_indirect(code, args, table),
         };
         // The host reads the vmctx of a frame to find out whether its tags match.
-        self.env.uses.leaves_instance |= handlers.iter().any(|(tag, _)| tag.is_some());
+        self.env.uses.leaves_instance |= listed.iter().any(|(tag, _)| tag.is_some());
         self.continue_in(returned);
     }
 
@@ -122,6 +125,18 @@ impl<'a> Translator<'a, '_> {
         let handlers = self.stack.handlers();
         self.count_operands(handlers.len())?;
         Ok(handlers)
+    }
+
+    /// What a call lists for a handler: a tag, or none if it catches everything, and the block.
+    fn listed(&mut self, handler: Handler) -> (Option<ExceptionTag>, ir::Block) {
+        let block = self.handler_block(handler);
+        let tag = match (&self.stack.frames[handler.frame].kind, handler.place) {
+            (FrameKind::Try { relays, .. }, Place::Relay(relay)) => {
+                Some(tag_of_relay(relays[relay].number))
+            }
+            _ => handler.tag.map(ExceptionTag::from_u32),
+        };
+        (tag, block)
     }
 
     /// The block of a handler. It is made if it does not exist yet.
@@ -165,7 +180,7 @@ impl<'a> Translator<'a, '_> {
                 unreachable!("the caller has looked");
             };
             // The last one is innermost. It may be the first that throws to the one before.
-            let Some(Relay { handlers, block }) = relays.pop() else {
+            let Some(Relay { number, handlers, block }) = relays.pop() else {
                 return Ok(std::mem::take(clauses));
             };
             let Some(block) = block else { continue };
@@ -176,7 +191,7 @@ impl<'a> Translator<'a, '_> {
             self.stack.values.truncate(height);
             let exn = self.enter_clause(block, None)?;
             self.count_operands(handlers.len())?;
-            self.throw_exn(exn, &handlers);
+            self.throw_exn(exn, &handlers, Some(number));
         }
     }
 
@@ -248,7 +263,7 @@ impl<'a> Translator<'a, '_> {
             self.stack.set_unreachable();
             return Ok(());
         }
-        self.throw_exn(exn, &handlers);
+        self.throw_exn(exn, &handlers, None);
         Ok(())
     }
 
@@ -259,6 +274,7 @@ impl<'a> Translator<'a, '_> {
         let is_imported = |tag: u32| tag < self.env.cx.info.num_imported_tags;
         for handler in handlers {
             match handler.tag {
+                None if matches!(handler.place, Place::Relay(_)) => return None,
                 None => return Some(*handler),
                 Some(caught) if caught == tag => return Some(*handler),
                 Some(caught) if is_imported(caught) && is_imported(tag) => return None,
@@ -276,11 +292,12 @@ impl<'a> Translator<'a, '_> {
     /// Throws the exception `exn`, or traps if it is null.
     pub(super) fn rethrow_exn(&mut self, exn: ir::Value) -> Result<()> {
         let handlers = self.handlers()?;
-        self.throw_exn(exn, &handlers);
+        self.throw_exn(exn, &handlers, None);
         Ok(())
     }
 
-    fn throw_exn(&mut self, exn: ir::Value, handlers: &[Handler]) {
+    /// Throws an exception to these handlers. If a relay does it, it gives its number.
+    fn throw_exn(&mut self, exn: ir::Value, handlers: &[Handler], relay: Option<u32>) {
         let callee = self.env.host_call(self.builder.func, HostCall::THROW);
         let args = [self.env.vmctx, exn];
         if handlers.is_empty() {
@@ -288,7 +305,7 @@ impl<'a> Translator<'a, '_> {
         } else {
             let returned = self.builder.create_block();
             self.builder.set_cold_block(returned);
-            self.emit_try_call(Callee::Direct(callee), &args, returned, handlers);
+            self.emit_try_call(Callee::Direct(callee), &args, returned, handlers, relay);
         }
         // The call does not return.
         self.unreachable();
