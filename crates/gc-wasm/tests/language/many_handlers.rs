@@ -296,7 +296,7 @@ fn what_no_handler_catches_is_not_thrown_on() -> Result<()> {
                     let pre = ExnRefPre::new(&mut caller, ExnType::from_tag_type(&ty)?);
                     let exception = ExnRef::new(&mut caller, &pre, &tag, &[])?;
                     let thrown = caller.as_context_mut().throw::<()>(exception);
-                    thrown.map_err(|error| gc_wasm::Error::from(error).context(Own))
+                    thrown.map_err(|error| error.context(Own))
                 });
                 let instance = Instance::new(&mut store, &module, &[host.into()])?;
                 let f = instance.get_typed_func::<i32, ()>(&mut store, "f")?;
