@@ -4,6 +4,7 @@ use super::cancel::{Cancellation, Compilation};
 use super::function::CompiledFunction;
 use super::relays::Site;
 use super::reloc::{Reloc, RelocTarget, target_of};
+use super::weight::weight;
 use super::{machine, names, nesting, polls, refuse, relays, signature, try_calls};
 use crate::cache::{CacheStore, FunctionCache};
 use crate::inline::InlinedCalls;
@@ -67,8 +68,8 @@ pub struct CompileOptions {
     pub verifier: bool,
     /// Functions with at least this number of CLIF instructions are compiled without optimization
     /// and with a single-pass register allocator, in time that is proportional to their size. The
-    /// number includes the parameters of blocks and twice the arguments for them, and, if there are
-    /// many parameters, a part of their square. By default
+    /// number includes the parameters of blocks and twice the arguments for them, and, where many
+    /// parameters pass one value on, a part of the square of their number. By default
     /// [`CompileOptions::HUGE_FUNCTION`].
     pub huge_function: usize,
 }
@@ -438,27 +439,6 @@ impl Compiler {
         Ok(function)
     }
 }
-
-/// The function's size as the register allocator sees it: the number of its instructions, plus the
-/// parameters of its blocks and twice the arguments for them, since each of these is a move. Of many
-/// parameters the square counts too: for each the backtracking allocator looks through the others, and
-/// joins their live ranges one by one.
-fn weight(func: &ir::Function) -> usize {
-    let dfg = &func.dfg;
-    let passed = |inst: ir::Inst| {
-        let calls = dfg.insts[inst].branch_destination(&dfg.jump_tables, &dfg.exception_tables);
-        calls.iter().map(|call| call.len(&dfg.value_lists)).sum::<usize>()
-    };
-    let (mut weight, mut params) = (0, 0);
-    for block in func.layout.blocks() {
-        params += dfg.block_params(block).len();
-        weight += func.layout.block_insts(block).map(|inst| 1 + 2 * passed(inst)).sum::<usize>();
-    }
-    weight + params + params.saturating_mul(params) / PARAMETERS
-}
-
-/// With this number of parameters of blocks, the square adds as much as the number.
-const PARAMETERS: usize = 32;
 
 /// The signatures of `func`'s indirect calls, if host functions can have them.
 fn calls_by_reference(func: &ir::Function) -> BTreeSet<CallSignature> {

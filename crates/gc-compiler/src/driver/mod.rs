@@ -30,6 +30,7 @@ mod reloc;
 mod signature;
 mod trampoline;
 mod try_calls;
+mod weight;
 
 pub use cancel::{Compilation, CompilationEnded};
 pub use compile::{CompileOptions, Compiler, OptLevel, RegallocAlgorithm};

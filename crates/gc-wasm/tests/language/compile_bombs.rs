@@ -109,7 +109,7 @@ fn huge_functions_are_compiled_another_way() -> Result<()> {
     });
     let (as_usual, by_default, as_huge) = (as_usual?, by_default?, as_huge?);
     // Each cast is 30 instructions.
-    let (large, huge) = (casts(500), casts(4000));
+    let (large, huge) = (casts(3000), casts(4000));
     let code = machine_code_of;
     assert!(code(&by_default, &large)? == code(&as_usual, &large)?);
     assert!(code(&by_default, &large)? != code(&as_huge, &large)?);
