@@ -5,10 +5,11 @@
 
 use crate::macros::exports;
 use crate::reference::{What, wasm_ref_t, wasm_trap_t};
-use crate::store::StoreRef;
+use crate::store::Data;
 use crate::trap::TrapObject;
 use crate::vector::{Out, put, wasm_byte_vec_t};
-use anyhow::{Context as _, Error, Result, anyhow};
+use anyhow::{Error, Result, anyhow};
+use gc_wasm::StoreContextMut;
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,12 +52,17 @@ impl<T> Failed for *mut T {
 pub struct CallResult(pub(crate) Option<Box<wasm_trap_t>>);
 
 impl CallResult {
-    /// The trap of a call in `store` that failed in the function `name`.
-    pub(crate) fn of_error(name: &str, store: &StoreRef, error: Error) -> CallResult {
-        let trap = wasm_trap_t::of_error(store, error);
+    /// The trap of a call in a store that failed in the function `name`.
+    #[cold]
+    pub(crate) fn of_error(
+        name: &str,
+        context: &mut StoreContextMut<'_, Data>,
+        error: Error,
+    ) -> Result<CallResult> {
+        let trap = wasm_trap_t::of_error(context, error)?;
         // Without the functions on the stack, which are in the error.
         record(name, trap.message());
-        CallResult(Some(Box::new(trap)))
+        Ok(CallResult(Some(Box::new(trap))))
     }
 
     /// The trap, if there is one.
@@ -73,13 +79,20 @@ impl Failed for CallResult {
 }
 
 /// Runs the function `name`. An error is recorded. A panic is one.
+#[inline]
 pub(crate) fn entry<R: Failed>(name: &str, body: impl FnOnce() -> Result<R>) -> R {
-    let result = catch_unwind(AssertUnwindSafe(body))
-        .unwrap_or_else(|panic| Err(anyhow!("internal error: {}", panic_text(&*panic))));
-    result.unwrap_or_else(|error| {
-        record(name, &format!("{error:#}"));
-        R::failed(error)
-    })
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => failed(name, error),
+        Err(panic) => failed(name, anyhow!("internal error: {}", panic_text(&*panic))),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn failed<R: Failed>(name: &str, error: Error) -> R {
+    record(name, &format!("{error:#}"));
+    R::failed(error)
 }
 
 /// Makes this the last error.
@@ -96,7 +109,15 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 /// An argument that must not be NULL.
 pub(crate) fn given<T>(argument: Option<T>, name: &str) -> Result<T> {
-    argument.with_context(|| format!("NULL was passed for `{name}`"))
+    match argument {
+        Some(argument) => Ok(argument),
+        None => Err(null(name)),
+    }
+}
+
+#[cold]
+fn null(name: &str) -> Error {
+    anyhow!("NULL was passed for `{name}`")
 }
 
 exports! {

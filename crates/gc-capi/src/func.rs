@@ -4,7 +4,7 @@ use crate::error::{CallResult, given};
 use crate::host_info::{Finalizer, HostInfo};
 use crate::macros::exports;
 use crate::reference::{What, wasm_func_t, wasm_ref_t, wasm_trap_t};
-use crate::store::{Data, StoreRef, calling_back, store_of, wasm_store_t};
+use crate::store::{Data, StoreRef, store_of, wasm_store_t};
 use crate::types::wasm_functype_t;
 use crate::value::{ValKind, wasm_val_t};
 use crate::vector::wasm_val_vec_t;
@@ -60,7 +60,7 @@ fn call_back(
     let types: Vec<_> = ty.results().collect();
     let zeros = types.iter().map(|ty| wasm_val_t::zero(ValKind::of_type(ty)));
     let mut returned: wasm_val_vec_t = zeros.collect::<Vec<_>>().into();
-    let trap = calling_back(&mut caller, || callback(&values, &mut returned));
+    let trap = store.home().calling_back(&mut caller, || callback(&values, &mut returned));
     if let Some(trap) = trap {
         let context = gc_wasm::AsContextMut::as_context_mut(&mut caller);
         return trap.raise(context, &store);
@@ -169,10 +169,12 @@ exports! {
     ) -> CallResult {
         let func = given(func, "func")?;
         let store = &func.0.store()?;
-        Ok(match call(func, arguments, results) {
-            Ok(()) => CallResult(None),
-            Err(error) => CallResult::of_error("wasm_func_call", store, error),
-        })
+        match call(func, arguments, results) {
+            Ok(()) => Ok(CallResult(None)),
+            Err(error) => {
+                store.with(|mut store| CallResult::of_error("wasm_func_call", &mut store, error))
+            }
+        }
     }
 }
 

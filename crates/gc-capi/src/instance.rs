@@ -60,7 +60,9 @@ exports! {
             let instance = given(module, "module").and_then(|module| instantiate(store, module, imports));
             Ok(match instance {
                 Ok(instance) => Made::Instance(Box::new(instance)),
-                Err(error) => Made::Trap(CallResult::of_error("wasm_instance_new", store, error)),
+                Err(error) => Made::Trap(store.with(|mut store| {
+                    CallResult::of_error("wasm_instance_new", &mut store, error)
+                })?),
             })
         });
         let why = match made {

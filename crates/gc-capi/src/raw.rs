@@ -5,11 +5,11 @@ use crate::error::{CallResult, given};
 use crate::host_info::{Finalizer, HostInfo};
 use crate::macros::exports;
 use crate::reference::{What, wasm_func_t, wasm_ref_t, wasm_trap_t};
-use crate::store::{Data, calling_back, store_of, wasm_store_t};
+use crate::store::{Data, Home, store_of, wasm_store_t};
 use crate::types::wasm_functype_t;
 use crate::value::{ValKind, wasm_val_t};
 use crate::vector::{Out, put};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
 use gc_wasm::{AsContextMut as _, Caller, Func, Val, ValRaw};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -24,6 +24,7 @@ pub type reclaim_func_unchecked_callback_t =
 struct Callback {
     function: extern "C" fn(*mut c_void, *mut ValRaw, usize) -> Option<Box<wasm_trap_t>>,
     env: HostInfo,
+    home: Home,
 }
 
 impl Callback {
@@ -34,7 +35,7 @@ impl Callback {
         values: &mut [MaybeUninit<ValRaw>],
     ) -> Result<()> {
         let (first, count) = (values.as_mut_ptr().cast(), values.len());
-        match calling_back(caller, || (self.function)(self.env.data(), first, count)) {
+        match self.home.calling_back(caller, || (self.function)(self.env.data(), first, count)) {
             None => Ok(()),
             Some(trap) => raise(caller, *trap),
         }
@@ -47,13 +48,20 @@ fn raise(caller: &mut Caller<'_, Data>, trap: wasm_trap_t) -> Result<()> {
     trap.raise(caller.as_context_mut(), &store)
 }
 
+#[cold]
+fn misaligned(values: *mut ValRaw) -> Error {
+    anyhow!("the values at {values:p} are not aligned to 16 bytes")
+}
+
 /// The slots at an address of C.
 ///
 /// # Errors
 /// If they are not aligned.
 #[inline]
 fn slots(values: *mut ValRaw, count: usize) -> Result<*mut [ValRaw]> {
-    ensure!(values.is_aligned(), "the values at {values:p} are not aligned to 16 bytes");
+    if !values.is_aligned() {
+        return Err(misaligned(values));
+    }
     Ok(ptr::slice_from_raw_parts_mut(values, if values.is_null() { 0 } else { count }))
 }
 
@@ -69,7 +77,8 @@ exports! {
     ) -> Option<Box<wasm_func_t>> {
         let env = HostInfo::new(env, finalizer);
         let (store, ty) = (&store_of(store)?, given(ty, "type")?);
-        let callback = Callback { function: given(callback, "callback")?, env };
+        let function = given(callback, "callback")?;
+        let callback = Callback { function, env, home: store.home() };
         let ty = ty.to_func_type(&store.engine()?)?;
         let func = store.with(|context| {
             // SAFETY: the header says that the function reads arguments of the parameters' types, and
@@ -90,21 +99,22 @@ exports! {
         values: *mut ValRaw,
         count: usize,
     ) -> CallResult {
-        let handle = &given(func, "func")?.0;
-        let What::Func(func) = handle.what else { bail!("no function") };
+        let func = given(func, "func")?;
+        let (What::Func(called), Some(store)) = (&func.0.what, &func.0.store) else {
+            bail!("no function of a store")
+        };
         // The function that is called may delete the handle.
-        let store = handle.store.as_ref().context("a function of no store")?.in_use();
-        let called = slots(values, count).and_then(|values| {
-            store.with_unscoped(|context| {
-                // SAFETY: the header says that the slots hold arguments of the parameters' types, with
-                // references that are still valid.
-                unsafe { func.call_unchecked(context, values) }
-            })
-        });
-        Ok(match called {
-            Ok(()) => CallResult(None),
-            Err(error) => {
-                CallResult::of_error("reclaim_func_call_unchecked", &store.store()?, error)
+        let func = *called;
+        store.with_unscoped(|mut context| {
+            let values = slots(values, count);
+            // SAFETY: the header says that the slots hold arguments of the parameters' types, with
+            // references that are still valid.
+            let called = values.and_then(|values| unsafe { func.call_unchecked(&mut context, values) });
+            match called {
+                Ok(()) => Ok(CallResult(None)),
+                Err(error) => {
+                    CallResult::of_error("reclaim_func_call_unchecked", &mut context, error)
+                }
             }
         })
     }

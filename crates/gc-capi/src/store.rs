@@ -5,14 +5,15 @@ use crate::engine::wasm_engine_t;
 use crate::error::given;
 use crate::host_info::HostInfo;
 use crate::macros::exports;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Error, Result, anyhow, bail, ensure};
 use gc_wasm::{
     AnyRef, AsContext, AsContextMut, Caller, ExternRef, Func, Global, Instance, Memory, Module,
     RootScope, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder, Table, WeakMap,
 };
 use std::cell::{Cell, UnsafeCell};
 use std::collections::HashMap;
-use std::ptr::NonNull;
+use std::mem;
+use std::ptr;
 use std::sync::{Arc, Weak};
 
 /// A store: `wasm_store_t`.
@@ -50,70 +51,16 @@ pub(crate) struct StoreRef(Arc<StoreCell>);
 pub(crate) struct StoreCell {
     store: UnsafeCell<Store<Data>>,
     user: Cell<User>,
-    /// How many [`InUse`] there are.
-    uses: Cell<usize>,
-    /// The last handle, if it was deleted while the store is used.
-    last: Cell<Option<Arc<StoreCell>>>,
-}
-
-/// Keeps a store alive while it is used. That costs less than a handle of its own, which counts with
-/// atomic instructions.
-pub(crate) struct InUse(NonNull<StoreCell>);
-
-impl InUse {
-    fn cell(&self) -> &StoreCell {
-        // SAFETY: the cell lives until the last of its uses ends, as `Drop` for `StoreRef` says.
-        unsafe { self.0.as_ref() }
-    }
-
-    /// A handle to the store.
-    pub(crate) fn store(&self) -> Result<StoreRef> {
-        self.with_unscoped(|context| context.data().store())
-    }
-
-    /// Uses the store, as [`StoreRef::with`] does. `work` makes no handles of the engine.
-    #[inline]
-    pub(crate) fn with_unscoped<R>(
-        &self,
-        work: impl FnOnce(StoreContextMut<'_, Data>) -> Result<R>,
-    ) -> Result<R> {
-        let cell = self.cell();
-        let before = cell.user.replace(User::Api);
-        let _restored = Restored { cell, before };
-        match before {
-            User::Nobody => {
-                // SAFETY: nobody else has a reference to the store, as `user` says.
-                work(unsafe { &mut *cell.store.get() }.as_context_mut())
-            }
-            User::Callback(mut caller) => {
-                // SAFETY: the caller lives until the function of C returns, and is not used until
-                // then but here.
-                work(unsafe { caller.as_mut() }.as_context_mut())
-            }
-            User::Api => {
-                bail!("the store is in use: a finalizer must not call functions that use its store")
-            }
-        }
-    }
-}
-
-impl Drop for InUse {
-    #[inline]
-    fn drop(&mut self) {
-        let cell = self.cell();
-        let uses = cell.uses.get() - 1;
-        cell.uses.set(uses);
-        // If it is the last handle, the cell is gone afterwards.
-        let last = if uses == 0 { cell.last.take() } else { None };
-        drop(last);
-    }
+    /// Whether the last handle was deleted while the store is used. Then the use counts as a handle.
+    orphaned: Cell<bool>,
 }
 
 impl Drop for StoreRef {
     fn drop(&mut self) {
         // A store is used by one thread at a time, so nobody else counts now.
-        if self.0.uses.get() > 0 && Arc::strong_count(&self.0) == 1 {
-            self.0.last.set(Some(self.0.clone()));
+        if self.0.user.get() != User::NOBODY && Arc::strong_count(&self.0) == 1 {
+            self.0.orphaned.set(true);
+            mem::forget(self.0.clone());
         }
     }
 }
@@ -124,15 +71,53 @@ unsafe impl Send for StoreCell {}
 // SAFETY: as above.
 unsafe impl Sync for StoreCell {}
 
-/// Who uses a store.
-#[derive(Clone, Copy)]
-enum User {
-    /// Nobody.
-    Nobody,
-    /// A function of the C interface.
-    Api,
-    /// A function of C that the store's code has called, with the caller.
-    Callback(NonNull<Caller<'static, Data>>),
+/// Who uses a store: nobody, a function of the C interface, or a function of C that the store's code has
+/// called, with the caller. It is one word, because each call of the store's code writes it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct User(*mut Caller<'static, Data>);
+
+impl User {
+    const NOBODY: User = User(ptr::null_mut());
+    const API: User = User(ptr::dangling_mut());
+}
+
+/// A store in use. It is restored who used it before, and if that was nobody, the last handle is gone.
+struct InUse {
+    /// The address in its [`Arc`].
+    cell: *const StoreCell,
+    before: User,
+}
+
+impl InUse {
+    /// Uses the store of this cell as `user`.
+    ///
+    /// # Safety
+    /// It is the address of a cell in its [`Arc`], which lives.
+    #[inline]
+    unsafe fn new(cell: *const StoreCell, user: User) -> InUse {
+        // SAFETY: as the caller promises.
+        InUse { cell, before: unsafe { &*cell }.user.replace(user) }
+    }
+
+    #[cold]
+    fn drop_last_handle(&self) {
+        // SAFETY: as for `drop`.
+        unsafe { &*self.cell }.orphaned.set(false);
+        // SAFETY: `Drop` for `StoreRef` has counted this handle. Nothing uses the cell afterwards.
+        drop(unsafe { Arc::from_raw(self.cell) });
+    }
+}
+
+impl Drop for InUse {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the cell lives until its last use ends, as `Drop` for `StoreRef` says.
+        let cell = unsafe { &*self.cell };
+        cell.user.set(self.before);
+        if self.before == User::NOBODY && cell.orphaned.get() {
+            self.drop_last_handle();
+        }
+    }
 }
 
 impl Data {
@@ -160,9 +145,8 @@ impl StoreRef {
         store.limiter(|data| &mut data.limits);
         let cell = StoreCell {
             store: UnsafeCell::new(store),
-            user: Cell::new(User::Nobody),
-            uses: Cell::new(0),
-            last: Cell::new(None),
+            user: Cell::new(User::NOBODY),
+            orphaned: Cell::new(false),
         };
         let store = StoreRef(Arc::new(cell));
         let this = Arc::downgrade(&store.0);
@@ -182,15 +166,33 @@ impl StoreRef {
         &self,
         work: impl FnOnce(StoreContextMut<'_, Data>) -> Result<R>,
     ) -> Result<R> {
-        // A finalizer may delete the last handle.
-        self.in_use().with_unscoped(|context| work(RootScope::new(context).as_context_mut()))
+        self.with_unscoped(|context| work(RootScope::new(context).as_context_mut()))
     }
 
-    /// Keeps the store alive, also if a function of C deletes all its handles.
+    /// Uses the store, as [`with`](StoreRef::with) does. `work` makes no handles of the engine. It may
+    /// delete this handle, also if it is the last one: then the store is gone afterwards.
     #[inline]
-    pub(crate) fn in_use(&self) -> InUse {
-        self.0.uses.set(self.0.uses.get() + 1);
-        InUse(NonNull::from(&*self.0))
+    pub(crate) fn with_unscoped<R>(
+        &self,
+        work: impl FnOnce(StoreContextMut<'_, Data>) -> Result<R>,
+    ) -> Result<R> {
+        // SAFETY: this handle is one.
+        let used = unsafe { InUse::new(Arc::as_ptr(&self.0), User::API) };
+        let context = match used.before {
+            // SAFETY: the cell lives while it is in use. Nobody else has a reference to the store, as
+            // `user` says.
+            User::NOBODY => unsafe { &mut *(*used.cell).store.get() }.as_context_mut(),
+            User::API => return Err(in_use()),
+            // SAFETY: the caller lives until the function of C returns, and is not used until then but
+            // here.
+            User(caller) => unsafe { &mut *caller }.as_context_mut(),
+        };
+        work(context)
+    }
+
+    /// The store of a function of C that is made in this store.
+    pub(crate) fn home(&self) -> Home {
+        Home(Arc::as_ptr(&self.0))
     }
 
     /// Whether this is the same store.
@@ -204,26 +206,31 @@ impl StoreRef {
     }
 }
 
-/// Calls a function of C, which may use the store of the caller.
-#[inline]
-pub(crate) fn calling_back<R>(caller: &mut Caller<'_, Data>, work: impl FnOnce() -> R) -> R {
-    // SAFETY: the cell is that of the store in which the caller is, and so it lives.
-    let cell = unsafe { &*caller.data().store.as_ptr() };
-    let caller = NonNull::from(caller).cast::<Caller<'static, Data>>();
-    let before = cell.user.replace(User::Callback(caller));
-    let _restored = Restored { cell, before };
-    work()
+#[cold]
+fn in_use() -> Error {
+    anyhow!("the store is in use: a finalizer must not call functions that use its store")
 }
 
-/// Restores who uses a store when it is dropped.
-struct Restored<'a> {
-    cell: &'a StoreCell,
-    before: User,
-}
+/// The store of a function of C, which is gone when its store is.
+pub(crate) struct Home(*const StoreCell);
 
-impl Drop for Restored<'_> {
-    fn drop(&mut self) {
-        self.cell.user.set(self.before);
+// SAFETY: as for the cell.
+unsafe impl Send for Home {}
+// SAFETY: as for the cell.
+unsafe impl Sync for Home {}
+
+impl Home {
+    /// Calls a function of C, which may use the store of the caller.
+    #[inline]
+    pub(crate) fn calling_back<R>(
+        &self,
+        caller: &mut Caller<'_, Data>,
+        work: impl FnOnce() -> R,
+    ) -> R {
+        debug_assert!(ptr::eq(self.0, caller.data().store.as_ptr()), "a function of another store");
+        // SAFETY: the store lives while a function of it is called.
+        let _used = unsafe { InUse::new(self.0, User(ptr::from_mut(caller).cast())) };
+        work()
     }
 }
 
@@ -381,9 +388,9 @@ exports! {
 impl StoreRef {
     /// Uses the store itself, which no code of it may run meanwhile.
     fn exclusively<R>(&self, work: impl FnOnce(&mut Store<Data>) -> R) -> Result<R> {
-        let User::Nobody = self.0.user.get() else { bail!("the store is in use") };
-        let before = self.0.user.replace(User::Api);
-        let _restored = Restored { cell: &self.0, before };
+        ensure!(self.0.user.get() == User::NOBODY, "the store is in use");
+        // SAFETY: this handle is one.
+        let _used = unsafe { InUse::new(Arc::as_ptr(&self.0), User::API) };
         // SAFETY: nobody else has a reference to the store, as `user` says.
         Ok(work(unsafe { &mut *self.0.store.get() }))
     }

@@ -8,7 +8,8 @@ use crate::store::{Data, StoreRef, store_of, wasm_store_t};
 use crate::vector::{Out, put, wasm_byte_vec_t, wasm_frame_vec_t};
 use anyhow::{Error, Result, bail, ensure};
 use gc_wasm::{
-    ExnRef, FrameInfo, Module, OwnedRooted, StoreContextMut, ThrownException, WasmBacktrace,
+    AsContextMut as _, ExnRef, FrameInfo, Module, OwnedRooted, RootScope, StoreContextMut,
+    ThrownException, WasmBacktrace,
 };
 use std::cell::OnceCell;
 use std::fmt;
@@ -76,19 +77,24 @@ impl TrapObject {
 }
 
 impl wasm_trap_t {
-    /// The trap of a call in `store` that failed. It takes the exception that the call has not caught.
-    pub(crate) fn of_error(store: &StoreRef, error: Error) -> wasm_trap_t {
+    /// The trap of a call in a store that failed. It takes the exception that the call has not caught.
+    pub(crate) fn of_error(
+        context: &mut StoreContextMut<'_, Data>,
+        error: Error,
+    ) -> Result<wasm_trap_t> {
+        let store = context.data().store()?;
         let exception = error.is::<ThrownException>().then(|| {
-            store.with(|mut context| match context.take_pending_exception() {
+            let mut context = RootScope::new(context.as_context_mut());
+            match context.as_context_mut().take_pending_exception() {
                 Some(exception) => exception.to_owned_rooted(&mut context).map(Some),
                 None => Ok(None),
-            })
+            }
         });
         let (error, exception) = match exception.transpose() {
             Ok(exception) => (error, exception.flatten()),
             Err(why) => (error.context(why), None),
         };
-        wasm_trap_t(wasm_ref_t::new(store, What::Trap(TrapObject::of_error(error, exception))))
+        Ok(wasm_trap_t(wasm_ref_t::new(&store, What::Trap(TrapObject::of_error(error, exception)))))
     }
 
     pub(crate) fn message(&self) -> &str {

@@ -49,21 +49,8 @@ impl Func {
         mut store: impl AsContextMut,
         params_and_returns: *mut [ValRaw],
     ) -> Result<()> {
-        let mut context = store.as_context_mut();
-        let store = context.opaque_mut();
-        store.check_sync_call()?;
-        let func = store.know_func(self)?;
-        let values = NonNull::new(params_and_returns).unwrap_or(NonNull::from(&mut []));
-        let (slots, needed) = (values.len(), func.slots);
-        ensure!(slots >= needed, "a call with {slots} slots for {needed} values");
         // SAFETY: as the caller promises.
-        let values = unsafe { &mut *values.as_ptr() };
-        if store.has_call_hook() {
-            // SAFETY: as the caller promises.
-            return unsafe { store.invoke_with_hook(&func, values) };
-        }
-        // SAFETY: as the caller promises.
-        unsafe { store.invoke_as(&func.callee, func.vm, values) }
+        unsafe { store.as_context_mut().opaque_mut().invoke_unchecked(*self, params_and_returns) }
     }
 
     /// Creates a host function of type `ty` that gets raw values: the arguments before it runs, and
@@ -133,16 +120,20 @@ impl<T: 'static> HostFunc<T> {
     ) -> HostFunc<T> {
         let types = ty.clone();
         let closure = move |mut caller: Caller<'_, T>, slots: &mut [ValRaw]| {
-            let types = types.as_wasm();
-            let mut context = caller.as_context_mut();
-            context.opaque_mut().call_hook_with(CallHook::CallingHost, slots, types.params())?;
+            if caller.as_context_mut().opaque_mut().has_call_hook() {
+                let types = types.as_wasm().params();
+                let mut context = caller.as_context_mut();
+                context.opaque_mut().call_hook_with(CallHook::CallingHost, slots, types)?;
+            }
             let (start, len) = (slots.as_mut_ptr().cast::<MaybeUninit<ValRaw>>(), slots.len());
             // SAFETY: these are the same slots. The function leaves them initialised.
             let given = unsafe { std::slice::from_raw_parts_mut(start, len) };
             let result = func(caller.reborrow(), given);
-            let results = if result.is_ok() { types.results() } else { &[] };
-            let mut context = caller.as_context_mut();
-            context.opaque_mut().call_hook_with(CallHook::ReturningFromHost, slots, results)?;
+            if caller.as_context_mut().opaque_mut().has_call_hook() {
+                let results = if result.is_ok() { types.as_wasm().results() } else { &[] };
+                let mut context = caller.as_context_mut();
+                context.opaque_mut().call_hook_with(CallHook::ReturningFromHost, slots, results)?;
+            }
             result
         };
         HostFunc::from_raw(ty, closure)
@@ -150,6 +141,26 @@ impl<T: 'static> HostFunc<T> {
 }
 
 impl StoreOpaque {
+    /// Calls a function of this store. For all types of stores and all crates it is the same code.
+    ///
+    /// # Safety
+    /// As for [`Func::call_unchecked`].
+    unsafe fn invoke_unchecked(&mut self, func: Func, values: *mut [ValRaw]) -> Result<()> {
+        self.check_sync_call()?;
+        let func = self.know_func(&func)?;
+        let values = NonNull::new(values).unwrap_or(NonNull::from(&mut []));
+        let (slots, needed) = (values.len(), func.slots);
+        ensure!(slots >= needed, "a call with {slots} slots for {needed} values");
+        // SAFETY: as the caller promises.
+        let values = unsafe { &mut *values.as_ptr() };
+        if self.has_call_hook() {
+            // SAFETY: as the caller promises.
+            return unsafe { self.invoke_with_hook(&func, values) };
+        }
+        // SAFETY: as the caller promises.
+        unsafe { self.invoke_as(&func.callee, func.vm, values) }
+    }
+
     /// Calls a function as [`call_unchecked`](Func::call_unchecked) does, and tells the hook.
     ///
     /// # Safety
@@ -167,18 +178,8 @@ impl StoreOpaque {
 
     /// Tells the host of a change, as [`call_hook`](StoreOpaque::call_hook) does. The hook may collect,
     /// so the references in the slots, which have these types, are rooted meanwhile.
-    #[inline]
-    fn call_hook_with(
-        &mut self,
-        change: CallHook,
-        slots: &mut [ValRaw],
-        types: &[WasmValType],
-    ) -> Result<()> {
-        if self.has_call_hook() { self.call_the_hook_with(change, slots, types) } else { Ok(()) }
-    }
-
     #[cold]
-    fn call_the_hook_with(
+    fn call_hook_with(
         &mut self,
         change: CallHook,
         slots: &mut [ValRaw],

@@ -10,10 +10,10 @@ use crate::{ResourceLimiter, ResourceLimiterAsync};
 use anyhow::{Error, Result};
 use gc_jit::Blocking;
 use gc_runtime::{HeapError, HeapGrowth, HeapLimiter};
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::mem;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// Finds the limiter in the host's data.
 type FindLimiter = dyn for<'a> FnMut(&'a mut (dyn Any + 'static)) -> &'a mut (dyn ResourceLimiter + 'a)
@@ -85,7 +85,16 @@ impl Asked<'_> {
 
 struct Contents {
     data: Box<dyn Any>,
+    /// The type of the data. It is compared at each use, and to ask the data is a call.
+    ty: TypeId,
     limiter: Option<Limiter>,
+}
+
+impl Contents {
+    #[inline]
+    fn check_type<T: 'static>(&self) {
+        assert!(self.ty == TypeId::of::<T>(), "the store was made with data of another type");
+    }
 }
 
 /// The host's data and its limiter, at an address that does not change.
@@ -97,7 +106,8 @@ pub(super) struct HostState(NonNull<Contents>);
 
 impl HostState {
     pub(super) fn new(data: Box<dyn Any>) -> HostState {
-        let contents = Box::new(Contents { data, limiter: None });
+        let ty = (*data).type_id();
+        let contents = Box::new(Contents { data, ty, limiter: None });
         HostState(NonNull::from(Box::leak(contents)))
     }
 
@@ -114,12 +124,18 @@ impl HostState {
 
     /// The host's data, which is a `T`.
     pub(super) fn data<T: 'static>(&self) -> &T {
-        self.contents().data.downcast_ref().expect("the type that the store was made with")
+        let contents = self.contents();
+        contents.check_type::<T>();
+        // SAFETY: this is the data's type.
+        unsafe { &*ptr::from_ref(&*contents.data).cast() }
     }
 
     /// The host's data, mutable.
     pub(super) fn data_mut<T: 'static>(&mut self) -> &mut T {
-        self.contents_mut().data.downcast_mut().expect("the type that the store was made with")
+        let contents = self.contents_mut();
+        contents.check_type::<T>();
+        // SAFETY: this is the data's type.
+        unsafe { &mut *ptr::from_mut(&mut *contents.data).cast() }
     }
 
     /// The host's data, without the limiter.
@@ -140,7 +156,7 @@ impl HostState {
         &mut self,
         blocking: impl FnOnce() -> Result<Blocking>,
     ) -> Result<Option<Asked<'_>>> {
-        let Contents { data, limiter } = self.contents_mut();
+        let Contents { data, limiter, .. } = self.contents_mut();
         Ok(match limiter {
             None => None,
             Some(Limiter::Sync(find)) => Some(Asked::Sync(find(&mut **data))),
@@ -196,7 +212,7 @@ impl HeapLimiter for HeapLimit {
     fn growing(&mut self, growth: HeapGrowth) -> Result<bool, String> {
         let HeapGrowth { current, desired, maximum, .. } = growth;
         let sizes = (bytes(current), bytes(desired), Some(bytes(maximum)));
-        let Contents { data, limiter } = self.contents();
+        let Contents { data, limiter, .. } = self.contents();
         let answer = match limiter {
             None => return Ok(true),
             Some(Limiter::Sync(find)) => {
@@ -213,7 +229,7 @@ impl HeapLimiter for HeapLimit {
     }
 
     fn grow_failed(&mut self, error: &HeapError) {
-        let (Contents { data, limiter }, error) = (self.contents(), error.clone().into());
+        let (Contents { data, limiter, .. }, error) = (self.contents(), error.clone().into());
         match limiter {
             None => {}
             Some(Limiter::Sync(find)) => find(&mut **data).gc_heap_grow_failed(error),
