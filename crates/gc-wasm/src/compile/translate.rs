@@ -69,6 +69,9 @@ const HINTED_BYTES: usize = 32 << 10;
 /// branches.
 const MAX_OPERANDS: usize = 1 << 20;
 
+/// The number of loops in each other that makes chains of aliases too long to follow at each end of one.
+const DEEP_NEST: u32 = 64;
+
 /// The maximum number of loops that are nested in each other. When a loop ends, the frontend looks
 /// through those in it for the value of a local.
 const MAX_NESTED_LOOPS: u32 = 50_000;
@@ -96,8 +99,12 @@ pub(super) struct Translator<'a, 'b> {
     notes: u64,
     /// Operands passed to labels so far.
     operands: usize,
-    /// Number of loops around the current operator, and number of outermost loops so far.
-    loops: (u32, u32),
+    /// Number of loops around the current operator.
+    loops: u32,
+    /// Number of outermost loops so far.
+    outermost_loops: u32,
+    /// Number of loops left, in a deep nest, since chains of aliases were made short.
+    aliased_loops: usize,
     /// Locals read in the outermost loop. The frontend leaves notes of them at a loop's end.
     read_in_loop: Vec<u32>,
     /// Type of the uppermost operand before the current operator.
@@ -162,7 +169,9 @@ pub(super) fn translate(
         joins: 0,
         notes: 0,
         operands: 0,
-        loops: (0, 0),
+        loops: 0,
+        outermost_loops: 0,
+        aliased_loops: 0,
         read_in_loop: Vec::new(),
         top: None,
         id: None,
@@ -314,7 +323,7 @@ impl<'a, 'b> Translator<'a, 'b> {
             let local = &mut self.locals[index as usize];
             local.value = self.builder.use_var(local.variable);
             local.known_at = self.joins;
-            let (depth, outermost) = self.loops;
+            let (depth, outermost) = (self.loops, self.outermost_loops);
             if depth > 0 && local.read_in != outermost {
                 local.read_in = outermost;
                 self.read_in_loop.push(index);
@@ -386,28 +395,54 @@ impl<'a, 'b> Translator<'a, 'b> {
     /// Enters a loop, whose head is not sealed yet.
     pub(super) fn enter_loop(&mut self) {
         self.join();
-        if self.loops.0 == 0 {
-            self.loops.1 += 1;
+        if self.loops == 0 {
+            self.outermost_loops += 1;
         }
-        self.loops.0 += 1;
+        self.loops += 1;
     }
 
     /// Leaves a loop and seals its head. To seal it, the frontend looks up the values that all
     /// locals read in the loop have at the loop's end.
     pub(super) fn leave_loop(&mut self, head: ir::Block) -> Result<()> {
-        if self.loops.0 > MAX_NESTED_LOOPS {
-            bail!("function too large: {} loops in each other", self.loops.0);
+        if self.loops > MAX_NESTED_LOOPS {
+            bail!("function too large: {} loops in each other", self.loops);
         }
         let blocks = self.builder.func.dfg.num_blocks() as u64;
         self.check_notes(self.notes + self.read_in_loop.len() as u64 * blocks)?;
         self.builder.seal_block(head);
-        self.loops.0 -= 1;
-        if self.loops.0 == 0 {
+        self.loops -= 1;
+        self.shorten_aliases();
+        if self.loops == 0 {
             for index in std::mem::take(&mut self.read_in_loop) {
                 self.note(index)?;
             }
         }
         Ok(())
+    }
+
+    /// Keeps chains of aliases short. The frontend makes the value of a local in a loop an alias of its
+    /// value in the loop around, one after the other, and follows the whole chain at each end of a loop.
+    fn shorten_aliases(&mut self) {
+        let dfg = &mut self.builder.func.dfg;
+        self.aliased_loops += usize::from(self.loops >= DEEP_NEST);
+        // A chain is as long as the square root of the number of values, which all are looked at here.
+        if self.aliased_loops.saturating_mul(self.aliased_loops) <= dfg.num_values() {
+            return;
+        }
+        self.aliased_loops = 0;
+        let aliases: Vec<_> = dfg
+            .values()
+            .filter(|value| dfg.value_alias_dest_for_serialization(*value).is_some())
+            .collect();
+        for mut value in aliases {
+            let original = dfg.resolve_aliases(value);
+            while let Some(next) = dfg.value_alias_dest_for_serialization(value)
+                && next != original
+            {
+                dfg.change_to_alias(value, original);
+                value = next;
+            }
+        }
     }
 
     /// Records a join. Call this where the next code is not dominated by all earlier code.
