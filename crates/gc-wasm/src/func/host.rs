@@ -239,12 +239,12 @@ impl<T: 'static> HostFunc<T> {
     ) {
         let contexts: Box<[HostContext]> = funcs.iter().map(|func| func.context(store)).collect();
         store.reserve_host_functions(contexts.len());
-        let contexts = Box::into_raw(contexts);
+        let contexts = HostContexts(Box::into_raw(contexts));
         for (i, func) in funcs.iter().enumerate() {
             // SAFETY: there is one for each function. Its address is stable, and it is freed with the
             // store, which gets it below.
             let (vm, known) = unsafe {
-                let context = contexts.cast::<HostContext>().add(i);
+                let context = contexts.0.cast::<HostContext>().add(i);
                 (*context).func_ref.vmctx = context.cast();
                 let vm = FuncRef::from_address(&raw mut (*context).func_ref);
                 let vm = vm.expect("the reference is not null");
@@ -256,8 +256,7 @@ impl<T: 'static> HostFunc<T> {
             unsafe { store.add_host_function(vm, known) };
             made(Func::from_vm(store, vm));
         }
-        // SAFETY: it was a box.
-        store.keep(Box::new((unsafe { Box::from_raw(contexts) }, owner)));
+        store.keep(Box::new((contexts, owner)));
     }
 
     /// What compiled code and the host need to know of the function in `store`.
@@ -299,6 +298,17 @@ struct HostContext {
     closure: *const (),
     /// How the host calls it. `None` only while the function is made.
     known: Option<KnownFunc>,
+}
+
+/// The contexts that were made together. It is no box, because compiled code and the store have their
+/// addresses.
+struct HostContexts(*mut [HostContext]);
+
+impl Drop for HostContexts {
+    fn drop(&mut self) {
+        // SAFETY: it was a box. The store drops it, and runs no code any more.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
 }
 
 /// The root scope of a call of a host function. It ends also if the function panics.
