@@ -144,10 +144,10 @@ fn kind(ty: &str) -> u8 {
     }
 }
 
-type RawCall = extern "C" fn(Option<&capi::wasm_func_t>, *mut ValRaw, usize) -> capi::CallResult;
+type RawCall = extern "C" fn(*const capi::wasm_func_t, *mut ValRaw, usize) -> capi::CallResult;
 
 type CheckedCall = extern "C" fn(
-    Option<&capi::wasm_func_t>,
+    *const capi::wasm_func_t,
     Option<&capi::wasm_val_vec_t>,
     Option<&mut capi::wasm_val_vec_t>,
 ) -> capi::CallResult;
@@ -203,17 +203,19 @@ fn c(shape: &Shape, raw: bool) -> Result<Vec<Turn>> {
             if export == 1 {
                 values[0] = ValRaw::u32(CALLS);
                 ensure!(
-                    call(Some(&called), values.as_mut_ptr(), 1).into_trap().is_none(),
+                    call(&raw const *called, values.as_mut_ptr(), 1).into_trap().is_none(),
                     "a trap"
                 );
             } else if raw {
                 for _ in 0..CALLS {
-                    let trap = call(Some(&called), black_box(values.as_mut_ptr()), slots.max(1));
+                    let trap =
+                        call(&raw const *called, black_box(values.as_mut_ptr()), slots.max(1));
                     ensure!(trap.into_trap().is_none(), "a trap");
                 }
             } else {
                 for _ in 0..CALLS {
-                    let trap = call_checked(Some(&called), Some(&arguments), Some(&mut returned));
+                    let trap =
+                        call_checked(&raw const *called, Some(&arguments), Some(&mut returned));
                     ensure!(trap.into_trap().is_none(), "a trap");
                 }
             }

@@ -81,12 +81,11 @@ fn call_back(
 
 /// Calls a function from C.
 fn call(
-    handle: &wasm_func_t,
+    store: &StoreRef,
+    func: Func,
     arguments: Option<&wasm_val_vec_t>,
     results: Option<&mut wasm_val_vec_t>,
 ) -> Result<()> {
-    let store = &handle.0.store()?;
-    let What::Func(func) = handle.0.what else { bail!("no function") };
     let arguments = arguments.map_or(&[][..], |arguments| arguments.as_slice());
     let mut none = wasm_val_vec_t::default();
     let results = results.unwrap_or(&mut none);
@@ -162,14 +161,19 @@ exports! {
     /// Calls the function. Its results are written to `results`, over whatever is there. Returns NULL,
     /// or a trap: also if an argument is of another type or store, or if it returns and there is no room for
     /// the results.
+    #[expect(clippy::not_unsafe_ptr_arg_deref, reason = "for C, where no function is marked")]
     fn wasm_func_call(
-        func: Option<&wasm_func_t>,
+        func: *const wasm_func_t,
         arguments: Option<&wasm_val_vec_t>,
         results: Option<&mut wasm_val_vec_t>,
     ) -> CallResult {
-        let func = given(func, "func")?;
-        let store = &func.0.store()?;
-        match call(func, arguments, results) {
+        // SAFETY: it is a handle or NULL. The function that is called may delete the handle, so there is no
+        // reference to it then.
+        let handle = &given(unsafe { func.as_ref() }, "func")?.0;
+        let (What::Func(func), store) = (&handle.what, &handle.store()?) else {
+            bail!("no function")
+        };
+        match call(store, *func, arguments, results) {
             Ok(()) => Ok(CallResult(None)),
             Err(error) => {
                 store.with(|mut store| CallResult::of_error("wasm_func_call", &mut store, error))

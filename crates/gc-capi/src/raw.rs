@@ -10,7 +10,7 @@ use crate::types::wasm_functype_t;
 use crate::value::{ValKind, wasm_val_t};
 use crate::vector::{Out, put};
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
-use gc_wasm::{AsContextMut as _, Caller, Func, Val, ValRaw};
+use gc_wasm::{AsContextMut as _, Caller, Func, StoreContextMut, Val, ValRaw};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -94,18 +94,20 @@ exports! {
 
     /// Calls the function with the arguments in the slots at `values`, where it leaves its results. Returns
     /// NULL, or a trap: also if there are too few slots.
+    #[expect(clippy::not_unsafe_ptr_arg_deref, reason = "for C, where no function is marked")]
     fn reclaim_func_call_unchecked(
-        func: Option<&wasm_func_t>,
+        func: *const wasm_func_t,
         values: *mut ValRaw,
         count: usize,
     ) -> CallResult {
-        let func = given(func, "func")?;
+        // SAFETY: it is a handle or NULL. The function that is called may delete the handle, so there is no
+        // reference to it then.
+        let func = given(unsafe { func.as_ref() }, "func")?;
         let (What::Func(called), Some(store)) = (&func.0.what, &func.0.store) else {
             bail!("no function of a store")
         };
-        // The function that is called may delete the handle.
-        let func = *called;
-        store.with_unscoped(|mut context| {
+        let (func, store) = (*called, store.home());
+        let work = |mut context: StoreContextMut<'_, Data>| {
             let values = slots(values, count);
             // SAFETY: the header says that the slots hold arguments of the parameters' types, with
             // references that are still valid.
@@ -116,7 +118,9 @@ exports! {
                     CallResult::of_error("reclaim_func_call_unchecked", &mut context, error)
                 }
             }
-        })
+        };
+        // SAFETY: the handle keeps the store alive.
+        unsafe { store.with_unscoped(work) }
     }
 
     /// Writes `count` values as raw ones to the slots at `out`. All are valid together, until the next

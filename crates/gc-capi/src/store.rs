@@ -166,31 +166,13 @@ impl StoreRef {
         &self,
         work: impl FnOnce(StoreContextMut<'_, Data>) -> Result<R>,
     ) -> Result<R> {
-        self.with_unscoped(|context| work(RootScope::new(context).as_context_mut()))
+        let work = |context| work(RootScope::new(context).as_context_mut());
+        // SAFETY: this is a handle to the store.
+        unsafe { self.home().with_unscoped(work) }
     }
 
-    /// Uses the store, as [`with`](StoreRef::with) does. `work` makes no handles of the engine. It may
-    /// delete this handle, also if it is the last one: then the store is gone afterwards.
+    /// The store, for what is gone when the store is.
     #[inline]
-    pub(crate) fn with_unscoped<R>(
-        &self,
-        work: impl FnOnce(StoreContextMut<'_, Data>) -> Result<R>,
-    ) -> Result<R> {
-        // SAFETY: this handle is one.
-        let used = unsafe { InUse::new(Arc::as_ptr(&self.0), User::API) };
-        let context = match used.before {
-            // SAFETY: the cell lives while it is in use. Nobody else has a reference to the store, as
-            // `user` says.
-            User::NOBODY => unsafe { &mut *(*used.cell).store.get() }.as_context_mut(),
-            User::API => return Err(in_use()),
-            // SAFETY: the caller lives until the function of C returns, and is not used until then but
-            // here.
-            User(caller) => unsafe { &mut *caller }.as_context_mut(),
-        };
-        work(context)
-    }
-
-    /// The store of a function of C that is made in this store.
     pub(crate) fn home(&self) -> Home {
         Home(Arc::as_ptr(&self.0))
     }
@@ -211,7 +193,8 @@ fn in_use() -> Error {
     anyhow!("the store is in use: a finalizer must not call functions that use its store")
 }
 
-/// The store of a function of C, which is gone when its store is.
+/// A store that its user does not keep alive: the store of a function of C, which is gone when its store is,
+/// or that of a handle that a call may delete.
 pub(crate) struct Home(*const StoreCell);
 
 // SAFETY: as for the cell.
@@ -220,6 +203,30 @@ unsafe impl Send for Home {}
 unsafe impl Sync for Home {}
 
 impl Home {
+    /// Uses the store, as [`StoreRef::with`] does. `work` makes no handles of the engine. It may delete the
+    /// last handle to the store, which is gone afterwards then.
+    ///
+    /// # Safety
+    /// The store lives.
+    #[inline]
+    pub(crate) unsafe fn with_unscoped<R>(
+        self,
+        work: impl FnOnce(StoreContextMut<'_, Data>) -> Result<R>,
+    ) -> Result<R> {
+        // SAFETY: as the caller promises.
+        let used = unsafe { InUse::new(self.0, User::API) };
+        let context = match used.before {
+            // SAFETY: the cell lives while it is in use. Nobody else has a reference to the store, as
+            // `user` says.
+            User::NOBODY => unsafe { &mut *(*used.cell).store.get() }.as_context_mut(),
+            User::API => return Err(in_use()),
+            // SAFETY: the caller lives until the function of C returns, and is not used until then but
+            // here.
+            User(caller) => unsafe { &mut *caller }.as_context_mut(),
+        };
+        work(context)
+    }
+
     /// Calls a function of C, which may use the store of the caller.
     #[inline]
     pub(crate) fn calling_back<R>(

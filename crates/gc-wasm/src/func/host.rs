@@ -312,14 +312,14 @@ impl Drop for HostContexts {
 }
 
 /// The root scope of a call of a host function. It ends also if the function panics.
-struct CallScope<'a> {
-    store: &'a mut StoreOpaque,
+pub(super) struct CallScope<'a> {
+    pub(super) store: &'a mut StoreOpaque,
     scope: HandleScope,
 }
 
 impl<'a> CallScope<'a> {
     #[inline(always)]
-    fn new(store: &'a mut StoreOpaque) -> CallScope<'a> {
+    pub(super) fn new(store: &'a mut StoreOpaque) -> CallScope<'a> {
         let scope = store.gc_store().enter_handle_scope();
         CallScope { store, scope }
     }

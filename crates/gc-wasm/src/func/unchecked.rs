@@ -1,6 +1,7 @@
 //! Calls and host functions with raw values, whose types nobody checks.
 #![allow(unsafe_code)]
 
+use super::host::CallScope;
 use super::{Caller, Func, HostFunc};
 use crate::refs::{AnyRef, Reference as _};
 use crate::store::{CallHook, KnownFunc, StoreOpaque};
@@ -185,21 +186,20 @@ impl StoreOpaque {
         slots: &mut [ValRaw],
         types: &[WasmValType],
     ) -> Result<()> {
-        let scope = self.gc_store().enter_handle_scope();
+        let scope = CallScope::new(self);
         let mut rooted: Vec<(usize, Rooted<AnyRef>)> = Vec::new();
         for (i, (slot, ty)) in slots.iter().zip(types).enumerate() {
             if ty.is_vmgcref_type()
                 && let Some(gc_ref) = VMGcRef::from_raw_u32(slot.get_u32())
             {
-                rooted.push((i, self.root_borrowed(&gc_ref)));
+                rooted.push((i, scope.store.root_borrowed(&gc_ref)));
             }
         }
-        let result = self.call_hook(change);
+        let result = scope.store.call_hook(change);
         for (i, handle) in rooted {
-            let gc_ref = handle.gc_ref(self)?;
-            slots[i] = ValRaw::u64(self.gc_store_mut().expose_rooted(&gc_ref).into());
+            let gc_ref = handle.gc_ref(scope.store)?;
+            slots[i] = ValRaw::u64(scope.store.gc_store_mut().expose_rooted(&gc_ref).into());
         }
-        self.exit_scope(scope);
         result
     }
 }

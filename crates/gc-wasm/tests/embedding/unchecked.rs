@@ -1,6 +1,6 @@
 //! Calls and host functions with raw values.
 
-use crate::common::{Drops, everywhere, message};
+use crate::common::{Drops, each_collector, everywhere, message, panic_message};
 use anyhow::{Result, bail};
 use gc_wasm::{
     AnyRef, AsContext, AsContextMut, ExternRef, Func, FuncType, Instance, Linker, Module,
@@ -180,6 +180,28 @@ fn references_in_raw_slots_are_rooted_while_the_hook_runs() -> Result<()> {
             let value = ExternRef::from_raw(&mut store, slots[0].get_externref()).unwrap();
             assert_eq!(number(&store, value)?, 42);
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn references_in_raw_slots_are_not_kept_by_a_hook_that_panics() -> Result<()> {
+    each_collector(|setting| {
+        let mut store = Store::new(&setting.engine()?, ());
+        let func = Func::wrap(&mut store, |_: Option<Rooted<ExternRef>>| {});
+        store.call_hook(|_, _| panic!("the hook"));
+        let drops = Drops::default();
+        let mut slots = [ValRaw::ZERO];
+        {
+            let mut scope = RootScope::new(&mut store);
+            let value = ExternRef::new(&mut scope, drops.value())?;
+            slots[0] = ValRaw::externref(value.to_raw(&mut scope)?);
+        }
+        // SAFETY: the slot has a reference, and nothing collected since.
+        let call = || unsafe { func.call_unchecked(&mut store, &mut slots) };
+        assert_eq!(panic_message(call), "the hook");
+        store.gc(None)?;
+        assert_eq!(drops.count(), usize::from(setting.reclaims()));
         Ok(())
     })
 }

@@ -39,7 +39,7 @@ pub(super) fn invoke(
 ) -> Result<wasm_val_vec_t, Box<wasm_trap_t>> {
     let arguments = arguments.into();
     let mut results = vec![wasm_val_t::default(); results].into();
-    match wasm_func_call(Some(func), Some(&arguments), Some(&mut results)).into_trap() {
+    match wasm_func_call(func, Some(&arguments), Some(&mut results)).into_trap() {
         Some(trap) => {
             let why = format!("wasm_func_call: {}", trap_message(&trap));
             assert_eq!(last_error(), Some(why), "another reason than the trap's message");

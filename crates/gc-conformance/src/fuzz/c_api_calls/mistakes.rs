@@ -220,7 +220,8 @@ impl Host {
                 failed(wasm_memory_data(None).is_null(), "NULL")?;
                 failed(!reclaim_store_gc(None), "NULL")?;
                 failed(wasm_ref_get_host_info(None).is_null(), "NULL")?;
-                let trap = wasm_func_call(None, None, None).into_trap().context("no trap")?;
+                let trap =
+                    wasm_func_call(std::ptr::null(), None, None).into_trap().context("no trap")?;
                 ensure!(trap_message(&trap).contains("NULL"), "another trap");
                 failed(true, "NULL")?;
                 wasm_ref_delete(None);
