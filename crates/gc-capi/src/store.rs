@@ -166,7 +166,8 @@ impl StoreRef {
         &self,
         work: impl FnOnce(StoreContextMut<'_, Data>) -> Result<R>,
     ) -> Result<R> {
-        let work = |context| work(RootScope::new(context).as_context_mut());
+        let work =
+            |context: StoreContextMut<'_, Data>| work(RootScope::new(context).as_context_mut());
         // SAFETY: this is a handle to the store.
         unsafe { self.home().with_unscoped(work) }
     }

@@ -77,7 +77,10 @@ pub(super) struct Marker {
     pub(super) took: Duration,
     /// Bytes of old objects when marking began.
     pub(super) began_at: u64,
-    /// Bytes of large objects that were allocated since. They are marked from the beginning.
+    /// Bytes of large objects that had been allocated since the last plan when marking began.
+    pub(super) large_before: u64,
+    /// Bytes of large objects that were allocated since marking began, or since the last plan if that was
+    /// later. In a marking they are marked from the beginning.
     pub(super) large: u64,
     /// Bytes by which the old generation had grown since the previous marking.
     pub(super) grown: u64,
@@ -109,7 +112,7 @@ impl GenerationalHeap {
         self.marker.waits = false;
         self.marker.took = Duration::ZERO;
         self.marker.began_at = self.old.total.bytes;
-        self.marker.large = 0;
+        self.marker.large_before = std::mem::take(&mut self.marker.large);
         self.old.begin_marking();
         self.phase = Phase::Marking;
     }

@@ -280,18 +280,16 @@ impl GenerationalHeap {
     }
 
     /// [Taken bytes](GenerationalHeap::taken_bytes) at the end of the room for the program during a
-    /// major collection. The room is this number of tenths of the threshold, beyond what the old
-    /// generation had when marking began.
+    /// major collection. The room is this number of tenths of the threshold.
     ///
-    /// Large objects that were allocated since do not use it up, as long as they are no more than the
-    /// threshold. There is no work for them, and they come all at once, without the slices that come
-    /// with promoted objects. If they did, a buffer that doubles would make the program wait for all
+    /// Large objects do not use it up: those that were allocated before marking began, and since then as
+    /// many as the threshold. There is no work for them, and they come all at once, without the slices that
+    /// come with promoted objects. If they did, a buffer that doubles would make the program wait for all
     /// the marking that is left.
     pub(super) fn deadline(&self, tenths: u64) -> u64 {
         let threshold = self.major_threshold();
-        let begun = threshold.max(self.marker.began_at.saturating_add(self.marker.lost));
-        let large = self.marker.large.min(threshold);
-        begun.saturating_add(threshold / 10 * tenths).saturating_add(large)
+        let large = self.marker.large_before.saturating_add(self.marker.large.min(threshold));
+        threshold.saturating_add(threshold / 10 * tenths).saturating_add(large)
     }
 
     /// Makes a plan when everything is swept, and continues with giving memory back.
@@ -301,6 +299,7 @@ impl GenerationalHeap {
         let lived = self.core.live + self.marker.grown;
         self.sizing.after_major(lived.saturating_sub(self.old.total.bytes), self.marker.grown);
         self.core.make_plan(&occupancy, self.old.total.bytes, self.marker.grown, took);
+        self.marker.large = 0;
         // In a heap whose objects are far apart, the next marking must not begin at once.
         let room = self.major_threshold().saturating_sub(self.old.total.bytes);
         let most = (room / 2).min(room.saturating_sub(self.least_old()));

@@ -284,6 +284,20 @@ fn promoted_objects_hurry_marking() {
     assert!(f.heap.phase == Phase::Marking && f.heap.major_is_due());
 }
 
+/// Those that were promoted before it began do, too. A small heap that grows fast is marked in one pause,
+/// which costs less than many slices.
+#[test]
+fn objects_promoted_before_marking_hurry_it() {
+    let (mut f, threshold) = full_heap();
+    while f.heap.taken_bytes() < u64::from(threshold) * 8 / 5 {
+        let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
+        f.heap.alloc_old(header, 16).unwrap();
+    }
+    assert!(!f.heap.is_major_under_way() && !f.heap.major_is_due());
+    f.collect(Kind::Begin);
+    assert!(f.heap.major_is_due());
+}
+
 /// If large objects have filled the heap before marking began, it begins then, and is not done in one
 /// pause.
 #[test]
