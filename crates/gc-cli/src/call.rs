@@ -201,7 +201,11 @@ impl Call {
         let (expected, got) = (ty.params().len(), self.args.len());
         if expected != got {
             let arguments = if expected == 1 { "argument" } else { "arguments" };
-            let but = if got == 1 { "1 is given" } else { &format!("{got} are given") };
+            let but = match &self.args[..] {
+                [] => "0 are given".to_owned(),
+                [arg] => format!("1 is given, `{arg}`"),
+                args => format!("{got} are given, `{}`", args.join("`, `")),
+            };
             let ty = ExternType::Func(ty);
             return Err(misuse(format!(
                 "`{name}` takes {expected} {arguments}, but {but}: its type is {}",
@@ -212,12 +216,12 @@ impl Call {
     }
 }
 
-/// The one of `names` that is most similar to `name`, if it is similar enough.
+/// The one of `names` that is most similar to `name`, if it is similar enough: the first of several.
 pub fn near<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names
         .map(|other| (strsim::normalized_damerau_levenshtein(name, other), other))
         .filter(|(likeness, _)| *likeness >= 0.5)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .min_by(|(a, _), (b, _)| b.total_cmp(a))
         .map(|(_, other)| other)
 }
 

@@ -1,6 +1,20 @@
-//! Times for people: three digits, in a fitting unit.
+//! Times: parsed with their unit, and shown for people with three digits, in a fitting unit.
 
+use humantime::DurationError;
 use std::time::Duration;
+
+/// Parses a time with its unit. The error gives examples.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(text: &str, examples: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| match error {
+        DurationError::NumberOverflow => {
+            format!("the time is out of range, which is 1ns to {}s", u64::MAX)
+        }
+        _ => format!("expected a time such as {examples}"),
+    })
+}
 
 /// Units, each with its length in seconds, shortest first.
 const UNITS: [(&str, f64); 4] = [("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)];

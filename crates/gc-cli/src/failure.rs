@@ -1,6 +1,7 @@
 //! Failures of the command: the text on stderr and the exit status.
 
 use crate::interrupted::Interrupted;
+use crate::option_names::OptionNames;
 use crate::printable::printable;
 use anyhow::Error;
 use gc_conformance::message::causes;
@@ -40,15 +41,15 @@ pub fn misuse(message: impl Into<String>) -> Error {
     Failure::Misuse(message.into()).into()
 }
 
-/// Prints an error on stderr and returns the exit status for it.
-pub fn report(error: &Error) -> ExitCode {
+/// Prints an error on stderr and returns the exit status for it. Hints call options by these names.
+pub fn report(error: &Error, names: &OptionNames) -> ExitCode {
     if let Some(status) = ended(error) {
         return ExitCode::from(status);
     }
     let status = status(error);
     if status != 0 && !matches!(error.downcast_ref(), Some(Failure::Reported)) {
         // If stderr is closed, the error cannot be printed.
-        let _ = writeln!(io::stderr(), "error: {}", describe(error));
+        let _ = writeln!(io::stderr(), "error: {}", describe(error, names));
     }
     ExitCode::from(status)
 }
@@ -79,15 +80,16 @@ fn status(error: &Error) -> u8 {
 }
 
 /// An error with its causes, one per line; then the backtrace of the program, if it was running, and
-/// a hint, if an option of the command could help.
-pub fn describe(error: &Error) -> String {
+/// a hint, if an option of the command could help, with the name that it has in `names`.
+pub fn describe(error: &Error, names: &OptionNames) -> String {
     let mut text = causes(error).join("\n  caused by: ");
     if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
         text.push_str("\nwasm backtrace:");
         text.push_str(&describe_backtrace(backtrace));
     }
-    let hint = error.downcast_ref::<Trap>().copied().and_then(hint_for);
-    let hint = hint.or_else(|| error.chain().find_map(heap_hint)).or_else(|| limit_hint(&text));
+    let hint = error.downcast_ref::<Trap>().and_then(|trap| hint_for(*trap, names));
+    let hint = hint.or_else(|| error.chain().find_map(|cause| heap_hint(cause, names)));
+    let hint = hint.or_else(|| limit_hint(&text, names));
     if let Some(hint) = hint {
         text.push_str(&format!("\nhint: {hint}"));
     }
@@ -95,29 +97,43 @@ pub fn describe(error: &Error) -> String {
 }
 
 /// The option of the command that could help against a trap.
-fn hint_for(trap: Trap) -> Option<&'static str> {
+fn hint_for(trap: Trap, names: &OptionNames) -> Option<String> {
     match trap {
         Trap::OutOfMemory => {
-            Some("--heap-max sets the heap's limit, up to the collector's maximum")
+            Some("--heap-max sets the heap's limit, up to the collector's maximum".to_owned())
         }
-        Trap::StackOverflow => Some("--max-stack sets the stack's limit"),
-        Trap::OutOfFuel => Some("--fuel sets how much there is"),
+        Trap::StackOverflow => Some(format!("{} sets the stack's limit", names.max_stack)),
+        Trap::OutOfFuel => Some(format!("{} sets how much there is", names.fuel)),
         _ => None,
     }
 }
 
 /// The option that could help if a host function found no room in the heap.
-fn heap_hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+fn heap_hint(cause: &(dyn std::error::Error + 'static), names: &OptionNames) -> Option<String> {
     match cause.downcast_ref::<HeapError>()? {
-        HeapError::OutOfMemory { .. } | HeapError::NeedsRoom { .. } => hint_for(Trap::OutOfMemory),
+        HeapError::OutOfMemory { .. } | HeapError::NeedsRoom { .. } => {
+            hint_for(Trap::OutOfMemory, names)
+        }
         _ => None,
     }
 }
 
-/// The option that could help against a limit of the engine, which the error calls by the name of its
-/// setting.
-fn limit_hint(text: &str) -> Option<&'static str> {
-    text.contains("(`memory_maximum`)").then_some("--memory-max sets the limit of each memory")
+/// The option that could help against a limit, which the error calls by the name of the engine's
+/// setting, or not at all.
+fn limit_hint(text: &str, names: &OptionNames) -> Option<String> {
+    let hints = [
+        ("(`memory_maximum`)", names.memory_max, "the limit of each memory"),
+        ("the system refuses a stack of ", names.max_stack, "the stack's limit"),
+        ("larger than the address space", names.max_stack, "the stack's limit"),
+        ("no memory for a linear memory", "-O memory-reservation", "the addresses for each memory"),
+        ("instance count too high", "-W max-instances", "how many instances there may be"),
+        ("table count too high", "-W max-tables", "how many tables there may be"),
+        ("memory count too high", "-W max-memories", "how many memories there may be"),
+        ("the store's limiter refuses it", "-W max-table-elements", "the limit of each table"),
+        ("forcing trap when growing table", "-W max-table-elements", "the limit of each table"),
+    ];
+    let (_, option, what) = hints.into_iter().find(|(part, ..)| text.contains(part))?;
+    Some(format!("{option} sets {what}"))
 }
 
 /// The functions on the stack, one per line. Each has the offset of its current instruction in the
@@ -150,7 +166,7 @@ mod tests {
     fn causes_are_listed() {
         let error = anyhow!("the file is gone").context("reading it").context("running it");
         assert_eq!(
-            describe(&error),
+            describe(&error, &OptionNames::OURS),
             "running it\n  caused by: reading it\n  caused by: the file is gone"
         );
     }

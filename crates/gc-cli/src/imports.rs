@@ -30,6 +30,9 @@ pub struct ImportOptions {
     #[arg(long = "dir", value_name = "HOST[::GUEST]", value_parser = args::text())]
     #[arg(help_heading = None::<&str>)]
     pub dirs: Vec<String>,
+    /// The same in the form `GUEST::HOST`. `reclaim run` has the option `--mapdir` for it.
+    #[arg(skip)]
+    pub mapdirs: Vec<String>,
     /// Set a variable of the program's environment. Without VALUE it has that of the command.
     ///
     /// May be repeated; of one name the last counts. The program sees no other variables.
@@ -107,6 +110,16 @@ fn dir_names(dir: &str) -> (&str, &str) {
     dir.split_once("::").unwrap_or((dir, dir))
 }
 
+/// What a program needs that has this import, if it is a part of WASI that is not supported.
+fn not_supported(module: &str, name: &str) -> Option<&'static str> {
+    match (module, name) {
+        ("wasi_unstable", _) => Some("WASI preview 0"),
+        ("wasi", "thread-spawn") => Some("threads of WASI"),
+        _ if module.starts_with("wasi:") => Some("WASI 0.2 and later, which are for components"),
+        _ => None,
+    }
+}
+
 /// The maximum number of imports that are listed.
 const LISTED: usize = 10;
 
@@ -122,16 +135,33 @@ impl ImportOptions {
         if let Some(variable) = self.env.iter().find(|variable| name_of(variable).is_empty()) {
             return Err(misuse(format!("`--env {variable}`: expected NAME or NAME=VALUE")));
         }
-        let guests = self.dirs.iter().map(|dir| dir_names(dir).1);
         let mut seen = HashSet::new();
-        if let Some(twice) = guests.into_iter().find(|guest| !seen.insert(*guest)) {
-            return Err(misuse(format!("`--dir …::{twice}` is given twice")));
+        for (option, host, guest) in self.directories() {
+            if host.is_empty() {
+                return Err(misuse(format!("`{option}`: the directory has no name")));
+            }
+            if !seen.insert(guest) {
+                return Err(misuse(format!("`--dir …::{guest}` is given twice")));
+            }
         }
         let mut names = HashSet::new();
         match self.preloads()?.into_iter().find(|(name, _)| !names.insert(*name)) {
             Some((name, _)) => Err(misuse(format!("`--preload {name}=…` is given twice"))),
             None => Ok(()),
         }
+    }
+
+    /// The directories: the option that gives it, and the names for the host and for the program.
+    fn directories(&self) -> impl Iterator<Item = (String, &str, &str)> {
+        let dirs = self.dirs.iter().map(|dir| {
+            let (host, guest) = dir_names(dir);
+            (format!("--dir {dir}"), host, guest)
+        });
+        let mapped = self.mapdirs.iter().map(|dir| {
+            let (guest, host) = dir_names(dir);
+            (format!("--mapdir {dir}"), host, guest)
+        });
+        dirs.chain(mapped)
     }
 
     /// The program's environment.
@@ -177,13 +207,19 @@ impl ImportOptions {
         args: Vec<String>,
         stdio: Stdio,
     ) -> Result<Store<HostCtx>> {
-        let dirs = self.dirs.iter().map(|dir| {
-            let (host, guest) = dir_names(dir);
-            (PathBuf::from(host), guest.to_owned())
-        });
+        let dirs = self.directories();
+        let dirs = dirs.map(|(_, host, guest)| (PathBuf::from(host), guest.to_owned()));
         let env = self.environment()?;
         let options = HostOptions { args, env, stdio, dirs: dirs.collect() };
-        let mut store = Store::try_new(engine, options.build()?)?;
+        let ctx = options.build().map_err(|error| {
+            let text = error.to_string();
+            let at_fault = |host: &str| text == format!("opening the directory {host}");
+            match self.directories().find(|(_, host, _)| at_fault(host)) {
+                Some((option, ..)) => error.context(format!("`{option}`")),
+                None => error,
+            }
+        })?;
+        let mut store = Store::try_new(engine, ctx)?;
         if let Some(limits) = &self.limits {
             store.data_mut().limits = limits.clone();
             store.limiter(|ctx| &mut ctx.limits);
@@ -306,6 +342,9 @@ impl ImportOptions {
                 let verb = if has { "has" } else { "does not have" };
                 list.push_str(&format!(" (host module `{}` {verb} it)", host.name()));
             }
+            if let Some(what) = not_supported(import.module(), import.name()) {
+                list.push_str(&format!(" (not supported: {what})"));
+            }
             let preloads = self.preloads()?;
             if let Some((_, file)) = preloads.iter().find(|(name, _)| *name == import.module()) {
                 list.push_str(&format!(" ({} does not export it)", file.display()));
@@ -354,11 +393,28 @@ fn trap_without_default(
     Ok(())
 }
 
+/// Checks that `_initialize` can be called by itself, if the module exports this function.
+///
+/// # Errors
+/// Misuse: if it takes arguments or has results.
+pub fn check_initialize(module: &Module) -> Result<()> {
+    match module.get_export("_initialize") {
+        Some(ExternType::Func(ty)) if ty.params().len() + ty.results().len() > 0 => {
+            Err(misuse(format!(
+                "`_initialize` takes arguments or has results, and so is not called by itself: call it \
+                 with `--invoke '_initialize(…)'`; its type is {}",
+                module.show_type(&ExternType::Func(ty))
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Calls `_initialize`, if the module exports this function: libraries begin with it, as programs
 /// do with `_start`.
 ///
 /// # Errors
-/// If the function fails.
+/// If the function fails, takes arguments or has results.
 pub fn initialize(store: &mut Store<HostCtx>, module: &Module, instance: &Instance) -> Result<()> {
     match module.get_export("_initialize") {
         Some(ExternType::Func(ty)) if ty.params().len() == 0 && ty.results().len() == 0 => {
@@ -368,6 +424,10 @@ pub fn initialize(store: &mut Store<HostCtx>, module: &Module, instance: &Instan
                 .map_err(|error| exception::describe(store, Some(instance), error))
                 .context("calling `_initialize()`")
         }
+        Some(ExternType::Func(ty)) => Err(anyhow!(
+            "`_initialize` takes arguments or has results, and so cannot be called first: its type is {}",
+            module.show_type(&ExternType::Func(ty))
+        )),
         _ => Ok(()),
     }
 }

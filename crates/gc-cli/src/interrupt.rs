@@ -5,8 +5,10 @@
 //! something else, the first one does. If the program is in a host function that does not end soon, or
 //! the compilation in a very large function, the command ends without it.
 
+use crate::duration;
 use crate::failure::misuse;
 use crate::interrupted::Interrupted;
+use crate::option_names::OptionNames;
 use crate::options::{HeapOptions, LoopPolls};
 use anyhow::{Error, Result};
 use clap::Args;
@@ -24,11 +26,14 @@ pub struct InterruptOptions {
     /// End the command after this time, such as 10s or 1m30s. Compilation counts.
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = None::<&str>)]
     pub timeout: Option<Duration>,
+    /// The names by which errors call options.
+    #[arg(skip)]
+    pub names: OptionNames,
 }
 
 /// Parses a time with its unit.
 fn time(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "expected a time such as 10s or 1m30s".to_owned())
+    duration::parse(text, "10s or 1m30s")
 }
 
 /// The time that what is interrupted has to end. A program may be in a host function that computes for
@@ -79,7 +84,10 @@ impl InterruptOptions {
     /// Misuse: if there is a time, and programs cannot be interrupted.
     pub fn check(&self, options: &HeapOptions) -> Result<()> {
         if self.timeout.is_some() && options.loop_polls == LoopPolls::Off {
-            return Err(misuse("`--timeout` needs the polls that `--loop-polls off` leaves out"));
+            return Err(misuse(format!(
+                "`{}` needs the polls that `--loop-polls off` leaves out",
+                self.names.timeout
+            )));
         }
         Ok(())
     }
@@ -98,9 +106,10 @@ impl InterruptOptions {
         }
         if let Some(time) = self.timeout {
             let timer = interrupter.clone();
+            let option = self.names.timeout;
             thread::Builder::new().name("timeout".to_owned()).spawn(move || {
                 thread::sleep(time);
-                timer.interrupt(Interrupted::Timeout(time));
+                timer.interrupt(Interrupted::Timeout(time, option));
             })?;
         }
         Ok(interrupter)

@@ -8,8 +8,8 @@ use std::time::Duration;
 pub enum Interrupted {
     /// Ctrl-C.
     CtrlC,
-    /// The time of `--timeout` is over.
-    Timeout(Duration),
+    /// The time is over that the option with this name set.
+    Timeout(Duration, &'static str),
 }
 
 impl Interrupted {
@@ -18,7 +18,7 @@ impl Interrupted {
     pub fn status(self) -> u8 {
         match self {
             Interrupted::CtrlC => 130,
-            Interrupted::Timeout(_) => 124,
+            Interrupted::Timeout(..) => 124,
         }
     }
 }
@@ -27,8 +27,8 @@ impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Interrupted::CtrlC => f.write_str("interrupted by Ctrl-C"),
-            Interrupted::Timeout(time) => {
-                write!(f, "not finished after {} (`--timeout`)", humantime::format_duration(*time))
+            Interrupted::Timeout(time, option) => {
+                write!(f, "not finished after {} (`{option}`)", humantime::format_duration(*time))
             }
         }
     }

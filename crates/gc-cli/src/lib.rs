@@ -15,6 +15,7 @@ pub mod imports;
 pub mod interrupt;
 pub mod interrupted;
 pub mod mismatch;
+pub mod option_names;
 pub mod options;
 pub mod printable;
 pub mod program;
@@ -28,6 +29,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use commands::{Command, run::RunArgs};
 use failure::Failure;
 use gc_wasm::Collector;
+use option_names::OptionNames;
 use registry::Registry;
 use std::ffi::OsString;
 use std::io::Write;
@@ -151,7 +153,7 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, collectors: Vec<Colle
     let name = args.first().map_or(command_name::USUAL.to_owned(), |first| command_name::of(first));
     let registry = match Registry::new(collectors) {
         Ok(registry) => registry.with_command_name(name),
-        Err(error) => return failure::report(&error),
+        Err(error) => return failure::report(&error, &OptionNames::OURS),
     };
     let command = match parse(args::shield_negatives(args), &registry) {
         Ok(command) => command,
@@ -169,8 +171,9 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>, collectors: Vec<Colle
             return ExitCode::from(if error.use_stderr() { Failure::MISUSE } else { 0 });
         }
     };
+    let names = command.option_names();
     match command.execute(&registry) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failure::report(&error),
+        Err(error) => failure::report(&error, &names),
     }
 }

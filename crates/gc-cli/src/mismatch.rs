@@ -2,13 +2,14 @@
 
 use anyhow::{Error, anyhow};
 use gc_types::AbiDifference;
+use gc_wasm::Collector;
 use std::path::Path;
 
 /// If a compiled module was refused because it was compiled with other options: an error that says
-/// which. Otherwise the error itself.
-pub fn explain(error: Error, path: &Path) -> Error {
+/// which. Otherwise the error itself. `collector` is that of the engine.
+pub fn explain(error: Error, path: &Path, collector: &Collector) -> Error {
     let difference = error.chain().find_map(|cause| cause.downcast_ref::<AbiDifference>());
-    let advice = difference.and_then(advice);
+    let advice = difference.and_then(|difference| advice(difference, collector));
     match advice {
         Some(advice) => anyhow!("{} was compiled {advice}", path.display()),
         None => error,
@@ -16,7 +17,7 @@ pub fn explain(error: Error, path: &Path) -> Error {
 }
 
 /// What differs, and what to do, to follow "it was compiled".
-fn advice(difference: &AbiDifference) -> Option<String> {
+fn advice(difference: &AbiDifference, collector: &Collector) -> Option<String> {
     let nothing = String::new();
     let [here, there] = [&difference.here, &difference.there];
     let [here, there] = [here, there].map(|value| value.as_ref().unwrap_or(&nothing));
@@ -40,7 +41,8 @@ fn advice(difference: &AbiDifference) -> Option<String> {
             "with `--consume-fuel`: say with `--fuel` how much it may consume".to_owned()
         }
         "fuel.consumed" => {
-            "without `--consume-fuel`: compile it again, or leave `--fuel` out".to_owned()
+            "without `--consume-fuel`: compile it again, or leave `--fuel` and `-W fuel` out"
+                .to_owned()
         }
         "version" => format!("by version {there}, and this is version {here}: compile it again"),
         "machine" => format!("for {there}, and this is {here}: compile it here"),
@@ -56,12 +58,15 @@ fn advice(difference: &AbiDifference) -> Option<String> {
         }
         _ => {
             let option = name.strip_prefix("collector.")?;
+            // The options of collectors are sizes.
+            let is_size = collector.options().iter().any(|one| one.name == option);
+            let unit = if is_size { " bytes" } else { "" };
             let was = match &difference.there {
-                Some(there) => format!("with {option}={there} of the collector"),
+                Some(there) => format!("with {option}={there}{unit} of the collector"),
                 None => format!("without the collector's option {option}"),
             };
             let is = match &difference.here {
-                Some(here) => format!("and here it is {here}"),
+                Some(here) => format!("and here it is {here}{unit}"),
                 None => "which this one does not have".to_owned(),
             };
             format!(
@@ -80,7 +85,8 @@ mod tests {
     /// The explanation, if `there` was compiled and `here` is to run it.
     fn explained(here: &Abi, there: &Abi) -> String {
         let error = Error::from(here.check(&there.to_string()).unwrap_err());
-        explain(error.context("loading it"), Path::new("a.elf")).to_string()
+        explain(error.context("loading it"), Path::new("a.elf"), &Collector::generational())
+            .to_string()
     }
 
     #[test]
@@ -93,7 +99,7 @@ mod tests {
             ),
             (
                 abi().with_collector(CollectorAbi::new("a").with("nursery", 2)),
-                "with nursery=2 of the collector, and here it is 1: give the same `--collector`",
+                "with nursery=2 bytes of the collector, and here it is 1 bytes: give the same `--collector`",
             ),
             (
                 abi().with_collector(CollectorAbi::new("a")),

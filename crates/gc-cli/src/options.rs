@@ -1,8 +1,11 @@
 //! The options that all subcommands share: the collector, its heap, and the stack.
 
 use crate::args;
+use crate::duration;
 use crate::failure::misuse;
+use crate::option_names::{OptionNames, with_value};
 use crate::registry::Registry;
+use crate::wasmtime;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gc_engine::size;
@@ -102,6 +105,9 @@ pub struct HeapOptions {
     /// How compiled functions are made known to a profiler. `reclaim run` has an option for it.
     #[arg(skip = ProfilingStrategy::None)]
     pub profiler: ProfilingStrategy,
+    /// The names by which errors call options.
+    #[arg(skip)]
+    pub names: OptionNames,
 }
 
 /// How compiled code stays inside the GC heap.
@@ -171,7 +177,7 @@ impl fmt::Debug for Changes {
 
 /// Parses a time with its unit.
 fn time(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "expected a time such as 500us or 2ms".to_owned())
+    duration::parse(text, "500us or 2ms")
 }
 
 /// Parses a share: 70 or 70%.
@@ -199,9 +205,13 @@ impl EngineOptions {
     pub fn engine(&self, registry: &Registry) -> Result<Engine> {
         let mut heap = self.heap.clone();
         if let Some(folder) = &self.cache {
+            if folder.is_file() {
+                let folder = folder.display();
+                return Err(misuse(format!("`--cache {folder}`: it is a file, not a folder")));
+            }
             heap.cache = Some(Arc::new(FolderCache::new(folder)?));
         }
-        heap.engine(&registry.choose(&self.collector)?)
+        heap.engine(&registry.choose(&self.collector, self.heap.names.collector)?)
     }
 }
 
@@ -255,32 +265,32 @@ impl HeapOptions {
         if self.heap_policy == HeapPolicy::Fixed
             && (self.heap_initial.is_some() || self.heap_utilisation.is_some())
         {
-            return Err(misuse(
+            return Err(misuse(format!(
                 "with --heap-policy fixed the heap has the size of --heap-max from the start: \
-                 --heap-initial and --heap-utilisation are not allowed"
-                    .to_owned(),
-            ));
+                 {} and --heap-utilisation are not allowed",
+                self.names.heap_initial
+            )));
         }
         if let Some(initial) = self.heap_initial
             && initial > self.heap_max
         {
             return Err(misuse(format!(
-                "--heap-initial {} is more than --heap-max {}",
-                size::show(initial),
+                "{} is more than --heap-max {}",
+                with_value(self.names.heap_initial, &size::show(initial)),
                 size::show(self.heap_max)
             )));
         }
         // An engine does not know the names of the options.
         let minimum = |option: &str, size: u64, minimum: u64| match size < minimum {
             true => Err(misuse(format!(
-                "{option} {} is too small: the minimum is {}",
-                size::show(size),
+                "{} is too small: the minimum is {}",
+                with_value(option, &size::show(size)),
                 size::show(minimum)
             ))),
             false => Ok(()),
         };
         minimum("--heap-max", self.heap_max, gc_engine::Engine::MIN_HEAP)?;
-        minimum("--max-stack", self.max_stack, gc_engine::Engine::MIN_STACK as u64)?;
+        minimum(self.names.max_stack, self.max_stack, gc_engine::Engine::MIN_STACK as u64)?;
         if self.heap_max > collector.max_heap_size() {
             return Err(misuse(format!(
                 "--heap-max {} is too large: the maximum of `{}` is {}",
@@ -297,7 +307,7 @@ impl HeapOptions {
             let without = self.gc_zeal != 0 && !cfg!(feature = "gc_zeal");
             let hint =
                 if without { "; for this command, build it with `--features gc_zeal`" } else { "" };
-            misuse(format!("{error:#}{hint}"))
+            misuse(format!("{}{hint}", wasmtime::with_settings(&format!("{error:#}"))))
         })
     }
 

@@ -88,7 +88,8 @@ impl Program {
             // SAFETY: the user must trust a compiled file like any other executable, as the
             // command's help says. Accidental damage is found.
             let module = unsafe { Module::deserialize_file(engine, &self.path) };
-            return module.map_err(|error| mismatch::explain(error, &self.path));
+            return module
+                .map_err(|error| mismatch::explain(error, &self.path, engine.collector()));
         }
         let module = Module::from_binary(engine, &self.bytes);
         module.map_err(|error| self.placed(error)).with_context(|| self.compiling())

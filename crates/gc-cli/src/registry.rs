@@ -6,6 +6,7 @@
 
 use crate::command_name;
 use crate::failure::misuse;
+use crate::option_names::{OptionNames, with_value};
 use anyhow::{Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, Command};
@@ -16,6 +17,9 @@ const OPTION: &str = "collector";
 
 /// The name for all collectors, where several can be chosen.
 const ALL: &str = "all";
+
+/// Wasmtime's name for the default collector.
+const AUTO: &str = "auto";
 
 /// Collectors with different names. One of them is the default.
 #[derive(Clone, Debug)]
@@ -30,7 +34,7 @@ impl Registry {
     /// otherwise the first one.
     ///
     /// # Errors
-    /// If the list is empty, two collectors have the same name, or one is named `all`.
+    /// If the list is empty, two collectors have the same name, or one is named `all` or `auto`.
     pub fn new(collectors: Vec<Collector>) -> Result<Registry> {
         if collectors.is_empty() {
             bail!("there is no collector to choose");
@@ -38,6 +42,9 @@ impl Registry {
         for (i, collector) in collectors.iter().enumerate() {
             if collector.name() == ALL {
                 bail!("`{ALL}` means all collectors, so no collector can have this name");
+            }
+            if collector.name() == AUTO {
+                bail!("`{AUTO}` means the default collector, so no collector can have this name");
             }
             if collectors[..i].iter().any(|other| other.name() == collector.name()) {
                 bail!("two collectors have the name `{}`", collector.name());
@@ -70,11 +77,15 @@ impl Registry {
         &self.collectors[self.default]
     }
 
-    /// The collector that `text` chooses: `NAME` or `NAME:OPTION=VALUE:...`.
+    /// The collector that `text`, the value of `option`, chooses: `NAME` or `NAME:OPTION=VALUE:...`.
+    /// `auto` means the default collector.
     ///
     /// # Errors
     /// A misuse if there is no collector with this name, or if it has no such option.
-    pub fn choose(&self, text: &str) -> Result<Collector> {
+    pub fn choose(&self, text: &str, option: &str) -> Result<Collector> {
+        if text == AUTO {
+            return Ok(self.default_collector().clone());
+        }
         let (name, options) = match text.split_once(':') {
             Some((name, options)) => (name, Some(options)),
             None => (text, None),
@@ -82,12 +93,13 @@ impl Registry {
         let found = self.collectors.iter().find(|collector| collector.name() == name);
         let collector = found.ok_or_else(|| {
             let names: Vec<_> = self.collectors.iter().map(Collector::name).collect();
-            misuse(format!("no collector `{name}`; available: {}", names.join(", ")))
+            let (option, names) = (with_value(option, text), names.join(", "));
+            misuse(format!("`{option}`: there is no collector `{name}`; available: {names}"))
         })?;
         match options {
             Some(options) => {
                 let chosen = collector.with_options(options);
-                chosen.map_err(|error| misuse(format!("`--{OPTION} {text}`: {error:#}")))
+                chosen.map_err(|error| misuse(format!("`{}`: {error:#}", with_value(option, text))))
             }
             None => Ok(collector.clone()),
         }
@@ -103,7 +115,7 @@ impl Registry {
         for text in texts {
             let more = match text.as_str() {
                 ALL => self.collectors.clone(),
-                text => vec![self.choose(text)?],
+                text => vec![self.choose(text, OptionNames::OURS.collector)?],
             };
             for collector in more {
                 if !chosen.iter().any(|other| other.to_string() == collector.to_string()) {
@@ -129,18 +141,21 @@ impl Registry {
     }
 
     /// Adds the possible values to an option, and the default collector unless the option has another
-    /// default. An option that takes several names also takes `all`.
+    /// default. An option that takes several names also takes `all`, and one that takes a name `auto`.
     fn option(&self, option: Arg) -> Arg {
         let several = matches!(option.get_action(), ArgAction::Append);
         let values = self.collectors.iter();
         let values =
             values.map(|one| PossibleValue::new(one.name()).help(format!("for {}", one.summary())));
-        let all = several.then(|| PossibleValue::new(ALL).help("all of them"));
+        let more = match several {
+            true => PossibleValue::new(ALL).help("all of them"),
+            false => PossibleValue::new(AUTO).help("the default collector, as in Wasmtime"),
+        };
         let option = match option.get_default_values() {
             [] => option.default_value(self.default_collector().name()),
             _ => option,
         };
-        option.required(false).value_parser(Chosen(PossibleValuesParser::new(values.chain(all))))
+        option.required(false).value_parser(Chosen(PossibleValuesParser::new(values.chain([more]))))
     }
 }
 
@@ -175,16 +190,19 @@ mod tests {
     #[test]
     fn options_follow_a_name() {
         let registry = Registry::new(Collector::all()).unwrap();
-        let chosen = registry.choose("generational:nursery=4MiB").unwrap();
+        let chosen = registry.choose("generational:nursery=4MiB", "--collector").unwrap();
         assert_eq!(chosen.options()[0].value, 4 << 20);
         for (text, expected) in [
-            ("perfect", "no collector `perfect`; available: null, drc"),
+            (
+                "perfect",
+                "`-C collector=perfect`: there is no collector `perfect`; available: null, drc",
+            ),
             ("drc:nursery=1", "no option `nursery`: it has no options"),
             ("generational:size=1", "no option `size`; available: `nursery`"),
             ("generational:nursery=much", "expected a size such as"),
             ("generational:nursery", "OPTION=VALUE"),
         ] {
-            let error = registry.choose(text).unwrap_err();
+            let error = registry.choose(text, "-C collector").unwrap_err();
             assert!(format!("{error:#}").contains(expected), "{text}: {error:#}");
         }
     }
@@ -195,10 +213,11 @@ mod tests {
         let mut collectors = Collector::all();
         let registry = Registry::new(collectors.clone()).unwrap();
         assert_eq!(registry.default_collector().name(), usual);
+        assert_eq!(registry.choose("auto", "--collector").unwrap().name(), usual);
         collectors.retain(|collector| collector.name() != usual);
         let registry = Registry::new(collectors.clone()).unwrap();
         assert_eq!(registry.default_collector().name(), collectors[0].name());
-        assert!(registry.choose(usual).is_err());
+        assert!(registry.choose(usual, "--collector").is_err());
     }
 
     #[test]

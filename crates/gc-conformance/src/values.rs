@@ -70,6 +70,13 @@ pub fn parse_as(
     }
 }
 
+/// Whether a text that is not a float of some type is one that is too large for the type.
+fn is_too_large(text: &str) -> bool {
+    let digits = text.trim_start_matches(['+', '-']);
+    digits.starts_with(|c: char| c.is_ascii_digit())
+        && (parse_number::<F64>(text).is_some() || text.parse::<f64>().is_ok())
+}
+
 /// Why a text is not a number of type `ty`, to be added to the message.
 fn why_not(text: &str, ty: &ValType) -> &'static str {
     let range = match ty {
@@ -77,6 +84,7 @@ fn why_not(text: &str, ty: &ValType) -> &'static str {
         ValType::I64 => {
             ": it is out of range, which is -9223372036854775808 to 18446744073709551615"
         }
+        _ if is_too_large(text) => return ": it is too large",
         _ => return ": it is not a number",
     };
     let digits = text.trim_start_matches(['+', '-']);
@@ -457,6 +465,9 @@ mod tests {
             (ValType::I32, "1.5", "it is not an integer"),
             (ValType::I64, "0x", "it is not a number"),
             (ValType::F64, "many", "it is not a number"),
+            (ValType::F64, "-1e999", "it is too large"),
+            (ValType::F32, "1e39", "it is too large"),
+            (ValType::F32, "infinity", "it is not a number"),
         ] {
             let error = parse(&mut store, text, &ty).unwrap_err().to_string();
             assert!(error.contains(why), "{ty} `{text}`: {error}");

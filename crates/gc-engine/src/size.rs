@@ -1,9 +1,10 @@
 //! Sizes in bytes as text: `64KiB`, `512MiB`, `2GiB`, or plain bytes.
 
 /// Units, largest first.
-const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+const UNITS: [(&str, u64); 4] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
-/// Parses a number and a unit: `B`, `KiB`, `MiB`, `GiB`, or only the first letter (`512m`), in
+/// Parses a number and a unit: `B`, `KiB`, `MiB`, `GiB`, `TiB`, or only the first letter (`512m`), in
 /// upper or lower case. A number without a unit is in bytes. The units are powers of 1024.
 ///
 /// # Errors
@@ -29,12 +30,11 @@ pub fn parse(text: &str) -> Result<u64, String> {
                 .then_some(*factor)
         })
     };
-    let size = number.parse::<u64>().ok().zip(factor);
-    match size.map(|(number, factor)| number.checked_mul(factor)) {
-        Some(Some(size)) => Ok(size),
-        Some(None) => Err("the size does not fit in 64 bits".to_owned()),
-        None => Err("expected a size such as 65536, 64KiB, 512MiB or 2GiB".to_owned()),
-    }
+    let Some(factor) = factor.filter(|_| !number.is_empty()) else {
+        return Err("expected a size such as 65536, 64KiB, 512MiB or 2GiB".to_owned());
+    };
+    let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    size.ok_or_else(|| format!("the size is out of range, which is 0 to {} bytes", u64::MAX))
 }
 
 /// A size for people: in the largest unit that gives at least one, with one decimal if it is not
@@ -71,11 +71,15 @@ mod tests {
             ("512MiB", 512 << 20),
             ("2 GiB", 2 << 30),
             ("3g", 3 << 30),
+            ("5TiB", 5 << 40),
         ] {
             assert_eq!(parse(text), Ok(size), "{text}");
         }
         for text in ["", "MiB", "-1", "1.5GiB", "12 parsecs", "0x10", "99999999999GiB"] {
             assert!(parse(text).is_err(), "{text}");
+        }
+        for text in ["16777216TiB", "99999999999999999999GiB", "18446744073709551616"] {
+            assert!(parse(text).unwrap_err().contains("out of range"), "{text}");
         }
     }
 

@@ -21,9 +21,10 @@ Examples:
   reclaim run app.elf --invoke main       run it
   objdump -d app.elf                      its machine code
   readelf -p .reclaim.abi app.elf         what it was compiled for
-Run it with the same --collector, --heap-max, --heap-bounds, --loop-polls and --gc-zeal: the code depends on \
-them. Run it with --fuel exactly if it was compiled with --consume-fuel. (The size of a nursery is derived from --heap-max, unless it is set.) Run only files that \
-you trust: they are machine code.")]
+Run it with the same --collector with its options, --heap-bounds and --loop-polls, and with or without \
+--gc-zeal as before: the code depends on them. Under `generational` it also depends on --heap-max, if that is \
+less than eight times the nursery (512MiB, unless the option `nursery` is set). Run it with --fuel exactly if \
+it was compiled with --consume-fuel. Run only files that you trust: they are machine code.")]
 pub struct CompileArgs {
     /// The module: binary (.wasm) or text (.wat).
     #[arg(value_name = "FILE", value_parser = args::path())]
@@ -64,6 +65,7 @@ pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
     asked.change(&mut options);
     let mut interrupt = args.interrupt.clone();
     interrupt.timeout = asked.timeout.or(interrupt.timeout);
+    interrupt.names = asked.option_names();
     let engine = options.engine(registry)?;
     let program = Program::read(&args.file)?;
     if program.is_compiled() {
@@ -78,7 +80,10 @@ pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
     }
     let bytes = interrupt.listen()?.compiling(&engine, program.compiling(), || {
         let bytes = engine.precompile_module(program.bytes());
-        bytes.map_err(|error| program.placed(error)).with_context(|| program.compiling())
+        bytes
+            .map_err(|error| program.placed(error))
+            .with_context(|| program.compiling())
+            .map_err(|error| asked.explain(error, &program))
     })?;
     std::fs::write(&output, bytes).with_context(|| format!("writing {}", output.display()))
 }

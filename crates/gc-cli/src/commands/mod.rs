@@ -8,6 +8,7 @@ pub mod explore;
 pub mod run;
 pub mod wast;
 
+use crate::option_names::OptionNames;
 use crate::registry::Registry;
 use anyhow::Result;
 use clap::Subcommand;
@@ -32,6 +33,15 @@ pub enum Command {
 }
 
 impl Command {
+    /// The names by which errors call options.
+    pub fn option_names(&self) -> OptionNames {
+        match self {
+            Command::Run(args) => args.wasmtime.groups.option_names(),
+            Command::Compile(args) => args.groups.option_names(),
+            _ => OptionNames::OURS,
+        }
+    }
+
     /// Executes the subcommand with the collectors in `registry`.
     ///
     /// # Errors

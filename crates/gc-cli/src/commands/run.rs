@@ -53,8 +53,9 @@ pub struct RunArgs {
     /// Call an export: `NAME` with its arguments after the file's name, or `NAME(ARG, …)`.
     ///
     /// May be repeated. The calls are made in order in one instance. Without this option `_start` is
-    /// called. A module without `_start` must have a start function. Before the calls of this
-    /// option `_initialize` is called, if the module exports it.
+    /// called. A module without `_start` must have a start function. First `_initialize` is called, if
+    /// the module exports it, also without this option, but not if `_start` or `_initialize` itself is
+    /// called. It must take no arguments and have no results.
     #[arg(long, value_name = "NAME or 'NAME(ARG, …)'", value_parser = args::text())]
     pub invoke: Vec<String>,
     /// Arguments of the call, if there is one `--invoke NAME`. Without `--invoke`, arguments of the
@@ -136,10 +137,12 @@ pub fn execute(mut args: RunArgs, registry: &Registry) -> Result<()> {
     asked.change(&mut args.engine);
     args.fuel = asked.fuel.or(args.fuel);
     args.interrupt.timeout = asked.timeout.or(args.interrupt.timeout);
+    args.interrupt.names = asked.option_names();
     args.imports.unknown_imports = asked.unknown_imports.or(args.imports.unknown_imports);
     args.imports.inherit_env = asked.inherit_env;
     args.imports.limits = asked.limits();
-    args.imports.dirs.extend(args.wasmtime.dirs()?);
+    args.wasmtime.check()?;
+    args.imports.mapdirs.clone_from(&args.wasmtime.mapdir);
     args.engine.heap.consume_fuel = args.fuel.is_some();
     if let Some(profile) = args.profile {
         args.engine.heap.profiler = profile.strategy();
@@ -153,7 +156,10 @@ pub fn execute(mut args: RunArgs, registry: &Registry) -> Result<()> {
     with_stack(args.engine.heap.stack_bytes(), || {
         interrupter.doing(format!("reading {}", args.file.display()));
         let program = Program::read(&args.file)?;
-        let compile = || program.compile(&engine);
+        let compile = || {
+            let module = program.compile(&engine);
+            module.map_err(|error| asked.explain(error, &program))
+        };
         let module = interrupter.compiling(&engine, program.compiling(), compile)?;
         let calls = match calls.is_empty() {
             true => {
@@ -165,6 +171,9 @@ pub fn execute(mut args: RunArgs, registry: &Registry) -> Result<()> {
                 .map(|call| Ok((call.check(&module)?, call)))
                 .collect::<Result<Vec<_>>>()?,
         };
+        if begins_with_initialize(&calls) {
+            imports::check_initialize(&module)?;
+        }
         let program_args = [&[program.name()][..], program_args].concat();
         let mut store = args.imports.store(&engine, program_args, asked.stdio())?;
         if let Some(fuel) = args.fuel {
@@ -215,6 +224,11 @@ fn start(module: &Module) -> Result<Vec<(FuncType, Call)>> {
     }
 }
 
+/// Whether `_initialize` is called before these calls, if the module exports it.
+fn begins_with_initialize(calls: &[(FuncType, Call)]) -> bool {
+    !calls.iter().any(|(_, call)| ["_start", "_initialize"].contains(&&*call.name))
+}
+
 fn run(
     imports: &ImportOptions,
     store: &mut Store<HostCtx>,
@@ -222,7 +236,7 @@ fn run(
     calls: &[(FuncType, Call)],
 ) -> Result<()> {
     let instance = imports.instantiate(store, module)?;
-    if !calls.iter().any(|(_, call)| ["_start", "_initialize"].contains(&&*call.name)) {
+    if begins_with_initialize(calls) {
         imports::initialize(store, module, &instance)?;
     }
     for (i, (ty, call)) in calls.iter().enumerate() {

@@ -9,12 +9,14 @@ mod setting;
 
 use crate::args;
 use crate::imports::UnknownImports;
+use crate::option_names::OptionNames;
 use crate::options::{Changes, EngineOptions, Inlining};
-use anyhow::Result;
+use crate::program::Program;
+use anyhow::{Error, Result};
 use clap::Args;
 use gc_hosts::{InputStream, OutputStream, Stdio};
-use gc_wasm::{StoreLimits, StoreLimitsBuilder};
-use setting::Group;
+use gc_wasm::{Config, Engine, StoreLimits, StoreLimitsBuilder};
+use setting::{Group, Setter};
 use std::time::Duration;
 
 /// The groups of settings of Wasmtime.
@@ -79,6 +81,8 @@ pub struct Asked {
     /// Whether the program has all variables of the command's environment.
     pub inherit_env: bool,
     limits: Limits,
+    /// The features that are turned off: each as it is written, and its setter.
+    off: Vec<(String, Setter<bool>)>,
     /// Whether the program does without the standard streams of the command.
     closed: [bool; 3],
 }
@@ -114,9 +118,66 @@ impl Groups {
         }
         Ok(asked)
     }
+
+    /// The names by which errors call options. Those of this command, if a setting is refused.
+    pub fn option_names(&self) -> OptionNames {
+        self.asked().map(|asked| asked.option_names()).unwrap_or_default()
+    }
+}
+
+/// A text in which the methods that set what a setting sets have the name of that setting.
+pub fn with_settings(text: &str) -> String {
+    let mut parts = text.split("`Config::");
+    let mut named = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (method, rest) = part.split_once('`').unwrap_or((part, ""));
+        let setting = [&names::WASM, &names::OPTIMIZE, &names::CODEGEN, &names::DEBUG]
+            .into_iter()
+            .find_map(|group| Some((group.short, group.named(&method.replace('_', "-"))?)));
+        match setting {
+            Some((group, setting)) => named.push_str(&format!("`-{group} {setting}`{rest}")),
+            None => named.push_str(&format!("`Config::{part}")),
+        }
+    }
+    named
 }
 
 impl Asked {
+    /// The names of the options that were asked for.
+    pub fn option_names(&self) -> OptionNames {
+        let ours = OptionNames::OURS;
+        let name = |asked: bool, theirs, ours| if asked { theirs } else { ours };
+        OptionNames {
+            collector: name(self.collector.is_some(), "-C collector", ours.collector),
+            fuel: name(self.fuel.is_some(), "-W fuel", ours.fuel),
+            timeout: name(self.timeout.is_some(), "-W timeout", ours.timeout),
+            max_stack: name(self.max_stack.is_some(), "-W max-wasm-stack", ours.max_stack),
+            memory_max: name(self.memory_max.is_some(), "-W max-memory-size", ours.memory_max),
+            heap_initial: name(
+                self.heap_initial.is_some(),
+                "-O gc-heap-initial-size",
+                ours.heap_initial,
+            ),
+        }
+    }
+
+    /// The error of a program that was not compiled. If it would be valid with all features, it names
+    /// those that are turned off.
+    pub fn explain(&self, error: Error, program: &Program) -> Error {
+        let valid = |config: &Config| {
+            Engine::new(config).is_ok_and(|engine| program.validate(&engine).is_ok())
+        };
+        if self.off.is_empty() || !valid(&Config::new()) {
+            return error;
+        }
+        let needed = self.off.iter().filter(|(_, set)| !valid(set(&mut Config::new(), false)));
+        match &needed.map(|(written, _)| written.as_str()).collect::<Vec<_>>()[..] {
+            [] => error,
+            needed => error
+                .context(format!("the module needs what is turned off by {}", needed.join(", "))),
+        }
+    }
+
     /// Changes the options of an engine.
     pub fn change(&self, options: &mut EngineOptions) {
         if let Some(collector) = &self.collector {
@@ -131,6 +192,7 @@ impl Asked {
         heap.heap_initial = self.heap_initial.or(heap.heap_initial);
         heap.inlining = self.inlining.unwrap_or(heap.inlining);
         heap.changes = self.changes.clone();
+        heap.names = self.option_names();
     }
 
     /// The limits of the store. `None` if there are none.
@@ -175,15 +237,16 @@ impl Asked {
 }
 
 impl RunOptions {
-    /// The directories of `--mapdir` in the form of `--dir`.
+    /// Checks the options.
     ///
     /// # Errors
-    /// Misuse: if one has another form.
-    pub fn dirs(&self) -> Result<Vec<String>> {
-        let dirs = self.mapdir.iter().map(|dir| match dir.split_once("::") {
-            Some((guest, host)) => Ok(format!("{host}::{guest}")),
-            None => Err(crate::failure::misuse(format!("`--mapdir {dir}`: expected GUEST::HOST"))),
-        });
-        dirs.collect()
+    /// Misuse: if a `--mapdir` has another form.
+    pub fn check(&self) -> Result<()> {
+        match self.mapdir.iter().find(|dir| !dir.contains("::")) {
+            Some(dir) => {
+                Err(crate::failure::misuse(format!("`--mapdir {dir}`: expected GUEST::HOST")))
+            }
+            None => Ok(()),
+        }
     }
 }

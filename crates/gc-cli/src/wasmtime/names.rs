@@ -10,8 +10,65 @@ use crate::options::Inlining;
 use gc_wasm::{Config, OptLevel, RegallocAlgorithm};
 
 const fn set(name: &'static str, kind: Kind, help: &'static str) -> Setting {
-    Setting { name, kind, help }
+    Setting { name, ends: &[], kind, help }
 }
+
+/// Settings whose names begin with `name`, which ends with `*`, and end with one of `ends`.
+const fn family(
+    name: &'static str,
+    ends: &'static [&'static str],
+    kind: Kind,
+    help: &'static str,
+) -> Setting {
+    Setting { name, ends, kind, help }
+}
+
+/// `-O pooling-*`.
+const POOLING: &[&str] = &[
+    "allocator",
+    "async-stack-keep-resident",
+    "decommit-batch-size",
+    "max-component-instance-size",
+    "max-core-instance-size",
+    "max-core-instances-per-component",
+    "max-memories-per-component",
+    "max-memories-per-module",
+    "max-memory-protection-keys",
+    "max-memory-size",
+    "max-tables-per-component",
+    "max-tables-per-module",
+    "max-unused-warm-slots",
+    "memory-keep-resident",
+    "memory-protection-keys",
+    "pagemap-scan",
+    "table-elements",
+    "table-keep-resident",
+    "total-component-instances",
+    "total-core-instances",
+    "total-gc-heaps",
+    "total-memories",
+    "total-stacks",
+    "total-tables",
+];
+
+/// `-W component-model*`.
+const COMPONENT_MODEL: &[&str] = &[
+    "",
+    "-async",
+    "-async-builtins",
+    "-async-stackful",
+    "-error-context",
+    "-fixed-length-lists",
+    "-gc",
+    "-implements",
+    "-map",
+    "-memory64",
+    "-more-async-builtins",
+    "-threading",
+];
+
+/// `-S http*`.
+const HTTP: &[&str] = &["", "-outgoing-body-buffer-chunks", "-outgoing-body-chunk-size"];
 
 /// A number of things, which is never more than fits the machine.
 fn count(number: u64) -> Option<usize> {
@@ -39,6 +96,10 @@ const FEATURES: [Setter<bool>; 12] = [
     Config::wasm_function_references,
     Config::wasm_reference_types,
 ];
+
+fn all_features(config: &mut Config, yes: bool) -> &mut Config {
+    FEATURES.iter().fold(config, |config, set| set(config, yes))
+}
 
 const COMPONENTS: &str =
     "the component model; `wasm-tools component unbundle` takes a component apart";
@@ -81,7 +142,8 @@ pub(super) const WASM: Group = Group {
             "all-proposals",
             Switch(|a, yes| {
                 if !yes {
-                    FEATURES.iter().for_each(|set| a.config(*set, false))
+                    a.off.push(("`-W all-proposals=n`".to_owned(), all_features));
+                    a.config(all_features, false);
                 }
             }),
             "all that are supported are on; n turns them off",
@@ -137,7 +199,7 @@ pub(super) const WASM: Group = Group {
         set("threads", Missing, SHARED),
         set("shared-memory", Missing, SHARED),
         set("shared-everything-threads", Missing, SHARED),
-        set("component-model*", Missing, COMPONENTS),
+        family("component-model*", COMPONENT_MODEL, Missing, COMPONENTS),
         set("concurrency-support", Missing, COMPONENTS),
         set("stack-switching", Missing, "continuations"),
         set("custom-page-sizes", Missing, "memories with other pages than those of 64 KiB"),
@@ -236,7 +298,7 @@ pub(super) const OPTIMIZE: Group = Group {
         set("memory-init-cow", NoEffect, "data is copied"),
         set("memory-guaranteed-dense-image-size", NoEffect, "data is copied"),
         set("signals-based-traps", Always, "compiled code relies on signals"),
-        set("pooling-*", NoEffect, ONE_PROGRAM),
+        family("pooling-*", POOLING, NoEffect, ONE_PROGRAM),
     ],
 };
 
@@ -247,12 +309,8 @@ pub(super) const CODEGEN: Group = Group {
         set("compiler", Choice(&["auto", "cranelift"], |_, _| {}), "there is only Cranelift"),
         set(
             "collector",
-            Text(|a, name| {
-                if name != "auto" {
-                    a.collector = Some(name.to_owned())
-                }
-            }),
-            "the same as --collector",
+            Text(|a, name| a.collector = Some(name.to_owned())),
+            "the same as --collector; auto is the default",
         ),
         set(
             "cache",
@@ -351,11 +409,11 @@ pub(super) const WASI: Group = Group {
         set("hostcall-fuel", NoEffect, "host functions consume no fuel"),
         set("preview0", Missing, "WASI preview 0 (`wasi_unstable`)"),
         set("p3", Missing, "WASI 0.3"),
-        set("http*", Missing, "WASI HTTP"),
-        set("nn*", Missing, "WASI for neural networks"),
+        family("http*", HTTP, Missing, "WASI HTTP"),
+        family("nn*", &["", "-graph"], Missing, "WASI for neural networks"),
         set("threads", Missing, SHARED),
-        set("config*", Missing, "WASI config"),
-        set("keyvalue*", Missing, "WASI key-value"),
+        family("config*", &["", "-var"], Missing, "WASI config"),
+        family("keyvalue*", &["", "-in-memory-data"], Missing, "WASI key-value"),
         set("tls", Missing, "WASI TLS"),
         set("cwd", Missing, "a working directory; `--dir HOST::.` gives the program one"),
         set("listenfd", Missing, SOCKETS),

@@ -2,6 +2,7 @@
 
 use super::Asked;
 use crate::call::near;
+use crate::duration;
 use clap::builder::TypedValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Error};
@@ -16,10 +17,12 @@ pub(super) struct Group {
     pub(super) settings: &'static [Setting],
 }
 
-/// A setting. A name with `*` at its end stands for all that begin so.
+/// A setting. A name with `*` at its end stands for several.
 #[derive(Debug)]
 pub(super) struct Setting {
     pub(super) name: &'static str,
+    /// What can stand for the `*`. If nothing is here, any text can.
+    pub(super) ends: &'static [&'static str],
     pub(super) kind: Kind,
     /// What it is, or why it has no effect, or what is missing.
     pub(super) help: &'static str,
@@ -27,6 +30,9 @@ pub(super) struct Setting {
 
 /// A setter of the engine's settings.
 pub(super) type Setter<T> = for<'a> fn(&'a mut Config, T) -> &'a mut Config;
+
+/// The names that ask for the list of a group.
+const HELP: [&str; 2] = ["help", "help-long"];
 
 /// What a setting is.
 #[derive(Debug)]
@@ -62,6 +68,11 @@ fn switch(value: Option<&str>) -> Option<bool> {
     }
 }
 
+/// What a number is expected to be.
+fn a_number() -> String {
+    format!("expected a number from 0 to {}", u64::MAX)
+}
+
 /// Parses a number: decimal, or hexadecimal with `0x`. Underscores are ignored.
 fn number(value: Option<&str>) -> Option<u64> {
     let digits = value?.replace('_', "");
@@ -72,12 +83,11 @@ fn number(value: Option<&str>) -> Option<u64> {
 }
 
 /// Parses a time. A number alone is one of seconds.
-fn time(value: Option<&str>) -> Option<Duration> {
-    let value = value?;
-    match value.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => humantime::parse_duration(value).ok(),
-    }
+fn time(value: Option<&str>) -> Result<Duration, String> {
+    let value = value.unwrap_or_default();
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = if is_number { format!("{value}s") } else { value.to_owned() };
+    duration::parse(&seconds, "10, 10s or 500ms")
 }
 
 impl Kind {
@@ -116,8 +126,20 @@ impl Asked {
 impl Setting {
     fn is(&self, name: &str) -> bool {
         match self.name.strip_suffix('*') {
-            Some(begin) => name.starts_with(begin),
+            Some(begin) => name
+                .strip_prefix(begin)
+                .is_some_and(|end| self.ends.is_empty() || self.ends.contains(&end)),
             None => self.name == name,
+        }
+    }
+
+    /// All names for which it stands. If any text can stand for the `*`, only its own.
+    fn names(&self) -> Vec<String> {
+        match self.name.strip_suffix('*') {
+            Some(begin) if !self.ends.is_empty() => {
+                self.ends.iter().map(|end| format!("{begin}{end}")).collect()
+            }
+            _ => vec![self.name.to_owned()],
         }
     }
 
@@ -125,15 +147,13 @@ impl Setting {
     fn apply(&self, value: Option<&str>, asked: &mut Asked) -> Result<(), String> {
         let expected = |what: &str| format!("expected {what}");
         let switched = || switch(value).ok_or_else(|| expected("y or n"));
-        let counted = || number(value).ok_or_else(|| expected("a number"));
+        let counted = || number(value).ok_or_else(a_number);
         match &self.kind {
             Kind::Feature(set) => asked.config(*set, switched()?),
             Kind::Bytes(set) => asked.config(*set, counted()?),
             Kind::Switch(set) => set(asked, switched()?),
             Kind::Number(set) => set(asked, counted()?),
-            Kind::Time(set) => {
-                set(asked, time(value).ok_or_else(|| expected("a time such as 10, 10s or 500ms"))?);
-            }
+            Kind::Time(set) => set(asked, time(value)?),
             Kind::Choice(all, set) => match value.filter(|value| all.contains(value)) {
                 Some(value) => set(asked, value),
                 None => return Err(expected(&format!("one of {}", all.join(", ")))),
@@ -157,24 +177,42 @@ impl Group {
     /// # Errors
     /// If there is no such setting, its value has the wrong form, or it cannot be had.
     pub(super) fn apply(&self, text: &str, asked: &mut Asked) -> Result<(), String> {
-        for one in text.split(',') {
+        for one in text.strip_suffix(',').unwrap_or(text).split(',') {
             let (name, value) = match one.split_once('=') {
                 Some((name, value)) => (name, Some(value)),
                 None => (one, None),
             };
             let place = format!("`-{} {one}`", self.short);
-            let setting =
-                self.settings.iter().find(|setting| setting.is(name)).ok_or_else(|| {
-                    let near = near(name, self.settings.iter().map(|setting| setting.name));
-                    let hint = near.map_or_else(
-                        || format!("`-{} help` lists the settings", self.short),
-                        |near| format!("did you mean `{near}`?"),
-                    );
-                    format!("{place}: there is no setting `{name}`; {hint}")
-                })?;
+            let setting = self
+                .settings
+                .iter()
+                .find(|setting| setting.is(name))
+                .ok_or_else(|| format!("{place}: {}", self.no_setting(name)))?;
+            if let (Kind::Feature(set), Some(false)) = (&setting.kind, switch(value)) {
+                asked.off.push((place.clone(), *set));
+            }
             setting.apply(value, asked).map_err(|why| format!("{place}: {why}"))?;
         }
         Ok(())
+    }
+
+    /// Says that there is no setting `name`, and what may have been meant.
+    fn no_setting(&self, name: &str) -> String {
+        let list = format!("`-{} help` lists the settings", self.short);
+        if HELP.contains(&name) {
+            return format!("`{name}` has no value: {list}");
+        }
+        let names: Vec<_> = self.settings.iter().flat_map(Setting::names).collect();
+        let hint = match near(name, names.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => list,
+        };
+        format!("there is no setting `{name}`; {hint}")
+    }
+
+    /// The setting with this name.
+    pub(super) fn named(&self, name: &str) -> Option<&'static str> {
+        self.settings.iter().map(|setting| setting.name).find(|other| *other == name)
     }
 
     /// All settings, one per line.
@@ -200,7 +238,7 @@ impl TypedValueParser for Group {
         value: &OsStr,
     ) -> Result<String, Error> {
         let text = value.to_string_lossy().into_owned();
-        if text == "help" || text == "help-long" {
+        if text.split(',').any(|one| HELP.contains(&one)) {
             let mut list = Error::new(ErrorKind::DisplayHelp);
             list.insert(ContextKind::Custom, ContextValue::String(self.list()));
             return Err(list);
@@ -226,8 +264,10 @@ mod tests {
                     "{}",
                     one.name
                 );
-                let first = group.settings.iter().position(|other| other.is(one.name));
-                assert_eq!(first, Some(n), "-{} {}", group.short, one.name);
+                for name in one.names() {
+                    let first = group.settings.iter().position(|other| other.is(&name));
+                    assert_eq!(first, Some(n), "-{} {name}", group.short);
+                }
             }
         }
     }

@@ -149,8 +149,10 @@ fn calls_that_do_not_fit() {
     reclaim(&[lib, "--invoke", "memory"]).fails(2, &["`memory` is not a function"]);
     reclaim(&[lib, "--invoke", "add", "1"]).fails(
         2,
-        &["`add` takes 2 arguments, but 1 is given", "(func (param i32 i32) (result i32))"],
+        &["`add` takes 2 arguments, but 1 is given, `1`: its type is (func (param i32 i32) (result"],
     );
+    reclaim(&[lib, "--invoke", "add(1 2)"]).fails(2, &["but 1 is given, `1 2`: its type"]);
+    reclaim(&[lib, "--invoke", "half", "1e999"]).fails(2, &["got `1e999`: it is too large"]);
     reclaim(&[lib, "--invoke", "half()"]).fails(2, &["`half` takes 1 argument, but 0 are given"]);
     reclaim(&[lib, "--invoke", "add", "1", "two"])
         .fails(2, &["argument 2 of `add`: expected a value of type i32, got `two`"]);
@@ -219,6 +221,8 @@ fn misuse_of_options() {
         (&["frob", lib], "`frob` is neither a command nor a file; the commands are run, "),
         (&["exlore", lib], "did you mean `explore`?"),
         (&["run", lib, "--max-stack", "1"], "the minimum is 16 KiB"),
+        (&["run", lib, "--memory-max", "99999999999999999999GiB"], "the size is out of range"),
+        (&["run", lib, "--timeout", "99999999999999999999s"], "the time is out of range"),
         (&["wast"], "<FILE>"),
         (&["explore", lib, "--emit", "poetry"], "stack-maps"),
         (&["completions", "cmd.exe"], "possible values: bash"),
@@ -579,6 +583,6 @@ fn a_cache_keeps_compiled_functions() {
     assert!(bytes(&plain) == bytes(&cold) && bytes(&plain) == bytes(&warm));
     reclaim(&["run", module, "--cache", cache, "--invoke", "add", "1", "2"]).prints("3\n");
     reclaim(&["run", module, "--cache", &plain, "--invoke", "add", "1", "2"])
-        .fails(1, &["making the folder", "plain.elf"]);
+        .fails(2, &["`--cache ", "plain.elf`: it is a file, not a folder"]);
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -194,3 +194,36 @@ fn names_cannot_move_the_cursor() {
         ran.stderr
     );
 }
+
+/// The machine code in the book's tour is what the command prints, and the offsets in the text beside it
+/// are offsets in the listing. With BLESS=1 the page is updated.
+#[test]
+fn the_tour_shows_the_machine_code() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let (page, module) =
+        (format!("{root}/docs/src/tour.md"), format!("{root}/tests/filetests/tour.wat"));
+    let mut text = std::fs::read_to_string(&page).unwrap();
+    let shown = [("cons", "null", true), ("link", "drc", std::is_x86_feature_detected!("bmi2"))];
+    for (func, collector, same_here) in shown {
+        let args = [&module, "--collector", collector, "--func", func, "--emit", "asm"];
+        let listing = explore(&args);
+        let begin = text.find(&format!("```text\n; {func} ({collector})\n")).expect("a listing");
+        let begin = begin + "```text\n".len();
+        let end = begin + text[begin..].find("```").unwrap();
+        if std::env::var("BLESS").as_deref() == Ok("1") && same_here {
+            text.replace_range(begin..end, &listing);
+            std::fs::write(&page, &text).unwrap();
+            continue;
+        }
+        if same_here {
+            assert_eq!(text[begin..end], listing, "BLESS=1 updates the page");
+        }
+        let offsets: BTreeSet<u32> = lines(&text[begin..end]).iter().map(|(at, _)| *at).collect();
+        let after = text[end..].split("\n## ").next().unwrap().split("```text").next().unwrap();
+        for word in after.split("0x").skip(1) {
+            let digits = word.split(|c: char| !c.is_ascii_hexdigit()).next().unwrap();
+            let offset = u32::from_str_radix(digits, 16).unwrap();
+            assert!(offsets.contains(&offset), "0x{digits} is no offset of `{func}`");
+        }
+    }
+}

@@ -131,6 +131,54 @@ fn a_library_without_a_start_says_how_to_call_it() {
 }
 
 #[test]
+fn what_begins_a_library_takes_no_arguments() {
+    for (n, of) in ["(param i32)", "(result i32) (i32.const 1)"].iter().enumerate() {
+        let library = format!(
+            r#"(module (func (export "_initialize") {of})
+                (func (export "f") (result i32) (i32.const 7)))"#
+        );
+        let library = &file(&format!("library_takes_{n}.wat"), library);
+        let says = "`_initialize` takes arguments or has results, and so is not called by itself";
+        for command in ["run", "bench"] {
+            reclaim(&[command, library, "--invoke", "f"]).fails(2, &[says, "its type is (func ("]);
+        }
+        let user = &file("library_user.wat", r#"(module (func (export "_start")))"#);
+        reclaim(&[user, "--preload", &format!("lib={library}")])
+            .fails(1, &["preloading ", "`_initialize` takes arguments or has results"]);
+    }
+    // It can be called.
+    let library = r#"(module (func (export "_initialize") (param i32)) (func (export "f")))"#;
+    let library = &file("library_called.wat", library);
+    reclaim(&[library, "--invoke", "_initialize(1)", "--invoke", "f()"]).prints("");
+    // It is called if there is only a start function.
+    let library = r#"(module (func $s) (start $s) (func (export "_initialize") unreachable))"#;
+    reclaim(&[&file("library_starts.wat", library)]).fails(1, &["calling `_initialize()`"]);
+}
+
+#[test]
+fn proposals_that_are_not_supported_are_named() {
+    let module = &file(
+        "wide.wat",
+        r#"(module (func (export "f") (result i64 i64)
+            (i64.add128 (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4))))"#,
+    );
+    reclaim(&[module, "--invoke", "f"])
+        .fails(1, &["\n  caused by: not supported: the proposal wide-arithmetic\n"]);
+}
+
+#[test]
+fn a_stack_that_is_too_large_names_its_option() {
+    let module = &file("large_stack.wat", r#"(module (func (export "_start")))"#);
+    for (args, option) in [
+        (["--max-stack", "8388607TiB"], "--max-stack"),
+        (["-W", "max-wasm-stack=9223372036854775807"], "-W max-wasm-stack"),
+    ] {
+        let hint = format!("\nhint: {option} sets the stack's limit");
+        reclaim(&[&[&**module], &args[..]].concat()).fails(1, &[&hint]);
+    }
+}
+
+#[test]
 fn a_text_with_folded_legacy_exceptions_says_what_is_read() {
     let module = &file(
         "folded.wat",

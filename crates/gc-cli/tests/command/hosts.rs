@@ -204,6 +204,19 @@ fn hosts_are_chosen() {
     );
     let ran = reclaim(&[unknown]);
     ran.fails(1, &["fd_fly: (func) (host module `wasi` does not have it)", "env.f: (func)\n"]);
+    let other = &file(
+        "unknown_wasi.wat",
+        r#"(module (import "wasi_unstable" "fd_close" (func)) (import "wasi:cli/run" "run" (func))
+            (import "wasi" "thread-spawn" (func)) (func (export "_start")))"#,
+    );
+    reclaim(&[other]).fails(
+        1,
+        &[
+            "fd_close: (func) (not supported: WASI preview 0)\n",
+            "run: (func) (not supported: WASI 0.2 and later, which are for components)\n",
+            "thread-spawn: (func) (not supported: threads of WASI)\n",
+        ],
+    );
     let scheme = &file(
         "unknown_of_hoot.wat",
         r#"(module (import "rt" "async_invoke" (func (param externref)))

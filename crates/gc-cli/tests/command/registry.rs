@@ -82,7 +82,7 @@ fn it_is_listed_like_ours() {
         assert!(help.contains("foreign: for tests alone"), "{help}");
         assert!(help.contains("[default: foreign]") && !help.contains("drc"), "{help}");
     }
-    let foreign = registry.choose(NAME).unwrap();
+    let foreign = registry.choose(NAME, "--collector").unwrap();
     assert_eq!((foreign.moves_objects(), foreign.reclaims()), (true, Reclaims::Everything));
 }
 

@@ -22,6 +22,8 @@ fn settings_of_wasmtime_are_accepted() {
     let module = &file("wasmtime_accepted.wat", MODULE);
     for options in [
         "-W gc",
+        "-W gc,simd,",
+        "--collector auto",
         "-W gc=y,function-references=y,tail-call -W exceptions=yes",
         "-Wsimd,relaxed-simd,multi-memory=true,memory64",
         "-W threads=n,component-model=n",
@@ -61,21 +63,30 @@ fn settings_of_wasmtime_have_their_meaning() {
         let options: Vec<_> = options.split(' ').collect();
         reclaim(&[&["run"], &options[..], &["--invoke", call, module]].concat())
     };
-    run("-W max-wasm-stack=65536", "deep(10000)").fails(1, &["stack", "hint: --max-stack"]);
+    run("-W max-wasm-stack=65536", "deep(10000)")
+        .fails(1, &["stack", "hint: -W max-wasm-stack sets"]);
     run("-W max-wasm-stack=8388608", "deep(10000)").prints("10000\n");
-    run("-W fuel=100", "deep(10000)").fails(1, &["all fuel consumed", "hint: --fuel"]);
-    run("-W timeout=1ns", "seven").fails(124, &["not finished after 1ns"]);
+    run("-W fuel=100", "deep(10000)").fails(1, &["all fuel consumed", "hint: -W fuel sets"]);
+    run("-W timeout=1ns", "seven").fails(124, &["not finished after 1ns (`-W timeout`)"]);
     run("-W memory64=n", "seven").fails(1, &["memory64"]);
     run("-W max-memory-size=131072", "grow(1)").prints("1\n");
     run("-W max-memory-size=131072", "grow(2)").prints("-1\n");
     run("-W max-memory-size=131072,trap-on-grow-failure", "grow(2)")
-        .fails(1, &["limit of 2 pages (`memory_maximum`)", "hint: --memory-max"]);
+        .fails(1, &["limit of 2 pages (`memory_maximum`)", "hint: -W max-memory-size sets"]);
     run("-W max-table-elements=2", "grow_table(1)").prints("1\n");
     run("-W max-table-elements=2", "grow_table(2)").prints("-1\n");
-    run("-W max-tables=0", "seven").fails(1, &["table"]);
-    run("-W max-memories=0", "seven").fails(1, &["memor"]);
+    for setting in ["max-tables", "max-memories", "max-instances", "max-table-elements"] {
+        let hint = format!("\nhint: -W {setting} sets ");
+        run(&format!("-W {setting}=0"), "seven").fails(1, &[&hint]);
+    }
+    run("-W max-table-elements=1,trap-on-grow-failure", "grow_table(1)")
+        .fails(1, &["\nhint: -W max-table-elements sets "]);
+    run("-O memory-reservation=99999999999999", "seven")
+        .fails(1, &["the system refused it", "\nhint: -O memory-reservation sets "]);
     run("-D max-backtrace=1 -W fuel=100", "deep(100)").fails(1, &["0: deep at", "more frames"]);
-    run("-C collector=perfect", "seven").fails(2, &["no collector `perfect`"]);
+    run("-C collector=perfect", "seven")
+        .fails(2, &["`-C collector=perfect`: there is no collector `perfect`; available: null"]);
+    run("-C collector=null -C collector=auto --stats=json", "seven").says(&["generational"]);
 }
 
 #[test]
@@ -113,6 +124,23 @@ fn what_cannot_be_had_is_refused_with_what_is_missing() {
         ("-Wfuell=1", "there is no setting `fuell`; did you mean `fuel`?"),
         ("-Wgc,simd=maybe", "`-W simd=maybe`: expected y or n"),
         ("-Wfuel=much", "`-W fuel=much`: expected a number"),
+        ("-Wfuel=-1", "`-W fuel=-1`: expected a number from 0 to 18446744073709551615"),
+        ("-Wtimeout=99999999999999999999", "the time is out of range"),
+        ("-Whelp=foo", "`-W help=foo`: `help` has no value: `-W help` lists the settings"),
+        ("-Opooling-foo=3", "there is no setting `pooling-foo`; did you mean `pooling-"),
+        (
+            "-Wcomponent-modelfoo=n",
+            "there is no setting `component-modelfoo`; did you mean `component-model`?",
+        ),
+        ("-Shttpfoo", "there is no setting `httpfoo`; did you mean `http`?"),
+        // Errors of other places name the setting too.
+        ("-Wmax-wasm-stack=100", "-W max-wasm-stack=100 B is too small: the minimum is 16 KiB"),
+        ("-Ogc-heap-initial-size=0xc0000000", "-O gc-heap-initial-size=3 GiB is more than"),
+        (
+            "-Ogc-heap-guard-size=99999999999",
+            "unsupported: `-O gc-heap-guard-size`: after a GC heap",
+        ),
+        ("-Ccollector=drc:foo=1", "`-C collector=drc:foo=1`: the collector `drc` has no option"),
         ("-Oopt-level=3", "expected one of 0, 1, 2, s"),
         ("--mapdir=here", "`--mapdir here`: expected GUEST::HOST"),
     ] {
@@ -131,11 +159,36 @@ fn the_settings_are_listed() {
     ] {
         // No file is needed.
         for command in ["run", "compile"] {
-            let ran = reclaim(&[command, option, "help"]);
-            assert_eq!((ran.status, &*ran.stderr), (0, ""));
-            assert!(ran.stdout.contains(says), "{}", ran.stdout);
+            for list in ["help", "x,help"] {
+                let ran = reclaim(&[command, option, list]);
+                assert_eq!((ran.status, &*ran.stderr), (0, ""));
+                assert!(ran.stdout.contains(says), "{}", ran.stdout);
+            }
         }
     }
+}
+
+#[test]
+fn what_is_turned_off_is_named() {
+    let module = r#"(module (type $s (struct (field i32)))
+        (func (export "f") (result i32) (struct.get $s 0 (struct.new $s (i32.const 1)))))"#;
+    let module = &file("wasmtime_off.wat", module);
+    let says = "error: the module needs what is turned off by `-W gc=n`\n  caused by: compiling ";
+    for command in ["run", "compile"] {
+        reclaim(&[command, "-Wsimd=n,gc=n", module]).fails(1, &[says, "struct"]);
+        reclaim(&[command, "-Wall-proposals=n", module]).fails(1, &["by `-W all-proposals=n`\n"]);
+    }
+    // What is invalid with all features is not the fault of a setting.
+    let invalid = &file("wasmtime_off_invalid.wat", "(module (func (result i32)))");
+    let ran = reclaim(&["run", "-Wgc=n", invalid]);
+    assert!(ran.fails(1, &["compiling"]).stderr.starts_with("error: compiling"), "{}", ran.stderr);
+}
+
+#[test]
+fn polls_and_the_timeout_are_named() {
+    let module = &file("wasmtime_polls.wat", MODULE);
+    reclaim(&["run", "-W", "timeout=3", "--loop-polls", "off", module])
+        .fails(2, &["`-W timeout` needs the polls that `--loop-polls off` leaves out"]);
 }
 
 #[test]
@@ -166,6 +219,15 @@ fn a_directory_is_mapped() {
     let twice = format!("{}::/map", dir.display());
     reclaim(&["run", "--mapdir", &mapped, "--dir", &twice, module, "--invoke", "f"])
         .fails(2, &["`--dir …::/map` is given twice"]);
+    // Errors name the option that was written.
+    for (option, dir, status, says) in [
+        ("--mapdir", "x::no-dir", 1, "error: `--mapdir x::no-dir`\n  caused by: opening"),
+        ("--mapdir", "x::", 2, "`--mapdir x::`: the directory has no name"),
+        ("--dir", "no-dir", 1, "error: `--dir no-dir`\n  caused by: opening"),
+        ("--dir", "::x", 2, "`--dir ::x`: the directory has no name"),
+    ] {
+        reclaim(&["run", option, dir, module, "--invoke", "f"]).fails(status, &[says]);
+    }
 }
 
 #[test]

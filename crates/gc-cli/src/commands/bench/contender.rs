@@ -90,6 +90,9 @@ impl<'a> Contender<'a> {
                 contender.entry.compile = Some(begin.elapsed());
                 task.imports.check_args(&module, task.args)?;
                 let ty = task.call.check(&module)?;
+                if !task.call.is_start() {
+                    imports::check_initialize(&module)?;
+                }
                 contender.ready = Some((module, ty));
                 contender.instantiate()?;
             }

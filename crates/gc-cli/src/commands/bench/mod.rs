@@ -14,6 +14,7 @@ use crate::commands::run::VALUES;
 use crate::failure::{self, Failure};
 use crate::imports::ImportOptions;
 use crate::interrupt::InterruptOptions;
+use crate::option_names::OptionNames;
 use crate::options::HeapOptions;
 use crate::program::Program;
 use crate::registry::Registry;
@@ -176,7 +177,8 @@ fn say_errors(entries: &[Entry]) -> Result<()> {
     let mut errors: Vec<(String, Vec<String>)> = Vec::new();
     for entry in entries {
         let Some(error) = &entry.error else { continue };
-        let (name, mut text) = (format!("`{}`", entry.collector), failure::describe(error));
+        let (name, mut text) =
+            (format!("`{}`", entry.collector), failure::describe(error, &OptionNames::OURS));
         if !entry.stderr.is_empty() {
             text.push_str(&format!("\nthe program wrote to stderr:\n{}", entry.stderr));
         }
