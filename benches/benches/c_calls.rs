@@ -76,7 +76,7 @@ impl Shape {
 }
 
 /// What Rust and C do in the host's function: the results are the first arguments, and are there already.
-/// The compiler does not see what it does: that it cannot is so for every function of C.
+/// It is not inlined, because no function of C can be.
 #[inline(never)]
 fn host(slots: &mut [MaybeUninit<ValRaw>]) {
     black_box(slots.as_mut_ptr());

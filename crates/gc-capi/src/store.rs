@@ -81,7 +81,8 @@ impl User {
     const API: User = User(ptr::dangling_mut());
 }
 
-/// A store in use. It is restored who used it before, and if that was nobody, the last handle is gone.
+/// A use of a store. When it is dropped, the user of before is restored. If that was nobody, and C has deleted
+/// the last handle meanwhile, the store is dropped too.
 struct InUse {
     /// The address in its [`Arc`].
     cell: *const StoreCell,
@@ -172,7 +173,7 @@ impl StoreRef {
         unsafe { self.home().with_unscoped(work) }
     }
 
-    /// The store, for what is gone when the store is.
+    /// The store's address. It does not keep the store alive.
     #[inline]
     pub(crate) fn home(&self) -> Home {
         Home(Arc::as_ptr(&self.0))
@@ -194,8 +195,8 @@ fn in_use() -> Error {
     anyhow!("the store is in use: a finalizer must not call functions that use its store")
 }
 
-/// A store that its user does not keep alive: the store of a function of C, which is gone when its store is,
-/// or that of a handle that a call may delete.
+/// The address of a store, which does not keep it alive. A function of C has it, because the function is
+/// dropped with its store. A call has it, because the function that is called may delete the last handle.
 pub(crate) struct Home(*const StoreCell);
 
 // SAFETY: as for the cell.
@@ -204,8 +205,8 @@ unsafe impl Send for Home {}
 unsafe impl Sync for Home {}
 
 impl Home {
-    /// Uses the store, as [`StoreRef::with`] does. `work` makes no handles of the engine. It may delete the
-    /// last handle to the store, which is gone afterwards then.
+    /// Uses the store, as [`StoreRef::with`] does, but `work` must make no handles of the engine. It may
+    /// delete the last handle to the store. Then the store is dropped afterwards.
     ///
     /// # Safety
     /// The store lives.

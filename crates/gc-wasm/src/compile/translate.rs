@@ -425,7 +425,8 @@ impl<'a, 'b> Translator<'a, 'b> {
     fn shorten_aliases(&mut self) {
         let dfg = &mut self.builder.func.dfg;
         self.aliased_loops += usize::from(self.loops >= DEEP_NEST);
-        // A chain is as long as the square root of the number of values, which all are looked at here.
+        // This looks at all values, so it waits until a chain may be as long as the square root of their
+        // number.
         if self.aliased_loops.saturating_mul(self.aliased_loops) <= dfg.num_values() {
             return;
         }

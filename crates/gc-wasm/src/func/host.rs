@@ -300,8 +300,8 @@ struct HostContext {
     known: Option<KnownFunc>,
 }
 
-/// The contexts that were made together. It is no box, because compiled code and the store have their
-/// addresses.
+/// Contexts that were made together. A `Box` would promise that nobody else has their addresses, but
+/// compiled code and the store have them.
 struct HostContexts(*mut [HostContext]);
 
 impl Drop for HostContexts {

@@ -50,8 +50,21 @@ impl Func {
         mut store: impl AsContextMut,
         params_and_returns: *mut [ValRaw],
     ) -> Result<()> {
+        let mut context = store.as_context_mut();
+        let store = context.opaque_mut();
+        store.check_sync_call()?;
+        let func = store.know_func(self)?;
+        let values = NonNull::new(params_and_returns).unwrap_or(NonNull::from(&mut []));
+        let (slots, needed) = (values.len(), func.slots);
+        ensure!(slots >= needed, "a call with {slots} slots for {needed} values");
         // SAFETY: as the caller promises.
-        unsafe { store.as_context_mut().opaque_mut().invoke_unchecked(*self, params_and_returns) }
+        let values = unsafe { &mut *values.as_ptr() };
+        if store.has_call_hook() {
+            // SAFETY: as the caller promises.
+            return unsafe { store.invoke_with_hook(&func, values) };
+        }
+        // SAFETY: as the caller promises.
+        unsafe { store.invoke_as(&func.callee, func.vm, values) }
     }
 
     /// Creates a host function of type `ty` that gets raw values: the arguments before it runs, and
@@ -142,26 +155,6 @@ impl<T: 'static> HostFunc<T> {
 }
 
 impl StoreOpaque {
-    /// Calls a function of this store. For all types of stores and all crates it is the same code.
-    ///
-    /// # Safety
-    /// As for [`Func::call_unchecked`].
-    unsafe fn invoke_unchecked(&mut self, func: Func, values: *mut [ValRaw]) -> Result<()> {
-        self.check_sync_call()?;
-        let func = self.know_func(&func)?;
-        let values = NonNull::new(values).unwrap_or(NonNull::from(&mut []));
-        let (slots, needed) = (values.len(), func.slots);
-        ensure!(slots >= needed, "a call with {slots} slots for {needed} values");
-        // SAFETY: as the caller promises.
-        let values = unsafe { &mut *values.as_ptr() };
-        if self.has_call_hook() {
-            // SAFETY: as the caller promises.
-            return unsafe { self.invoke_with_hook(&func, values) };
-        }
-        // SAFETY: as the caller promises.
-        unsafe { self.invoke_as(&func.callee, func.vm, values) }
-    }
-
     /// Calls a function as [`call_unchecked`](Func::call_unchecked) does, and tells the hook.
     ///
     /// # Safety

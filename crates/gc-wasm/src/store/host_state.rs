@@ -85,7 +85,7 @@ impl Asked<'_> {
 
 struct Contents {
     data: Box<dyn Any>,
-    /// The type of the data. It is compared at each use, and to ask the data is a call.
+    /// The type of the data, which is compared at each use. To ask the data for it takes a call.
     ty: TypeId,
     limiter: Option<Limiter>,
 }

@@ -80,7 +80,7 @@ pub(super) struct Marker {
     /// Bytes of large objects that had been allocated since the last plan when marking began.
     pub(super) large_before: u64,
     /// Bytes of large objects that were allocated since marking began, or since the last plan if that was
-    /// later. In a marking they are marked from the beginning.
+    /// later. Those that are allocated while marking is under way count as marked.
     pub(super) large: u64,
     /// Bytes by which the old generation had grown since the previous marking.
     pub(super) grown: u64,

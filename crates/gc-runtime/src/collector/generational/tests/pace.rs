@@ -260,6 +260,7 @@ fn large_objects_do_not_hurry_marking() {
     (0..2).for_each(|_| large(&mut f, threshold / 4));
     assert!(f.heap.collection_pays());
     assert_eq!(f.heap.choose(GcCause::NoRoom), Kind::Finish);
+    assert_eq!(f.heap.marker.large, 7 * u64::from((threshold / 4) & !7));
     f.collect(Kind::Finish);
     // The next marking excuses others.
     f.collect(Kind::Full);
