@@ -68,9 +68,9 @@ pub struct CompileOptions {
     pub verifier: bool,
     /// Functions with at least this number of CLIF instructions are compiled without optimization
     /// and with a single-pass register allocator, in time that is proportional to their size. The
-    /// number includes the parameters of blocks and twice the arguments for them, and, where many
-    /// parameters pass one value on, a part of the square of their number. By default
-    /// [`CompileOptions::HUGE_FUNCTION`].
+    /// number includes the parameters of blocks and twice the arguments for them. Where many parameters
+    /// pass one value on, it includes a part of the square of their number, and where there are many blocks,
+    /// a part of their number times that of the parameters. By default [`CompileOptions::HUGE_FUNCTION`].
     pub huge_function: usize,
 }
 

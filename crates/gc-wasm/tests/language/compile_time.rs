@@ -152,7 +152,7 @@ const SERIES: &[Series] = &[
             let more = r#"(import "" "" (func $g))"#;
             function(more, &"(block (try_table (catch_all 0) (call $g)))".repeat(n))
         },
-        250,
+        1000,
     ),
     (
         "handlers",
