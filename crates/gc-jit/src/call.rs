@@ -73,7 +73,7 @@ use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
 /// # Ok(())
 /// # }
 /// ```
-#[inline]
+#[inline(always)]
 pub unsafe fn call<S: JitStore>(
     store: &mut S,
     trampoline: &EntryTrampoline,

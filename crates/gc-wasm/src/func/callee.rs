@@ -114,7 +114,7 @@ impl StoreOpaque {
     /// # Safety
     /// `vm` must be a function of this store, and `callee` belong to it. `values` must hold arguments
     /// of its types, with exposed references, and have room for its results.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn invoke_as(
         &mut self,
         callee: &Callee,
