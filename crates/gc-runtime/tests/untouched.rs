@@ -59,9 +59,8 @@ fn untouched_arrays_cost_no_memory() {
             let name = collector.name();
             let mut store = store(collector);
             let before = resident();
-            // What is touched may have huge pages. The map of `drc` has four bits for each eight bytes
-            // that are mapped.
-            let most = 24 * MIB + if name == "drc" { u64::from(LARGE) / 12 } else { 0 };
+            // What is touched may have huge pages.
+            let most = 24 * MIB;
             let check = |what: &str| {
                 let more = resident().saturating_sub(before);
                 assert!(more <= most, "{name}: {what} took {} KiB", more >> 10);

@@ -11,6 +11,7 @@ use crate::HeapError;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// Up to this number of bytes, the elements are in an ordinary vector.
@@ -39,6 +40,11 @@ macro_rules! numbers {
 
 numbers! { u8 u32 u64 }
 
+// SAFETY: each of them is zero.
+unsafe impl<T: Zeroable, const N: usize> Zeroable for [T; N] {
+    const ZERO: [T; N] = [T::ZERO; N];
+}
+
 /// Types such as addresses, for which `None` is all zero bytes.
 ///
 /// # Safety
@@ -64,17 +70,36 @@ unsafe impl<T: ZeroIsNone> Zeroable for Option<T> {
 /// words.grow(1_000_000, 1_000_000).unwrap();
 /// assert_eq!((words[2], words[999_999]), (7, 0));
 /// ```
-pub struct ZeroedVec<T: Zeroable>(Elements<T>);
+pub struct ZeroedVec<T: Zeroable> {
+    /// The first element, in what `owner` has. It is here so that an access needs no distinction.
+    start: NonNull<T>,
+    len: usize,
+    owner: Owner<T>,
+}
 
-enum Elements<T: Zeroable> {
+enum Owner<T: Zeroable> {
     Small(Vec<T>, Admission),
     Large(Mapped<T>),
 }
 
+// SAFETY: it owns its elements, as a vector does.
+unsafe impl<T: Zeroable + Send> Send for ZeroedVec<T> {}
+// SAFETY: a shared one only lends shared elements.
+unsafe impl<T: Zeroable + Sync> Sync for ZeroedVec<T> {}
+
 impl<T: Zeroable> ZeroedVec<T> {
     /// No elements. They will come from `source`.
     pub fn new(source: &Arc<dyn MemorySource>, purpose: MemoryPurpose) -> ZeroedVec<T> {
-        ZeroedVec(Elements::Small(Vec::new(), Admission::nothing(source, purpose)))
+        let owner = Owner::Small(Vec::new(), Admission::nothing(source, purpose));
+        ZeroedVec { start: NonNull::dangling(), len: 0, owner }
+    }
+
+    /// Where its memory comes from.
+    pub fn source(&self) -> &Arc<dyn MemorySource> {
+        match &self.owner {
+            Owner::Small(_, admission) => admission.source(),
+            Owner::Large(mapped) => mapped.memory.source(),
+        }
     }
 
     /// Makes it `len` elements long. The new elements are zero. It can never have more than
@@ -89,8 +114,8 @@ impl<T: Zeroable> ZeroedVec<T> {
     /// If it would become shorter, or longer than `maximum`.
     pub fn grow(&mut self, len: usize, maximum: usize) -> Result<(), HeapError> {
         assert!(self.len() <= len && len <= maximum, "elements only become more");
-        match &mut self.0 {
-            Elements::Small(elements, admission) if len <= SMALL / size_of::<T>() => {
+        let start = match &mut self.owner {
+            Owner::Small(elements, admission) if len <= SMALL / size_of::<T>() => {
                 let bytes = len * size_of::<T>();
                 admission.grow(bytes)?;
                 elements.try_reserve(len - elements.len()).map_err(|error| {
@@ -98,15 +123,24 @@ impl<T: Zeroable> ZeroedVec<T> {
                     HeapError::NoMemory { purpose, bytes: bytes as u64, why }
                 })?;
                 elements.resize(len, T::ZERO);
+                elements.as_mut_ptr()
             }
-            Elements::Small(elements, admission) => {
+            Owner::Small(elements, admission) => {
                 let (source, purpose) = (admission.source(), admission.purpose());
-                let mut mapped = Mapped::new(source, purpose, len, maximum)?;
-                mapped.as_mut_slice()[..elements.len()].copy_from_slice(elements);
-                self.0 = Elements::Large(mapped);
+                let mapped = Mapped::new(source, purpose, len, maximum)?;
+                let start: *mut T = mapped.start();
+                // SAFETY: the new memory has room for more elements than these, and is elsewhere.
+                unsafe { start.copy_from_nonoverlapping(elements.as_ptr(), elements.len()) };
+                self.owner = Owner::Large(mapped);
+                start
             }
-            Elements::Large(mapped) => mapped.grow(len)?,
-        }
+            Owner::Large(mapped) => {
+                mapped.grow(len)?;
+                mapped.start()
+            }
+        };
+        self.start = NonNull::new(start).expect("elements have an address");
+        self.len = len;
         Ok(())
     }
 }
@@ -114,20 +148,19 @@ impl<T: Zeroable> ZeroedVec<T> {
 impl<T: Zeroable> Deref for ZeroedVec<T> {
     type Target = [T];
 
+    #[inline]
     fn deref(&self) -> &[T] {
-        match &self.0 {
-            Elements::Small(elements, _) => elements,
-            Elements::Large(mapped) => mapped.as_slice(),
-        }
+        // SAFETY: the owner has this number of elements there. They are initially zero, which is a valid
+        // value, and only elements are written. They are borrowed like `self`.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 
 impl<T: Zeroable> DerefMut for ZeroedVec<T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        match &mut self.0 {
-            Elements::Small(elements, _) => elements,
-            Elements::Large(mapped) => mapped.as_mut_slice(),
-        }
+        // SAFETY: as above, mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 
@@ -140,7 +173,6 @@ impl<T: Zeroable> fmt::Debug for ZeroedVec<T> {
 /// Elements in mapped memory.
 struct Mapped<T: Zeroable> {
     memory: MappedMemory,
-    len: usize,
     _elements: PhantomData<T>,
 }
 
@@ -162,7 +194,7 @@ impl<T: Zeroable> Mapped<T> {
             affinity: 0,
         };
         let memory = MappedMemory::new(source, request)?;
-        Ok(Mapped { memory, len, _elements: PhantomData })
+        Ok(Mapped { memory, _elements: PhantomData })
     }
 
     /// Makes it `len` elements long, at most its first maximum.
@@ -175,21 +207,12 @@ impl<T: Zeroable> Mapped<T> {
             let wanted = bytes.max(2 * accessible).min(size);
             self.memory.grow(wanted)?;
         }
-        self.len = len;
         Ok(())
     }
 
-    fn as_slice(&self) -> &[T] {
-        debug_assert!(self.len * size_of::<T>() <= self.memory.accessible());
-        // SAFETY: this number of elements is accessible. They are initially zero, which is a valid
-        // value, and only elements are written. They are borrowed like `self`.
-        unsafe { std::slice::from_raw_parts(self.memory.start().cast(), self.len) }
-    }
-
-    fn as_mut_slice(&mut self) -> &mut [T] {
-        debug_assert!(self.len * size_of::<T>() <= self.memory.accessible());
-        // SAFETY: as above, mutably.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.start().cast(), self.len) }
+    /// The first element.
+    fn start(&self) -> *mut T {
+        self.memory.start().cast()
     }
 }
 

@@ -24,7 +24,7 @@
 
 use super::DrcHeap;
 use super::counts::Counts;
-use super::live_map::{GRANULE, GROUP_SHIFT, LiveMap};
+use super::live_map::{GRANULE, GROUP_SHIFT, LiveMap, bits};
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapCore, HeapError,
     PauseKind, WeakScope, WeakStep, WeakTable, WeakTracer,
@@ -285,7 +285,7 @@ impl<'a> DrcCollection<'a> {
                 counts.each_ref(shapes, None, index, visit);
             } else if (self.next as usize) < counts.space.map().len() {
                 let unmarked = counts.space.map().unmarked(self.next as usize);
-                self.next += 1;
+                self.next = counts.space.next_group(self.next);
                 match what {
                     Unmarked::Leaves => counts.work.pending.extend(unmarked),
                     Unmarked::IsRescued => {
@@ -349,10 +349,10 @@ impl<'a> DrcCollection<'a> {
                 return true;
             }
             let group = self.next as usize;
-            self.next += 1;
+            self.next = counts.space.next_group(self.next);
             let dead = counts.space.map().unmarked(group);
             counts.work.pending.extend(dead);
-            counts.space.map_mut().group_mut(group).marks = 0;
+            counts.space.map_mut().clear_marks(group);
             while let Some(index) = counts.work.pending.pop() {
                 *budget = budget.saturating_sub(1);
                 let values = Some(&mut *self.host_data);
@@ -375,8 +375,11 @@ impl<'a> DrcCollection<'a> {
         if self.phase < Phase::Mark {
             self.trace = Trace::No;
         } else if self.phase == Phase::Mark {
-            let groups = 0..self.heap.space.map().len();
-            groups.for_each(|group| self.heap.space.map_mut().group_mut(group).marks = 0);
+            let mut group = 0;
+            while (group as usize) < self.heap.space.map().len() {
+                self.heap.space.map_mut().clear_marks(group as usize);
+                group = self.heap.space.next_group(group);
+            }
             self.heap.work.clear();
             self.heap.finish(self.rooted, None);
             self.phase = Phase::Complete;
@@ -461,7 +464,7 @@ impl LiveMap {
     /// The unmarked objects of group number `group`.
     fn unmarked(&self, group: usize) -> impl Iterator<Item = u32> + use<> {
         let bits = self.group(group);
-        let mut bits = bits.live & !bits.marks;
+        let mut bits = bits[bits::LIVE] & !bits[bits::MARKS];
         let base = (group as u32) << GROUP_SHIFT;
         std::iter::from_fn(move || {
             let bit = (bits != 0).then(|| bits.trailing_zeros())?;

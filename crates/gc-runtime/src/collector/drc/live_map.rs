@@ -6,31 +6,38 @@
 //! allocator hand memory out twice. (Bitmaps beside the heap are as old as mark-sweep; see Jones,
 //! Hosking and Moss, "The Garbage Collection Handbook", 2012, section 2.4.)
 
+use crate::{HeapError, HeapMemory, MemoryPurpose, MemorySource, OnDemand, ZeroedVec};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The number of bytes for each bit.
 pub(super) const GRANULE: u32 = 8;
 /// log2 of the bytes of heap that one group covers.
 pub(super) const GROUP_SHIFT: u32 = 9;
 
-/// The bits of 512 bytes of heap.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(32))]
-pub(super) struct Group {
-    /// Starts of blocks.
-    pub(super) starts: u64,
+/// The bits of 512 bytes of heap: a number for each of [`bits`].
+pub(super) type Group = [u64; 4];
+
+/// What the bits of a [`Group`] say.
+pub(super) mod bits {
+    /// Starts of blocks. A block of the allocator that is free as a whole may have none.
+    pub(in super::super) const STARTS: usize = 0;
     /// Starts of blocks that are objects.
-    pub(super) live: u64,
+    pub(in super::super) const LIVE: usize = 1;
     /// Objects that survived a collection.
-    pub(super) mature: u64,
+    pub(in super::super) const MATURE: usize = 2;
     /// Objects that the collection under way found on the stack or reached.
-    pub(super) marks: u64,
+    pub(in super::super) const MARKS: usize = 3;
 }
 
 /// The map. Indices are in bytes from the heap's base.
-#[derive(Clone, Debug, Default)]
+///
+/// What has no bits uses no memory: a large object, or memory that was never used.
+#[derive(Debug)]
 pub(super) struct LiveMap {
-    groups: Vec<Group>,
+    groups: ZeroedVec<Group>,
+    /// The number of groups of the largest heap.
+    maximum: usize,
     /// The end of the last block.
     end: u32,
 }
@@ -47,7 +54,37 @@ fn mask(group: usize, range: &Range<u32>) -> u64 {
     (u64::MAX >> (64 - (last - first))) << first
 }
 
+fn groups_up_to(end: u64) -> usize {
+    end.div_ceil(1 << GROUP_SHIFT) as usize
+}
+
 impl LiveMap {
+    /// A map without blocks for the heap in `memory`.
+    pub(super) fn new(memory: &HeapMemory) -> LiveMap {
+        LiveMap::with_maximum(memory.source(), groups_up_to(memory.maximum()))
+    }
+
+    fn with_maximum(source: &Arc<dyn MemorySource>, maximum: usize) -> LiveMap {
+        let groups = ZeroedVec::new(source, MemoryPurpose::CollectorTable);
+        LiveMap { groups, maximum, end: 0 }
+    }
+
+    /// Forgets all blocks.
+    pub(super) fn clear(&mut self) {
+        *self = LiveMap::with_maximum(self.groups.source(), self.maximum);
+    }
+
+    /// The same map again, in memory that no source is asked for.
+    pub(super) fn copy(&self) -> Result<LiveMap, HeapError> {
+        let source: Arc<dyn MemorySource> = Arc::new(OnDemand::default());
+        let mut copy = LiveMap::with_maximum(&source, self.maximum);
+        copy.extend(self.end)?;
+        // What is zero stays untouched.
+        let groups = copy.groups.iter_mut().zip(self.groups.iter());
+        groups.filter(|(_, group)| **group != [0; 4]).for_each(|(copy, group)| *copy = *group);
+        Ok(copy)
+    }
+
     /// The end of the last block.
     pub(super) fn end(&self) -> u32 {
         self.end
@@ -55,16 +92,14 @@ impl LiveMap {
 
     /// Moves the end up to `end`, a multiple of [`GRANULE`]. The new memory belongs to the last
     /// block until another start is set.
-    pub(super) fn extend(&mut self, end: u32) {
+    ///
+    /// # Errors
+    /// If there is no memory for the map. Then nothing changes.
+    pub(super) fn extend(&mut self, end: u32) -> Result<(), HeapError> {
         debug_assert!(end >= self.end && end.is_multiple_of(GRANULE));
-        self.groups.resize((end as usize).div_ceil(1 << GROUP_SHIFT), Group::default());
+        self.groups.grow(groups_up_to(end.into()), self.maximum)?;
         self.end = end;
-    }
-
-    /// Forgets all blocks.
-    pub(super) fn clear(&mut self) {
-        self.groups.clear();
-        self.end = 0;
+        Ok(())
     }
 
     #[inline]
@@ -115,31 +150,31 @@ impl LiveMap {
     /// Whether an object begins at `index`, which may be any number.
     #[inline]
     pub(super) fn is_live(&self, index: u32) -> bool {
-        self.get(index).is_some_and(|(group, bit)| group.live & bit != 0)
+        self.get(index).is_some_and(|(group, bit)| group[bits::LIVE] & bit != 0)
     }
 
     /// Whether a mature object begins at `index`, which may be any number.
     #[inline]
     pub(super) fn is_mature(&self, index: u32) -> bool {
-        self.get(index).is_some_and(|(group, bit)| group.mature & bit != 0)
+        self.get(index).is_some_and(|(group, bit)| group[bits::MATURE] & bit != 0)
     }
 
     /// Whether an object that is marked begins at `index`, which may be any number.
     #[inline]
     pub(super) fn is_marked(&self, index: u32) -> bool {
-        self.get(index).is_some_and(|(group, bit)| group.marks & bit != 0)
+        self.get(index).is_some_and(|(group, bit)| group[bits::MARKS] & bit != 0)
     }
 
     /// Whether a block begins at `index`, which may be any number.
     pub(super) fn is_start(&self, index: u32) -> bool {
-        self.get(index).is_some_and(|(group, bit)| group.starts & bit != 0)
+        self.get(index).is_some_and(|(group, bit)| group[bits::STARTS] & bit != 0)
     }
 
     /// Starts a block at `index`, below the end.
     #[inline]
     pub(super) fn set_start(&mut self, index: u32) {
         let (group, bit) = LiveMap::place(index);
-        self.groups[group].starts |= bit;
+        self.groups[group][bits::STARTS] |= bit;
     }
 
     /// Makes the block at `index` an object.
@@ -147,8 +182,8 @@ impl LiveMap {
     pub(super) fn set_live(&mut self, index: u32) {
         let (group, bit) = LiveMap::place(index);
         let group = &mut self.groups[group];
-        group.starts |= bit;
-        group.live |= bit;
+        group[bits::STARTS] |= bit;
+        group[bits::LIVE] |= bit;
     }
 
     /// Makes the object at `index` mature. Returns whether it was not mature before.
@@ -156,9 +191,9 @@ impl LiveMap {
     pub(super) fn set_mature(&mut self, index: u32) -> bool {
         let (group, bit) = LiveMap::place(index);
         let group = &mut self.groups[group];
-        debug_assert!(group.live & bit != 0);
-        let was_young = group.mature & bit == 0;
-        group.mature |= bit;
+        debug_assert!(group[bits::LIVE] & bit != 0);
+        let was_young = group[bits::MATURE] & bit == 0;
+        group[bits::MATURE] |= bit;
         was_young
     }
 
@@ -167,9 +202,9 @@ impl LiveMap {
     pub(super) fn set_marked(&mut self, index: u32) -> bool {
         let (group, bit) = LiveMap::place(index);
         let group = &mut self.groups[group];
-        debug_assert!(group.live & bit != 0);
-        let was_unmarked = group.marks & bit == 0;
-        group.marks |= bit;
+        debug_assert!(group[bits::LIVE] & bit != 0);
+        let was_unmarked = group[bits::MARKS] & bit == 0;
+        group[bits::MARKS] |= bit;
         was_unmarked
     }
 
@@ -177,7 +212,16 @@ impl LiveMap {
     #[inline]
     pub(super) fn clear_mark(&mut self, index: u32) {
         let (group, bit) = LiveMap::place(index);
-        self.groups[group].marks &= !bit;
+        self.groups[group][bits::MARKS] &= !bit;
+    }
+
+    /// Unmarks all objects of group number `group`. Does not touch memory that has no marks.
+    #[inline]
+    pub(super) fn clear_marks(&mut self, group: usize) {
+        let marks = &mut self.groups[group][bits::MARKS];
+        if *marks != 0 {
+            *marks = 0;
+        }
     }
 
     /// Makes the object at `index` a free block.
@@ -185,9 +229,9 @@ impl LiveMap {
     pub(super) fn set_free(&mut self, index: u32) {
         let (group, bit) = LiveMap::place(index);
         let group = &mut self.groups[group];
-        group.live &= !bit;
-        group.mature &= !bit;
-        group.marks &= !bit;
+        group[bits::LIVE] &= !bit;
+        group[bits::MATURE] &= !bit;
+        group[bits::MARKS] &= !bit;
     }
 
     /// Removes all block starts in `range`, so that it belongs to the block before it.
@@ -195,10 +239,10 @@ impl LiveMap {
         for group in LiveMap::groups_of(&range) {
             let mask = mask(group, &range);
             let group = &mut self.groups[group];
-            debug_assert!(group.live & mask == 0);
+            debug_assert!(group[bits::LIVE] & mask == 0);
             // Most groups of a large range have none, and are in no cache.
-            if group.starts & mask != 0 {
-                group.starts &= !mask;
+            if group[bits::STARTS] & mask != 0 {
+                group[bits::STARTS] &= !mask;
             }
         }
     }
@@ -218,13 +262,13 @@ impl LiveMap {
     /// The start of the first block in `range`.
     #[inline]
     pub(super) fn first_start(&self, range: Range<u32>) -> Option<u32> {
-        self.first(&range, |group| group.starts)
+        self.first(&range, |group| group[bits::STARTS])
     }
 
     /// The start of the last block in `range`.
     pub(super) fn last_start(&self, range: Range<u32>) -> Option<u32> {
         for group in LiveMap::groups_of(&range).rev() {
-            let bits = self.groups[group].starts & mask(group, &range);
+            let bits = self.groups[group][bits::STARTS] & mask(group, &range);
             if bits != 0 {
                 let bit = 63 - bits.leading_zeros();
                 return Some(((group as u32) << GROUP_SHIFT) + bit * GRANULE);
@@ -236,8 +280,8 @@ impl LiveMap {
     /// The first run of adjacent free blocks that begin in `range`, cut off at its end.
     #[inline]
     pub(super) fn free_run(&self, range: Range<u32>) -> Option<Range<u32>> {
-        let start = self.first(&range, |group| group.starts & !group.live)?;
-        let end = self.first(&(start..range.end), |group| group.live);
+        let start = self.first(&range, |group| group[bits::STARTS] & !group[bits::LIVE])?;
+        let end = self.first(&(start..range.end), |group| group[bits::LIVE]);
         Some(start..end.unwrap_or(range.end))
     }
 
@@ -259,7 +303,7 @@ impl LiveMap {
 
     /// The starts of all objects, ascending.
     pub(super) fn objects(&self) -> impl Iterator<Item = u32> {
-        self.blocks(0..self.end, |group| group.live)
+        self.blocks(0..self.end, |group| group[bits::LIVE])
     }
 
     /// The group that has the bits of `index`, and a mask of the bits below.
@@ -273,10 +317,15 @@ impl LiveMap {
 mod tests {
     use super::*;
 
+    fn map() -> LiveMap {
+        let source: Arc<dyn MemorySource> = Arc::new(OnDemand::default());
+        LiveMap::with_maximum(&source, 1 << 20)
+    }
+
     #[test]
     fn blocks_tile_the_heap() {
-        let mut map = LiveMap::default();
-        map.extend(8192);
+        let mut map = map();
+        map.extend(8192).unwrap();
         let starts = [64, 72, 504, 512, 1024, 4096, 8184];
         starts.iter().for_each(|&at| map.set_start(at));
         map.set_live(72);
@@ -293,13 +342,13 @@ mod tests {
         assert_eq!(map.free_run(8184..8192), None);
         map.clear_starts(512..4096);
         assert_eq!(map.first_start(512..8192), Some(4096));
-        assert_eq!(map.blocks(0..8192, |group| group.starts).count(), 5);
+        assert_eq!(map.blocks(0..8192, |group| group[bits::STARTS]).count(), 5);
     }
 
     #[test]
     fn objects_mature_are_marked_and_freed() {
-        let mut map = LiveMap::default();
-        map.extend(1024);
+        let mut map = map();
+        map.extend(1024).unwrap();
         map.set_live(64);
         assert!(map.set_mature(64) && !map.set_mature(64) && map.is_mature(64));
         assert!(map.set_marked(64) && !map.set_marked(64) && map.is_marked(64));
@@ -311,8 +360,8 @@ mod tests {
 
     #[test]
     fn any_number_may_be_asked_for() {
-        let mut map = LiveMap::default();
-        map.extend(1024);
+        let mut map = map();
+        map.extend(1024).unwrap();
         map.set_live(64);
         for index in [0, 1, 63, 65, 68, 72, 1024, 4096, u32::MAX, u32::MAX - 7] {
             assert!(!map.is_live(index) && !map.is_mature(index), "{index}");

@@ -148,21 +148,23 @@ impl DrcHeap {
             values: 0,
             poison,
         };
-        heap.cover(FIRST_COVERED);
+        heap.cover(FIRST_COVERED)?;
         Ok(heap)
     }
 
     /// Gives the mapped memory before `end` to the allocator.
-    fn cover(&mut self, end: u64) {
+    ///
+    /// # Errors
+    /// If there is no memory for the allocator's map. Then nothing changes.
+    fn cover(&mut self, end: u64) -> Result<(), HeapError> {
         let end = end.min(self.core.memory.len());
-        self.space.extend(u32::try_from(end).expect("heaps end below 4 GiB"));
+        self.space.extend(u32::try_from(end).expect("heaps end below 4 GiB"))
     }
 
     /// Gives all mapped memory to the allocator. Returns whether it did not have some of it.
     fn cover_more(&mut self) -> bool {
         let end = self.space.map().end();
-        self.cover(u64::MAX);
-        self.space.map().end() > end
+        self.cover(u64::MAX).is_ok() && self.space.map().end() > end
     }
 
     /// The shapes of objects, and the parts that counting needs.
@@ -417,9 +419,8 @@ impl GcHeap for DrcHeap {
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
-        let grown = self.core.grow(bytes);
+        let grown = self.core.grow(bytes).and_then(|bytes| self.cover(u64::MAX).map(|()| bytes));
         self.cannot_grow = grown.is_err();
-        self.cover(u64::MAX);
         grown
     }
 
@@ -450,7 +451,7 @@ impl GcHeap for DrcHeap {
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
-        let map = self.space.synced_map();
+        let map = self.space.synced_map()?;
         map.objects().filter_map(VMGcRef::from_heap_index).for_each(visit);
         Ok(())
     }
@@ -475,7 +476,9 @@ impl GcHeap for DrcHeap {
         self.core.reset();
         self.list.reset();
         self.space.clear();
-        self.cover(FIRST_COVERED);
+        if self.cover(FIRST_COVERED).is_err() {
+            return false;
+        }
         self.work.clear();
         self.target = Target::default();
         (self.trace_at_values, self.values) = (FIRST_TRACE_VALUES, 0);

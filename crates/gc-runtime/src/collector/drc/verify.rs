@@ -2,7 +2,7 @@
 
 use super::DrcHeap;
 use super::counts::count;
-use super::live_map::LiveMap;
+use super::live_map::{LiveMap, bits};
 use crate::{GcRoot, GcRootsIter, HeapError};
 use gc_types::VMGcKind;
 use gc_types::collector::drc::{LISTED, MATURE};
@@ -17,7 +17,7 @@ impl Ranks {
     fn new(map: &LiveMap) -> Ranks {
         let mut below = 0;
         let groups = (0..map.len()).map(|group| {
-            let live = map.group(group).live;
+            let live = map.group(group)[bits::LIVE];
             let group = (live, below);
             below += live.count_ones();
             group
@@ -43,7 +43,7 @@ impl DrcHeap {
     /// the number of references from mature objects and, if `roots` is given, from counted roots.
     pub(super) fn verify_all(&self, roots: Option<GcRootsIter<'_>>) -> Result<(), HeapError> {
         self.core.check_damage()?;
-        let map = &self.space.synced_map();
+        let map = &self.space.synced_map()?;
         self.space.check(map).or_else(|(at, what)| corrupt(at, what))?;
         if u64::from(map.end()) > self.core.memory.len() {
             corrupt(map.end(), "the allocator's end is after the heap's end")?;

@@ -3,7 +3,7 @@
 
 use super::{BLOCK, MEDIUM, OVERFLOW_MAX, OVERFLOW_RUN, SCARCE, SHORT, Space, bytes};
 use crate::HeapMemory;
-use crate::collector::drc::live_map::GRANULE;
+use crate::collector::drc::live_map::{GRANULE, bits};
 use gc_types::collector::drc::{LIMIT, NEXT, STARTS, STARTS_SHIFT};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,7 +22,12 @@ impl Space {
                 at = block_end;
                 continue;
             }
-            match self.map.free_run(at..block_end) {
+            let block_range = self.block(block);
+            let free = match self.free[block] == bytes(&block_range) {
+                true => Some(block_range),
+                false => self.map.free_run(at..block_end),
+            };
+            match free {
                 Some(run) if bytes(&run) >= want => return Some(run),
                 Some(run) => at = run.end,
                 None => at = block_end,
@@ -263,7 +268,7 @@ impl Space {
 
     /// The start of the free range at the end of a partly used block, if there is one.
     fn free_end(&self, block: Range<u32>) -> Option<u32> {
-        let last = self.map.blocks(block.clone(), |group| group.live).last();
+        let last = self.map.blocks(block.clone(), |group| group[bits::LIVE]).last();
         let begin = match last {
             Some(object) => object.checked_add(self.extent(object).0),
             None => self.map.free_run(block.clone()).map(|run| run.start),
@@ -275,6 +280,7 @@ impl Space {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collector::drc::live_map::{GROUP_SHIFT, bits};
     use crate::{HeapBounds, HeapOptions};
     use gc_types::NULL_PAGE_SIZE;
 
@@ -292,7 +298,7 @@ mod tests {
             let mut memory = HeapMemory::new(&options).unwrap();
             let mut space = Space::new(&memory, NULL_PAGE_SIZE).unwrap();
             // The last block is incomplete.
-            space.extend(memory.len() as u32 - 12 * 1024);
+            space.extend(memory.len() as u32 - 12 * 1024).unwrap();
             let most = [200, 6000, 40_000, 90_000][round % 4];
             let mut objects = Vec::new();
             while let Some(object) = space.alloc(&mut memory, (random(most) + 8) & !7) {
@@ -327,10 +333,53 @@ mod tests {
         }
     }
 
+    /// Objects of all sizes tile a heap that grows, whatever part of its last block is used then.
+    #[test]
+    fn a_heap_grows_in_the_middle_of_a_block() {
+        let bounds = HeapBounds::Checked;
+        let (initial, maximum) = (4 << 20, 4 << 20);
+        let options = HeapOptions { initial, maximum, bounds, ..HeapOptions::default() };
+        let part = BLOCK / 2;
+        for used in [0, GRANULE, part - GRANULE, part] {
+            for size in [16, part, BLOCK - used, BLOCK, 2 * BLOCK, 3 * BLOCK + part] {
+                let mut memory = HeapMemory::new(&options).unwrap();
+                let mut space = Space::new(&memory, NULL_PAGE_SIZE).unwrap();
+                space.extend(NULL_PAGE_SIZE + part).unwrap();
+                let first = (used > 0).then(|| space.alloc_exactly(&mut memory, used).unwrap());
+                space.extend(NULL_PAGE_SIZE + 6 * BLOCK + part).unwrap();
+                space.check(&space.synced_map().unwrap()).unwrap();
+                let mut objects = Vec::from_iter(first);
+                while let Some(object) = space.alloc_anywhere(&mut memory, size) {
+                    objects.push(object);
+                }
+                space.check(&space.synced_map().unwrap()).unwrap();
+                let bytes = |n: usize| n as u32 * size + used;
+                assert!(!objects.is_empty() && bytes(objects.len() - 1) <= 6 * BLOCK + part);
+                // All of them die.
+                space.begin_collection();
+                let mut group = 0;
+                while group < space.map().len() as u32 {
+                    let dead = space.map().group(group as usize)[bits::LIVE].count_ones();
+                    let known = objects.iter().filter(|&at| at >> GROUP_SHIFT == group).count();
+                    assert_eq!(dead as usize, known, "{used} {size}: group {group}");
+                    objects.retain(|&at| at >> GROUP_SHIFT != group);
+                    group = space.next_group(group);
+                }
+                assert!(objects.is_empty(), "{used} {size}: {objects:x?} are in no group");
+                while space.reclaim_young().is_some() {}
+                space.begin_anew();
+                space.check(space.map()).unwrap();
+                let whole = space.alloc_anywhere(&mut memory, 6 * BLOCK + part);
+                assert_eq!(whole, Some(NULL_PAGE_SIZE), "{used} {size}");
+                space.check(&space.synced_map().unwrap()).unwrap();
+            }
+        }
+    }
+
     /// Small objects that live, with gaps of 112 bytes between them, and free memory behind them.
     fn with_gaps(memory: &mut HeapMemory, gaps: usize) -> Space {
         let mut space = Space::new(memory, NULL_PAGE_SIZE).unwrap();
-        space.extend(memory.len() as u32);
+        space.extend(memory.len() as u32).unwrap();
         let objects: Vec<u32> = (0..8 * gaps).filter_map(|_| space.alloc(memory, 16)).collect();
         space.begin_collection();
         objects.iter().step_by(8).for_each(|&object| space.make_mature(object));
@@ -347,7 +396,7 @@ mod tests {
             runs += usize::from(space.run.start != last);
             last = space.run.start;
         }
-        space.check(&space.synced_map()).unwrap();
+        space.check(&space.synced_map().unwrap()).unwrap();
         runs
     }
 

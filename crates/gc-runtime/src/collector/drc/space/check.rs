@@ -1,7 +1,7 @@
 //! Checks that the allocator's tables agree with each other and with the map.
 
 use super::{GRANULE, Space, Tally, bytes};
-use crate::collector::drc::live_map::LiveMap;
+use crate::collector::drc::live_map::{Group, LiveMap, bits};
 use gc_types::collector::drc::NEXT;
 use std::ops::Range;
 
@@ -28,6 +28,13 @@ impl Space {
             }
             if inside(&self.overflow) {
                 expected = expected.wrapping_add(bytes(&self.overflow));
+            }
+            if self.free[block] == bytes(&range) {
+                let objects = |group: &Group| group[bits::LIVE] | group[bits::MATURE];
+                if let Some(at) = map.blocks(range, objects).next() {
+                    return Err((at, "an object in a free block"));
+                }
+                continue;
             }
             let mut free = 0;
             let crossing = self.large.range(..range.start).next_back();

@@ -1,7 +1,7 @@
 //! The life of objects: they mature, or die young, or die mature, and their memory is free again.
 
 use super::{Space, Tally, bytes};
-use crate::collector::drc::live_map::LiveMap;
+use crate::collector::drc::live_map::{LiveMap, bits};
 use std::ops::Range;
 
 impl Space {
@@ -76,7 +76,7 @@ impl Space {
         if let Some(range) = self.young.pop() {
             for group in LiveMap::groups_of(&range) {
                 let group = self.map.group_mut(group);
-                group.live &= group.mature;
+                group[bits::LIVE] &= group[bits::MATURE];
             }
             let block = self.block_of(range.start);
             self.free[block] = self.free[block].wrapping_add(bytes(&range));

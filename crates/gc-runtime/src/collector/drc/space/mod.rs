@@ -26,6 +26,7 @@ mod notes;
 use super::live_map::{GRANULE, GROUP_SHIFT, LiveMap};
 use crate::memory::{KeptWords, data_words};
 use crate::{HeapError, HeapMemory};
+use gc_types::NULL_PAGE_SIZE;
 use gc_types::collector::drc::{NEXT, STARTS, STARTS_SHIFT};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -47,6 +48,8 @@ const SCARCE: u32 = 1 << 10;
 const NOTES: usize = (BLOCK >> STARTS_SHIFT) as usize / 8;
 
 const _: () = assert!(1 << STARTS_SHIFT == GRANULE && BLOCK.is_multiple_of(1 << GROUP_SHIFT));
+// So a group of the map whose number is a multiple of those of a block begins one.
+const _: () = assert!((NULL_PAGE_SIZE as u32).is_multiple_of(BLOCK));
 
 fn bytes(range: &Range<u32>) -> u32 {
     range.end - range.start
@@ -136,10 +139,10 @@ impl Space {
     /// An allocator for a heap in `memory`, whose first block will begin at `start`.
     ///
     /// # Errors
-    /// If the memory is that of another heap.
+    /// If the memory is that of another heap, or there is none for the map.
     pub(super) fn new(memory: &HeapMemory, start: u32) -> Result<Space, HeapError> {
-        let mut map = LiveMap::default();
-        map.extend(start);
+        let mut map = LiveMap::new(memory);
+        map.extend(start)?;
         Ok(Space {
             kept: KeptWords::new(memory, KEPT)?,
             map,
@@ -175,7 +178,6 @@ impl Space {
     pub(super) fn clear(&mut self) {
         self.kept.clear();
         self.map.clear();
-        self.map.extend(self.start);
         self.free.clear();
         self.given_back.clear();
         self.given_back_count = 0;
@@ -198,15 +200,27 @@ impl Space {
     }
 
     /// Adds the memory up to `end`, which was never used.
-    pub(super) fn extend(&mut self, end: u32) {
-        let old = self.map.end();
+    ///
+    /// # Errors
+    /// If there is no memory for the map. Then nothing changes.
+    pub(super) fn extend(&mut self, end: u32) -> Result<(), HeapError> {
+        // A heap that was cleared has no memory before its first block.
+        let old = self.map.end().max(self.start);
         if end > old {
-            self.map.extend(end);
+            self.map.extend(end)?;
             let blocks = (end - self.start).div_ceil(BLOCK) as usize;
             self.free.resize(blocks, 0);
             self.given_back.resize(blocks, false);
-            self.give_back(old..end);
+            for part in self.parts(old..end) {
+                let block = self.block_of(part.start);
+                // The rest of a block of which a part is used. A block that is free needs no start.
+                if self.free[block] != part.start - self.block(block).start {
+                    self.map.set_start(part.start);
+                }
+                self.free[block] += bytes(&part);
+            }
         }
+        Ok(())
     }
 
     // ---- blocks -----------------------------------------------------------
@@ -241,15 +255,21 @@ impl Space {
     /// Makes `range` free. There must be no object and no run in it.
     fn give_back(&mut self, range: Range<u32>) {
         for part in self.parts(range) {
-            self.map.set_start(part.start);
             let block = self.block_of(part.start);
+            if part != self.block(block) {
+                self.map.set_start(part.start);
+            }
             self.free[block] = self.free[block].wrapping_add(bytes(&part));
         }
     }
 
     /// Takes the free `range`, makes it one block of the map, and zeroes it.
     fn take(&mut self, memory: &mut HeapMemory, range: Range<u32>) {
-        self.map.clear_starts(range.start + GRANULE..range.end);
+        if range.start <= self.fresh {
+            // No block after that of the first fresh byte has starts.
+            let last = self.block_end(self.fresh.min(range.end - 1));
+            self.map.clear_starts(range.start + GRANULE..range.end.min(last));
+        }
         for part in self.parts(range.clone()) {
             let block = self.block_of(part.start);
             self.free[block] -= bytes(&part);
@@ -317,6 +337,22 @@ impl Space {
     /// The map, to set marks.
     pub(super) fn map_mut(&mut self) -> &mut LiveMap {
         &mut self.map
+    }
+
+    /// The number of the group of the map that follows group number `group` and may have bits. There
+    /// are none in the blocks that a large object covers, nor in blocks that were never used.
+    pub(super) fn next_group(&self, group: u32) -> u32 {
+        let next = group + 1;
+        if !next.is_multiple_of(BLOCK >> GROUP_SHIFT) {
+            return next;
+        }
+        // The end of the map is at most the largest index.
+        let at = (u64::from(next) << GROUP_SHIFT).min(self.map.end().into()) as u32;
+        if at >= self.fresh {
+            return self.map.len() as u32;
+        }
+        let crossing = self.large.range(..at).next_back().map(|(index, size)| index + size);
+        crossing.map_or(next, |end| next.max(end >> GROUP_SHIFT))
     }
 
     /// Bytes in objects. Takes constant time.

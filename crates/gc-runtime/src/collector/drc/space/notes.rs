@@ -4,7 +4,8 @@
 //! the run. When the run is left, or when the map is read, the notes become bits, eight at a time.
 
 use super::{BLOCK, GRANULE, Space, Tally};
-use crate::collector::drc::live_map::LiveMap;
+use crate::HeapError;
+use crate::collector::drc::live_map::{LiveMap, bits};
 use gc_types::collector::drc::NEXT;
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
@@ -40,8 +41,8 @@ impl Space {
             if bits != 0 {
                 self.notes[word].store(0, Relaxed);
                 let group = self.map.group_mut(group);
-                group.starts |= bits;
-                group.live |= bits;
+                group[bits::STARTS] |= bits;
+                group[bits::LIVE] |= bits;
                 objects += u64::from(bits.count_ones());
             }
         }
@@ -82,22 +83,25 @@ impl Space {
     }
 
     /// A complete copy of the map.
-    pub(in super::super) fn synced_map(&self) -> LiveMap {
-        let mut map = self.map.clone();
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub(in super::super) fn synced_map(&self) -> Result<LiveMap, HeapError> {
+        let mut map = self.map.copy()?;
         let next = self.kept.u32(NEXT);
         if !self.run.is_empty() && next > self.synced && next <= self.run.end {
             for word in self.noted_words(next) {
                 let (group, bits) = self.noted(word);
                 if bits != 0 {
-                    map.group_mut(group).starts |= bits;
-                    map.group_mut(group).live |= bits;
+                    map.group_mut(group)[bits::STARTS] |= bits;
+                    map.group_mut(group)[bits::LIVE] |= bits;
                 }
             }
             if next < self.run.end {
                 map.set_start(next);
             }
         }
-        map
+        Ok(map)
     }
 
     /// The numbers of all objects ever allocated, of live objects, and of mature objects.
