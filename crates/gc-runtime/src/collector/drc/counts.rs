@@ -148,6 +148,19 @@ impl Counts<'_> {
         }
     }
 
+    /// Like [`down`](Counts::down), for a reference that compiled code gets. A new object is as if
+    /// compiled code had allocated it inline: it leaves the list, and costs nothing if it dies young.
+    #[inline]
+    pub(super) fn expose(&mut self, raw: u32) {
+        let Some(index) = heap_index(raw) else { return };
+        let is_new = self.space.is_object(index) && self.word(index) == COUNT_ONE | LISTED;
+        if is_new && self.list.take_back(self.memory, index) {
+            self.set_word(index, 0);
+        } else {
+            self.down(raw);
+        }
+    }
+
     /// Enters an object into the list, if it is not in it. Emitted code calls this when the list's
     /// memory is full.
     pub(super) fn list(&mut self, index: u32) {

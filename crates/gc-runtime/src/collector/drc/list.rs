@@ -60,6 +60,13 @@ impl List {
         memory.set_data_u32(LIST_LEN, len + 1);
     }
 
+    /// Removes the last entry, if it is `entry`. Returns whether it was.
+    #[inline]
+    pub(super) fn take_back(&mut self, memory: &mut HeapMemory, entry: u32) -> bool {
+        let last = self.len(memory).checked_sub(1).filter(|last| self.get(*last) == entry);
+        last.inspect(|last| memory.set_data_u32(LIST_LEN, *last)).is_some()
+    }
+
     #[cold]
     fn grow(&mut self) {
         let capacity = (self.chunk.len() * 2).max(FIRST_CAPACITY);
@@ -129,5 +136,8 @@ mod tests {
         assert!(!list.is_crowded(&memory, 1) && list.is_crowded(&memory, FIRST_THRESHOLD));
         list.replace(&mut memory, &mut vec![8, 16]);
         assert!(list.entries(&memory).eq([8, 16]));
+        assert!(!list.take_back(&mut memory, 8) && list.take_back(&mut memory, 16));
+        assert!(list.take_back(&mut memory, 8) && !list.take_back(&mut memory, 8));
+        assert_eq!(memory.data_u32(LIST_LEN), 0);
     }
 }

@@ -338,7 +338,7 @@ impl GcHeap for DrcHeap {
     /// Removes the count of the reference, because references on the stack are not counted.
     fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
         let raw = gc_ref.as_raw_u32();
-        self.counts().down(raw);
+        self.counts().expose(raw);
         raw
     }
 
