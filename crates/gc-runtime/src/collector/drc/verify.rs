@@ -70,10 +70,11 @@ impl DrcHeap {
             let header = self.core.header_at(object)?;
             let bits = header.collector_bits();
             values += u32::from(header.kind() == Some(VMGcKind::ExternRef));
-            let next = map.first_start(object + 8..map.end()).unwrap_or(map.end());
             let size = self.core.size_at(object)?;
+            let (extent, is_large) = self.space.extent_in(map, object);
             // No other block starts inside an object that crosses blocks.
-            if next - object != size {
+            let inside = object + 8..object + extent;
+            if extent != size || is_large && map.first_start(inside).is_some() {
                 corrupt(object, "an object's size is not that of its block")?;
             }
             if (bits & LISTED != 0) != is_listed[rank] {

@@ -217,7 +217,7 @@ impl Space {
                 if self.free[block] != part.start - self.block(block).start {
                     self.map.set_start(part.start);
                 }
-                self.free[block] += bytes(&part);
+                self.free[block] = self.free[block].wrapping_add(bytes(&part));
             }
         }
         Ok(())
@@ -296,8 +296,14 @@ impl Space {
     /// block.
     #[inline]
     fn extent(&self, index: u32) -> (u32, bool) {
+        self.extent_in(&self.map, index)
+    }
+
+    /// The same for an object that is in the complete `map`.
+    #[inline]
+    pub(super) fn extent_in(&self, map: &LiveMap, index: u32) -> (u32, bool) {
         let block_end = self.block_end(index);
-        if let Some(next) = self.map.first_start(index + GRANULE..block_end) {
+        if let Some(next) = map.first_start(index + GRANULE..block_end) {
             return (next - index, false);
         }
         match self.large.get(&index) {
