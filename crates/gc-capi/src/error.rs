@@ -11,7 +11,7 @@ use crate::vector::{Out, put, wasm_byte_vec_t};
 use anyhow::{Error, Result, anyhow};
 use gc_wasm::StoreContextMut;
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
@@ -74,7 +74,11 @@ impl CallResult {
 impl Failed for CallResult {
     fn failed(error: Error) -> CallResult {
         let what = What::Trap(TrapObject::of_error(error, None));
-        CallResult(Some(Box::new(wasm_trap_t(wasm_ref_t { store: None, what }))))
+        CallResult(Some(Box::new(wasm_trap_t(wasm_ref_t {
+            store: None,
+            what,
+            unchecked: Cell::new(None),
+        }))))
     }
 }
 

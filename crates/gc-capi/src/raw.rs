@@ -10,7 +10,7 @@ use crate::types::wasm_functype_t;
 use crate::value::{ValKind, wasm_val_t};
 use crate::vector::{Out, put};
 use anyhow::{Context as _, Error, Result, anyhow, bail, ensure};
-use gc_wasm::{AsContextMut as _, Caller, Func, StoreContextMut, Val, ValRaw};
+use gc_wasm::{AsContextMut as _, Caller, Func, StoreContextMut, UncheckedFunc, Val, ValRaw};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -51,6 +51,17 @@ fn raise(caller: &mut Caller<'_, Data>, trap: wasm_trap_t) -> Result<()> {
 #[cold]
 fn misaligned(values: *mut ValRaw) -> Error {
     anyhow!("the values at {values:p} are not aligned to 16 bytes")
+}
+
+/// Prepares the function of a handle for calls with raw values.
+#[cold]
+fn unchecked(func: &wasm_func_t) -> Result<UncheckedFunc> {
+    let (What::Func(called), Some(store)) = (&func.0.what, &func.0.store) else {
+        bail!("no function of a store")
+    };
+    let called = store.with(|context| Ok(called.unchecked(context)?))?;
+    func.0.unchecked.set(Some(called));
+    Ok(called)
 }
 
 /// The slots at an address of C.
@@ -103,16 +114,17 @@ exports! {
         // SAFETY: it is a handle or NULL. The function that is called may delete the handle, so there is no
         // reference to it then.
         let func = given(unsafe { func.as_ref() }, "func")?;
-        let (What::Func(called), Some(store)) = (&func.0.what, &func.0.store) else {
-            bail!("no function of a store")
+        let Some(store) = &func.0.store else { bail!("no function of a store") };
+        let store = store.home();
+        let called = match func.0.unchecked.get() {
+            Some(called) => called,
+            None => unchecked(func)?,
         };
-        let (func, store) = (*called, store.home());
         let work = |mut context: StoreContextMut<'_, Data>| {
             let values = slots(values, count);
             // SAFETY: the header says that the slots hold arguments of the parameters' types, with
             // references that are still valid.
-            let called = values.and_then(|values| unsafe { func.call_unchecked(&mut context, values) });
-            match called {
+            match values.and_then(|values| unsafe { called.call(&mut context, values) }) {
                 Ok(()) => Ok(CallResult(None)),
                 Err(error) => {
                     CallResult::of_error("reclaim_func_call_unchecked", &mut context, error)

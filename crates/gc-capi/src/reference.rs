@@ -14,8 +14,9 @@ use crate::trap::TrapObject;
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_wasm::{
     AnyRef, AsContextMut, ExnRef, ExternRef, Func, Global, HeapType, Instance, Memory, OwnedRooted,
-    Ref, Rooted, StoreContextMut, Table, Tag, WeakMap,
+    Ref, Rooted, StoreContextMut, Table, Tag, UncheckedFunc, WeakMap,
 };
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +26,8 @@ pub struct wasm_ref_t {
     /// Without a store it is a trap of a call that had none.
     pub(crate) store: Option<StoreRef>,
     pub(crate) what: What,
+    /// A function for calls with raw values, from the first one on.
+    pub(crate) unchecked: Cell<Option<UncheckedFunc>>,
 }
 
 /// What a reference refers to.
@@ -109,7 +112,7 @@ fn replace(place: &Mutex<HostInfo>, info: HostInfo) -> HostInfo {
 
 impl wasm_ref_t {
     pub(crate) fn new(store: &StoreRef, what: What) -> wasm_ref_t {
-        wasm_ref_t { store: Some(store.clone()), what }
+        wasm_ref_t { store: Some(store.clone()), what, unchecked: Cell::new(None) }
     }
 
     /// The store that it belongs to. The handle may be deleted while the store is used.

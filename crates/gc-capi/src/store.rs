@@ -81,8 +81,8 @@ impl User {
     const API: User = User(ptr::dangling_mut());
 }
 
-/// A use of a store. When it is dropped, the user of before is restored. If that was nobody, and C has deleted
-/// the last handle meanwhile, the store is dropped too.
+/// A use of a store by the C interface. When it is dropped, the user of before is restored. If that was
+/// nobody, and C has deleted the last handle meanwhile, the store is dropped too.
 struct InUse {
     /// The address in its [`Arc`].
     cell: *const StoreCell,
@@ -90,14 +90,14 @@ struct InUse {
 }
 
 impl InUse {
-    /// Uses the store of this cell as `user`.
+    /// Uses the store of this cell.
     ///
     /// # Safety
     /// It is the address of a cell in its [`Arc`], which lives.
     #[inline]
-    unsafe fn new(cell: *const StoreCell, user: User) -> InUse {
+    unsafe fn new(cell: *const StoreCell) -> InUse {
         // SAFETY: as the caller promises.
-        InUse { cell, before: unsafe { &*cell }.user.replace(user) }
+        InUse { cell, before: unsafe { &*cell }.user.replace(User::API) }
     }
 
     #[cold]
@@ -118,6 +118,19 @@ impl Drop for InUse {
         if self.before == User::NOBODY && cell.orphaned.get() {
             self.drop_last_handle();
         }
+    }
+}
+
+/// A call of a function of C. When it is dropped, the store is used by who called, whose use ends later.
+struct Calling<'a> {
+    user: &'a Cell<User>,
+    before: User,
+}
+
+impl Drop for Calling<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.user.set(self.before);
     }
 }
 
@@ -216,7 +229,7 @@ impl Home {
         work: impl FnOnce(StoreContextMut<'_, Data>) -> Result<R>,
     ) -> Result<R> {
         // SAFETY: as the caller promises.
-        let used = unsafe { InUse::new(self.0, User::API) };
+        let used = unsafe { InUse::new(self.0) };
         let context = match used.before {
             // SAFETY: the cell lives while it is in use. Nobody else has a reference to the store, as
             // `user` says.
@@ -237,8 +250,10 @@ impl Home {
         work: impl FnOnce() -> R,
     ) -> R {
         debug_assert!(ptr::eq(self.0, caller.data().store.as_ptr()), "a function of another store");
-        // SAFETY: the store lives while a function of it is called.
-        let _used = unsafe { InUse::new(self.0, User(ptr::from_mut(caller).cast())) };
+        // SAFETY: the store lives while a function of it is called, and is in use.
+        let cell = unsafe { &*self.0 };
+        let before = cell.user.replace(User(ptr::from_mut(caller).cast()));
+        let _calling = Calling { user: &cell.user, before };
         work()
     }
 }
@@ -399,7 +414,7 @@ impl StoreRef {
     fn exclusively<R>(&self, work: impl FnOnce(&mut Store<Data>) -> R) -> Result<R> {
         ensure!(self.0.user.get() == User::NOBODY, "the store is in use");
         // SAFETY: this handle is one.
-        let _used = unsafe { InUse::new(Arc::as_ptr(&self.0), User::API) };
+        let _used = unsafe { InUse::new(Arc::as_ptr(&self.0)) };
         // SAFETY: nobody else has a reference to the store, as `user` says.
         Ok(work(unsafe { &mut *self.0.store.get() }))
     }

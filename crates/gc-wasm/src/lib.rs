@@ -70,7 +70,8 @@ pub use engine::{Engine, EngineWeak, Precompiled};
 pub use exceptions::Tag;
 pub use externals::{Export, Extern};
 pub use func::{
-    Caller, Func, IntoFunc, TypedFunc, WasmParams, WasmResults, WasmRet, WasmTy, WasmTyList,
+    Caller, Func, IntoFunc, TypedFunc, UncheckedFunc, WasmParams, WasmResults, WasmRet, WasmTy,
+    WasmTyList,
 };
 pub use global::Global;
 pub use instance::{Instance, InstancePre};

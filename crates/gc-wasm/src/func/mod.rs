@@ -14,6 +14,7 @@ pub use host::Caller;
 pub(crate) use host::HostFunc;
 pub use into_func::{IntoFunc, WasmRet};
 pub use typed::TypedFunc;
+pub use unchecked::UncheckedFunc;
 pub use wasm_list::{WasmParams, WasmResults, WasmTyList};
 pub use wasm_ty::WasmTy;
 

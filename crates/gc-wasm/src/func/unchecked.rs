@@ -4,15 +4,82 @@
 use super::host::CallScope;
 use super::{Caller, Func, HostFunc};
 use crate::refs::{AnyRef, Reference as _};
-use crate::store::{CallHook, KnownFunc, StoreOpaque};
+use crate::store::{CallHook, Known, KnownFunc, StoreOpaque};
 use crate::types::FuncType;
 use crate::{AsContextMut, Rooted, ValRaw};
 use anyhow::{Result, ensure};
 use gc_types::VMGcRef;
 use std::ffi::c_void;
+use std::fmt;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use wasmtime_types::WasmValType;
+
+/// A function that is called with raw values, whose types nobody checks: of [`Func::unchecked`].
+///
+/// # Examples
+/// ```
+/// use gc_wasm::{Func, Store, ValRaw};
+///
+/// let mut store = Store::<()>::default();
+/// let add = Func::wrap(&mut store, |a: i32, b: i32| a + b).unchecked(&mut store)?;
+/// for n in 0..3 {
+///     let mut slots = [ValRaw::i32(n), ValRaw::i32(40)];
+///     // SAFETY: the function has two parameters and one result, which are numbers.
+///     unsafe { add.call(&mut store, &mut slots)? };
+///     assert_eq!(slots[0].get_i32(), n + 40);
+/// }
+/// # gc_wasm::error::Ok(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct UncheckedFunc {
+    func: Func,
+    /// It is there as long as the store.
+    known: Known,
+}
+
+impl fmt::Debug for UncheckedFunc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UncheckedFunc").field("func", &self.func).finish_non_exhaustive()
+    }
+}
+
+impl UncheckedFunc {
+    /// Calls the function, as [`Func::call_unchecked`] does.
+    ///
+    /// # Errors
+    /// As for [`Func::call_unchecked`].
+    ///
+    /// # Panics
+    /// If the function belongs to another store.
+    ///
+    /// # Safety
+    /// As for [`Func::call_unchecked`].
+    #[inline(always)]
+    pub unsafe fn call(
+        &self,
+        mut store: impl AsContextMut,
+        params_and_returns: *mut [ValRaw],
+    ) -> Result<()> {
+        let mut context = store.as_context_mut();
+        let store = context.opaque_mut();
+        // So the store lives that has what is known of the function.
+        self.func.check_store(store);
+        store.check_sync_call()?;
+        let func = self.known;
+        let values = NonNull::new(params_and_returns).unwrap_or(NonNull::from(&mut []));
+        let (slots, needed) = (values.len(), func.slots);
+        ensure!(slots >= needed, "a call with {slots} slots for {needed} values");
+        // SAFETY: as the caller promises.
+        let values = unsafe { &mut *values.as_ptr() };
+        if store.has_call_hook() {
+            // SAFETY: as the caller promises.
+            return unsafe { store.invoke_with_hook(&func, values) };
+        }
+        // SAFETY: as the caller promises.
+        unsafe { store.invoke_as(&func.callee, func.vm, values) }
+    }
+}
 
 impl Func {
     /// Calls the function with raw values. `params_and_returns` has the arguments before the call and
@@ -50,21 +117,22 @@ impl Func {
         mut store: impl AsContextMut,
         params_and_returns: *mut [ValRaw],
     ) -> Result<()> {
-        let mut context = store.as_context_mut();
-        let store = context.opaque_mut();
-        store.check_sync_call()?;
-        let func = store.know_func(self)?;
-        let values = NonNull::new(params_and_returns).unwrap_or(NonNull::from(&mut []));
-        let (slots, needed) = (values.len(), func.slots);
-        ensure!(slots >= needed, "a call with {slots} slots for {needed} values");
+        let func = self.unchecked(store.as_context_mut())?;
         // SAFETY: as the caller promises.
-        let values = unsafe { &mut *values.as_ptr() };
-        if store.has_call_hook() {
-            // SAFETY: as the caller promises.
-            return unsafe { store.invoke_with_hook(&func, values) };
-        }
-        // SAFETY: as the caller promises.
-        unsafe { store.invoke_as(&func.callee, func.vm, values) }
+        unsafe { func.call(store, params_and_returns) }
+    }
+
+    /// The function for many calls with raw values: what each of them needs is looked up now.
+    ///
+    /// # Errors
+    /// If the store's limits refuse what a call needs.
+    ///
+    /// # Panics
+    /// If the function belongs to another store.
+    #[inline]
+    pub fn unchecked(&self, mut store: impl AsContextMut) -> Result<UncheckedFunc> {
+        let known = store.as_context_mut().opaque_mut().know_func(self)?;
+        Ok(UncheckedFunc { func: *self, known })
     }
 
     /// Creates a host function of type `ty` that gets raw values: the arguments before it runs, and

@@ -39,6 +39,11 @@ impl KnownFunc {
 #[derive(Clone, Copy)]
 pub(crate) struct Known(NonNull<KnownFunc>);
 
+// SAFETY: nobody writes to a known function.
+unsafe impl Send for Known {}
+// SAFETY: as above.
+unsafe impl Sync for Known {}
+
 impl Deref for Known {
     type Target = KnownFunc;
 
