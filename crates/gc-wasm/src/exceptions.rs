@@ -96,7 +96,7 @@ impl Tag {
         let TagId { instance, index } = self.data(store).id;
         let info = store.instances.get(instance as usize)?.module.info();
         let entity = EntityIndex::Tag(TagIndex::from_u32(index));
-        let exported = || info.exports.iter().find(|(_, exported)| *exported == entity);
+        let exported = || info.exports.iter().find(|(_, exported)| **exported == entity);
         info.names.tag(index).or_else(|| exported().map(|(name, _)| &**name)).map(str::to_owned)
     }
 

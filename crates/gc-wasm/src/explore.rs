@@ -371,10 +371,9 @@ fn is_wanted(info: &ModuleInfo, function: u32, filter: Option<&str>) -> bool {
     filter.is_none_or(|filter| {
         info.func_name(function) == filter
             || filter.parse() == Ok(function)
-            || info.exports_by_name.get(filter).is_some_and(|at| {
-                let entity = info.exports[*at].1;
+            || info.exports.get(filter).is_some_and(|entity| {
                 let index = wasmtime_types::FuncIndex::from_u32(function);
-                entity == wasmtime_types::EntityIndex::Function(index)
+                *entity == wasmtime_types::EntityIndex::Function(index)
             })
     })
 }

@@ -94,8 +94,7 @@ impl Extern {
     pub(crate) fn exported(store: &StoreOpaque, instance: usize, name: &str) -> Option<Extern> {
         let instance = &store.instances[instance];
         let info = instance.module.info();
-        let (_, index) = info.exports[*info.exports_by_name.get(name)?];
-        Some(Extern::of_entity(store, instance, index))
+        Some(Extern::of_entity(store, instance, *info.exports.get(name)?))
     }
 
     /// The export of an instance that was looked up in its module. `None` if it is one of another

@@ -7,7 +7,7 @@ use super::names::Names;
 use super::table_growth::{self, TableGrowth};
 use crate::types::convert::ModuleTypes;
 use gc_types::TypeIndex;
-use std::collections::HashMap;
+use indexmap::IndexMap;
 use wasmtime_types::{ConstExpr, EntityIndex, FuncIndex, Global, Memory, Table, TableIndex};
 
 /// One import.
@@ -140,9 +140,7 @@ pub(crate) struct ModuleInfo {
     pub(crate) global_inits: Vec<ConstExpr>,
     pub(crate) tags: Vec<TagInfo>,
     /// The exports in the order in which they are declared.
-    pub(crate) exports: Vec<(String, EntityIndex)>,
-    /// Maps an export's name to its position in `exports`.
-    pub(crate) exports_by_name: HashMap<String, usize>,
+    pub(crate) exports: IndexMap<Box<str>, EntityIndex>,
     pub(crate) start: Option<FuncIndex>,
     pub(crate) elements: Vec<ElementSegment>,
     pub(crate) data: Vec<DataSegment>,
@@ -200,7 +198,7 @@ impl ModuleInfo {
     pub(crate) fn name_by_exports(&mut self) {
         for (name, entity) in &self.exports {
             if let EntityIndex::Function(func) = entity {
-                self.names.funcs.entry(func.as_u32()).or_insert_with(|| name.clone());
+                self.names.funcs.entry(func.as_u32()).or_insert_with(|| name.to_string());
             }
         }
     }

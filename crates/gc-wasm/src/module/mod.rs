@@ -153,7 +153,7 @@ impl Module {
 
     /// The type of the export with this name, if there is one.
     pub fn get_export(&self, name: &str) -> Option<ExternType> {
-        let (_, index) = &self.0.info.exports[*self.0.info.exports_by_name.get(name)?];
+        let index = self.0.info.exports.get(name)?;
         Some(ExternType::of(&self.0.engine, &self.0.info, *index))
     }
 
@@ -172,7 +172,7 @@ impl Module {
     /// # gc_wasm::error::Ok(())
     /// ```
     pub fn get_export_index(&self, name: &str) -> Option<ModuleExport> {
-        let number = *self.0.info.exports_by_name.get(name)?;
+        let number = self.0.info.exports.get_index_of(name)?;
         Some(ModuleExport { module: Arc::downgrade(&self.0), number })
     }
 
@@ -264,7 +264,7 @@ impl ModuleExport {
     /// What is exported, if it is an export of `module`.
     pub(crate) fn index_in(&self, module: &Module) -> Option<EntityIndex> {
         let own = std::ptr::eq(self.module.as_ptr(), Arc::as_ptr(&module.0));
-        own.then(|| module.info().exports[self.number].1)
+        own.then(|| module.info().exports[self.number])
     }
 }
 

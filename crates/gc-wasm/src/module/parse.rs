@@ -208,14 +208,15 @@ impl<'a> Parsing<'a> {
                 }
             }
             Payload::ExportSection(section) => {
+                // An export has bytes, so a wrong number reserves little.
+                info.exports.reserve((section.count() as usize).min(section.range().len()));
                 for export in section {
                     let export = export?;
                     let index = entity(export.kind, export.index)?;
                     if let EntityIndex::Function(func) = index {
                         info.mark_func_ref(func.as_u32());
                     }
-                    info.exports_by_name.insert(export.name.to_string(), info.exports.len());
-                    info.exports.push((export.name.to_string(), index));
+                    info.exports.insert(export.name.into(), index);
                 }
             }
             Payload::StartSection { func, .. } => {

@@ -55,7 +55,7 @@ pub(super) fn of_tables(info: &ModuleInfo, in_functions: bool) -> Vec<TableGrowt
         return growth;
     }
     growth[info.num_imported_tables as usize..].fill(TableGrowth::Never);
-    for (_, export) in &info.exports {
+    for export in info.exports.values() {
         if let EntityIndex::Table(table) = export {
             growth[table.as_u32() as usize] = TableGrowth::Any;
         }
