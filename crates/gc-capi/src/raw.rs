@@ -59,7 +59,7 @@ fn unchecked(func: &wasm_func_t) -> Result<UncheckedFunc> {
     let (What::Func(called), Some(store)) = (&func.0.what, &func.0.store) else {
         bail!("no function of a store")
     };
-    let called = store.with(|context| Ok(called.unchecked(context)?))?;
+    let called = store.with(|context| called.unchecked(context))?;
     func.0.unchecked.set(Some(called));
     Ok(called)
 }

@@ -49,7 +49,7 @@ const NOTES: usize = (BLOCK >> STARTS_SHIFT) as usize / 8;
 
 const _: () = assert!(1 << STARTS_SHIFT == GRANULE && BLOCK.is_multiple_of(1 << GROUP_SHIFT));
 // So a group of the map whose number is a multiple of those of a block begins one.
-const _: () = assert!((NULL_PAGE_SIZE as u32).is_multiple_of(BLOCK));
+const _: () = assert!(NULL_PAGE_SIZE.is_multiple_of(BLOCK));
 
 fn bytes(range: &Range<u32>) -> u32 {
     range.end - range.start
