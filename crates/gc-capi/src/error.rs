@@ -11,8 +11,9 @@ use crate::vector::{Out, put, wasm_byte_vec_t};
 use anyhow::{Error, Result, anyhow};
 use gc_wasm::StoreContextMut;
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 
 thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -77,7 +78,7 @@ impl Failed for CallResult {
         CallResult(Some(Box::new(wasm_trap_t(wasm_ref_t {
             store: None,
             what,
-            unchecked: Cell::new(None),
+            unchecked: OnceLock::new(),
         }))))
     }
 }

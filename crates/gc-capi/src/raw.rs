@@ -60,8 +60,7 @@ fn unchecked(func: &wasm_func_t) -> Result<UncheckedFunc> {
         bail!("no function of a store")
     };
     let called = store.with(|context| called.unchecked(context))?;
-    func.0.unchecked.set(Some(called));
-    Ok(called)
+    Ok(*func.0.unchecked.get_or_init(|| called))
 }
 
 /// The slots at an address of C.
@@ -117,7 +116,7 @@ exports! {
         let Some(store) = &func.0.store else { bail!("no function of a store") };
         let store = store.home();
         let called = match func.0.unchecked.get() {
-            Some(called) => called,
+            Some(called) => *called,
             None => unchecked(func)?,
         };
         let work = |mut context: StoreContextMut<'_, Data>| {

@@ -16,9 +16,8 @@ use gc_wasm::{
     AnyRef, AsContextMut, ExnRef, ExternRef, Func, Global, HeapType, Instance, Memory, OwnedRooted,
     Ref, Rooted, StoreContextMut, Table, Tag, UncheckedFunc, WeakMap,
 };
-use std::cell::Cell;
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A reference to anything, with the store that it belongs to: `wasm_ref_t`.
 #[derive(Clone)]
@@ -27,7 +26,7 @@ pub struct wasm_ref_t {
     pub(crate) store: Option<StoreRef>,
     pub(crate) what: What,
     /// A function for calls with raw values, from the first one on.
-    pub(crate) unchecked: Cell<Option<UncheckedFunc>>,
+    pub(crate) unchecked: OnceLock<UncheckedFunc>,
 }
 
 /// What a reference refers to.
@@ -112,7 +111,7 @@ fn replace(place: &Mutex<HostInfo>, info: HostInfo) -> HostInfo {
 
 impl wasm_ref_t {
     pub(crate) fn new(store: &StoreRef, what: What) -> wasm_ref_t {
-        wasm_ref_t { store: Some(store.clone()), what, unchecked: Cell::new(None) }
+        wasm_ref_t { store: Some(store.clone()), what, unchecked: OnceLock::new() }
     }
 
     /// The store that it belongs to. The handle may be deleted while the store is used.
