@@ -7,7 +7,7 @@ use crate::mismatch;
 use crate::text_position;
 use anyhow::{Context, Error, Result, bail};
 use gc_conformance::scripts::proposals;
-use gc_wasm::{Engine, Module};
+use gc_wasm::{CompilationEnded, Engine, Module};
 use std::path::{Path, PathBuf};
 
 /// The parser has dropped this form. The instructions themselves run.
@@ -107,6 +107,10 @@ impl Program {
     /// An error of the module. If the file is text, with its place there. If the module needs a
     /// proposal that is not supported, with the proposal's name.
     pub fn placed(&self, error: Error) -> Error {
+        // What follows reads the whole module, which takes long for a large one.
+        if error.is::<CompilationEnded>() {
+            return error;
+        }
         let error = match &self.text {
             Some(text) => text_position::in_text(error, &self.path, text),
             None => error,

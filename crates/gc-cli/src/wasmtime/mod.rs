@@ -15,7 +15,7 @@ use crate::program::Program;
 use anyhow::{Error, Result};
 use clap::Args;
 use gc_hosts::{InputStream, OutputStream, Stdio};
-use gc_wasm::{Config, Engine, StoreLimits, StoreLimitsBuilder};
+use gc_wasm::{CompilationEnded, Config, Engine, StoreLimits, StoreLimitsBuilder};
 use setting::{Group, Setter};
 use std::time::Duration;
 
@@ -167,7 +167,7 @@ impl Asked {
         let valid = |config: &Config| {
             Engine::new(config).is_ok_and(|engine| program.validate(&engine).is_ok())
         };
-        if self.off.is_empty() || !valid(&Config::new()) {
+        if self.off.is_empty() || error.is::<CompilationEnded>() || !valid(&Config::new()) {
             return error;
         }
         let needed = self.off.iter().filter(|(_, set)| !valid(set(&mut Config::new(), false)));
