@@ -194,6 +194,32 @@ fn a_collector_whose_tables_are_refused_has_no_heap() {
     assert_eq!(source.counted(MemoryPurpose::CollectorTable, "reserve"), 2);
 }
 
+/// The heap does not grow if there is no memory for the map of what has grown.
+#[test]
+fn a_heap_whose_map_is_refused_keeps_its_size() {
+    let collector: Arc<dyn GcRuntime> = Arc::new(DrcCollector);
+    let source = Arc::new(Counting::default());
+    let mut store = lazy(&collector, &options(source.clone()));
+    fill(&mut store, 4096).unwrap();
+    source.refuse(Some(MemoryPurpose::CollectorTable));
+    let alive = |store: &mut GcStore| -> Result<(), HeapError> {
+        for _ in 0..40 {
+            let array = store.alloc_array(&mut NoStack, BYTES, 100_000)?;
+            store.root(array).unwrap();
+        }
+        Ok(())
+    };
+    let error = alive(&mut store).unwrap_err().to_string();
+    assert!(error.contains("a table of a collector"), "{error}");
+    let size = store.heap().core().memory.len();
+    assert!(alive(&mut store).is_err());
+    assert_eq!(store.heap().core().memory.len(), size);
+    store.verify(&mut NoStack).unwrap();
+    source.refuse(None);
+    alive(&mut store).unwrap();
+    store.verify(&mut NoStack).unwrap();
+}
+
 /// All bytes of a heap, and of a table, are zero before the first object is made, whatever the
 /// earlier ones of the same source contained.
 #[test]

@@ -252,6 +252,13 @@ mod tests {
         }
     }
 
+    /// What [`ZeroedVec`] promises to other threads, although it has an address.
+    #[test]
+    fn the_owner_may_go_to_other_threads() {
+        fn check<T: Send + Sync>() {}
+        check::<Owner<u8>>();
+    }
+
     #[test]
     fn large_elements_do_not_move() {
         let mut elements = elements::<u64>();

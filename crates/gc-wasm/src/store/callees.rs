@@ -87,9 +87,9 @@ impl Callees {
     /// # Panics
     /// If it was known before.
     pub(crate) fn insert(&mut self, func: KnownFunc) -> Known {
-        let func = Box::new(func);
-        let address = NonNull::from(&*func);
-        self.compiled.push(func);
+        // The address is taken where the box stays: nothing moves the box after that.
+        self.compiled.push(Box::new(func));
+        let address = NonNull::from(&**self.compiled.last().expect("it was pushed"));
         // SAFETY: the box is there as long as this is.
         unsafe { self.add(address) }
     }

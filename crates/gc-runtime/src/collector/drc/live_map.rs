@@ -97,9 +97,18 @@ impl LiveMap {
     /// If there is no memory for the map. Then nothing changes.
     pub(super) fn extend(&mut self, end: u32) -> Result<(), HeapError> {
         debug_assert!(end >= self.end && end.is_multiple_of(GRANULE));
-        self.groups.grow(groups_up_to(end.into()), self.maximum)?;
+        self.reserve(end.into())?;
         self.end = end;
         Ok(())
+    }
+
+    /// Makes room for the blocks of a heap that will end at `end`.
+    ///
+    /// # Errors
+    /// If there is no memory for the map. Then nothing changes.
+    pub(super) fn reserve(&mut self, end: u64) -> Result<(), HeapError> {
+        let groups = groups_up_to(end).min(self.maximum);
+        self.groups.grow(groups.max(self.groups.len()), self.maximum)
     }
 
     #[inline]

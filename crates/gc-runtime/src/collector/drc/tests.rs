@@ -108,6 +108,20 @@ fn nothing_is_allocated_for_the_list_before_the_host_has_an_object() {
     store.drop_gc_ref(object);
 }
 
+/// Also a heap that has no block yet.
+#[test]
+fn a_heap_that_was_reset_is_right_whatever_its_size() {
+    for initial in [64 << 10, 68 << 10, 96 << 10, 128 << 10, 1 << 20] {
+        let memory = HeapMemory::new(&HeapOptions { initial, ..options() }).unwrap();
+        let mut heap = DrcHeap::new(memory, true).unwrap();
+        heap.verify().unwrap();
+        assert!(heap.reset(&mut ExternRefHostDataTable::default()));
+        heap.verify().unwrap();
+        heap.grow(1000).unwrap();
+        heap.verify().unwrap();
+    }
+}
+
 #[test]
 fn only_what_is_counted_or_on_the_stack_survives_a_collection() {
     let mut store = store();

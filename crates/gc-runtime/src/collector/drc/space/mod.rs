@@ -174,7 +174,7 @@ impl Space {
         })
     }
 
-    /// Forgets everything, but keeps the memory of the tables.
+    /// Forgets everything. The memory of all tables but the map is kept.
     pub(super) fn clear(&mut self) {
         self.kept.clear();
         self.map.clear();
@@ -204,9 +204,9 @@ impl Space {
     /// # Errors
     /// If there is no memory for the map. Then nothing changes.
     pub(super) fn extend(&mut self, end: u32) -> Result<(), HeapError> {
-        // A heap that was cleared has no memory before its first block.
-        let old = self.map.end().max(self.start);
-        if end > old {
+        if end > self.map.end() {
+            // A heap that was cleared has no memory before its first block.
+            let old = self.map.end().max(self.start);
             self.map.extend(end)?;
             let blocks = (end - self.start).div_ceil(BLOCK) as usize;
             self.free.resize(blocks, 0);
@@ -221,6 +221,14 @@ impl Space {
             }
         }
         Ok(())
+    }
+
+    /// Makes room in the map for a heap that will end at `end`.
+    ///
+    /// # Errors
+    /// If there is no memory for the map. Then nothing changes.
+    pub(super) fn reserve(&mut self, end: u64) -> Result<(), HeapError> {
+        self.map.reserve(end)
     }
 
     // ---- blocks -----------------------------------------------------------
