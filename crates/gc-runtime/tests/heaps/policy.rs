@@ -129,8 +129,10 @@ fn entering_compiled_code_asks_for_a_collection_in_time() {
     let mut store = store_with(&DrcCollector, &large);
     let mut entered = 0;
     while !store.need_gc_before_entering_wasm(NonZeroU32::MIN) {
-        let object = node(&mut store);
-        store.expose_gc_ref_to_wasm(object);
+        // The newest object leaves the list when compiled code gets it. Earlier ones stay.
+        for object in [node(&mut store), node(&mut store)] {
+            store.expose_gc_ref_to_wasm(object);
+        }
         entered += 1;
         assert!(entered < 1_000_000);
     }
@@ -432,9 +434,11 @@ mod asynchronous {
         );
         let kept = node(&mut store);
         let mut stack = Stack(vec![u64::from(store.expose_gc_ref_to_wasm(kept))]);
+        // The newest object leaves the list when compiled code gets it. Earlier ones stay.
         for _ in 0..50_000 {
-            let garbage = node(&mut store);
-            store.expose_gc_ref_to_wasm(garbage);
+            for garbage in [node(&mut store), node(&mut store)] {
+                store.expose_gc_ref_to_wasm(garbage);
+            }
         }
         let (result, yields) = block_on(require_send(store.gc_async(&mut stack)));
         assert_eq!(result, Ok(true));

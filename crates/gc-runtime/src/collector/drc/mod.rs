@@ -420,7 +420,7 @@ impl GcHeap for DrcHeap {
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
         // The map first, so that the heap keeps its size if there is no memory for its map.
-        let grown = self.space.reserve(self.core.memory.len() + bytes);
+        let grown = self.space.reserve(self.core.memory.len().saturating_add(bytes));
         let grown = grown.and_then(|()| self.core.grow(bytes));
         let grown = grown.and_then(|bytes| self.cover(u64::MAX).map(|()| bytes));
         self.cannot_grow = grown.is_err();
