@@ -13,7 +13,6 @@ use gc_wasm::StoreContextMut;
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 
 thread_local! {
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -75,11 +74,7 @@ impl CallResult {
 impl Failed for CallResult {
     fn failed(error: Error) -> CallResult {
         let what = What::Trap(TrapObject::of_error(error, None));
-        CallResult(Some(Box::new(wasm_trap_t(wasm_ref_t {
-            store: None,
-            what,
-            unchecked: OnceLock::new(),
-        }))))
+        CallResult(Some(Box::new(wasm_trap_t(wasm_ref_t::without_store(what)))))
     }
 }
 

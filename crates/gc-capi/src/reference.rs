@@ -111,7 +111,12 @@ fn replace(place: &Mutex<HostInfo>, info: HostInfo) -> HostInfo {
 
 impl wasm_ref_t {
     pub(crate) fn new(store: &StoreRef, what: What) -> wasm_ref_t {
-        wasm_ref_t { store: Some(store.clone()), what, unchecked: OnceLock::new() }
+        wasm_ref_t { store: Some(store.clone()), ..wasm_ref_t::without_store(what) }
+    }
+
+    /// The trap of a call that had no store.
+    pub(crate) fn without_store(what: What) -> wasm_ref_t {
+        wasm_ref_t { store: None, what, unchecked: OnceLock::new() }
     }
 
     /// The store that it belongs to. The handle may be deleted while the store is used.

@@ -125,7 +125,7 @@ impl Func {
     /// The function for many calls with raw values: what each of them needs is looked up now.
     ///
     /// # Errors
-    /// If the store's limits refuse what a call needs.
+    /// If the function's module has no code by which the host calls functions of its type.
     ///
     /// # Panics
     /// If the function belongs to another store.

@@ -1,7 +1,9 @@
 //! A map of the blocks of a heap: where they begin, which of them are objects, and which objects
 //! are mature or marked. It has four bits for each eight bytes of the heap, in native memory.
 //!
-//! Blocks tile the heap: a block reaches from its start bit to the next one. Only the map decides
+//! Blocks tile the heap: a block reaches from its start bit to the next one. Where a block of the
+//! allocator is free as a whole, there may be no start bit: the allocator's number of free bytes says
+//! so. Only the map decides
 //! what is an object and how large it is. So nothing that a guest writes into the heap can make the
 //! allocator hand memory out twice. (Bitmaps beside the heap are as old as mark-sweep; see Jones,
 //! Hosking and Moss, "The Garbage Collection Handbook", 2012, section 2.4.)

@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 impl Space {
     /// The first free range from `from` on with at least `want` bytes, in a block with at least
-    /// `least` free bytes. Skips the blocks of the runs.
+    /// `least` free bytes. Skips the blocks of the runs. A block that is free as a whole is found as a
+    /// whole, also if `from` is inside it.
     pub(super) fn find_run(&self, from: u32, want: u32, least: u32) -> Option<Range<u32>> {
         let end = self.map.end();
         let in_use = [&self.run, &self.overflow]
