@@ -68,9 +68,10 @@ pub struct CompileOptions {
     pub verifier: bool,
     /// Functions with at least this number of CLIF instructions are compiled without optimization
     /// and with a single-pass register allocator, in time that is proportional to their size. The
-    /// number includes the parameters of blocks and twice the arguments for them. Where many parameters
-    /// pass one value on, it includes a part of the square of their number, and where there are many blocks,
-    /// a part of their number times that of the parameters. By default [`CompileOptions::HUGE_FUNCTION`].
+    /// number includes the parameters of blocks and twice the arguments for them, and once more each call
+    /// and its arguments. Where many parameters pass one value on, it includes a part of the square of
+    /// their number, and where values live in many blocks, a part of the number of these blocks times that
+    /// of the arguments for parameters. By default [`CompileOptions::HUGE_FUNCTION`].
     pub huge_function: usize,
 }
 
@@ -97,7 +98,7 @@ impl CompileOptions {
     /// compile functions that nobody writes by hand. Just below this number the slow way takes about
     /// five times as long as the fast one for casts.
     ///
-    /// If a function has P parameters of blocks, P²/32 is added to its size: 10 000 loops that all
+    /// If P parameters of blocks pass one value on, P²/32 is added to the size of the function: 10 000 loops that all
     /// change one local took 3.6 s the slow way, 14 times as long as the fast way.
     ///
     /// With the single-pass allocator, two values never share a stack slot. If references live
