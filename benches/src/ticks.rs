@@ -5,7 +5,12 @@
 //! so it is the same for all engines, also for those that report no pauses.
 //!
 //! Other processes make gaps too. So the processor time of the thread is read after each long gap.
-//! Then the time in which the thread did not run can be cut out of the run.
+//! Then the time in which the thread did not run can be cut out of the run. To read it at each tick would
+//! cost a third of a piece of work.
+//!
+//! An engine that reports its pauses is measured in both ways, to compare them. All pauses of a run are
+//! needed for this, and the log keeps only the last ones. So the function that ticks copies the new ones
+//! (`StoreContext::gc_pauses`).
 
 use crate::clock::thread_time;
 use crate::mmu::{Stop, utilisation};

@@ -4,6 +4,9 @@
 //! A picture has no background. Its colours have a contrast of at least 3 to 1 to white and to black, and
 //! those of its text at least 4 to 1, so that it can be read on light and on dark pages. Collectors
 //! differ in colour and in shape. Marks of this project are filled.
+//!
+//! `plotters` has logarithmic axes with ticks at chosen values, and criterion uses it too. `charming` and
+//! `plotly` need a browser to make an SVG. `poloto` and `charts-rs` have no logarithmic axes.
 
 pub mod axis;
 pub mod curves;

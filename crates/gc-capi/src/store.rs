@@ -55,6 +55,8 @@ pub(crate) struct StoreCell {
     orphaned: Cell<bool>,
 }
 
+// A function of C that a call reaches may delete every handle of the store, so a call keeps the store alive.
+// It does not clone the `Arc`: two atomic instructions each way were a large part of a call with raw values.
 impl Drop for StoreRef {
     fn drop(&mut self) {
         // A store is used by one thread at a time, so nobody else counts now.

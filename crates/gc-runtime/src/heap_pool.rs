@@ -8,7 +8,13 @@
 //!
 //! A factory [with a pool](crate::HeapFactory::with_pool) limits the heaps that are in use, and all
 //! of them wait afterwards. Any other factory keeps a few, as many as its source of memory allows
-//! ([`KeptHeaps`]).
+//! ([`KeptHeaps`]). The factory has the heaps, and not the source, because heaps of two factories cannot be
+//! exchanged, and because a heap keeps its source alive. The source has a weak reference, with which it
+//! releases them when the system has no more memory.
+//!
+//! Layouts are forgotten when a store gets a heap, because stores of another embedder may number types
+//! as they like. What belongs to the store ends with it: the growth policy, which may count memory, the
+//! limiter, and a profiler's limit for allocations.
 
 use crate::no_heap::Unasked;
 use crate::{ExternRefHostDataTable, GcHeap, HeapError, HeapMapping, MemoryPurpose};

@@ -12,7 +12,8 @@
 //! Checks stand where a function begins and where each turn of a loop begins, so the time between
 //! two of them is bounded by the size of a function. A failed check calls the host in a cold block.
 //! The host may run code and collect there, so the call is a safepoint. Nothing is emitted unless
-//! the [`Abi`] says so.
+//! the [`Abi`] says so. A function without calls needs no check of the stack. With a check of fuel or of an
+//! epoch it has a call, and so it also has a check of the stack, which is five instructions.
 
 use crate::{GcEmitter, regions};
 use cranelift_codegen::ir::condcodes::IntCC;

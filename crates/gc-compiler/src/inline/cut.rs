@@ -2,7 +2,8 @@
 //!
 //! For each call that Cranelift inlines, it splits the block after the call, and visits all
 //! instructions after the split. So the calls of a block are inlined in time that is quadratic in
-//! their number. In a short block this does not matter.
+//! their number: 160,000 calls in one block took 29 s. In a short block this does not matter. To inline from
+//! the end, which moves each instruction once, would need an inliner of our own.
 
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, Block, Inst, InstBuilder};

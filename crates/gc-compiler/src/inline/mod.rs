@@ -20,6 +20,9 @@
 //! Cycles of calls have an end: a candidate has no calls of itself inlined, and of two candidates that
 //! call each other, one is inlined into the other, but not the other way round.
 //!
+//! A candidate into which much is inlined is often too large to be inlined itself. To inline the body that
+//! it had before was slower: `richards` took 1.05 of its time.
+//!
 //! # Exceptions
 //!
 //! A call with handlers gives its handlers to the calls in the inlined body. Of the host calls only
@@ -52,7 +55,9 @@ use std::collections::HashMap;
 /// blocks that are not cold, without constants and jumps. If a function has more than four times as many
 /// in cold blocks, a quarter of those counts instead. A branch or call with more than six arguments or
 /// destinations counts once more for each four of them. If a call has handlers, each call of the inlined
-/// body gets them, and they count like destinations.
+/// body gets them, and they count like destinations. Without these additions, a module of 16 KB whose
+/// branch hints call nearly everything cold was compiled to 305 MB of code, one of 32 KB with jump
+/// tables to 135 MB, and one of 9 KB with hundreds of handlers to 742 MB. The last now has 28 MB.
 #[derive(Clone, Copy, Debug)]
 pub struct InlineLimits {
     /// The largest callee of a call outside of loops.
@@ -62,7 +67,8 @@ pub struct InlineLimits {
     /// The largest callee of a call that may be made again by the callee: both functions are
     /// candidates, and each calls the other, directly or through further candidates. A body that keeps
     /// more than sixteen words across one of its calls is not inlined there, because each level of the
-    /// recursion would have room for them.
+    /// recursion would have room for them. In a test with thirty vectors in a function that is rarely
+    /// called, 16,000 levels fitted on the stack with it inlined, and 500,000 without.
     pub callee_in_cycle: usize,
     /// The number of instructions by which every function may grow.
     pub growth: usize,

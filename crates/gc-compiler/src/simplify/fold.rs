@@ -8,6 +8,9 @@
 //! Dominance", ISMM 2014, fold allocations in the same way, but reserve the memory of all objects at
 //! once. Here each object still moves the cursor, so that an instruction between two allocations may
 //! trap and leaves no gap.)
+//!
+//! A host call that only makes room would also keep the old code away from the hot path. It would fail in
+//! a heap that is nearly full and in which each object still fits somewhere.
 
 use crate::regions::{self, Region};
 use crate::safepoints::References;

@@ -1,6 +1,11 @@
 //! Functions of paths: `path_*`. Every path is relative to an open directory, and `cap-std` keeps
 //! it inside: an absolute path, or one that leads out through `..` or a symbolic link, is
 //! [`Errno::Perm`].
+//!
+//! A path that ends with a slash or a dot is one of a directory. `cap-std` loses the slash in some
+//! functions, so those that only look at a file find it with `O_PATH` and let the system decide. Where the
+//! specification says nothing, functions return what Wasmtime returns, except that
+//! `path_remove_directory("d/")` succeeds, as on the system itself.
 
 use super::context::WasiCtx;
 use super::descriptor::{Descriptor, Directory, Kind};

@@ -13,6 +13,11 @@
 //! A process has one file of each kind. Several engines, and other libraries, may append to it. So each
 //! write locks the file. There is no list of what was written: the number of a function in the dump is
 //! the place of its record.
+//!
+//! The crate `wasmtime-internal-jit-debug` writes dumps too. It is not meant for others, writes no source
+//! lines, and counts functions from zero in each value that has the file open. So two engines in one process
+//! would give one number to two functions. An independent reader, `linux-perf-data`, checks the dumps in
+//! tests.
 
 mod dump;
 mod process;

@@ -57,7 +57,9 @@ const _: () = assert!(DATA_WORDS <= u32::BITS as usize);
 const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
 /// The indices for which a heap asks for huge pages. Smaller heaps use little memory, and a huge page
 /// would be most of it. In a virtual machine whose host does not have the memory, a huge page costs
-/// four times as much as small ones. So a heap asks for none beyond 256 MiB.
+/// four times as much as small ones. So a heap asks for none beyond 256 MiB. It asks from 4 MiB on, because
+/// the first nursery ends before. With 4 MiB instead of 16, `string_build` took 0.93 of its time. A heap's
+/// growth is not rounded up to huge pages, because a policy would be asked for memory that nobody needs.
 const HUGE: Range<u64> = 4 << 20..256 << 20;
 
 /// Ranges of fewer bytes are zeroed without a question to the system about their pages.
@@ -381,6 +383,9 @@ impl HeapMemory {
     /// Makes `count` bytes from index `at` on zero. Of a large range, the parts that have hardly any
     /// physical memory go back to the system, so that a range that was never written costs no memory
     /// and almost no time. Returns `None` and does nothing unless all are mapped.
+    ///
+    /// To overwrite 64 MiB that are in memory takes 2 to 9 ms. To give them back takes 10 ms, and 70 ms more
+    /// when they are written again. But to overwrite what was never written provides all of it.
     #[must_use]
     pub fn zero(&mut self, at: u64, count: u64) -> Option<()> {
         self.pointer(at, count)?;

@@ -30,6 +30,11 @@ const REVIEW_LEAST: Duration = Duration::from_secs(1);
 /// spike free memory is given back by halves, because a program
 /// may repeat what it did before.
 ///
+/// The price is for each mebibyte, however large the heap is. So large heaps get less room for each live
+/// byte than small ones, where room costs little. A bound of 2 instead of 2.2 times the live bytes did not
+/// lower the peak of a program with 168 MB live: marking then begins when less is garbage. For a
+/// collector without a nursery, 2.2 times instead of 4 doubled the time of collections.
+///
 /// # Examples
 /// ```
 /// use gc_runtime::{AdaptivePolicy, GcStore, HeapOptions, collector::CopyingCollector};

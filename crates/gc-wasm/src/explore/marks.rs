@@ -4,6 +4,10 @@
 //! instructions that each method of the collector has emitted, and writes into their source location
 //! what they are for. A source location goes through inlining, optimization and code generation, so
 //! the machine code tells it too. The code is the same as without marks.
+//!
+//! A collector of somebody else gets marks in the same way. A method that is added to `GcCompiler` and
+//! forgotten here would change the code. So the functions are compiled without marks too, and different
+//! code is an error.
 
 use cranelift_codegen::ir::{self, Inst, InstructionData, SourceLoc, Value, ValueDef};
 use gc_compiler::check::BarrierLaw;

@@ -256,6 +256,11 @@ impl GenerationalHeap {
         let Count { objects, bytes } = self.old.total;
         // New objects count as marked.
         let to_mark = bytes.saturating_sub(self.old.marked_bytes());
+        // Marking aims at an end before the old generation has grown by two fifths; the mutator waits when
+        // it has grown by half. With an aim of a quarter, marking ends sooner and finds fewer live bytes, so
+        // the plan after it is smaller, and a growing heap is marked once more. The estimate counts dead
+        // objects, so it is too high and not too low.
+        //
         // Large objects came without slices. So there are fewer than there should have been.
         let tenths = if self.marker.large > self.major_threshold() / 8 { 1 } else { 4 };
         let room = self.deadline(tenths).saturating_sub(self.taken_bytes());

@@ -9,6 +9,12 @@
 //! A small nursery does not tell what a larger one would do: objects that would die in it a little
 //! later survive. They die as old objects then, and the next major collection finds them dead. So
 //! if most of what was promoted is dead, a nursery of four times the size is tried once.
+//!
+//! Other rules were worse. To grow beyond the cache only where collections take more than an eighth of
+//! the time gained nothing for most programs, and took 1.5 times the memory of `string_build`. To grow only
+//! if more than a 16th survives, instead of a 64th, made *binary_trees* take 1.15 of its time. For small
+//! heaps, a nursery of a quarter of the maximum instead of an eighth made `lru` take 0.82 of its time. But
+//! a heap of 1 MiB then holds 785 KB of small live objects instead of some 920 KB.
 
 use gc_types::collector::generational::NURSERY_ALIGN;
 use std::sync::OnceLock;
@@ -22,7 +28,7 @@ const SMALL: u32 = 2 << 20;
 /// program allocates at first survives, and the first minor collection is the longest.
 const FIRST_SIXTEENTHS: u32 = 3;
 /// The least bytes of nursery for each root. Each collection scans the whole stack, and a deep
-/// stack must not be scanned too often.
+/// stack must not be scanned too often. To scan a frame takes about 10 ns.
 const BYTES_OF_ROOT: u32 = 256;
 /// A nursery that does not fit the cache has at most this part of the bytes of the old objects that
 /// lived at the last marking.

@@ -12,6 +12,12 @@
 //! the objects of several structures in each line. If one of these structures died, no line would
 //! become free.
 //!
+//! Other forms of the loop were slower (bench `survivors`). A push without a branch makes the place of the
+//! next object depend on a comparison: a list took 23.8 ns for each object instead of 19.4. With the newest
+//! entry in a register, a list took 0.95 of its time, and a graph 1.05. With the two referents of an object
+//! moved together, a graph took 0.98, a list 1.06 and cards 1.07. A queue only for nurseries of more than
+//! 2 MiB made a graph take 0.96, and trees and a list 1.06.
+//!
 //! A guest may have changed headers in the nursery. So an index is used only if an object of the
 //! old generation begins there, and no more bytes are moved than the nursery has.
 

@@ -4,6 +4,9 @@
 //! The page needs nothing besides itself: its style and its script are in it. Each line has the offset
 //! of its operator in the module (`data-o`), and the script lights up all lines with the same offset.
 //! With scripts the page shows one function, and without them all, one below the other.
+//!
+//! `maud` checks templates when they are compiled, and escapes what it inserts: names of functions can have
+//! any characters. `askama` would need a file and a struct for each part of a page that is mostly loops.
 
 mod wasm;
 
