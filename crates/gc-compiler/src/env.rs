@@ -71,7 +71,7 @@ pub trait GcFuncEnv {
     /// context's [`store_host_result`](VMOffsets::store_host_result) word.
     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef;
     /// The references of the function. The embedder passes them to
-    /// [`place_safepoints`](crate::safepoints::place_safepoints) when it has finished the function.
+    /// [`Annotations`](crate::Annotations) when the function is built.
     fn references(&mut self) -> &mut References;
     /// Called before an object with the first word `header_word` and with `layout` is allocated.
     /// The heap knows the layout of the word's type, which must be this one: the host may allocate
@@ -174,14 +174,13 @@ pub const fn trap_code(trap: Trap) -> TrapCode {
 /// A function that takes two references and returns a new pair of them:
 ///
 /// ```
-/// use cranelift_codegen::Context;
 /// use cranelift_codegen::ir::{self, AbiParam, InstBuilder, types};
 /// use cranelift_codegen::isa::CallConv;
 /// use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 /// use gc_compiler::collector::copying::CopyingCompiler;
-/// use gc_compiler::safepoints::{References, place_safepoints};
-/// use gc_compiler::{CompileOptions, Compiler, GcCompiler, GcEmitter, GcFuncEnv};
-/// use gc_compiler::{import_host_call, imported_host_call, set_stack_limit};
+/// use gc_compiler::safepoints::References;
+/// use gc_compiler::{Annotations, BuiltFunction, CompileOptions, Compiler, GcCompiler};
+/// use gc_compiler::{GcEmitter, GcFuncEnv, import_host_call};
 /// use gc_types::{Abi, HostCall, StorageType, StructLayout, TypeIndex, VMGcKind};
 ///
 /// struct Env {
@@ -212,14 +211,13 @@ pub const fn trap_code(trap: Trap) -> TrapCode {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let gc = CopyingCompiler;
 /// let abi = Abi::new(gc.abi());
-/// let compiler = Compiler::new(&abi, &CompileOptions::default())?;
+/// let compiler = Compiler::new(&gc, &abi, &CompileOptions::default())?;
 ///
 /// let mut signature = ir::Signature::new(CallConv::Tail);
 /// signature.params.push(AbiParam::special(types::I64, ir::ArgumentPurpose::VMContext));
 /// signature.params.extend([AbiParam::new(types::I64); 2]);
 /// signature.returns.push(AbiParam::new(types::I64));
 /// let mut func = ir::Function::with_name_signature(Default::default(), signature);
-/// set_stack_limit(&mut func, &abi.offsets())?;
 ///
 /// let mut context = FunctionBuilderContext::new();
 /// let mut builder = FunctionBuilder::new(&mut func, &mut context);
@@ -241,10 +239,8 @@ pub const fn trap_code(trap: Trap) -> TrapCode {
 ///
 /// builder.seal_all_blocks();
 /// builder.finalize(compiler.isa().frontend_config());
-/// place_safepoints(&mut func, &env.references, &|func, callee| {
-///     imported_host_call(func, callee).is_none_or(HostCall::may_collect)
-/// })?;
-/// let compiled = compiler.compile(&mut Context::for_function(func))?;
+/// let annotations = Annotations { references: env.references, ..Annotations::default() };
+/// let compiled = compiler.compile_alone(BuiltFunction::new(func, annotations))?;
 ///
 /// // Allocation may collect in one place, where both references are live.
 /// let maps: Vec<usize> = compiled.stack_maps().map(|(_, _, slots)| slots.len()).collect();

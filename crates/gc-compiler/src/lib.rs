@@ -13,7 +13,8 @@
 //! heap access whose address derives from heap bytes has a trap code (see [`GcEmitter`]). A call to
 //! the host is in a cold block and goes to a trampoline that clobbers no register.
 //!
-//! [`Compiler::compile`] compiles a finished function, and an [`ImageLinker`] links the results.
+//! [`Compiler::finish`] inlines calls into a [`BuiltFunction`], simplifies it, places its safepoints and
+//! checks it. [`Compiler::compile`] compiles the result, and an [`ImageLinker`] links functions.
 //! All functions of an image are compiled for the same [`Abi`](gc_types::Abi).
 
 mod address;
@@ -25,6 +26,7 @@ mod compiler;
 mod driver;
 mod env;
 mod exception;
+mod finish;
 mod func_ref;
 mod i31;
 mod object;
@@ -44,10 +46,10 @@ pub use compiler::{GcCompiler, RefPlace};
 pub use driver::{
     Compilation, CompilationEnded, CompileOptions, CompiledFunction, Compiler, FUNCTION_NAMESPACE,
     HOST_CALL_NAMESPACE, ImageLinker, Meter, MeterCalls, OptLevel, RegallocAlgorithm, Symbol,
-    TYPE_WORD_NAMESPACE, VMCTX_SLOT_KEY, call_signature, declare_vmctx_slot, import_function,
-    import_host_call, import_type_word, imported_host_call, set_stack_limit, tag_of_relay,
-    tag_of_throw, type_word,
+    TYPE_WORD_NAMESPACE, VMCTX_SLOT_KEY, call_signature, import_function, import_host_call,
+    import_type_word, imported_host_call, tag_of_relay, tag_of_throw, type_word,
 };
 pub use env::{GcEmitter, GcFuncEnv, NewObject, host_call_signature, trap_code};
+pub use finish::{Annotations, BuiltFunction, FinishedFunction, Finisher};
 pub use func_ref::{FuncRefTest, FuncRefType};
 pub use object::Extend;

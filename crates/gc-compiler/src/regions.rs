@@ -64,6 +64,9 @@ pub const FUEL: Region = 15;
 /// [deadline](gc_types::VMOffsets::store_epoch_deadline).
 pub const EPOCHS: Region = 16;
 
+/// The [slot of a frame](crate::VMCTX_SLOT_KEY) that holds the vmctx.
+pub const VMCTX_SLOT: Region = 17;
+
 /// Whether this region is memory of the heap.
 pub const fn is_heap(region: Region) -> bool {
     matches!(
@@ -86,9 +89,6 @@ pub const EMBEDDER: Region = 64;
 pub const fn is_structure(region: Region) -> bool {
     matches!(region, VMCTX | STORE_CONTEXT | HEAP_DATA) || region >= STRUCTURES && region < EMBEDDER
 }
-
-/// No memory: a function that declares this region has its safepoints, so that a compiler can tell.
-pub const SAFEPOINTS: Region = STACK_MAP_SPILL - 1;
 
 /// The first number for stack slots to which references are spilled. The user adds a number that
 /// distinguishes the slots.
@@ -138,7 +138,7 @@ fn describe(region: Region) -> Cow<'static, str> {
         POLL_PAGE => "poll page",
         FUEL => "fuel",
         EPOCHS => "epochs",
-        SAFEPOINTS => "safepoints were placed",
+        VMCTX_SLOT => "vmctx slot",
         STACK_MAP_SPILL.. => return Cow::Owned(format!("spill {}", region - STACK_MAP_SPILL)),
         _ => return Cow::Owned(format!("embedder {region}")),
     })

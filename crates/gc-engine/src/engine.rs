@@ -42,6 +42,8 @@ struct Inner {
     compiler: Compiler,
     #[cfg(feature = "compiler")]
     verify: bool,
+    #[cfg(feature = "compiler")]
+    inlines: bool,
 }
 
 impl Engine {
@@ -122,6 +124,12 @@ impl Engine {
         self.0.compiler.cancel();
     }
 
+    /// Whether small functions are inlined.
+    #[cfg(feature = "compiler")]
+    pub fn inlines(&self) -> bool {
+        self.0.inlines
+    }
+
     /// Whether functions are verified and checked before they are compiled.
     #[cfg(feature = "compiler")]
     pub fn verifies(&self) -> bool {
@@ -156,6 +164,8 @@ pub struct EngineBuilder {
     #[cfg(feature = "compiler")]
     verify: bool,
     #[cfg(feature = "compiler")]
+    inlines: bool,
+    #[cfg(feature = "compiler")]
     cache: Option<Arc<dyn CacheStore>>,
     #[cfg(feature = "compiler")]
     compilation_time_limit: Option<Duration>,
@@ -173,6 +183,8 @@ impl EngineBuilder {
             compile: CompileOptions::default(),
             #[cfg(feature = "compiler")]
             verify: true,
+            #[cfg(feature = "compiler")]
+            inlines: true,
             #[cfg(feature = "compiler")]
             cache: None,
             #[cfg(feature = "compiler")]
@@ -305,6 +317,15 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets whether small functions of a module are inlined into others (default: yes). Without
+    /// optimization ([`OptLevel::None`]) none are.
+    #[cfg(feature = "compiler")]
+    #[must_use]
+    pub fn inlining(mut self, yes: bool) -> EngineBuilder {
+        self.inlines = yes;
+        self
+    }
+
     /// Sets where compiled functions are kept, so that they are not compiled again (default:
     /// nowhere). Engines can share a cache, whatever their options are. What it returns is trusted:
     /// see [`gc_compiler::cache`].
@@ -384,8 +405,8 @@ impl EngineBuilder {
             "the embedder's ABI is not one of the engine's heaps (here: the heaps, there: the ABI)",
         )?;
         #[cfg(feature = "compiler")]
-        let compiler =
-            Compiler::new(&abi, &self.compile)?.with_time_limit(self.compilation_time_limit);
+        let compiler = Compiler::new(self.collector.compiler(), &abi, &self.compile)?
+            .with_time_limit(self.compilation_time_limit);
         #[cfg(feature = "compiler")]
         let compiler = match self.cache {
             Some(store) => compiler.with_cache(store),
@@ -401,6 +422,8 @@ impl EngineBuilder {
             compiler,
             #[cfg(feature = "compiler")]
             verify: self.verify,
+            #[cfg(feature = "compiler")]
+            inlines: self.inlines && self.compile.opt_level != OptLevel::None,
         })))
     }
 }

@@ -10,7 +10,9 @@ use crate::{HostCallShim, JitStore, Work, exceptions, with_handles};
 use anyhow::{Result, bail, ensure};
 use gc_runtime::{GcStore, Handle};
 use gc_types::host_calls::{ExposedRef, Ref, Thrown};
-use gc_types::{Abi, HostCall, StorageType, Trap, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
+use gc_types::{
+    Abi, HostCall, HostSignature, StorageType, Trap, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
+};
 use std::fmt;
 use std::iter;
 use std::marker::PhantomData;
@@ -113,8 +115,8 @@ impl<S: JitStore> HostCallTable<S> {
     /// [`HostCall::embedder(n)`](gc_types::HostCall::embedder). It may have more than `abi`.
     ///
     /// # Errors
-    /// If `abi` has a host call that is not among these, or that has another signature. The error
-    /// names both.
+    /// If `abi` has a host call that is not among these, or that has another signature, or that may
+    /// collect here and not there. The error names both.
     pub fn new(abi: &Arc<Abi>, embedder: &[HostCallShim<S>]) -> Result<HostCallTable<S>> {
         let heap = <S as GcHostCalls>::host_calls();
         for (call, code) in abi.host_calls() {
@@ -127,8 +129,10 @@ impl<S: JitStore> HostCallTable<S> {
                 bail!("the code calls `{code}`, host call {index}, which the store does not have");
             };
             let store = shim.signature();
+            // Code may have safepoints where the store never collects.
+            let may_collect = store.may_collect || code.may_collect;
             ensure!(
-                store == code,
+                HostSignature { may_collect, ..*store } == *code,
                 "host call {index} is `{store}` in the store, but `{code}` in the code"
             );
         }

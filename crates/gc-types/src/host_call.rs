@@ -82,9 +82,6 @@ impl fmt::Display for HostSignature {
 /// ```
 /// use gc_types::HostCall;
 ///
-/// assert!(HostCall::ALLOC_STRUCT.may_collect());
-/// assert!(!HostCall::COLLECTOR.may_collect());
-///
 /// // The embedder's calls come after those of the heap.
 /// assert_eq!(HostCall::embedder(2).index(), HostCall::FIRST_EMBEDDER + 2);
 /// assert!(HostCall::embedder(2).gc_signature().is_none());
@@ -130,12 +127,6 @@ impl HostCall {
         self.0
     }
 
-    /// Whether the call may cause a collection. The declarations of the heap's calls say so. An
-    /// embedder's host calls are assumed to, although the embedder may know better.
-    pub fn may_collect(self) -> bool {
-        self.gc_signature().is_none_or(|signature| signature.may_collect)
-    }
-
     /// The signature of a host call of the heap. `None` for an embedder's.
     pub fn gc_signature(self) -> Option<&'static HostSignature> {
         HostCall::GC.iter().find(|(call, _)| *call == self).map(|(_, signature)| signature)
@@ -164,9 +155,8 @@ mod tests {
             assert_eq!(call.gc_signature(), Some(signature));
         }
         let collecting = [HostCall::ALLOC_STRUCT, HostCall::ALLOC_ARRAY];
-        for (call, _) in HostCall::GC {
-            assert_eq!(call.may_collect(), collecting.contains(call));
+        for (call, signature) in HostCall::GC {
+            assert_eq!(signature.may_collect, collecting.contains(call));
         }
-        assert!(HostCall::embedder(0).may_collect());
     }
 }

@@ -85,7 +85,9 @@ impl Engine {
                     .fold(abi, |abi, (name, value)| abi.with_embedder(name, value));
                 abi.with_fuel(config.consume_fuel)
                     .with_epochs(config.epoch_interruption)
-                    .with_host_calls(host_calls::WASM.iter().copied())
+                    .with_host_calls(host_calls::table(
+                        config.consume_fuel || config.epoch_interruption,
+                    ))
                     .with_embedder("vmctx", layout::VERSION)
                     .with_embedder("memories", config.memory)
             })

@@ -5,8 +5,8 @@ use crate::vm::func_ref::FuncArg;
 use anyhow::Result;
 #[cfg(feature = "compiler")]
 use gc_types::Abi;
-use gc_types::HostCall;
 use gc_types::host_calls::{ExposedRef, Ref};
+use gc_types::{HostCall, HostSignature};
 
 gc_jit::host_calls! {
     /// The operations of the store that compiled WebAssembly calls. The first argument of each is
@@ -99,7 +99,6 @@ gc_jit::host_calls! {
 
 /// Whether a host call works on as many bytes or elements as the program says. If code is metered, it
 /// runs a callback of the host when fuel or time is over.
-#[cfg(feature = "compiler")]
 fn is_long(call: HostCall) -> bool {
     let arrays = [HostCall::ARRAY_COPY, HostCall::ARRAY_FILL, HostCall::ARRAY_FILL_WIDE];
     let quick = [DATA_DROP, ELEM_DROP];
@@ -109,23 +108,21 @@ fn is_long(call: HostCall) -> bool {
 /// Whether a host call of code with this ABI may throw an exception: it runs a callback of the host.
 #[cfg(feature = "compiler")]
 pub(crate) fn may_throw(abi: &Abi) -> fn(HostCall) -> bool {
-    if is_metered(abi) { is_long } else { |_| false }
+    if abi.is_metered() { is_long } else { |_| false }
 }
 
-/// Whether a host call of code with this ABI may collect.
-#[cfg(feature = "compiler")]
-pub(crate) fn may_collect(abi: &Abi, call: HostCall) -> bool {
-    signature(call).may_collect || (is_metered(abi) && is_long(call))
-}
-
-#[cfg(feature = "compiler")]
-fn is_metered(abi: &Abi) -> bool {
-    abi.fuel() || abi.epochs()
+/// The host calls of the store, beside those of the heap, with their signatures in code that is metered or
+/// not.
+pub(crate) fn table(metered: bool) -> impl Iterator<Item = (HostCall, HostSignature)> {
+    WASM.iter().map(move |(call, signature)| {
+        let may_collect = signature.may_collect || (metered && is_long(*call));
+        (*call, HostSignature { may_collect, ..*signature })
+    })
 }
 
 /// The signature of a host call that compiled WebAssembly makes.
 #[cfg(feature = "compiler")]
-pub(crate) fn signature(call: HostCall) -> &'static gc_types::HostSignature {
+pub(crate) fn signature(call: HostCall) -> &'static HostSignature {
     match call.gc_signature() {
         Some(signature) => signature,
         None => &WASM[(call.index() - HostCall::FIRST_EMBEDDER) as usize].1,

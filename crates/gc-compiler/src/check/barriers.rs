@@ -319,7 +319,7 @@ fn place(view: &View<'_>, address: &HeapAddress) -> super::Linear {
 }
 
 pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
-    let laws = view.cx.compiler.barrier_laws();
+    let laws = view.cx.laws;
     let fresh = Fresh::new(view);
     for &block in &view.rpo {
         fresh.walk(view, block, |inst, now| {

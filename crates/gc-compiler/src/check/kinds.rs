@@ -179,7 +179,7 @@ impl Solver<'_, '_> {
         inst: ir::Inst,
         n: usize,
         result: Value,
-        host_result: Option<super::types::HostCallee>,
+        host_result: Option<super::view::HostCallee>,
     ) -> Kind {
         let dfg = &self.view.func.dfg;
         let ty = dfg.value_type(result);
@@ -285,7 +285,7 @@ impl Solver<'_, '_> {
         inst: ir::Inst,
         opcode: Opcode,
         ty: Type,
-        host_result: Option<super::types::HostCallee>,
+        host_result: Option<super::view::HostCallee>,
     ) -> Kind {
         let whole = opcode == Opcode::Load && ty == types::I64;
         let word = opcode == Opcode::Uload32 && ty == types::I64;

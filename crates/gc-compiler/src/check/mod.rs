@@ -44,7 +44,7 @@
 //! types.declare_signature(func.dfg.ext_funcs[callee].signature, own);
 //! let compiler = CopyingCompiler;
 //! let abi = Abi::new(compiler.abi());
-//! let cx = CheckContext { abi: &abi, compiler: &compiler, types: &types };
+//! let cx = CheckContext { abi: &abi, laws: compiler.barrier_laws(), types: &types };
 //!
 //! let mut references = References::default();
 //! let mut unmarked = func.clone();
@@ -71,7 +71,6 @@ mod sandbox;
 mod types;
 mod view;
 
-use crate::GcCompiler;
 use cranelift_codegen::ir;
 use gc_types::Abi;
 use std::fmt;
@@ -126,24 +125,14 @@ impl fmt::Display for CheckError {
 impl std::error::Error for CheckError {}
 
 /// The settings with which a function was built.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct CheckContext<'a> {
     /// The ABI of the code.
     pub abi: &'a Abi,
-    /// The collector, which defines the [rules of its barrier](GcCompiler::barrier_laws).
-    pub compiler: &'a dyn GcCompiler,
+    /// The rules of the [barrier](crate::GcCompiler::barrier_laws) of the collector.
+    pub laws: &'a [BarrierLaw],
     /// The types of the function.
     pub types: &'a FunctionTypes,
-}
-
-impl fmt::Debug for CheckContext<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CheckContext")
-            .field("abi", self.abi)
-            .field("compiler", &self.compiler.name())
-            .field("types", self.types)
-            .finish()
-    }
 }
 
 /// A broken law, and the instruction that breaks it.

@@ -7,7 +7,7 @@
 
 use crate::regions::{self, Region};
 use cranelift_codegen::ir;
-use gc_types::{HostCall, HostCallType, HostSignature, RootKind};
+use gc_types::{HostCallType, HostSignature, RootKind};
 use std::collections::HashMap;
 
 /// The type of a parameter or a result.
@@ -51,7 +51,7 @@ impl SignatureTypes {
 }
 
 /// The type of a parameter or result of a host call.
-fn value_type(ty: HostCallType) -> ValueType {
+pub(super) fn value_type(ty: HostCallType) -> ValueType {
     match ty {
         HostCallType::Ref => ValueType::Ref,
         HostCallType::Pointer => ValueType::Pointer,
@@ -75,16 +75,8 @@ pub enum Memory {
     Stack,
 }
 
-/// A host call, as declared by the caller.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct HostCallee {
-    pub(super) call: HostCall,
-    pub(super) result: Option<ValueType>,
-    pub(super) may_collect: bool,
-}
-
 /// The types of one function, for the checkers. An embedder makes one for each function that it
-/// checks, from the types of its own language.
+/// checks, from the types of its own language. Those of host calls are in the [`Abi`](gc_types::Abi).
 ///
 /// ```
 /// use gc_compiler::check::{FunctionTypes, Memory, SignatureTypes, ValueType};
@@ -100,19 +92,13 @@ pub(super) struct HostCallee {
 pub struct FunctionTypes {
     own: SignatureTypes,
     signatures: HashMap<ir::SigRef, SignatureTypes>,
-    host_calls: HashMap<ir::FuncRef, HostCallee>,
     regions: HashMap<Region, Memory>,
 }
 
 impl FunctionTypes {
     /// The types of a function with this signature. Its first parameter is the vmctx.
     pub fn new(own: SignatureTypes) -> FunctionTypes {
-        FunctionTypes {
-            own,
-            signatures: HashMap::new(),
-            host_calls: HashMap::new(),
-            regions: HashMap::new(),
-        }
+        FunctionTypes { own, signatures: HashMap::new(), regions: HashMap::new() }
     }
 
     /// Declares the types of an imported signature. A call with a signature that was not declared
@@ -121,38 +107,18 @@ impl FunctionTypes {
         self.signatures.insert(signature, types);
     }
 
-    /// Declares that `callee` is the trampoline of a host call, and whether the call may collect.
-    /// All other calls may collect.
-    pub fn declare_host_call(
-        &mut self,
-        func: &ir::Function,
-        callee: ir::FuncRef,
-        call: HostCall,
-        signature: &HostSignature,
-        may_collect: bool,
-    ) {
-        let result = signature.result.map(value_type);
-        self.host_calls.insert(callee, HostCallee { call, result, may_collect });
-        let types = SignatureTypes::of_host_call(signature);
-        self.declare_signature(func.dfg.ext_funcs[callee].signature, types);
-    }
-
     /// Declares the contents of a region of the embedder. A region that was not declared holds
     /// [`Memory::Data`].
     pub fn declare_region(&mut self, region: Region, memory: Memory) {
         self.regions.insert(region, memory);
     }
 
-    /// Declares what `callee` declares, which was inlined into the function. The callee's signatures
-    /// and functions have their own numbers plus these.
-    pub(crate) fn add_inlined(&mut self, callee: &FunctionTypes, signatures: u32, functions: u32) {
+    /// Declares what `callee` declares, which was inlined into the function. The callee's signatures have
+    /// their own numbers plus this one.
+    pub(crate) fn add_inlined(&mut self, callee: &FunctionTypes, signatures: u32) {
         for (signature, types) in &callee.signatures {
             let signature = ir::SigRef::from_u32(signature.as_u32() + signatures);
             self.signatures.insert(signature, types.clone());
-        }
-        for (callee, host_call) in &callee.host_calls {
-            let callee = ir::FuncRef::from_u32(callee.as_u32() + functions);
-            self.host_calls.insert(callee, *host_call);
         }
         self.regions.extend(&callee.regions);
     }
@@ -166,16 +132,14 @@ impl FunctionTypes {
         self.signatures.get(&signature)
     }
 
-    pub(super) fn host_call(&self, callee: ir::FuncRef) -> Option<HostCallee> {
-        self.host_calls.get(&callee).copied()
-    }
-
     /// The contents of `region`, which is outside the heap.
     pub(super) fn memory(&self, region: Region) -> Memory {
         match region {
-            regions::VMCTX | regions::STORE_CONTEXT | regions::HEAP_DATA | regions::TYPES => {
-                Memory::Native
-            }
+            regions::VMCTX
+            | regions::VMCTX_SLOT
+            | regions::STORE_CONTEXT
+            | regions::HEAP_DATA
+            | regions::TYPES => Memory::Native,
             _ => self.regions.get(&region).copied().unwrap_or(Memory::Data),
         }
     }

@@ -4,7 +4,8 @@
 use super::CheckContext;
 use super::epochs::Epochs;
 use super::kinds::{self, Kind};
-use super::types::{HostCallee, SignatureTypes};
+use super::types::{SignatureTypes, ValueType, value_type};
+use crate::driver::imported_host_call;
 use crate::regions::{self, Region};
 use cranelift_codegen::dominator_tree::DominatorTree;
 use cranelift_codegen::entity::SecondaryMap;
@@ -14,6 +15,7 @@ use cranelift_codegen::ir::{
     self, Block, BlockCall, Function, Inst, InstructionData, MemFlagsData, Opcode, SigRef,
     StackSlot, Type, Value, types,
 };
+use gc_types::HostCall;
 use gc_types::collector::bump;
 use std::collections::{HashMap, HashSet};
 
@@ -27,6 +29,8 @@ pub(super) struct View<'a> {
     reachable: DominatorTree,
     pub(super) epochs: Epochs,
     pub(super) kinds: SecondaryMap<Value, Kind>,
+    /// The types of host calls, by their signatures.
+    host_calls: HashMap<SigRef, SignatureTypes>,
     /// The slots in stack maps, with their offsets.
     pub(super) root_slots: HashSet<(StackSlot, u32)>,
     /// The stack slots that contain them.
@@ -35,6 +39,13 @@ pub(super) struct View<'a> {
     widths: SecondaryMap<Value, u8>,
     /// For each value, the representative of the values that are known to be equal to it.
     numbers: SecondaryMap<Value, Option<Value>>,
+}
+
+/// A host call that an instruction makes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostCallee {
+    pub(super) call: HostCall,
+    pub(super) result: Option<ValueType>,
 }
 
 /// A load or store with an explicit size.
@@ -116,6 +127,7 @@ impl<'a> View<'a> {
             reachable: tree,
             epochs,
             kinds: SecondaryMap::new(),
+            host_calls: host_call_types(func, cx),
             root_frames: root_slots.iter().map(|(slot, _)| *slot).collect(),
             root_slots,
             widths: SecondaryMap::new(),
@@ -138,7 +150,9 @@ impl<'a> View<'a> {
 
     /// The host call that `inst` makes.
     pub(super) fn host_call(&self, inst: Inst) -> Option<HostCallee> {
-        host_call(self.func, self.cx, inst)
+        let call = host_call(self.func, inst)?;
+        let signature = self.cx.abi.host_call(call)?;
+        Some(HostCallee { call, result: signature.result.map(value_type) })
     }
 
     /// The signature of a call of any kind.
@@ -156,9 +170,13 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The types of a call's parameters and results, if they were declared.
-    pub(super) fn signature_types(&self, inst: Inst) -> Option<&'a SignatureTypes> {
-        self.cx.types.signature(self.signature(inst)?)
+    /// The types of a call's parameters and results, if they are known.
+    pub(super) fn signature_types(&self, inst: Inst) -> Option<&SignatureTypes> {
+        let signature = self.signature(inst)?;
+        match host_call(self.func, inst) {
+            Some(_) => self.host_calls.get(&signature),
+            None => self.cx.types.signature(signature),
+        }
     }
 
     /// The possible destinations of a terminator.
@@ -528,10 +546,19 @@ impl<'a> View<'a> {
     }
 }
 
-fn host_call(func: &Function, cx: &CheckContext<'_>, inst: Inst) -> Option<HostCallee> {
+/// The types of the host calls that `func` imports and the ABI has.
+fn host_call_types(func: &Function, cx: &CheckContext<'_>) -> HashMap<SigRef, SignatureTypes> {
+    let types = func.dfg.ext_funcs.iter().filter_map(|(callee, data)| {
+        let signature = cx.abi.host_call(imported_host_call(func, callee)?)?;
+        Some((data.signature, SignatureTypes::of_host_call(signature)))
+    });
+    types.collect()
+}
+
+fn host_call(func: &Function, inst: Inst) -> Option<HostCall> {
     match func.dfg.insts[inst] {
         InstructionData::Call { func_ref, .. } | InstructionData::TryCall { func_ref, .. } => {
-            cx.types.host_call(func_ref)
+            imported_host_call(func, func_ref)
         }
         _ => None,
     }
@@ -541,7 +568,7 @@ fn is_safepoint(func: &Function, cx: &CheckContext<'_>, inst: Inst) -> bool {
     let opcode = func.dfg.insts[inst].opcode();
     opcode.is_call()
         && !opcode.is_return()
-        && host_call(func, cx, inst).is_none_or(|callee| callee.may_collect)
+        && host_call(func, inst).is_none_or(|call| cx.abi.may_collect(call))
 }
 
 /// The destinations of a branch, each with the value of its condition if that is known.

@@ -59,10 +59,12 @@ impl Cancellation {
 ///
 /// # Examples
 /// ```
-/// use gc_compiler::{CompilationEnded, CompileOptions, Compiler};
-/// use gc_types::{Abi, CollectorAbi};
+/// use gc_compiler::collector::null::NullCompiler;
+/// use gc_compiler::{CompilationEnded, CompileOptions, Compiler, GcCompiler};
+/// use gc_types::Abi;
 ///
-/// let compiler = Compiler::new(&Abi::new(CollectorAbi::new("copying")), &CompileOptions::default())?;
+/// let abi = Abi::new(NullCompiler.abi());
+/// let compiler = Compiler::new(&NullCompiler, &abi, &CompileOptions::default())?;
 /// let compilation = compiler.begin();
 /// assert_eq!(compilation.check(), Ok(()));
 /// compiler.cancel();

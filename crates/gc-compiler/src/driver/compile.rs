@@ -6,9 +6,11 @@ use super::relays::Site;
 use super::reloc::{Reloc, RelocTarget, target_of};
 use super::weight::weight;
 use super::{machine, names, nesting, polls, refuse, relays, signature, try_calls};
+use crate::GcCompiler;
 use crate::cache::{CacheStore, FunctionCache};
-use crate::inline::InlinedCalls;
-use anyhow::{Context as _, Result, anyhow, bail};
+use crate::finish::{BuiltFunction, FinishedFunction, Finisher};
+use crate::inline::Inlining;
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName, Opcode, TrapCode};
 use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
@@ -45,13 +47,13 @@ pub enum RegallocAlgorithm {
 ///
 /// # Examples
 /// ```
-/// use gc_compiler::{CompileOptions, Compiler, OptLevel};
-/// use gc_types::{Abi, CollectorAbi};
+/// use gc_compiler::{CompileOptions, Compiler, GcCompiler, OptLevel, collector::null::NullCompiler};
+/// use gc_types::Abi;
 ///
 /// // Compiles fast, and checks the CLIF in every build.
 /// let options =
 ///     CompileOptions { opt_level: OptLevel::None, verifier: true, ..CompileOptions::default() };
-/// let compiler = Compiler::new(&Abi::new(CollectorAbi::new("copying")), &options)?;
+/// let compiler = Compiler::new(&NullCompiler, &Abi::new(NullCompiler.abi()), &options)?;
 /// # anyhow::Ok(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -119,7 +121,7 @@ pub(super) enum Trampoline {
     Exit(CallSignature),
 }
 
-/// Compiles functions for one [`Abi`]. Many threads can use it at the same time.
+/// Finishes and compiles functions for one [`Abi`]. Many threads can use it at the same time.
 ///
 /// # Examples
 /// ```
@@ -127,32 +129,33 @@ pub(super) enum Trampoline {
 /// use cranelift_codegen::cursor::{Cursor, FuncCursor};
 /// use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Function, InstBuilder, Signature, types};
 /// use cranelift_codegen::isa::CallConv;
-/// use gc_compiler::{CompileOptions, Compiler, set_stack_limit};
-/// use gc_types::{Abi, CollectorAbi};
+/// use gc_compiler::{
+///     BuiltFunction, CompileOptions, Compiler, GcCompiler, collector::copying::CopyingCompiler,
+/// };
+/// use gc_types::Abi;
 ///
-/// let abi = Abi::new(CollectorAbi::new("copying"));
-/// let compiler = Compiler::new(&abi, &CompileOptions::default())?;
+/// let abi = Abi::new(CopyingCompiler.abi());
+/// let compiler = Compiler::new(&CopyingCompiler, &abi, &CompileOptions::default())?;
 ///
 /// let mut signature = Signature::new(CallConv::Tail);
 /// signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
 /// let mut func = Function::with_name_signature(Default::default(), signature);
-/// set_stack_limit(&mut func, &abi.offsets())?;
 /// let entry = func.dfg.make_block();
 /// func.dfg.append_block_param(entry, types::I64);
 /// let mut cursor = FuncCursor::new(&mut func);
 /// cursor.insert_block(entry);
 /// cursor.ins().return_(&[]);
 ///
-/// let mut context = Context::for_function(func);
-/// assert!(compiler.compile(&mut context)?.size() > 0);
+/// let function = BuiltFunction::new(func.clone(), Default::default());
+/// assert!(compiler.compile_alone(function)?.size() > 0);
 ///
 /// // A function with a calling convention that does not work with traps is refused.
-/// context.func.signature.call_conv = CallConv::SystemV;
-/// assert!(compiler.compile(&mut context).is_err());
+/// func.signature.call_conv = CallConv::SystemV;
+/// assert!(compiler.compile_alone(BuiltFunction::new(func, Default::default())).is_err());
 /// # anyhow::Ok(())
 /// ```
 pub struct Compiler {
-    abi: Abi,
+    finisher: Finisher,
     isa: OwnedTargetIsa,
     /// For huge functions.
     huge_isa: OwnedTargetIsa,
@@ -169,13 +172,20 @@ impl std::fmt::Debug for Compiler {
 }
 
 impl Compiler {
-    /// Creates a compiler for `abi`.
+    /// Creates a compiler of code of `collector` for `abi`.
     ///
     /// # Errors
-    /// If Cranelift or this crate does not support the machine.
-    pub fn new(abi: &Abi, options: &CompileOptions) -> Result<Compiler> {
+    /// If `abi` is the one of another collector, or if Cranelift or this crate does not support the
+    /// machine.
+    pub fn new(
+        collector: &dyn GcCompiler,
+        abi: &Abi,
+        options: &CompileOptions,
+    ) -> Result<Compiler> {
+        let (name, of) = (collector.name(), abi.collector().name());
+        ensure!(name == of, "the code is that of `{name}`, but the ABI is that of `{of}`");
         Ok(Compiler {
-            abi: abi.clone(),
+            finisher: Finisher::new(collector, abi, options),
             isa: target(abi, options, options.opt_level, options.regalloc)?,
             huge_isa: target(abi, options, OptLevel::None, RegallocAlgorithm::SinglePass)?,
             huge_function: options.huge_function,
@@ -188,7 +198,7 @@ impl Compiler {
     /// The same compiler with a cache of compiled functions. The code is the same with any cache.
     #[must_use]
     pub fn with_cache(mut self, store: Arc<dyn CacheStore>) -> Compiler {
-        self.cache = Some(FunctionCache::new(store, &self.abi));
+        self.cache = Some(FunctionCache::new(store, self.abi()));
         self
     }
 
@@ -213,7 +223,7 @@ impl Compiler {
 
     /// The ABI of the code that it compiles.
     pub fn abi(&self) -> &Abi {
-        &self.abi
+        self.finisher.abi()
     }
 
     /// The target machine and the settings.
@@ -221,61 +231,77 @@ impl Compiler {
         &*self.isa
     }
 
-    /// Compiles the function in `context`, or finds its code in the cache. Inserts a poll in each loop if the [`Abi`]
-    /// [says so](Abi::polls). Clear the context before you compile another function
-    /// with it.
+    /// Finishes a function: inlines calls, simplifies it, places its safepoints and checks it, as
+    /// [`Finisher::finish`] does, as a part of `compilation`.
+    ///
+    /// # Errors
+    /// As [`Finisher::finish`]. Also if the compilation is ended.
+    pub fn finish(
+        &self,
+        function: BuiltFunction,
+        inlining: &Inlining,
+        compilation: &Compilation,
+    ) -> Result<FinishedFunction> {
+        self.finisher.finish_while(function, inlining, &|| Ok(compilation.check()?))
+    }
+
+    /// Compiles a function, or finds its code in the cache. Inserts a poll in each loop if the [`Abi`]
+    /// [says so](Abi::polls). The memory of `context` is used, which has the function afterwards.
     ///
     /// # Errors
     /// If the function does not verify, exceeds a limit of Cranelift, has a trap code that is not a
     /// [`Trap`], or needs a library function. An operation that the machine of the [`Abi`] has no
-    /// instruction for needs one; the error names the extension with the instruction. If the function or one of its callees has a wrong
-    /// calling convention. If one of its calls may collect and
-    /// [`place_safepoints`](crate::safepoints::place_safepoints) was not called for it. If the
-    /// compilation, which is of this function alone, [is ended](Compiler::cancel).
-    pub fn compile(&self, context: &mut Context) -> Result<CompiledFunction> {
-        self.compile_inlined(context, &InlinedCalls::default(), &self.begin())
-    }
-
-    /// Like [`compile`](Compiler::compile), for a function into which
-    /// [`inline_calls`](crate::inline::inline_calls) has inlined these calls, as a part of `compilation`.
-    ///
-    /// # Errors
-    /// As [`compile`](Compiler::compile). Also if other calls were inlined into it.
-    pub fn compile_inlined(
+    /// instruction for needs one; the error names the extension with the instruction. If the function or
+    /// one of its callees has a wrong calling convention. If the compilation is ended.
+    pub fn compile(
         &self,
         context: &mut Context,
-        inlined: &InlinedCalls,
+        function: FinishedFunction,
         compilation: &Compilation,
     ) -> Result<CompiledFunction> {
-        self.compile_with(self.cache.as_ref(), context, inlined, compilation)
+        self.compile_with(self.cache.as_ref(), context, function, compilation)
     }
 
-    /// Like [`compile_inlined`](Compiler::compile_inlined), but does not use the cache. So `context`
-    /// then has the optimized CLIF.
+    /// Like [`compile`](Compiler::compile), but does not use the cache. So `context` then has the optimized
+    /// CLIF.
     ///
     /// # Errors
-    /// As [`compile_inlined`](Compiler::compile_inlined).
+    /// As [`compile`](Compiler::compile).
     pub fn compile_anew(
         &self,
         context: &mut Context,
-        inlined: &InlinedCalls,
+        function: FinishedFunction,
         compilation: &Compilation,
     ) -> Result<CompiledFunction> {
-        self.compile_with(None, context, inlined, compilation)
+        self.compile_with(None, context, function, compilation)
+    }
+
+    /// Finishes and compiles a function as a compilation of its own. Nothing is inlined into it.
+    ///
+    /// # Errors
+    /// As [`finish`](Compiler::finish) and [`compile`](Compiler::compile).
+    pub fn compile_alone(&self, function: BuiltFunction) -> Result<CompiledFunction> {
+        let compilation = self.begin();
+        let finished = self.finish(function, &Inlining::none(), &compilation)?;
+        self.compile(&mut Context::new(), finished, &compilation)
     }
 
     fn compile_with(
         &self,
         cache: Option<&FunctionCache>,
         context: &mut Context,
-        inlined: &InlinedCalls,
+        function: FinishedFunction,
         compilation: &Compilation,
     ) -> Result<CompiledFunction> {
         compilation.check()?;
+        let FinishedFunction { func, annotations } = function;
+        let inlined = &annotations.inlined;
+        context.clear();
+        context.func = func;
         refuse::refuse(&context.func)?;
         let mut huge = false;
-        if self.abi.polls() {
-            huge = !polls::insert(&mut context.func, &self.abi.offsets())?;
+        if self.abi().polls() {
+            huge = !polls::insert(&mut context.func, &self.abi().offsets())?;
         }
         huge |= weight(&context.func) >= self.huge_function
             || self.huge_function != usize::MAX
@@ -338,7 +364,7 @@ impl Compiler {
                 {
                     bail!(
                         "the code needs a processor with `{extension}`, which {} does not have",
-                        self.abi.machine()
+                        self.abi().machine()
                     )
                 }
                 FinalizedRelocTarget::ExternalName(other) => {

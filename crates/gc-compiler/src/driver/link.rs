@@ -25,13 +25,14 @@ use std::sync::Arc;
 /// Function 0 calls function 1, which is defined later:
 ///
 /// ```
-/// # use cranelift_codegen::Context;
 /// # use cranelift_codegen::cursor::{Cursor, FuncCursor};
 /// # use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Function, InstBuilder, Signature, types};
 /// # use cranelift_codegen::isa::CallConv;
-/// # use gc_compiler::safepoints::{References, place_safepoints};
-/// use gc_compiler::{CompileOptions, Compiler, ImageLinker, import_function};
-/// use gc_types::{Abi, CallSignature, CollectorAbi};
+/// use gc_compiler::collector::null::NullCompiler;
+/// use gc_compiler::{
+///     BuiltFunction, CompileOptions, Compiler, GcCompiler, ImageLinker, import_function,
+/// };
+/// use gc_types::{Abi, CallSignature};
 ///
 /// # let mut signature = Signature::new(CallConv::Tail);
 /// # signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
@@ -42,19 +43,21 @@ use std::sync::Arc;
 /// #     func.layout.append_block(entry);
 /// #     (func, entry, vmctx)
 /// # };
-/// let compiler = Compiler::new(&Abi::new(CollectorAbi::new("copying")), &CompileOptions::default())?;
+/// let abi = Abi::new(NullCompiler.abi());
+/// let compiler = Compiler::new(&NullCompiler, &abi, &CompileOptions::default())?;
 /// # let (mut caller, entry, vmctx) = with_entry();
 /// let callee = import_function(&mut caller, 1, signature.clone());
 /// # let mut cursor = FuncCursor::new(&mut caller).at_bottom(entry);
 /// # cursor.ins().call(callee, &[vmctx]);
 /// # cursor.ins().return_(&[]);
-/// # place_safepoints(&mut caller, &References::default(), &|_, _| true)?;
 /// # let (mut called, entry, _) = with_entry();
 /// # FuncCursor::new(&mut called).at_bottom(entry).ins().return_(&[]);
 ///
 /// let mut linker = ImageLinker::new();
-/// linker.define(0, "main".into(), compiler.compile(&mut Context::for_function(caller))?)?;
-/// linker.define(1, "callee".into(), compiler.compile(&mut Context::for_function(called))?)?;
+/// for (index, name, func) in [(0, "main", caller), (1, "callee", called)] {
+///     let function = BuiltFunction::new(func, Default::default());
+///     linker.define(index, name.into(), compiler.compile_alone(function)?)?;
+/// }
 /// linker.export(0)?;
 /// let image = linker.link(&compiler)?;
 ///

@@ -154,29 +154,10 @@ fn import(
 
 /// Makes `func` check the store's stack limit at its entry and trap with
 /// [`Trap::StackOverflow`](gc_types::Trap::StackOverflow) if its frame would exceed the limit.
-/// Every function that compiled code or the host can call should have this check.
 ///
 /// # Errors
 /// If the signature has no parameter with the purpose `VMContext`.
-///
-/// # Examples
-/// ```
-/// use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Function, Signature, types};
-/// use cranelift_codegen::isa::CallConv;
-/// use gc_compiler::set_stack_limit;
-/// use gc_types::VMOffsets;
-///
-/// let mut func = Function::new();
-/// func.signature = Signature::new(CallConv::Tail);
-/// assert!(set_stack_limit(&mut func, &VMOffsets::HOST).is_err(), "it has no vmctx");
-///
-/// let vmctx = AbiParam::special(types::I64, ArgumentPurpose::VMContext);
-/// func.signature.params.push(vmctx);
-/// set_stack_limit(&mut func, &VMOffsets::HOST)?;
-/// assert!(func.stack_limit.is_some());
-/// # anyhow::Ok(())
-/// ```
-pub fn set_stack_limit(func: &mut ir::Function, offsets: &VMOffsets) -> Result<()> {
+pub(crate) fn set_stack_limit(func: &mut ir::Function, offsets: &VMOffsets) -> Result<()> {
     func.signature
         .special_param_index(ArgumentPurpose::VMContext)
         .context("a stack limit needs a vmctx parameter")?;
@@ -204,23 +185,7 @@ pub fn set_stack_limit(func: &mut ir::Function, offsets: &VMOffsets) -> Result<(
 
 /// Declares the stack slot with [`VMCTX_SLOT_KEY`]. The caller must emit code that stores the vmctx
 /// in it at the function's entry.
-///
-/// # Examples
-/// ```
-/// use cranelift_codegen::cursor::{Cursor, FuncCursor};
-/// use cranelift_codegen::ir::{Function, InstBuilder, MemFlagsData, types};
-/// use gc_compiler::declare_vmctx_slot;
-///
-/// let mut func = Function::new();
-/// let slot = declare_vmctx_slot(&mut func);
-/// let entry = func.dfg.make_block();
-/// let vmctx = func.dfg.append_block_param(entry, types::I64);
-/// let mut cursor = FuncCursor::new(&mut func);
-/// cursor.insert_block(entry);
-/// let address = cursor.ins().stack_addr(types::I64, slot, 0);
-/// cursor.ins().store(MemFlagsData::trusted(), vmctx, address, 0);
-/// ```
-pub fn declare_vmctx_slot(func: &mut ir::Function) -> ir::StackSlot {
+pub(crate) fn declare_vmctx_slot(func: &mut ir::Function) -> ir::StackSlot {
     func.create_sized_stack_slot(StackSlotData::new_with_key(
         StackSlotKind::ExplicitSlot,
         8,

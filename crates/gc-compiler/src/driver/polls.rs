@@ -93,11 +93,13 @@ fn positions(func: &ir::Function) -> Vec<CursorPosition> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CompileOptions, Compiler, OptLevel, set_stack_limit};
+    use crate::collector::copying::CopyingCompiler;
+    use crate::inline::Inlining;
+    use crate::{BuiltFunction, CompileOptions, Compiler, GcCompiler, OptLevel};
     use cranelift_codegen::Context;
     use cranelift_codegen::ir::{AbiParam, InstructionData, Signature};
     use cranelift_codegen::isa::CallConv;
-    use gc_types::{Abi, CollectorAbi};
+    use gc_types::Abi;
 
     /// A function with a vmctx and a condition, whose block `n` branches to these blocks, or returns
     /// if there are none.
@@ -106,7 +108,6 @@ mod tests {
         signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
         signature.params.push(AbiParam::new(types::I32));
         let mut func = ir::Function::with_name_signature(Default::default(), signature);
-        set_stack_limit(&mut func, &VMOffsets::HOST).unwrap();
         let all: Vec<Block> = blocks.iter().map(|_| func.dfg.make_block()).collect();
         func.dfg.append_block_param(all[0], types::I64);
         let condition = func.dfg.append_block_param(all[0], types::I32);
@@ -141,9 +142,12 @@ mod tests {
 
     fn compiled(blocks: &[&[usize]], opt_level: OptLevel, huge_function: usize) -> ir::Function {
         let options = CompileOptions { opt_level, huge_function, ..CompileOptions::default() };
-        let abi = Abi::new(CollectorAbi::new("copying")).with_polls(true);
-        let mut context = Context::for_function(function(blocks));
-        let compiled = Compiler::new(&abi, &options).unwrap().compile(&mut context).unwrap();
+        let abi = Abi::new(CopyingCompiler.abi()).with_polls(true);
+        let compiler = Compiler::new(&CopyingCompiler, &abi, &options).unwrap();
+        let function = BuiltFunction::new(function(blocks), Default::default());
+        let finished = compiler.finish(function, &Inlining::none(), &compiler.begin()).unwrap();
+        let mut context = Context::new();
+        let compiled = compiler.compile(&mut context, finished, &compiler.begin()).unwrap();
         let traps = compiled.traps().iter().filter(|(_, trap)| *trap == Trap::Interrupt).count();
         assert_eq!(traps, polls(&context.func).len(), "a poll is one instruction");
         context.func

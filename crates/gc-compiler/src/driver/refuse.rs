@@ -1,9 +1,7 @@
 //! The checks that the driver makes in every build. They are cheap, and they find mistakes that
-//! would otherwise be silent: a calling convention that does not work with trampolines and traps,
-//! and a function for which safepoints were not placed.
+//! would otherwise be silent, such as a calling convention that does not work with trampolines and traps.
 
 use super::names;
-use crate::regions;
 use anyhow::{Result, ensure};
 use cranelift_codegen::ir::{self, InstructionData, Opcode};
 use cranelift_codegen::isa::CallConv;
@@ -11,7 +9,7 @@ use cranelift_codegen::isa::CallConv;
 /// Checks that an embedder built `func` correctly.
 ///
 /// # Errors
-/// If a calling convention is wrong, or if a call may collect and safepoints were not placed.
+/// If a calling convention is wrong, or if an instruction would end the process.
 pub(super) fn refuse(func: &ir::Function) -> Result<()> {
     let own = func.signature.call_conv;
     ensure!(
@@ -19,7 +17,6 @@ pub(super) fn refuse(func: &ir::Function) -> Result<()> {
         "the function has the calling convention `{own}`, but compiled code must be `tail`: a trap \
          leaves a function without restoring the callee-saved registers"
     );
-    let mut may_collect = false;
     for block in func.layout.blocks() {
         for inst in func.layout.block_insts(block) {
             let dfg = &func.dfg;
@@ -46,14 +43,7 @@ pub(super) fn refuse(func: &ir::Function) -> Result<()> {
                 "{}: the call has the calling convention `{found}`, but the callee has `{wanted}`",
                 dfg.display_inst(inst)
             );
-            may_collect |= !dfg.insts[inst].opcode().is_return()
-                && host_call.is_none_or(|call| call.may_collect());
         }
     }
-    ensure!(
-        !may_collect || func.dfg.alias_regions.contains(regions::SAFEPOINTS),
-        "a call of the function may collect, but no safepoints were placed: call \
-         `gc_compiler::safepoints::place_safepoints`, even if the function has no references"
-    );
     Ok(())
 }

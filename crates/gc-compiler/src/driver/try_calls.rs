@@ -43,16 +43,15 @@ pub(super) fn keep_registers(func: &mut ir::Function) {
 
 #[cfg(test)]
 mod tests {
-    use crate::safepoints::{References, place_safepoints};
-    use crate::{CompileOptions, Compiler, import_function};
-    use cranelift_codegen::Context;
+    use crate::collector::copying::CopyingCompiler;
+    use crate::{BuiltFunction, CompileOptions, Compiler, GcCompiler, import_function};
     use cranelift_codegen::cursor::{Cursor, FuncCursor};
     use cranelift_codegen::ir::{
         AbiParam, ArgumentPurpose, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem,
         Function, InstBuilder, Signature, types,
     };
     use cranelift_codegen::isa::CallConv;
-    use gc_types::{Abi, CALLEE_SAVED, CollectorAbi};
+    use gc_types::{Abi, CALLEE_SAVED};
 
     /// The number of callee-saved registers that a function uses or loses, which makes a call with a
     /// handler and whose only parameter lives across it. The callee takes and returns this many
@@ -95,10 +94,10 @@ mod tests {
         let sum = cursor.ins().iadd(param, exn);
         cursor.ins().return_(&[sum]);
 
-        place_safepoints(&mut func, &References::default(), &|_, _| true).unwrap();
-        let abi = Abi::new(CollectorAbi::new("copying"));
-        let compiler = Compiler::new(&abi, &CompileOptions::default()).unwrap();
-        let function = compiler.compile(&mut Context::for_function(func)).unwrap();
+        let abi = Abi::new(CopyingCompiler.abi());
+        let compiler = Compiler::new(&CopyingCompiler, &abi, &CompileOptions::default()).unwrap();
+        let function = BuiltFunction::new(func, Default::default());
+        let function = compiler.compile_alone(function).unwrap();
         assert_eq!(function.handlers().len(), 1);
         function.saved.iter().filter(|slot| **slot != 0).count()
     }

@@ -1,9 +1,10 @@
 //! Carries over what belongs to an inlined body. [`annotate`] walks the callee and its copy side by
 //! side.
 
+use super::Candidate;
 use super::locations::InlinedCalls;
-use super::{Annotations, Candidate};
 use crate::driver::imported_host_call;
+use crate::finish::Annotations;
 use anyhow::{Context as _, Result, ensure};
 use cranelift_codegen::entity::{EntityRef as _, SecondaryMap};
 use cranelift_codegen::ir::{
@@ -21,7 +22,6 @@ pub(super) struct Copy<'a> {
     /// The callee's entities have these numbers plus their own in the caller.
     blocks: usize,
     signatures: usize,
-    functions: usize,
     global_values: usize,
 }
 
@@ -42,7 +42,6 @@ impl<'a> Copy<'a> {
             location: caller.srcloc(inst),
             blocks: caller.dfg.num_blocks(),
             signatures: caller.dfg.signatures.len(),
-            functions: caller.dfg.ext_funcs.len(),
             global_values: caller.global_values.len(),
         }
     }
@@ -129,8 +128,9 @@ pub(super) fn annotate(
         }
     }
     if let (Some(types), Some(own)) = (&mut annotations.types, &own.types) {
-        types.add_inlined(own, copy.signatures as u32, copy.functions as u32);
+        types.add_inlined(own, copy.signatures as u32);
     }
+    annotations.leaves_instance |= own.leaves_instance;
     Ok(())
 }
 

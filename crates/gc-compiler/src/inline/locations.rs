@@ -2,7 +2,7 @@
 //!
 //! CLIF has one number for the source location of an instruction. For an instruction of an inlined
 //! function it is the number of a row in a table: the location in that function, and the call that
-//! was inlined. [`Compiler::compile_inlined`](crate::Compiler::compile_inlined) replaces the number
+//! was inlined. [`Compiler::compile`](crate::Compiler::compile) replaces the number
 //! with the row.
 
 use cranelift_codegen::ir::{self, SourceLoc};

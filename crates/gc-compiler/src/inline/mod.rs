@@ -7,9 +7,10 @@
 //!
 //! # In which order
 //!
-//! A function whose body is small is a [`Candidate`]. [`inline_into_candidates`] inlines candidates
-//! into each other, callees first, so a chain of small calls becomes one body. Then [`inline_calls`]
-//! inlines them into every function, in parallel if the embedder wants. A call in a loop is inlined
+//! A function whose body is small is a candidate. [`Inlining::new`] inlines candidates
+//! into each other, callees first, so a chain of small calls becomes one body. Then
+//! [`Compiler::finish`](crate::Compiler::finish) inlines them into every function, in parallel if the
+//! embedder wants. A call in a loop is inlined
 //! before a call outside of it, and a small callee before a larger one, until the caller has grown as
 //! far as [`InlineLimits`] say. Blocks with many such calls are cut first (`cut`).
 //!
@@ -31,6 +32,7 @@
 mod choose;
 mod copy;
 mod cut;
+mod limits;
 mod live;
 mod locations;
 mod order;
@@ -38,138 +40,29 @@ mod straighten;
 #[cfg(test)]
 mod tests;
 
+pub use limits::InlineLimits;
 pub use locations::{CodeLocation, InlinedCalls};
-pub use order::inline_into_candidates;
 
-use crate::check::FunctionTypes;
 use crate::driver::has_relays;
-use crate::safepoints::References;
+use crate::finish::{Annotations, BuiltFunction};
 use anyhow::{Result, anyhow};
 use cranelift_codegen::inline::{Inline, InlineCommand};
 use cranelift_codegen::{Context, ir};
-use gc_types::HostCall;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-/// How far functions grow by inlining, and which host calls throw. Numbers are instructions of CLIF in
-/// blocks that are not cold, without constants and jumps. If a function has more than four times as many
-/// in cold blocks, a quarter of those counts instead. A branch or call with more than six arguments or
-/// destinations counts once more for each four of them. If a call has handlers, each call of the inlined
-/// body gets them, and they count like destinations. Without these additions, a module of 16 KB whose
-/// branch hints call nearly everything cold was compiled to 305 MB of code, one of 32 KB with jump
-/// tables to 135 MB, and one of 9 KB with hundreds of handlers to 742 MB. The last now has 28 MB.
-#[derive(Clone, Copy, Debug)]
-pub struct InlineLimits {
-    /// The largest callee of a call outside of loops.
-    pub callee: usize,
-    /// The largest callee of a call in a loop.
-    pub callee_in_loop: usize,
-    /// The largest callee of a call that may be made again by the callee: both functions are
-    /// candidates, and each calls the other, directly or through further candidates. A body that keeps
-    /// more than sixteen words across one of its calls is not inlined there, because each level of the
-    /// recursion would have room for them. In a test with thirty vectors in a function that is rarely
-    /// called, 16,000 levels fitted on the stack with it inlined, and 500,000 without.
-    pub callee_in_cycle: usize,
-    /// The number of instructions by which every function may grow.
-    pub growth: usize,
-    /// The number of instructions by which a function may grow in addition, for each hundred
-    /// instructions that it has.
-    pub growth_per_hundred: usize,
-    /// The largest function into which calls are inlined. None becomes larger by it. Larger functions
-    /// are soon [huge](crate::CompileOptions::huge_function), and are then not optimized.
-    pub largest_caller: usize,
-    /// Whether calls in loops are inlined a second time: those that the inlined bodies make, and those
-    /// that were left for want of room. So a recursive function that a loop calls has one call more
-    /// inlined.
-    pub again_in_loops: bool,
-    /// Whether a host call of the embedder may throw an exception, as [`HostCall::THROW`] does. By
-    /// default each of them may. Such a call gets the handlers of the call that is inlined, so its
-    /// result must not be read after it.
-    pub may_throw: fn(HostCall) -> bool,
-}
-
-impl Default for InlineLimits {
-    fn default() -> InlineLimits {
-        InlineLimits {
-            callee: 30,
-            callee_in_loop: 120,
-            callee_in_cycle: 30,
-            growth: 400,
-            growth_per_hundred: 50,
-            largest_caller: crate::CompileOptions::HUGE_FUNCTION / 2,
-            again_in_loops: false,
-            may_throw: |call| call.gc_signature().is_none(),
-        }
-    }
-}
-
-/// What belongs to a function besides its CLIF, until its safepoints are placed.
-#[derive(Clone, Debug, Default)]
-pub struct Annotations {
-    /// Its references into the heap.
-    pub references: References,
-    /// Its types, if it is to be checked.
-    pub types: Option<FunctionTypes>,
-    /// The calls that were inlined into it.
-    pub inlined: InlinedCalls,
-}
-
-/// A function that can be inlined: finished CLIF without safepoints.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    func: ir::Function,
-    annotations: Annotations,
-    weight: usize,
-    /// Whether it is only inlined into, because a copy would have the same relays.
-    has_relays: bool,
-    /// The number of its calls.
-    calls: usize,
-    /// The words that are live across one of them.
-    live: usize,
-    /// The number of the cycle of calls that it is in, if it is in one.
-    cycle: Option<usize>,
-}
-
-impl Candidate {
-    /// A candidate. `func` is finished and has neither stack slots nor stack maps.
-    pub fn new(mut func: ir::Function, mut annotations: Annotations) -> Candidate {
-        annotations.references.resolve_aliases(&func.dfg);
-        func.dfg.resolve_all_aliases();
-        // The table of inlined calls must not grow faster than the code.
-        let weight = choose::weight(&func) + annotations.inlined.calls().len();
-        let (calls, live) = (choose::calls(&func), live::across_calls(&func));
-        let has_relays = has_relays(&func);
-        Candidate { func, annotations, weight, has_relays, calls, live, cycle: None }
-    }
-
-    /// Its CLIF.
-    pub fn func(&self) -> &ir::Function {
-        &self.func
-    }
-
-    /// What belongs to it besides its CLIF.
-    pub fn annotations(&self) -> &Annotations {
-        &self.annotations
-    }
-}
-
-/// Inlines calls of `func`, and carries over to `annotations` what belongs to the inlined bodies.
-/// Returns the indices of the inlined functions, without those that were inlined into them before,
-/// each once and ascending.
-///
-/// `candidate` returns the function of the image with an index, if it can be inlined. The callee's
-/// signature must be the one with which `func` calls it.
-///
-/// # Errors
-/// If the function becomes too large for Cranelift.
+/// The functions of an image whose calls may be inlined, and the limits for that.
 ///
 /// # Examples
 /// ```
 /// # use cranelift_codegen::cursor::{Cursor, FuncCursor};
 /// # use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Function, InstBuilder, Signature, types};
 /// # use cranelift_codegen::isa::CallConv;
-/// use gc_compiler::import_function;
-/// use gc_compiler::inline::{Annotations, Candidate, InlineLimits, inline_calls};
+/// use gc_compiler::inline::{InlineLimits, Inlining};
+/// use gc_compiler::{
+///     BuiltFunction, CompileOptions, Finisher, GcCompiler, collector::null::NullCompiler, import_function,
+/// };
+/// use gc_types::Abi;
 ///
 /// # let mut signature = Signature::new(CallConv::Tail);
 /// # signature.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
@@ -188,26 +81,108 @@ impl Candidate {
 /// # let mut cursor = FuncCursor::new(&mut caller).at_bottom(entry);
 /// # cursor.ins().call(callee, &[vmctx]);
 /// # cursor.ins().return_(&[]);
-/// let candidate = Candidate::new(called, Annotations::default());
+/// let called = BuiltFunction::new(called, Default::default());
+/// let inlining = Inlining::new([(1, called)], InlineLimits::default())?;
 ///
-/// let mut annotations = Annotations::default();
-/// let find = |index| (index == 1).then_some(&candidate);
-/// let inlined = inline_calls(&mut caller, &mut annotations, &find, &InlineLimits::default())?;
-/// assert_eq!(inlined, [1]);
-/// assert!(!caller.display().to_string().contains("call fn0"));
+/// let abi = Abi::new(NullCompiler.abi());
+/// let finisher = Finisher::new(&NullCompiler, &abi, &CompileOptions::default());
+/// let finished = finisher.finish(BuiltFunction::new(caller, Default::default()), &inlining)?;
+/// assert_eq!(finished.annotations().inlined.calls()[0].function, 1);
+/// assert!(!finished.func().display().to_string().contains("call fn0"));
 /// # anyhow::Ok(())
 /// ```
-pub fn inline_calls<'a>(
-    func: &mut ir::Function,
-    annotations: &mut Annotations,
-    candidate: &dyn Fn(u32) -> Option<&'a Candidate>,
-    limits: &InlineLimits,
-) -> Result<Vec<u32>> {
-    inline_in_cycle(func, annotations, candidate, limits, None)
+#[derive(Clone, Debug, Default)]
+pub struct Inlining {
+    candidates: BTreeMap<u32, Candidate>,
+    limits: InlineLimits,
 }
 
-/// [`inline_calls`] for a function that is in this cycle of calls, if in any.
-fn inline_in_cycle<'a>(
+impl Inlining {
+    /// Nothing is inlined.
+    pub fn none() -> Inlining {
+        Inlining::default()
+    }
+
+    /// Calls of `functions` may be inlined. They have the numbers that they have in the image. They are
+    /// inlined into each other at once.
+    ///
+    /// The signature of a function must be the one with which others call it.
+    ///
+    /// # Errors
+    /// If a function becomes too large for Cranelift.
+    pub fn new(
+        functions: impl IntoIterator<Item = (u32, BuiltFunction)>,
+        limits: InlineLimits,
+    ) -> Result<Inlining> {
+        let candidate = |(index, function): (u32, BuiltFunction)| {
+            let (func, annotations) = function.into_parts();
+            (index, Candidate::new(func, annotations))
+        };
+        let mut candidates = functions.into_iter().map(candidate).collect();
+        order::inline_into_candidates(&mut candidates, &limits)?;
+        Ok(Inlining { candidates, limits })
+    }
+
+    /// A copy of the function with this number, with what is inlined into it. `None` if calls of it are
+    /// never inlined.
+    pub fn function(&self, index: u32) -> Option<BuiltFunction> {
+        let Candidate { func, annotations, .. } = self.candidates.get(&index)?;
+        Some(BuiltFunction::with_calls_inlined(func.clone(), annotations.clone()))
+    }
+
+    /// Inlines calls of `func`, and carries over to `annotations` what belongs to the inlined bodies.
+    ///
+    /// # Errors
+    /// If the function becomes too large for Cranelift.
+    pub(crate) fn inline_into(
+        &self,
+        func: &mut ir::Function,
+        annotations: &mut Annotations,
+    ) -> Result<()> {
+        if !self.candidates.is_empty() {
+            let candidate = |index| self.candidates.get(&index);
+            inline_calls(func, annotations, &candidate, &self.limits, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// A function whose calls may be inlined.
+#[derive(Clone, Debug)]
+struct Candidate {
+    func: ir::Function,
+    annotations: Annotations,
+    weight: usize,
+    /// Whether it is only inlined into, because a copy would have the same relays.
+    has_relays: bool,
+    /// The number of its calls.
+    calls: usize,
+    /// The words that are live across one of them.
+    live: usize,
+    /// The number of the cycle of calls that it is in, if it is in one.
+    cycle: Option<usize>,
+}
+
+impl Candidate {
+    /// A candidate. `func` has neither stack slots nor stack maps.
+    fn new(mut func: ir::Function, mut annotations: Annotations) -> Candidate {
+        annotations.references.resolve_aliases(&func.dfg);
+        func.dfg.resolve_all_aliases();
+        // The table of inlined calls must not grow faster than the code.
+        let weight = choose::weight(&func) + annotations.inlined.calls().len();
+        let (calls, live) = (choose::calls(&func), live::across_calls(&func));
+        let has_relays = has_relays(&func);
+        Candidate { func, annotations, weight, has_relays, calls, live, cycle: None }
+    }
+}
+
+/// Inlines calls of `func`, which is in this cycle of calls, if in any, and carries over to `annotations`
+/// what belongs to the inlined bodies. Returns the numbers of the inlined functions, without those that were
+/// inlined into them before, each once and ascending.
+///
+/// # Errors
+/// If the function becomes too large for Cranelift.
+fn inline_calls<'a>(
     func: &mut ir::Function,
     annotations: &mut Annotations,
     candidate: &dyn Fn(u32) -> Option<&'a Candidate>,

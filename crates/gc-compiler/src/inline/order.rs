@@ -1,19 +1,17 @@
 //! The order in which candidates are inlined into each other: callees first.
 
-use super::{Candidate, InlineLimits, choose, inline_in_cycle};
+use super::{Candidate, InlineLimits, choose, inline_calls};
 use anyhow::Result;
 use cranelift_codegen::ir;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Inlines candidates into each other, callees first. Calls `inlined` with the index of each that
-/// changed and the functions that [`inline_calls`](super::inline_calls) returned for it.
+/// Inlines candidates into each other, callees first.
 ///
 /// # Errors
-/// As [`inline_calls`](super::inline_calls). The error has the index of the function as context.
-pub fn inline_into_candidates(
+/// As [`inline_calls`].
+pub(super) fn inline_into_candidates(
     candidates: &mut BTreeMap<u32, Candidate>,
     limits: &InlineLimits,
-    mut inlined: impl FnMut(u32, &[u32]),
 ) -> Result<()> {
     let calls = calls(candidates);
     let order = callees_first(&calls);
@@ -24,9 +22,7 @@ pub fn inline_into_candidates(
         own.cycle = cycles.get(&index).copied();
         let Candidate { func, annotations, cycle, .. } = &mut own;
         let find = |callee| done.get(&callee);
-        let functions = inline_in_cycle(func, annotations, &find, limits, *cycle)?;
-        if !functions.is_empty() {
-            inlined(index, &functions);
+        if !inline_calls(func, annotations, &find, limits, *cycle)?.is_empty() {
             own = Candidate { cycle: own.cycle, ..Candidate::new(own.func, own.annotations) };
         }
         done.insert(index, own);

@@ -1,12 +1,12 @@
 //! Inlined functions have the references, the locations and the handlers that they need.
 
-use super::{
-    Annotations, Candidate, CodeLocation, InlineLimits, InlinedCalls, cut, inline_calls,
-    inline_into_candidates,
-};
+use super::order::inline_into_candidates;
+use super::{Candidate, CodeLocation, InlineLimits, Inlining, cut, inline_calls};
+use crate::collector::copying::CopyingCompiler;
+use crate::finish::{Annotations, BuiltFunction};
 use crate::safepoints::{References, place_safepoints};
 use crate::{
-    CompileOptions, CompiledFunction, Compiler, import_function, import_host_call,
+    CompileOptions, CompiledFunction, Compiler, GcCompiler, import_function, import_host_call,
     imported_host_call, trap_code,
 };
 use cranelift_codegen::Context;
@@ -16,7 +16,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use gc_types::{Abi, CollectorAbi, HostCall, InlinedCall, Trap};
+use gc_types::{Abi, HostCall, InlinedCall, Trap};
 use std::collections::{BTreeMap, HashSet};
 
 /// The signature of all functions: a reference and a number, and a reference.
@@ -85,12 +85,15 @@ fn function(build: impl FnOnce(&mut Build<'_, '_>)) -> (ir::Function, Annotation
 
 fn compiler() -> Compiler {
     let options = CompileOptions { verifier: true, ..CompileOptions::default() };
-    Compiler::new(&Abi::new(CollectorAbi::new("copying")), &options).unwrap()
+    Compiler::new(&CopyingCompiler, &Abi::new(CopyingCompiler.abi()), &options).unwrap()
 }
 
-fn compile(compiler: &Compiler, func: ir::Function, inlined: &InlinedCalls) -> CompiledFunction {
-    let context = &mut Context::for_function(func);
-    compiler.compile_inlined(context, inlined, &compiler.begin()).unwrap()
+/// Compiles a function into which calls were inlined.
+fn compile(compiler: &Compiler, func: ir::Function, annotations: Annotations) -> CompiledFunction {
+    let (function, compilation) =
+        (BuiltFunction::with_calls_inlined(func, annotations), compiler.begin());
+    let finished = compiler.finish(function, &Inlining::none(), &compilation).unwrap();
+    compiler.compile(&mut Context::new(), finished, &compilation).unwrap()
 }
 
 fn candidates<const N: usize>(
@@ -98,7 +101,7 @@ fn candidates<const N: usize>(
 ) -> BTreeMap<u32, Candidate> {
     let candidate = |(index, (func, annotations))| (index, Candidate::new(func, annotations));
     let mut candidates: BTreeMap<u32, Candidate> = functions.into_iter().map(candidate).collect();
-    inline_into_candidates(&mut candidates, &InlineLimits::default(), |_, _| ()).unwrap();
+    inline_into_candidates(&mut candidates, &InlineLimits::default()).unwrap();
     candidates
 }
 
@@ -108,15 +111,17 @@ fn inline(
     candidates: &BTreeMap<u32, Candidate>,
 ) -> Vec<u32> {
     let limits = InlineLimits::default();
-    inline_calls(func, annotations, &|index| candidates.get(&index), &limits).unwrap()
+    inline_calls(func, annotations, &|index| candidates.get(&index), &limits, None).unwrap()
 }
 
-/// Places the safepoints. Returns the number of references in the map of each call.
-fn maps((func, annotations): &mut (ir::Function, Annotations)) -> Vec<usize> {
+/// The number of references in the map of each call, when safepoints are placed.
+fn maps((func, annotations): &(ir::Function, Annotations)) -> Vec<usize> {
+    let mut func = func.clone();
+    let abi = Abi::new(CopyingCompiler.abi());
     let may_collect = |func: &ir::Function, callee| {
-        imported_host_call(func, callee).is_none_or(HostCall::may_collect)
+        imported_host_call(func, callee).is_none_or(|call| abi.may_collect(call))
     };
-    place_safepoints(func, &annotations.references, &may_collect).unwrap();
+    place_safepoints(&mut func, &annotations.references, &may_collect).unwrap();
     let insts = func.layout.blocks().flat_map(|block| func.layout.block_insts(block));
     let calls = insts.filter(|inst| func.dfg.insts[*inst].opcode().is_call());
     calls.map(|inst| func.dfg.user_stack_map_entries(inst).map_or(0, <[_]>::len)).collect()
@@ -150,8 +155,8 @@ fn references_of_caller_and_callee_are_in_one_stack_map() {
     });
     assert_eq!(inline(&mut caller, &candidates), [1]);
     // All three are the parameter. Without inlining the maps have 1, 2 and 2 references.
-    assert_eq!(maps(&mut caller), [1, 1, 1], "{}", caller.0.display());
-    compile(&compiler(), caller.0, &caller.1.inlined);
+    assert_eq!(maps(&caller), [1, 1, 1], "{}", caller.0.display());
+    compile(&compiler(), caller.0, caller.1);
 }
 
 #[test]
@@ -171,7 +176,7 @@ fn references_that_the_callee_makes_are_marked() {
         f.b.ins().return_(&[result]);
     });
     assert_eq!(inline(&mut caller, &candidates), [1]);
-    assert_eq!(maps(&mut caller), [0, 1, 1], "{}", caller.0.display());
+    assert_eq!(maps(&caller), [0, 1, 1], "{}", caller.0.display());
 }
 
 #[test]
@@ -207,7 +212,6 @@ fn every_instruction_knows_the_calls_that_led_to_it() {
         f.b.ins().return_(&[result]);
     });
     assert_eq!(inline(&mut caller, &candidates), [2, 3]);
-    maps(&mut caller);
     let (func, annotations) = caller;
     let call = |function, location, caller| InlinedCall {
         function,
@@ -220,13 +224,10 @@ fn every_instruction_knows_the_calls_that_led_to_it() {
         [call(3, 100, None), call(2, 105, None), call(3, 200, Some(1)), call(3, 210, Some(1))];
     assert_eq!(calls, expected);
 
-    let error = compiler().compile(&mut Context::for_function(func.clone())).unwrap_err();
-    assert!(format!("{error:#}").contains("without their list"), "{error:#}");
     let options = CompileOptions { opt_level: crate::OptLevel::None, ..CompileOptions::default() };
-    let abi = Abi::new(CollectorAbi::new("copying"));
-    let compiler = Compiler::new(&abi, &options).unwrap();
-    let inlined = &annotations.inlined;
-    let code = compile(&compiler, func, inlined);
+    let abi = Abi::new(CopyingCompiler.abi());
+    let compiler = Compiler::new(&CopyingCompiler, &abi, &options).unwrap();
+    let code = compile(&compiler, func, annotations);
     let source = |at: u32| {
         let of = |range: &&CodeLocation| range.first <= at && at < range.end;
         code.locations().iter().find(of).map(|range| (range.location, range.call)).unwrap()
@@ -272,8 +273,8 @@ fn only_what_can_throw_gets_the_handlers_of_the_call() {
     let func = &caller.0;
     // The allocation and the one in the handler are calls. The function and the throw have handlers.
     assert_eq!((opcodes(func, Opcode::Call), opcodes(func, Opcode::TryCall)), (2, 2));
-    assert_eq!(maps(&mut caller), [1, 0, 0, 1], "{}", caller.0.display());
-    let code = compile(&compiler(), caller.0, &caller.1.inlined);
+    assert_eq!(maps(&caller), [1, 0, 0, 1], "{}", caller.0.display());
+    let code = compile(&compiler(), caller.0, caller.1);
     assert_eq!(code.handlers().len(), 2);
 }
 
@@ -289,10 +290,10 @@ fn a_cycle_of_calls_has_an_end() {
     // 1 calls itself, and 2 and 3 each other.
     let candidates = candidates([(1, calls(1)), (2, calls(3)), (3, calls(2))]);
     for (index, calls) in [(1, 1), (2, 1), (3, 1)] {
-        assert_eq!(opcodes(candidates[&index].func(), Opcode::Call), calls);
+        assert_eq!(opcodes(&candidates[&index].func, Opcode::Call), calls);
     }
     // 3 is inlined into 2, which calls itself then. 2 is not inlined into 3.
-    let inlined = |index: u32| candidates[&index].annotations().inlined.calls().len();
+    let inlined = |index: u32| candidates[&index].annotations.inlined.calls().len();
     assert_eq!([1, 2, 3].map(inlined), [0, 1, 0]);
 }
 
@@ -319,8 +320,8 @@ fn larger_functions_that_call_each_other_are_inlined() {
         let mut candidates: BTreeMap<u32, Candidate> =
             functions.into_iter().map(candidate).collect();
         let limits = InlineLimits { callee_in_cycle, ..InlineLimits::default() };
-        inline_into_candidates(&mut candidates, &limits, |_, _| ()).unwrap();
-        [1, 2, 3].map(|index| candidates[&index].annotations().inlined.calls().len())
+        inline_into_candidates(&mut candidates, &limits).unwrap();
+        [1, 2, 3].map(|index| candidates[&index].annotations.inlined.calls().len())
     };
     assert_eq!(calls(InlineLimits::default().callee_in_cycle), [0, 0, 0]);
     assert_eq!(calls(100), [0, 1, 0]);
@@ -349,8 +350,8 @@ fn functions_that_keep_much_are_not_inlined_into_those_that_they_call() {
         let mut candidates: BTreeMap<u32, Candidate> =
             functions.into_iter().map(candidate).collect();
         let limits = InlineLimits { callee: 200, ..InlineLimits::default() };
-        inline_into_candidates(&mut candidates, &limits, |_, _| ()).unwrap();
-        assert_eq!(candidates[&1].annotations().inlined.calls().len(), inlined, "{count}");
+        inline_into_candidates(&mut candidates, &limits).unwrap();
+        assert_eq!(candidates[&1].annotations.inlined.calls().len(), inlined, "{count}");
     }
 }
 
@@ -373,7 +374,7 @@ fn calls_in_loops_are_inlined_again() {
         });
         let limits = InlineLimits { again_in_loops, ..InlineLimits::default() };
         let find = |index| candidates.get(&index);
-        assert_eq!(inline_calls(&mut func, &mut annotations, &find, &limits).unwrap(), [1]);
+        assert_eq!(inline_calls(&mut func, &mut annotations, &find, &limits, None).unwrap(), [1]);
         assert_eq!(opcodes(&func, Opcode::Call), 2);
         let calls = annotations.inlined.calls();
         let in_loop = calls.iter().position(|call| call.location == Some(100)).unwrap() as u32;
@@ -402,9 +403,9 @@ fn a_long_chain_of_calls_needs_no_stack() {
         (index, Candidate::new(func, annotations))
     });
     let mut candidates: BTreeMap<u32, Candidate> = functions.collect();
-    inline_into_candidates(&mut candidates, &InlineLimits::default(), |_, _| ()).unwrap();
+    inline_into_candidates(&mut candidates, &InlineLimits::default()).unwrap();
     // An inlined call counts like an instruction, so the chain is inlined in pieces.
-    let calls = |index| candidates[&index].annotations().inlined.calls().len();
+    let calls = |index| candidates[&index].annotations.inlined.calls().len();
     let longest = (0..50_000).map(calls).max().unwrap();
     assert!((5..=100).contains(&longest), "{longest}");
 }
@@ -477,10 +478,10 @@ fn blocks_with_many_calls_are_cut() {
         let mut caller = calls(count);
         let find = |index| candidates.get(&index);
         let limits = InlineLimits { growth: 1 << 20, ..InlineLimits::default() };
-        inline_calls(&mut caller.0, &mut caller.1, &find, &limits).unwrap();
+        inline_calls(&mut caller.0, &mut caller.1, &find, &limits, None).unwrap();
         assert_eq!(caller.1.inlined.calls().len(), count);
-        maps(&mut caller);
-        compile(&compiler(), caller.0, &caller.1.inlined);
+        maps(&caller);
+        compile(&compiler(), caller.0, caller.1);
     }
 }
 
@@ -491,7 +492,7 @@ fn nothing_is_inlined_into_very_large_functions() {
     let inlined = |largest_caller| {
         let (mut func, mut annotations) = adding(100, 1);
         let limits = InlineLimits { largest_caller, ..InlineLimits::default() };
-        inline_calls(&mut func, &mut annotations, &find, &limits).unwrap().len()
+        inline_calls(&mut func, &mut annotations, &find, &limits, None).unwrap().len()
     };
     assert_eq!([50, 102, 120].map(inlined), [0, 0, 1]);
 }

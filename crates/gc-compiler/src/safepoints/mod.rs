@@ -236,9 +236,6 @@ fn place(
     limits: &Limits,
 ) -> Result<(), TooManyReferences> {
     func.dfg.resolve_all_aliases();
-    if func.layout.blocks().any(|block| calls(func, block)) {
-        regions::intern(func, regions::SAFEPOINTS);
-    }
     let is_safepoint = |func: &ir::Function, inst: ir::Inst| match func.dfg.insts[inst] {
         InstructionData::Call { opcode: Opcode::Call, func_ref, .. } => may_collect(func, func_ref),
         InstructionData::TryCall { func_ref, .. } => may_collect(func, func_ref),
@@ -259,14 +256,6 @@ fn place(
     let plan = plan::Plan::new(func, &cfg, &refs, &live, limits);
     rewrite::rewrite(func, &cfg, &refs, &live, &plan);
     Ok(())
-}
-
-/// Whether `block` has a call that returns to it.
-fn calls(func: &ir::Function, block: ir::Block) -> bool {
-    func.layout.block_insts(block).any(|inst| {
-        let opcode = func.dfg.insts[inst].opcode();
-        opcode.is_call() && !opcode.is_return()
-    })
 }
 
 /// The references of a function, numbered in the order of their values.

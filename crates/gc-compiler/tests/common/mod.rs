@@ -19,7 +19,9 @@ use gc_compiler::collector::{
 };
 use gc_compiler::safepoints::{References, place_safepoints};
 use gc_compiler::simplify::simplify;
-use gc_compiler::{GcCompiler, GcEmitter, GcFuncEnv, host_call_signature, regions};
+use gc_compiler::{
+    GcCompiler, GcEmitter, GcFuncEnv, import_host_call, imported_host_call, regions,
+};
 use gc_types::{Abi, CollectorAbi, HeapBounds, HostCall, I31, RootKind, VMGcRef};
 
 /// The collectors under test.
@@ -79,17 +81,7 @@ impl GcFuncEnv for TestEnv {
         if let Some((_, callee)) = self.calls.iter().find(|(known, _)| *known == call) {
             return *callee;
         }
-        let signature = func.import_signature(host_call_signature(call.gc_signature().unwrap()));
-        let name = func.declare_imported_user_function(ir::UserExternalName {
-            namespace: 0,
-            index: call.index(),
-        });
-        let callee = func.import_function(ir::ExtFuncData {
-            name: ir::ExternalName::user(name),
-            signature,
-            colocated: true,
-            patchable: false,
-        });
+        let callee = import_host_call(func, call, call.gc_signature().unwrap());
         self.calls.push((call, callee));
         callee
     }
@@ -138,15 +130,9 @@ pub(crate) const REFS: regions::Region = regions::EMBEDDER + 2;
 pub(crate) const NATIVE: regions::Region = regions::EMBEDDER + 3;
 
 /// The types of a function that [`build`] built.
-pub(crate) fn function_types(func: &ir::Function) -> FunctionTypes {
+pub(crate) fn function_types() -> FunctionTypes {
     let own = SignatureTypes::with_vmctx([ValueType::Pointer], [ValueType::Data]);
     let mut types = FunctionTypes::new(own);
-    for (callee, data) in &func.dfg.ext_funcs {
-        let ir::ExternalName::User(name) = data.name else { continue };
-        let call = HostCall::from_index(func.params.user_named_funcs()[name].index);
-        let signature = call.gc_signature().unwrap();
-        types.declare_host_call(func, callee, call, signature, call.may_collect());
-    }
     types.declare_region(SLOTS, Memory::Refs(RootKind::Table));
     types.declare_region(REFS, Memory::Stack);
     types.declare_region(NATIVE, Memory::Native);
@@ -160,8 +146,8 @@ pub(crate) fn check(
     options: &Abi,
     checkers: &[Checker],
 ) -> Result<(), CheckError> {
-    let types = function_types(func);
-    let cx = CheckContext { abi: options, compiler, types: &types };
+    let types = function_types();
+    let cx = CheckContext { abi: options, laws: compiler.barrier_laws(), types: &types };
     checkers.iter().try_for_each(|checker| check_function_with(func, &cx, *checker))
 }
 
@@ -256,8 +242,7 @@ pub(crate) fn build_with(
         simplify(&mut func, &mut env.references);
     }
     place_safepoints(&mut func, &env.references, &|func, callee| {
-        let ir::ExternalName::User(name) = func.dfg.ext_funcs[callee].name else { return true };
-        HostCall::from_index(func.params.user_named_funcs()[name].index).may_collect()
+        imported_host_call(func, callee).is_none_or(|call| options.may_collect(call))
     })
     .unwrap();
     func

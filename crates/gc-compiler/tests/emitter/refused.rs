@@ -1,15 +1,14 @@
 //! Functions that the driver refuses in every build.
 
-use cranelift_codegen::Context;
 use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, InstBuilder, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_compiler::collector::{copying::CopyingCompiler, null::NullCompiler};
-use gc_compiler::safepoints::{References, place_safepoints};
+use gc_compiler::safepoints::References;
 use gc_compiler::{
-    CompileOptions, Compiler, GcCompiler, GcEmitter, GcFuncEnv, import_function, import_host_call,
+    BuiltFunction, CompileOptions, Compiler, GcCompiler, GcEmitter, GcFuncEnv, import_function,
 };
-use gc_types::{Abi, CollectorAbi, HostCall, Machine};
+use gc_types::{Abi, HostCall, Machine};
 
 fn signature(call_conv: CallConv) -> ir::Signature {
     let mut signature = ir::Signature::new(call_conv);
@@ -18,13 +17,9 @@ fn signature(call_conv: CallConv) -> ir::Signature {
 }
 
 /// Compiles a function that makes a call, and returns the error.
-fn error(
-    own: CallConv,
-    with_safepoints: bool,
-    call: impl Fn(&mut FunctionBuilder<'_>, ir::Value),
-) -> Option<String> {
-    let abi = Abi::new(CollectorAbi::new("null"));
-    let compiler = Compiler::new(&abi, &CompileOptions::default()).unwrap();
+fn error(own: CallConv, call: impl Fn(&mut FunctionBuilder<'_>, ir::Value)) -> Option<String> {
+    let abi = Abi::new(NullCompiler.abi());
+    let compiler = Compiler::new(&NullCompiler, &abi, &CompileOptions::default()).unwrap();
     let mut func = ir::Function::with_name_signature(Default::default(), signature(own));
     let mut context = FunctionBuilderContext::new();
     let mut builder = FunctionBuilder::new(&mut func, &mut context);
@@ -36,22 +31,19 @@ fn error(
     builder.ins().return_(&[]);
     builder.seal_all_blocks();
     builder.finalize(compiler.isa().frontend_config());
-    if with_safepoints {
-        place_safepoints(&mut func, &References::default(), &|_, _| true).unwrap();
-    }
-    let compiled = compiler.compile(&mut Context::for_function(func));
+    let compiled = compiler.compile_alone(BuiltFunction::new(func, Default::default()));
     compiled.err().map(|error| format!("{error:#}"))
 }
 
 #[test]
 fn another_calling_convention_is_refused() {
     let nothing = |_: &mut FunctionBuilder<'_>, _| ();
-    assert_eq!(error(CallConv::Tail, true, nothing), None);
-    let own = error(CallConv::SystemV, true, nothing).expect("refused");
+    assert_eq!(error(CallConv::Tail, nothing), None);
+    let own = error(CallConv::SystemV, nothing).expect("refused");
     assert!(own.contains("`system_v`") && own.contains("`tail`"), "{own}");
 
     let call = |conv| {
-        error(CallConv::Tail, true, move |builder, vmctx| {
+        error(CallConv::Tail, move |builder, vmctx| {
             let callee = import_function(builder.func, 0, signature(conv));
             builder.ins().call(callee, &[vmctx]);
         })
@@ -60,31 +52,11 @@ fn another_calling_convention_is_refused() {
     let callee = call(CallConv::SystemV).expect("refused");
     assert!(callee.contains("call fn0") && callee.contains("`tail`"), "{callee}");
 
-    let indirect = error(CallConv::Tail, true, |builder, vmctx| {
+    let indirect = error(CallConv::Tail, |builder, vmctx| {
         let signature = builder.import_signature(signature(CallConv::SystemV));
         builder.ins().call_indirect(signature, vmctx, &[vmctx]);
     });
     assert!(indirect.expect("refused").contains("call_indirect"));
-}
-
-#[test]
-fn calls_that_may_collect_need_safepoints() {
-    let call = |builder: &mut FunctionBuilder<'_>, vmctx| {
-        let callee = import_function(builder.func, 0, signature(CallConv::Tail));
-        builder.ins().call(callee, &[vmctx]);
-    };
-    assert_eq!(error(CallConv::Tail, true, call), None);
-    let left_out = error(CallConv::Tail, false, call).expect("refused");
-    assert!(left_out.contains("place_safepoints"), "{left_out}");
-
-    // A host call that never collects needs none.
-    let quiet = error(CallConv::Tail, false, |builder, vmctx| {
-        let call = HostCall::IS_SUBTYPE;
-        let callee = import_host_call(builder.func, call, call.gc_signature().unwrap());
-        let zero = builder.ins().iconst(types::I32, 0);
-        builder.ins().call(callee, &[vmctx, zero, zero]);
-    });
-    assert_eq!(quiet, None);
 }
 
 /// A function of a heap of the null collector, which emits nothing.
@@ -118,6 +90,13 @@ fn emitter_of(gc: &dyn GcCompiler) {
 }
 
 #[test]
+fn a_compiler_for_the_heap_of_another_collector_is_refused() {
+    let abi = Abi::new(NullCompiler.abi());
+    let error = Compiler::new(&CopyingCompiler, &abi, &CompileOptions::default()).unwrap_err();
+    assert_eq!(error.to_string(), "the code is that of `copying`, but the ABI is that of `null`");
+}
+
+#[test]
 fn an_emitter_of_the_heaps_collector_is_made() {
     emitter_of(&NullCompiler);
 }
@@ -130,7 +109,7 @@ fn an_emitter_of_another_collector_is_refused() {
 
 #[test]
 fn an_instruction_that_would_end_the_process_is_refused() {
-    let error = error(CallConv::Tail, true, |builder, _| {
+    let error = error(CallConv::Tail, |builder, _| {
         builder.ins().debugtrap();
     });
     assert!(error.expect("refused").contains("`debugtrap`"));
@@ -139,8 +118,8 @@ fn an_instruction_that_would_end_the_process_is_refused() {
 /// There is no table of functions from which the address could be loaded.
 #[test]
 fn the_address_of_a_function_is_refused() {
-    let abi = Abi::new(CollectorAbi::new("null"));
-    let compiler = Compiler::new(&abi, &CompileOptions::default()).unwrap();
+    let abi = Abi::new(NullCompiler.abi());
+    let compiler = Compiler::new(&NullCompiler, &abi, &CompileOptions::default()).unwrap();
     let mut linker = gc_compiler::ImageLinker::new();
     let own = signature(CallConv::Tail);
     let mut func = ir::Function::with_name_signature(Default::default(), own.clone());
@@ -157,8 +136,7 @@ fn the_address_of_a_function_is_refused() {
     builder.ins().return_(&[]);
     builder.seal_all_blocks();
     builder.finalize(compiler.isa().frontend_config());
-    place_safepoints(&mut func, &References::default(), &|_, _| true).unwrap();
-    let compiled = compiler.compile(&mut Context::for_function(func)).unwrap();
+    let compiled = compiler.compile_alone(BuiltFunction::new(func, Default::default())).unwrap();
     linker.define(0, "self".to_owned(), compiled).unwrap();
     let error = format!("{:#}", linker.link(&compiler).unwrap_err());
     assert!(error.contains("self takes the address of"), "{error}");
@@ -182,8 +160,8 @@ fn instructions_that_the_machine_lacks() {
     ];
     for (features, missing, emit) in cases {
         let machine = Machine::new("x86_64", "linux").with_features(features.iter().copied());
-        let abi = Abi::new(CollectorAbi::new("null")).with_machine(machine);
-        let compiler = Compiler::new(&abi, &CompileOptions::default()).unwrap();
+        let abi = Abi::new(NullCompiler.abi()).with_machine(machine);
+        let compiler = Compiler::new(&NullCompiler, &abi, &CompileOptions::default()).unwrap();
         let mut signature = signature(CallConv::Tail);
         signature.params.push(AbiParam::new(types::I8X16));
         signature.returns.push(AbiParam::new(types::I8X16));
@@ -202,8 +180,7 @@ fn instructions_that_the_machine_lacks() {
         builder.ins().return_(&[value]);
         builder.seal_all_blocks();
         builder.finalize(compiler.isa().frontend_config());
-        place_safepoints(&mut func, &References::default(), &|_, _| true).unwrap();
-        match compiler.compile(&mut Context::for_function(func)) {
+        match compiler.compile_alone(BuiltFunction::new(func, Default::default())) {
             Ok(_) => assert_eq!(missing, ""),
             Err(error) => {
                 let message = format!("the code needs a processor with `{missing}`, which x86_64");

@@ -22,11 +22,11 @@ use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, Opcode, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_codegen::{Context, ir::InstructionData};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use gc_compiler::check::{CheckContext, FunctionTypes, SignatureTypes, ValueType, check_function};
-use gc_compiler::safepoints::place_safepoints;
+use gc_compiler::check::{FunctionTypes, SignatureTypes, ValueType};
+use gc_compiler::inline::{InlineLimits, Inlining};
 use gc_compiler::{
-    CompiledFunction, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, ImageLinker, host_call_signature,
-    imported_host_call, set_stack_limit,
+    Annotations, BuiltFunction, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, ImageLinker,
+    host_call_signature,
 };
 use gc_jit::CodeMemory;
 use gc_types::{
@@ -91,7 +91,7 @@ struct Function {
     exported: bool,
     /// Whether its definition failed in the call that declared it.
     forgotten: bool,
-    compiled: Option<CompiledFunction>,
+    built: Option<BuiltFunction>,
 }
 
 impl Module {
@@ -159,7 +159,7 @@ impl Module {
         results: impl IntoIterator<Item = Type>,
     ) -> Result<FunctionHandle> {
         if let Some(first) = self.names.get(name) {
-            let verb = match self.functions[*first as usize].compiled {
+            let verb = match self.functions[*first as usize].built {
                 Some(_) => "defined",
                 None => "declared",
             };
@@ -194,7 +194,7 @@ impl Module {
         let (module, signature) = (self.number, Arc::new(signature));
         let handle = FunctionHandle { module, index, name: name.into(), signature };
         let (declared, forgotten) = (handle.clone(), false);
-        self.functions.push(Function { handle: declared, exported, forgotten, compiled: None });
+        self.functions.push(Function { handle: declared, exported, forgotten, built: None });
         Ok(handle)
     }
 
@@ -220,12 +220,12 @@ impl Module {
         defined.map(|()| function)
     }
 
-    /// Defines a declared function: `build` emits its code, which is then compiled.
+    /// Defines a declared function: `build` emits its code.
     ///
     /// # Errors
     /// If it is already defined or belongs to another module, if `build` fails or misuses something
     /// (a value of a wrong type, a function that is not declared), if the function can reach its end
-    /// without returning, or if Cranelift refuses it.
+    /// without returning, or if its CLIF is not valid.
     pub fn define<O: Outcome>(
         &mut self,
         function: &FunctionHandle,
@@ -240,16 +240,16 @@ impl Module {
         self.check_undefined(function)?;
         // After an error, Cranelift's memory cannot be used for another function.
         self.builders.push(builders);
-        let compiled = self.finish(function, func, &env, end);
-        let compiled = compiled.with_context(|| format!("function `{}`", function.name()))?;
-        self.functions[function.index as usize].compiled = Some(compiled);
+        let built = self.check(function, func, env, end);
+        let built = built.with_context(|| format!("function `{}`", function.name()))?;
+        self.functions[function.index as usize].built = Some(built);
         Ok(())
     }
 
     /// Checks that the function belongs to this module and is not defined.
     fn check_undefined(&self, function: &FunctionHandle) -> Result<()> {
         let known = self.own(function)?;
-        ensure!(known.compiled.is_none(), "the function `{}` is defined twice", function.name());
+        ensure!(known.built.is_none(), "the function `{}` is defined twice", function.name());
         Ok(())
     }
 
@@ -309,14 +309,14 @@ impl Module {
         Ok(())
     }
 
-    /// Checks a function, places its safepoints, and compiles it.
-    fn finish(
+    /// Checks that a function obeys the rules of this crate.
+    fn check(
         &mut self,
         function: &FunctionHandle,
-        mut func: ir::Function,
-        env: &Env,
+        func: ir::Function,
+        env: Env,
         end: Option<ir::Block>,
-    ) -> Result<CompiledFunction> {
+    ) -> Result<BuiltFunction> {
         let expected = clif_signature(function.signature());
         ensure!(
             func.signature.call_conv == expected.call_conv,
@@ -326,9 +326,6 @@ impl Module {
             expected.call_conv
         );
         ensure!(func.signature == expected, "its signature was changed while it was built");
-        let abi = self.engine.abi();
-        // This is done after the function was built, so nothing in it can replace the limit.
-        set_stack_limit(&mut func, &abi.offsets())?;
         let compiler = self.engine.compiler();
         self.context.clear();
         self.context.func = func;
@@ -345,7 +342,7 @@ impl Module {
             let verified = cranelift_codegen::verify_function(&self.context.func, compiler.isa());
             verified.map_err(|errors| anyhow!("its CLIF is not valid:\n{errors}"))?;
         }
-        self.check_layouts(env)?;
+        self.check_layouts(&env)?;
         let removed = self.context.eliminate_unreachable_code(compiler.isa());
         removed.map_err(|error| anyhow!("{error}"))?;
         let func = &mut self.context.func;
@@ -360,30 +357,63 @@ impl Module {
                 }
             }
         }
-        place_safepoints(func, &env.references, &|func, callee| {
-            imported_host_call(func, callee).is_none_or(HostCall::may_collect)
-        })?;
-        if self.engine.verifies() {
-            let compiler = self.engine.collector().compiler();
-            let types = types(&self.functions, function, func, abi)?;
-            check_function(func, &CheckContext { abi, compiler, types: &types })?;
-        }
-        compiler.compile(&mut self.context)
+        let func = std::mem::replace(&mut self.context.func, ir::Function::new());
+        let types = match self.engine.verifies() {
+            true => Some(types(&self.functions, function, &func, self.engine.abi())?),
+            false => None,
+        };
+        let references = env.references;
+        let annotations = Annotations { references, types, ..Annotations::default() };
+        Ok(BuiltFunction::new(func, annotations))
     }
 
-    /// Links all functions and makes their code executable.
+    /// Compiles and links all functions, and makes their code executable. Small functions are inlined into
+    /// the others.
     ///
     /// # Errors
-    /// If a function is declared but not defined, if the code is too large, or if the system refuses
-    /// the memory.
+    /// If a function is declared but not defined, breaks a rule of emitted code or is refused by Cranelift.
+    /// If the compilation takes longer than [its limit](crate::EngineBuilder::compilation_time_limit), if
+    /// the code is too large, or if the system refuses the memory.
     pub fn compile(self) -> Result<Code> {
+        let compiler = self.engine.compiler();
+        let compilation = compiler.begin();
+        let functions = self.functions.into_iter().filter(|function| !function.forgotten);
+        let functions: Vec<_> = functions
+            .map(|Function { handle, exported, built, .. }| {
+                let name = handle.name();
+                let built = built.with_context(|| {
+                    format!("the function `{name}` is declared, but not defined")
+                })?;
+                Ok((handle, exported, built))
+            })
+            .collect::<Result<_>>()?;
+        let inlines = self.engine.inlines();
+        let limits = InlineLimits::of_module(functions.iter().map(|(_, _, built)| built));
+        let (small, large): (Vec<_>, Vec<_>) =
+            functions.into_iter().partition(|(_, _, built)| inlines && limits.may_inline(built));
+        let (handles, small): (Vec<_>, Vec<_>) = small
+            .into_iter()
+            .map(|(handle, exported, built)| {
+                let index = handle.index;
+                ((handle, exported, None), (index, built))
+            })
+            .unzip();
+        let inlining = Inlining::new(small, limits)?;
+        let large =
+            large.into_iter().map(|(handle, exported, built)| (handle, exported, Some(built)));
+
         let mut linker = ImageLinker::new();
         let mut exports = BTreeMap::new();
-        let functions = self.functions.into_iter().filter(|function| !function.forgotten);
-        for Function { handle, exported, compiled, .. } in functions {
+        let mut context = Context::new();
+        for (handle, exported, built) in handles.into_iter().chain(large) {
             let name = handle.name();
-            let compiled = compiled
-                .with_context(|| format!("the function `{name}` is declared, but not defined"))?;
+            let compile = || {
+                let built = built.or_else(|| inlining.function(handle.index));
+                let built = built.context("it is lost")?;
+                let finished = compiler.finish(built, &inlining, &compilation)?;
+                compiler.compile(&mut context, finished, &compilation)
+            };
+            let compiled = compile().with_context(|| format!("function `{name}`"))?;
             linker.define(handle.index, name.to_owned(), compiled)?;
             if exported {
                 linker.export(handle.index)?;
@@ -449,7 +479,7 @@ fn types(
     };
     let mut known = FunctionTypes::new(signature(function));
     let mut declared = HashMap::new();
-    for (callee, data) in &func.dfg.ext_funcs {
+    for data in func.dfg.ext_funcs.values() {
         let ir::ExternalName::User(name) = data.name else {
             bail!("it imports {}, which is not a function of its module", data.name.display(None));
         };
@@ -469,7 +499,6 @@ fn types(
                 let signature = abi.host_call(call).with_context(|| {
                     format!("it imports host call {index}, which its engine does not have")
                 })?;
-                known.declare_host_call(func, callee, call, signature, call.may_collect());
                 let types = SignatureTypes::of_host_call(signature);
                 (signature.name, host_call_signature(signature), types)
             }

@@ -207,17 +207,21 @@ fn an_object_has_the_layout_of_its_type() {
 /// A tail call returns what its callee returns.
 #[test]
 fn a_tail_call_has_the_results_of_its_function() {
-    let mut module = Module::new(&engine());
+    let engine = Engine::builder(Collector::copying()).inlining(false).build().unwrap();
+    let mut module = Module::new(&engine);
     let id = module.declare("id", [Type::I64], [Type::I64]).unwrap();
     module.define(&id, ret).unwrap();
-    let forge = module.function("forge", [Type::I64], [Type::Ref], |f| {
-        let signature = f.builder().func.signature.clone();
-        let callee = import_function(f.builder().func, 0, signature);
-        let vmctx = f.builder().block_params(ir::Block::from_u32(0))[0];
-        let value = f.param(0);
-        f.ins().return_call(callee, &[vmctx, value]);
-    });
-    let error = format!("{:#}", forge.unwrap_err());
+    module
+        .function("forge", [Type::I64], [Type::Ref], |f| {
+            let signature = f.builder().func.signature.clone();
+            let callee = import_function(f.builder().func, 0, signature);
+            let vmctx = f.builder().block_params(ir::Block::from_u32(0))[0];
+            let value = f.param(0);
+            f.ins().return_call(callee, &[vmctx, value]);
+        })
+        .unwrap();
+    let error = format!("{:#}", module.compile().unwrap_err());
+    assert!(error.starts_with("function `forge`: "), "{error}");
     assert!(error.contains("other results"), "{error}");
 }
 
@@ -226,17 +230,19 @@ fn a_tail_call_has_the_results_of_its_function() {
 fn a_reference_does_not_survive_a_call_as_a_float() {
     let mut module = Module::new(&engine());
     let boxed = module.struct_type([Type::I64]).unwrap();
-    let kept = module.function("f", [Type::I64], [Type::Ref], |f| {
-        let value = f.param(0);
-        let object = f.struct_new(&boxed, &[value]);
-        let float = f.ins().bitcast(types::F64, MemFlagsData::new(), object);
-        f.struct_new(&boxed, &[value]);
-        let integer = f.ins().bitcast(types::I64, MemFlagsData::new(), float);
-        let mask = f.i64(0xffff_ffff);
-        let integer = f.ins().band(integer, mask);
-        let integer = f.declare_ref(integer);
-        f.ins().return_(&[integer]);
-    });
-    let error = format!("{:#}", kept.unwrap_err());
-    assert!(error.contains("roots: "), "{error}");
+    module
+        .function("f", [Type::I64], [Type::Ref], |f| {
+            let value = f.param(0);
+            let object = f.struct_new(&boxed, &[value]);
+            let float = f.ins().bitcast(types::F64, MemFlagsData::new(), object);
+            f.struct_new(&boxed, &[value]);
+            let integer = f.ins().bitcast(types::I64, MemFlagsData::new(), float);
+            let mask = f.i64(0xffff_ffff);
+            let integer = f.ins().band(integer, mask);
+            let integer = f.declare_ref(integer);
+            f.ins().return_(&[integer]);
+        })
+        .unwrap();
+    let error = format!("{:#}", module.compile().unwrap_err());
+    assert!(error.starts_with("function `f`: roots: "), "{error}");
 }

@@ -2,7 +2,6 @@
 //! calls of this crate, and collections with references in the frames.
 
 use crate::common::*;
-use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Signature, UserFuncName, Value, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -10,10 +9,10 @@ use gc_compiler::collector::{
     copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
     null::NullCompiler,
 };
-use gc_compiler::safepoints::{References, place_safepoints};
+use gc_compiler::safepoints::References;
 use gc_compiler::{
-    CompileOptions, CompiledFunction, Compiler, GcCompiler, GcEmitter, GcFuncEnv, OptLevel,
-    declare_vmctx_slot, import_function, import_host_call, imported_host_call, set_stack_limit,
+    Annotations, BuiltFunction, CompileOptions, CompiledFunction, Compiler, GcCompiler, GcEmitter,
+    GcFuncEnv, OptLevel, import_function, import_host_call,
 };
 use gc_jit::{CallError, TrapError};
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
@@ -102,8 +101,6 @@ impl Config {
     ) -> CompiledFunction {
         let mut func =
             ir::Function::with_name_signature(UserFuncName::default(), signature.clone());
-        set_stack_limit(&mut func, &OFFSETS).unwrap();
-        declare_vmctx_slot(&mut func);
         let mut context = FunctionBuilderContext::new();
         let mut builder = FunctionBuilder::new(&mut func, &mut context);
         let entry = builder.create_block();
@@ -116,11 +113,12 @@ impl Config {
         body(&mut emitter, &params);
         builder.seal_all_blocks();
         builder.finalize(compiler.isa().frontend_config());
-        place_safepoints(&mut func, &env.references, &|func, callee| {
-            imported_host_call(func, callee).is_none_or(HostCall::may_collect)
-        })
-        .unwrap();
-        compiler.compile(&mut Context::for_function(func)).unwrap()
+        let annotations = Annotations {
+            references: env.references,
+            leaves_instance: true,
+            ..Annotations::default()
+        };
+        compiler.compile_alone(BuiltFunction::new(func, annotations)).unwrap()
     }
 
     fn fixture(&self) -> Fixture {
@@ -235,7 +233,7 @@ fn keep_one(e: &mut GcEmitter<'_, '_>, params: &[Value], sig: &Signature) {
 fn lists_survive_the_collections_that_garbage_forces() {
     for opt_level in [OptLevel::Speed, OptLevel::None] {
         let options = CompileOptions { opt_level, verifier: true, ..CompileOptions::default() };
-        let compiler = Compiler::new(&abi(&[]), &options).unwrap();
+        let compiler = Compiler::new(&NullCompiler, &abi(&[]), &options).unwrap();
         let sig = signature(&[types::I64], &[types::I64]);
         for config in configs(256 << 10, 4 << 20) {
             let functions = vec![

@@ -20,7 +20,7 @@ gc_jit::host_calls! {
     const CALLS from HostCall::FIRST_EMBEDDER, named "test_";
 
     /// The first.
-    ONE: fn one() -> u32;
+    ONE: [collects] fn one() -> u32;
     /// The second.
     TWO: fn two() -> u32;
 }
@@ -127,12 +127,20 @@ fn a_host_call_is_the_same_in_a_store_and_its_code() {
         (HostSignature { result: None, ..two }, "test_two()"),
         (HostSignature { result: Some(HostCallType::Ref), ..two }, "test_two() -> Ref"),
         (HostSignature { fallible: true, ..two }, "test_two!() -> I32"),
-        (HostSignature { may_collect: true, ..two }, "test_two*() -> I32"),
     ] {
         let expected =
             format!("host call 17 is `test_two() -> I32` in the store, but `{text}` in the code");
         assert_eq!(error(signature), expected);
     }
+    // Code may have safepoints where the store never collects.
+    let careful = HostSignature { may_collect: true, ..two };
+    let code = Arc::new(abi(&[CALLS[0], (TWO, careful)]));
+    assert!(HostCallTable::<TestStore>::new(&code, &TestStore::host_calls()).is_ok());
+    let (one, signature) = CALLS[0];
+    let careless = HostSignature { may_collect: false, ..signature };
+    assert!(signature.may_collect, "the store collects in the first call");
+    let code = Arc::new(abi(&[(one, careless), CALLS[1]]));
+    assert!(HostCallTable::<TestStore>::new(&code, &TestStore::host_calls()).is_err());
     // A store may have calls that its code does not know.
     let table = HostCallTable::<TestStore>::new(&Arc::new(abi(&[])), &TestStore::host_calls());
     assert!(table.is_ok());

@@ -1,16 +1,18 @@
 //! Shared by the tests: a store with an empty heap, and functions that are built by hand.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
-use cranelift_codegen::Context;
 use cranelift_codegen::ir::{
-    self, AbiParam, ArgumentPurpose, InstBuilder, MemFlagsData, Signature, Type, UserFuncName,
-    Value, types,
+    self, AbiParam, ArgumentPurpose, Signature, Type, UserFuncName, Value, types,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_compiler::collector::{
+    copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
+    null::NullCompiler,
+};
 use gc_compiler::{
-    CompileOptions, CompiledFunction, Compiler, ImageLinker, call_signature, declare_vmctx_slot,
-    set_stack_limit,
+    Annotations, BuiltFunction, CompileOptions, CompiledFunction, Compiler, GcCompiler,
+    ImageLinker, call_signature,
 };
 use gc_jit::{
     CallError, CodeMemory, EntryTrampoline, HostCallShim, HostCallTable, HostFunction, JitState,
@@ -46,7 +48,11 @@ pub fn compiler() -> Compiler {
 
 pub fn compiler_for(abi: &Abi) -> Compiler {
     let options = CompileOptions { verifier: true, ..CompileOptions::default() };
-    Compiler::new(abi, &options).unwrap()
+    let name = abi.collector().name();
+    let collectors: [&dyn GcCompiler; 4] =
+        [&NullCompiler, &DrcCompiler, &CopyingCompiler, &GenerationalCompiler];
+    let collector = collectors.into_iter().find(|collector| collector.name() == name).unwrap();
+    Compiler::new(collector, abi, &options).unwrap()
 }
 
 /// Compiles a function with a stack limit and a vmctx slot; `body` gets its parameters.
@@ -56,22 +62,17 @@ pub fn compile(
     body: impl FnOnce(&mut FunctionBuilder<'_>, &[Value]),
 ) -> CompiledFunction {
     let mut func = ir::Function::with_name_signature(UserFuncName::default(), signature);
-    set_stack_limit(&mut func, &OFFSETS).unwrap();
-    let slot = declare_vmctx_slot(&mut func);
     let mut context = FunctionBuilderContext::new();
     let mut builder = FunctionBuilder::new(&mut func, &mut context);
     let entry = builder.create_block();
     builder.append_block_params_for_function_params(entry);
     builder.switch_to_block(entry);
     let params = builder.block_params(entry).to_vec();
-    let address = builder.ins().stack_addr(types::I64, slot, 0);
-    builder.ins().store(MemFlagsData::trusted(), params[0], address, 0);
     body(&mut builder, &params);
     builder.seal_all_blocks();
     builder.finalize(compiler.isa().frontend_config());
-    gc_compiler::safepoints::place_safepoints(&mut func, &Default::default(), &|_, _| true)
-        .unwrap();
-    compiler.compile(&mut Context::for_function(func)).unwrap()
+    let annotations = Annotations { leaves_instance: true, ..Annotations::default() };
+    compiler.compile_alone(BuiltFunction::new(func, annotations)).unwrap()
 }
 
 /// Links functions `0..` with the names `f0`, `f1`, .... The host may call all of them.

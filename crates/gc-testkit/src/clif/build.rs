@@ -2,63 +2,27 @@
 
 use super::emit::Build;
 use super::program::Program;
-use super::world::{
-    GLOBAL, HOST_QUIET, NATIVE, PROGRAM, TABLE, WORDS, host_signature, own_signature,
-};
+use super::world::{CALLS, GLOBAL, NATIVE, PROGRAM, TABLE, WORDS, host_signature, own_signature};
 use anyhow::{Result, anyhow};
 use cranelift_codegen::ir::{self, Value};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_codegen::settings;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use gc_compiler::check::{CheckContext, FunctionTypes, Memory, SignatureTypes, ValueType};
+use gc_compiler::check::{FunctionTypes, Memory, SignatureTypes, ValueType};
+use gc_compiler::inline::Inlining;
 use gc_compiler::regions;
-use gc_compiler::safepoints::{References, place_safepoints};
-use gc_compiler::simplify::simplify;
+use gc_compiler::safepoints::References;
 use gc_compiler::{
-    FUNCTION_NAMESPACE, GcCompiler, GcEmitter, GcFuncEnv, HOST_CALL_NAMESPACE, declare_vmctx_slot,
-    host_call_signature, set_stack_limit,
+    Annotations, BuiltFunction, CompileOptions, FUNCTION_NAMESPACE, FinishedFunction, Finisher,
+    GcCompiler, GcEmitter, GcFuncEnv, HOST_CALL_NAMESPACE, OptLevel, host_call_signature,
 };
 use gc_types::{Abi, HostCall, RootKind};
 use std::collections::HashMap;
-
-/// A built function.
-#[derive(Clone, Debug)]
-pub struct Built {
-    /// The function before safepoints were placed.
-    pub before: ir::Function,
-    /// The function with safepoints.
-    pub func: ir::Function,
-    /// The function's types.
-    pub types: FunctionTypes,
-    /// The references that the emitter marked.
-    pub references: References,
-}
-
-/// Runs the checkers over a function.
-///
-/// # Errors
-/// The law that the function breaks, and the function.
-pub fn check(built: &Built, compiler: &dyn GcCompiler, abi: &Abi) -> Result<()> {
-    let cx = CheckContext { abi, compiler, types: &built.types };
-    gc_compiler::check::check_function(&built.func, &cx)
-        .map_err(|error| anyhow!("{}: {error}\n{}", compiler.name(), built.func))
-}
 
 /// The frontend's settings for the machine.
 fn frontend_config() -> Result<TargetFrontendConfig> {
     let machine = cranelift_native::builder().map_err(|why| anyhow!("{why}"))?;
     Ok(machine.finish(settings::Flags::new(settings::builder()))?.frontend_config())
-}
-
-/// Whether a call of `callee` may collect.
-fn may_collect(func: &ir::Function, callee: ir::FuncRef) -> bool {
-    let ir::ExternalName::User(name) = func.dfg.ext_funcs[callee].name else { return true };
-    let name = &func.params.user_named_funcs()[name];
-    if name.namespace == FUNCTION_NAMESPACE {
-        return true;
-    }
-    let call = HostCall::from_index(name.index);
-    call.may_collect() && call != HOST_QUIET.0
 }
 
 /// `(vmctx, reference, i64) -> reference`.
@@ -107,15 +71,34 @@ fn import(
 }
 
 impl Program {
-    /// Emits the program for a collector, simplifies it if asked, and places safepoints.
+    /// Emits the program for a collector, and finishes it, which runs the checkers.
+    ///
+    /// # Errors
+    /// The law that the function breaks, and the function. If the function is too large, which no random
+    /// program is.
+    pub fn build(
+        &self,
+        compiler: &dyn GcCompiler,
+        abi: &Abi,
+        simplifies: bool,
+    ) -> Result<FinishedFunction> {
+        let (func, annotations) = self.emit(compiler, abi)?;
+        let function = BuiltFunction::new(func.clone(), annotations);
+        finish(compiler, abi, simplifies, function)
+            .map_err(|error| anyhow!("{}: {error:#}\n{func}", compiler.name()))
+    }
+
+    /// Emits the program for a collector. It has no safepoints yet.
     ///
     /// # Errors
     /// If the function is too large. No random program is.
-    pub fn build(&self, compiler: &dyn GcCompiler, abi: &Abi, simplifies: bool) -> Result<Built> {
+    pub fn emit(
+        &self,
+        compiler: &dyn GcCompiler,
+        abi: &Abi,
+    ) -> Result<(ir::Function, Annotations)> {
         let name = ir::UserFuncName::user(FUNCTION_NAMESPACE, PROGRAM);
         let mut func = ir::Function::with_name_signature(name, own_signature());
-        set_stack_limit(&mut func, &abi.offsets())?;
-        declare_vmctx_slot(&mut func);
         let mut context = FunctionBuilderContext::new();
         let mut builder = FunctionBuilder::new(&mut func, &mut context);
         let entry = builder.create_block();
@@ -149,19 +132,33 @@ impl Program {
         let mut types = FunctionTypes::new(own_types());
         types.declare_signature(func.dfg.ext_funcs[callee].signature, own_types());
         types.declare_signature(signature, own_types());
-        for (call, callee) in &env.host_calls {
-            let collects = may_collect(&func, *callee);
-            types.declare_host_call(&func, *callee, *call, host_signature(*call), collects);
-        }
         types.declare_region(TABLE, Memory::Refs(RootKind::Table));
         types.declare_region(GLOBAL, Memory::Refs(RootKind::Global));
         types.declare_region(NATIVE, Memory::Native);
         types.declare_region(WORDS, Memory::Data);
-        if simplifies {
-            simplify(&mut func, &mut env.references);
-        }
-        let before = func.clone();
-        place_safepoints(&mut func, &env.references, &may_collect)?;
-        Ok(Built { before, func, types, references: env.references })
+        let references = env.references;
+        let annotations = Annotations {
+            references,
+            types: Some(types),
+            leaves_instance: true,
+            ..Annotations::default()
+        };
+        Ok((func, annotations))
     }
+}
+
+/// Finishes a function of a program, with nothing inlined.
+///
+/// # Errors
+/// As [`Finisher::finish`].
+pub fn finish(
+    compiler: &dyn GcCompiler,
+    abi: &Abi,
+    simplifies: bool,
+    function: BuiltFunction,
+) -> Result<FinishedFunction> {
+    let opt_level = if simplifies { OptLevel::Speed } else { OptLevel::None };
+    let options = CompileOptions { opt_level, ..CompileOptions::default() };
+    let abi = abi.clone().with_host_calls(CALLS.iter().copied());
+    Finisher::new(compiler, &abi, &options).finish(function, &Inlining::none())
 }

@@ -8,17 +8,17 @@
 //! elements, tables and globals, casts and tests, `i31`s, bulk operations, host calls, and calls of
 //! other compiled functions that may collect.
 //!
-//! [`Program::build`] emits it for any collector, as an embedder does, may simplify it, and places
-//! safepoints.
-//! [`check`] runs the checkers over the result.
+//! [`Program::build`] emits it for any collector, as an embedder does, and finishes it: it may be
+//! simplified, safepoints are placed, and the checkers run over the result.
 //!
 //! ```
 //! use gc_compiler::collector::copying::CopyingCompiler;
-//! use gc_testkit::clif::{Program, abi, check};
+//! use gc_testkit::clif::{Program, abi};
 //!
 //! let program = Program::from_bytes(&gc_testkit::random::bytes(7, 500));
 //! let abi = abi(&CopyingCompiler, true);
-//! check(&program.build(&CopyingCompiler, &abi, true)?, &CopyingCompiler, &abi)?;
+//! let function = program.build(&CopyingCompiler, &abi, true)?;
+//! assert!(function.func().layout.entry_block().is_some());
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
@@ -30,7 +30,7 @@ mod operations;
 mod program;
 pub mod world;
 
-pub use build::{Built, check};
+pub use build::finish;
 pub use mutate::mutate;
 pub use operations::Operations;
 pub use program::Program;

@@ -196,6 +196,29 @@ impl Abi {
         self.host_calls.get(&call)
     }
 
+    /// Whether a host call may collect. The [signature](Abi::host_call) says so. If code is metered, copying
+    /// and filling of arrays may collect too, because the host does them in parts and may run a callback
+    /// between these. A call that the ABI does not have is taken to collect.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_types::{Abi, CollectorAbi, HostCall};
+    ///
+    /// let abi = Abi::new(CollectorAbi::new("copying"));
+    /// assert!(abi.may_collect(HostCall::ALLOC_ARRAY) && !abi.may_collect(HostCall::ARRAY_COPY));
+    /// assert!(abi.with_fuel(true).may_collect(HostCall::ARRAY_COPY));
+    /// ```
+    pub fn may_collect(&self, call: HostCall) -> bool {
+        let in_parts = [HostCall::ARRAY_COPY, HostCall::ARRAY_FILL, HostCall::ARRAY_FILL_WIDE];
+        (self.is_metered() && in_parts.contains(&call))
+            || self.host_call(call).is_none_or(|signature| signature.may_collect)
+    }
+
+    /// Whether code consumes [fuel](Abi::fuel) or checks [epochs](Abi::epochs).
+    pub fn is_metered(&self) -> bool {
+        self.fuel || self.epochs
+    }
+
     /// All host calls, by number.
     pub fn host_calls(&self) -> impl Iterator<Item = (HostCall, &HostSignature)> {
         self.host_calls.iter().map(|(call, signature)| (*call, signature))

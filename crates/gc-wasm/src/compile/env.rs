@@ -33,8 +33,6 @@ pub(super) const MEMORY: Region = regions::EMBEDDER;
 pub(super) const TABLE_REFS: Region = regions::EMBEDDER + 1;
 /// Elements of tables of function references.
 pub(super) const TABLE_FUNCS: Region = regions::EMBEDDER + 2;
-/// The stack slot that holds the vmctx.
-pub(super) const VMCTX_SLOT: Region = regions::EMBEDDER + 3;
 /// Imported globals that are numbers. Two of them may be the same global.
 const IMPORTED_GLOBALS: Region = regions::EMBEDDER + 4;
 /// Imported globals that are references into the heap.
@@ -91,7 +89,6 @@ fn memory(info: &ModuleInfo, region: Region) -> Memory {
         | TABLE_DEFINITION
         | MEMORY_DEFINITION
         | TABLE_FUNCS
-        | VMCTX_SLOT
         | IMPORTED_FUNC_GLOBALS
         | CONSTANT_FUNC_GLOBALS
         | MORE_FUNC_GLOBALS => Memory::Native,
@@ -119,7 +116,6 @@ pub(super) fn intern(func: &mut ir::Function, region: Region) -> ir::AliasRegion
         TABLE_REFS => "table references".into(),
         FIXED_TABLE_REFS => "fixed table references".into(),
         TABLE_FUNCS => "table functions".into(),
-        VMCTX_SLOT => "vmctx slot".into(),
         IMPORTED_GLOBALS => "imported globals".into(),
         IMPORTED_REF_GLOBALS => "imported references".into(),
         IMPORTED_FUNC_GLOBALS => "imported functions".into(),
@@ -145,22 +141,8 @@ pub(super) struct FuncEnv<'a> {
     functions: HashMap<u32, ir::FuncRef>,
     signatures: HashMap<TypeIndex, ir::SigRef>,
     type_words: HashMap<TypeWord, ir::GlobalValue>,
-    /// What its code uses.
-    pub(super) uses: Uses,
-}
-
-/// What the code of a function uses.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Uses {
     /// Whether it calls code that may belong to another instance.
     pub(super) leaves_instance: bool,
-}
-
-impl Uses {
-    /// Adds what a function uses that was inlined.
-    pub(super) fn add(&mut self, inlined: &Uses) {
-        self.leaves_instance |= inlined.leaves_instance;
-    }
 }
 
 impl<'a> FuncEnv<'a> {
@@ -174,7 +156,7 @@ impl<'a> FuncEnv<'a> {
             functions: HashMap::new(),
             signatures: HashMap::new(),
             type_words: HashMap::new(),
-            uses: Uses::default(),
+            leaves_instance: false,
         }
     }
 
@@ -240,8 +222,7 @@ impl<'a> FuncEnv<'a> {
         Ok(signature)
     }
 
-    /// The types of a function of the module, for the checkers, without its regions. `own` is its
-    /// type.
+    /// The types of a function of the module, for the checkers. `own` is its type.
     pub(super) fn types(&self, func: &ir::Function, own: &WasmFuncType) -> Result<FunctionTypes> {
         let mut types = FunctionTypes::new(signature_types(own));
         for (index, callee) in &self.functions {
@@ -253,21 +234,12 @@ impl<'a> FuncEnv<'a> {
             let ty = self.registered(*index);
             types.declare_signature(*signature, signature_types(func_type(ty)?));
         }
-        for (call, callee) in &self.host_calls {
-            let may_collect = host_calls::may_collect(self.cx.abi, *call);
-            let signature = host_calls::signature(*call);
-            types.declare_host_call(func, *callee, *call, signature, may_collect);
+        for (_, region) in func.dfg.alias_regions.iter() {
+            if (regions::STRUCTURES..regions::STACK_MAP_SPILL).contains(&region.user_id) {
+                types.declare_region(region.user_id, memory(self.cx.info, region.user_id));
+            }
         }
         Ok(types)
-    }
-}
-
-/// Declares the contents of the regions of a finished function.
-pub(super) fn declare_regions(types: &mut FunctionTypes, func: &ir::Function, info: &ModuleInfo) {
-    for (_, region) in func.dfg.alias_regions.iter() {
-        if (regions::STRUCTURES..regions::STACK_MAP_SPILL).contains(&region.user_id) {
-            types.declare_region(region.user_id, memory(info, region.user_id));
-        }
     }
 }
 

@@ -1,17 +1,16 @@
 //! Inlining within a module: small functions are translated first, and inlined into each other. The
 //! others are translated when they are compiled. So only the CLIF of small functions is kept.
 
-use super::env::Uses;
 use super::targets::Targets;
-use super::translate::{self, Allocations, Translation};
+use super::translate::{self, Allocations};
 use super::{CompileContext, describe};
 use crate::host_calls;
 use crate::module::parse::Body;
 use anyhow::{Context as _, Error, Result};
 use cranelift_codegen::ir;
-use gc_compiler::inline::{Candidate, InlineLimits, inline_calls, inline_into_candidates};
+use gc_compiler::FinishedFunction;
+use gc_compiler::inline::{InlineLimits, Inlining};
 use rayon::prelude::*;
-use std::collections::{BTreeMap, HashMap};
 
 /// The largest body that is inlined, in bytes of WebAssembly. The compiler's own limit counts the
 /// instructions of CLIF, most of which stand for some bytes.
@@ -25,30 +24,14 @@ const MAX_BODIES: usize = 1 << 20;
 /// more is inlined into it.
 const SMALL_MODULE: usize = 32 << 10;
 
-/// The largest callee of a call outside of loops in a small module, in instructions of CLIF. Which of
-/// these calls are often made is not known, so all are treated as calls in loops are. In all modules this
-/// would make the code of the largest program 28 % larger.
-const CALLEE_IN_SMALL_MODULE: usize = 120;
-
 /// The largest body that is inlined in a small module, in bytes of WebAssembly.
 const MAX_BODY_IN_SMALL_MODULE: usize = 400;
-
-/// The largest callee in a small module of a function that it calls back, in instructions of CLIF.
-/// Recursion is a loop, and such functions often work for each other: `eval` and `apply`.
-const CALLEE_IN_CYCLE: usize = 300;
-
-/// The most instructions by which each function of a small module may grow.
-const GROWTH_IN_SMALL_MODULE: usize = 600;
-
-/// The sum of these for the functions of a small module, which may have thousands of them. So a module
-/// of many tiny functions is compiled soon, too.
-const GROWTH_OF_SMALL_MODULE: usize = 120_000;
 
 /// A function of a module that is to be compiled.
 pub(crate) enum Source<'a> {
     /// It is to be translated.
     Body(Body<'a>),
-    /// It has this index, and is one of the [`Inlining::candidates`].
+    /// It has this index, and is one of the [`Candidates`].
     Candidate(u32),
     /// Its translation failed.
     Failed(u32, Error),
@@ -64,13 +47,10 @@ impl Source<'_> {
     }
 }
 
-/// The functions of a module that can be inlined.
-#[derive(Default)]
-pub(crate) struct Inlining {
-    candidates: BTreeMap<u32, Candidate>,
-    uses: HashMap<u32, Uses>,
+/// The small functions of a module, translated.
+pub(crate) struct Candidates {
+    inlining: Inlining,
     targets: Targets,
-    limits: InlineLimits,
 }
 
 /// Translates the small ones of `bodies`, in parallel if the engine compiles in parallel, and inlines
@@ -81,9 +61,10 @@ pub(crate) struct Inlining {
 pub(crate) fn prepare<'a>(
     cx: &CompileContext<'_>,
     bodies: Vec<Body<'a>>,
-) -> Result<(Vec<Source<'a>>, Inlining)> {
+) -> Result<(Vec<Source<'a>>, Candidates)> {
     if !cx.inlining {
-        return Ok((bodies.into_iter().map(Source::Body).collect(), Inlining::default()));
+        let none = Candidates { inlining: Inlining::none(), targets: Targets::default() };
+        return Ok((bodies.into_iter().map(Source::Body).collect(), none));
     }
     let size: usize = bodies.iter().map(|body| body.body.range().len()).sum();
     let functions = bodies.len();
@@ -108,9 +89,9 @@ pub(crate) fn prepare<'a>(
         if !small || cx.compilation.check().is_err() {
             return (Source::Body(body), None);
         }
-        let (index, mut func) = (body.index, ir::Function::new());
-        match translate::translate(cx, &targets, body, &mut func, allocations) {
-            Ok(translation) => (Source::Candidate(index), Some((func, translation))),
+        let index = body.index;
+        match translate::translate(cx, &targets, body, ir::Function::new(), allocations) {
+            Ok(built) => (Source::Candidate(index), Some(built)),
             Err(error) => {
                 // The state after a failed translation cannot be used for another one.
                 *allocations = Allocations::default();
@@ -125,83 +106,44 @@ pub(crate) fn prepare<'a>(
             bodies.into_iter().map(|body| translate(&mut allocations, body)).collect()
         }
     };
-    let mut limits =
-        InlineLimits { may_throw: host_calls::may_throw(cx.abi), ..InlineLimits::default() };
-    if is_small_module {
-        limits.callee = CALLEE_IN_SMALL_MODULE;
-        limits.callee_in_cycle = CALLEE_IN_CYCLE;
-        limits.growth = GROWTH_IN_SMALL_MODULE.min(GROWTH_OF_SMALL_MODULE / functions.max(1));
-        limits.again_in_loops = true;
-    }
-    let mut inlining = Inlining { targets, limits, ..Inlining::default() };
+    let limits = match is_small_module {
+        true => InlineLimits::for_small_module(functions),
+        false => InlineLimits::default(),
+    };
+    let limits = InlineLimits { may_throw: host_calls::may_throw(cx.abi), ..limits };
+    let mut candidates = Vec::new();
     let mut sources = Vec::with_capacity(translated.len());
-    for (source, translated) in translated {
-        if let Some((func, Translation { annotations, uses })) = translated {
-            inlining.candidates.insert(source.index(), Candidate::new(func, annotations));
-            inlining.uses.insert(source.index(), uses);
-        }
+    for (source, built) in translated {
+        candidates.extend(built.map(|built| (source.index(), built)));
         sources.push(source);
     }
-    inlining.inline_mutually()?;
-    Ok((sources, inlining))
+    let inlining = Inlining::new(candidates, limits)?;
+    Ok((sources, Candidates { inlining, targets }))
 }
 
-impl Inlining {
-    /// Inlines the candidates into each other.
-    fn inline_mutually(&mut self) -> Result<()> {
-        let Inlining { candidates, uses, limits, .. } = self;
-        inline_into_candidates(candidates, limits, |index, inlined| {
-            let mut own = uses.get(&index).copied().unwrap_or_default();
-            inlined.iter().filter_map(|callee| uses.get(callee)).for_each(|uses| own.add(uses));
-            uses.insert(index, own);
-        })
-    }
-
-    /// The CLIF of a function with all that is inlined into it, in `func`, which must be empty.
+impl Candidates {
+    /// A function as it is finished: with all that is inlined into it. The memory of `func`, which must be
+    /// empty, is used.
     ///
     /// # Errors
-    /// If the body is invalid, uses an unsupported feature, or exceeds a limit.
-    pub(super) fn translate(
+    /// If the body is invalid, uses an unsupported feature, or exceeds a limit. If the compilation is ended.
+    pub(super) fn finish(
         &self,
         cx: &CompileContext<'_>,
         source: Source<'_>,
-        func: &mut ir::Function,
+        func: ir::Function,
         allocations: &mut Allocations,
-    ) -> Result<Translation> {
+    ) -> Result<FinishedFunction> {
         let index = source.index();
-        let translated = match source {
-            Source::Body(body) => self.translate_body(cx, body, func, allocations),
-            Source::Candidate(index) => self.copy_of(index, func),
+        let built = match source {
+            Source::Body(body) => translate::translate(cx, &self.targets, body, func, allocations),
+            Source::Candidate(index) => {
+                self.inlining.function(index).context("the function was not translated")
+            }
             Source::Failed(_, error) => Err(error),
         };
-        let finished = translated.and_then(|mut translation| {
-            translate::finish(cx, func, &mut translation)?;
-            Ok(translation)
-        });
-        finished.with_context(|| describe(cx, index))
-    }
-
-    fn translate_body(
-        &self,
-        cx: &CompileContext<'_>,
-        body: Body<'_>,
-        func: &mut ir::Function,
-        allocations: &mut Allocations,
-    ) -> Result<Translation> {
-        let Translation { mut annotations, mut uses } =
-            translate::translate(cx, &self.targets, body, func, allocations)?;
-        if !self.candidates.is_empty() {
-            let candidate = |callee| self.candidates.get(&callee);
-            let inlined = inline_calls(func, &mut annotations, &candidate, &self.limits)?;
-            inlined.iter().filter_map(|callee| self.uses.get(callee)).for_each(|own| uses.add(own));
-        }
-        Ok(Translation { annotations, uses })
-    }
-
-    fn copy_of(&self, index: u32, func: &mut ir::Function) -> Result<Translation> {
-        let candidate = self.candidates.get(&index).context("the function was not translated")?;
-        *func = candidate.func().clone();
-        let uses = self.uses.get(&index).copied().unwrap_or_default();
-        Ok(Translation { annotations: candidate.annotations().clone(), uses })
+        built
+            .and_then(|built| cx.compiler.finish(built, &self.inlining, &cx.compilation))
+            .with_context(|| describe(cx, index))
     }
 }

@@ -22,16 +22,17 @@ use crate::module::parse::Body;
 use crate::types::registry::TypeRegistry;
 use crate::vm::layout::VMContextLayout;
 use crate::vm::memory::MemorySettings;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use cranelift_codegen::{Context, ir};
-use gc_compiler::check::{CheckContext, CheckError, FunctionTypes, check_function};
-use gc_compiler::inline::InlinedCalls;
-use gc_compiler::{Compilation, CompiledFunction, Compiler, GcCompiler, ImageLinker};
+use gc_compiler::check::CheckError;
+use gc_compiler::{
+    Compilation, CompiledFunction, Compiler, FinishedFunction, GcCompiler, ImageLinker,
+};
 use gc_types::{Abi, CodeImage};
-use inlining::{Inlining, Source};
+use inlining::{Candidates, Source};
 use rayon::prelude::*;
 use std::sync::Arc;
-use translate::{Allocations, Translation};
+use translate::Allocations;
 use wasmtime_types::OperatorCostStrategy;
 
 pub(crate) use env::func_type;
@@ -57,8 +58,6 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) parallel: bool,
     /// Whether small functions are inlined.
     pub(crate) inlining: bool,
-    /// Whether functions are simplified.
-    pub(crate) optimizes: bool,
     /// What operators cost, if code consumes fuel.
     pub(crate) operator_cost: &'a OperatorCostStrategy,
     /// Source locations are offsets in the module, shifted to the left by this number of bits.
@@ -96,7 +95,6 @@ impl<'a> CompileContext<'a> {
             check: engine.config().code.verifier,
             parallel: engine.config().code.parallel,
             inlining: engine.config().code.inlines(),
-            optimizes: engine.config().code.optimizes(),
             location_bits: 0,
         }
     }
@@ -114,12 +112,12 @@ impl<'a> CompileContext<'a> {
 /// names the first such function by index. Also if the compilation is ended; the error then names a
 /// function that was being compiled, or the next one.
 pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> Result<CodeImage> {
-    let (functions, inlining) = inlining::prepare(cx, bodies)?;
+    let (functions, candidates) = inlining::prepare(cx, bodies)?;
     // `None` if the compilation was ended before the function was begun.
     let compile = |compiler: &mut FunctionCompiler, function: Source<'_>| {
         let index = function.index();
         let goes_on = cx.compilation.check().is_ok();
-        let compile = || compiler.function(cx, &inlining, function, Compiler::compile_inlined);
+        let compile = || compiler.function(cx, &candidates, function, Compiler::compile);
         (index, goes_on.then(compile))
     };
     let compiled: Vec<(u32, Option<Result<CompiledFunction>>)> = match cx.parallel {
@@ -151,34 +149,32 @@ pub(crate) fn compile_module(cx: &CompileContext<'_>, bodies: Vec<Body<'_>>) -> 
     image.link(cx.compiler)
 }
 
-/// The CLIF of one function before optimization, with what is inlined into it, and its types if
-/// functions are to be checked.
+/// One function before optimization, with what is inlined into it.
 ///
 /// # Errors
-/// If the body is invalid or uses an unsupported feature.
-pub(crate) fn translate_function(
+/// If the body is invalid or uses an unsupported feature. If it is to be checked, the first error that the
+/// checkers find ([`CheckError`]).
+pub(crate) fn finish_one(
     cx: &CompileContext<'_>,
-    inlining: &Inlining,
+    candidates: &Candidates,
     function: Source<'_>,
-) -> Result<(ir::Function, Option<FunctionTypes>)> {
-    let mut func = ir::Function::new();
-    let translation = inlining.translate(cx, function, &mut func, &mut Allocations::default())?;
-    Ok((func, translation.annotations.types))
+) -> Result<FinishedFunction> {
+    candidates.finish(cx, function, ir::Function::new(), &mut Allocations::default())
 }
 
 /// The error that the checkers find in one function, if any: the broken law and the instruction.
 ///
 /// # Errors
-/// As [`translate_function`].
+/// As [`finish_one`], for other errors.
 pub(crate) fn check_one(
     cx: &CompileContext<'_>,
-    inlining: &Inlining,
+    candidates: &Candidates,
     function: Source<'_>,
 ) -> Result<Option<CheckError>> {
-    let (func, types) = translate_function(cx, inlining, function)?;
-    let types = types.context("the function was not to be checked")?;
-    let cx = CheckContext { abi: cx.abi, compiler: cx.gc, types: &types };
-    Ok(check_function(&func, &cx).err())
+    match finish_one(cx, candidates, function) {
+        Ok(_) => Ok(None),
+        Err(error) => error.downcast().map(Some),
+    }
 }
 
 /// The compiler of one thread.
@@ -189,26 +185,26 @@ struct FunctionCompiler {
 }
 
 impl FunctionCompiler {
-    /// Translates and checks `function`, and compiles it with `compile`.
+    /// Translates and finishes `function`, and compiles it with `compile`.
     fn function(
         &mut self,
         cx: &CompileContext<'_>,
-        inlining: &Inlining,
+        candidates: &Candidates,
         function: Source<'_>,
         compile: impl FnOnce(
             &Compiler,
             &mut Context,
-            &InlinedCalls,
+            FinishedFunction,
             &Compilation,
         ) -> Result<CompiledFunction>,
     ) -> Result<CompiledFunction> {
         let index = function.index();
         let context = self.context.get_or_insert_with(Context::new);
         context.clear();
-        let translated = inlining.translate(cx, function, &mut context.func, &mut self.allocations);
-        let compiled = translated.and_then(|Translation { annotations, .. }| {
-            check(cx, &context.func, annotations.types)
-                .and_then(|()| compile(cx.compiler, context, &annotations.inlined, &cx.compilation))
+        let func = std::mem::replace(&mut context.func, ir::Function::new());
+        let finished = candidates.finish(cx, function, func, &mut self.allocations);
+        let compiled = finished.and_then(|finished| {
+            compile(cx.compiler, context, finished, &cx.compilation)
                 .with_context(|| describe(cx, index))
         });
         if compiled.is_err() {
@@ -219,50 +215,24 @@ impl FunctionCompiler {
     }
 }
 
-/// Fails if a function breaks the laws of emitted code, which would be a bug of this project.
-/// `types` are given if it is to be checked.
-fn check(cx: &CompileContext<'_>, func: &ir::Function, types: Option<FunctionTypes>) -> Result<()> {
-    if let Some(types) = types {
-        let cx = CheckContext { abi: cx.abi, compiler: cx.gc, types: &types };
-        check_function(func, &cx)?;
-    }
-    Ok(())
-}
-
 /// Compiles one function.
 ///
 /// # Errors
 /// As [`compile_module`].
 pub(crate) fn compile_one(
     cx: &CompileContext<'_>,
-    inlining: &Inlining,
+    candidates: &Candidates,
     function: Source<'_>,
 ) -> Result<CompiledFunction> {
-    FunctionCompiler::default().function(cx, inlining, function, Compiler::compile_inlined)
-}
-
-/// The CLIF of one function after optimization, from which its machine code was made.
-///
-/// # Errors
-/// As [`compile_module`].
-pub(crate) fn optimized(
-    cx: &CompileContext<'_>,
-    inlining: &Inlining,
-    function: Source<'_>,
-) -> Result<ir::Function> {
-    let mut compiler = FunctionCompiler::default();
-    compiler.function(cx, inlining, function, Compiler::compile_anew)?;
-    compiler.context.map(|context| context.func).context("the function was not compiled")
+    FunctionCompiler::default().function(cx, candidates, function, Compiler::compile)
 }
 
 /// One function as it is compiled.
 pub(crate) struct Stages {
-    /// The CLIF before optimization.
-    pub(crate) clif: ir::Function,
-    /// The CLIF after optimization.
+    /// The function before optimization.
+    pub(crate) finished: FinishedFunction,
+    /// The CLIF after optimization, from which the machine code was made.
     pub(crate) optimized: ir::Function,
-    /// What was inlined into both.
-    pub(crate) inlined: InlinedCalls,
     /// The code that was made from it.
     pub(crate) compiled: CompiledFunction,
 }
@@ -273,24 +243,17 @@ pub(crate) struct Stages {
 /// As [`compile_module`].
 pub(crate) fn stages(
     cx: &CompileContext<'_>,
-    inlining: &Inlining,
+    candidates: &Candidates,
     function: Source<'_>,
 ) -> Result<Stages> {
-    let mut before = None;
-    let mut compiler = FunctionCompiler::default();
-    let compile = |compiler: &Compiler,
-                   context: &mut Context,
-                   inlined: &InlinedCalls,
-                   compilation: &Compilation| {
-        before = Some((context.func.clone(), inlined.clone()));
-        compiler.compile_anew(context, inlined, compilation)
-    };
-    let compiled = compiler.function(cx, inlining, function, compile)?;
-    let optimized = compiler.context.map(|context| context.func);
-    let (Some((clif, inlined)), Some(optimized)) = (before, optimized) else {
-        bail!("the function was not compiled");
-    };
-    Ok(Stages { clif, optimized, inlined, compiled })
+    let index = function.index();
+    let finished = finish_one(cx, candidates, function)?;
+    let mut context = Context::new();
+    let compiled = cx
+        .compiler
+        .compile_anew(&mut context, finished.clone(), &cx.compilation)
+        .with_context(|| describe(cx, index))?;
+    Ok(Stages { finished, optimized: context.func, compiled })
 }
 
 fn describe(cx: &CompileContext<'_>, index: u32) -> String {

@@ -4,25 +4,20 @@
 //! Nesting is tracked on the [`Stack`], not by recursion. Static types come from the validator,
 //! because it has the exact type of every operand. Labels and locals may have only a supertype.
 
-use super::env::{self, FuncEnv, Uses, func_type};
+use super::env::{self, FuncEnv, func_type};
 use super::ops::FunctionId;
 use super::signature::{V128, clif_signature, clif_type};
 use super::stack::{Frame, FrameKind, Stack};
 use super::targets::Targets;
 use super::{CompileContext, legacy_clauses, metering, ops};
-use crate::host_calls;
 use crate::module::branch_hints::BranchHint;
 use crate::module::mismatch;
 use crate::module::parse::Body;
 use anyhow::{Result, anyhow, bail};
-use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use gc_compiler::inline::Annotations;
 use gc_compiler::regions::Region;
-use gc_compiler::safepoints::place_safepoints;
-use gc_compiler::simplify::simplify;
-use gc_compiler::{GcEmitter, Meter};
+use gc_compiler::{Annotations, BuiltFunction, GcEmitter, Meter};
 use gc_types::Trap;
 use std::collections::HashMap;
 use wasmparser::{FuncValidator, FuncValidatorAllocations, Operator, ValType, ValidatorResources};
@@ -126,16 +121,8 @@ pub(super) struct Translator<'a, 'b> {
     pub(super) per_part: u32,
 }
 
-/// What belongs to a function that was translated, besides its CLIF.
-#[derive(Default)]
-pub(super) struct Translation {
-    pub(super) annotations: Annotations,
-    pub(super) uses: Uses,
-}
-
-/// Validates `body` and emits its CLIF into `func`, which must be empty. The function lacks its
-/// prologue and its safepoints, which [`finish`] adds. Calls through references compare these with
-/// `targets` first.
+/// Validates `body` and emits its CLIF into `func`, which must be empty and whose memory is used. Calls
+/// through references compare these with `targets` first.
 ///
 /// # Errors
 /// If the body is malformed or invalid (with the offset in bytes), or uses an unsupported feature.
@@ -143,15 +130,14 @@ pub(super) fn translate(
     cx: &CompileContext<'_>,
     targets: &Targets,
     body: Body<'_>,
-    func: &mut ir::Function,
+    mut func: ir::Function,
     allocations: &mut Allocations,
-) -> Result<Translation> {
+) -> Result<BuiltFunction> {
     let ty = func_type(cx.info.types.registered(cx.info.funcs[body.index as usize].ty))?;
     func.name = ir::UserFuncName::user(gc_compiler::FUNCTION_NAMESPACE, body.index);
     func.signature = clif_signature(ty);
-    gc_compiler::set_stack_limit(func, &cx.abi.offsets())?;
 
-    let mut builder = FunctionBuilder::new(func, &mut allocations.builder);
+    let mut builder = FunctionBuilder::new(&mut func, &mut allocations.builder);
     let entry = builder.create_block();
     builder.append_block_params_for_function_params(entry);
     builder.switch_to_block(entry);
@@ -192,49 +178,12 @@ pub(super) fn translate(
 
     let Translator { builder, env, stack, validator, .. } = translator;
     builder.finalize(cx.compiler.isa().frontend_config());
-    let types = if cx.check { Some(env.types(func, ty)?) } else { None };
-    let FuncEnv { references, uses, .. } = env;
+    let types = if cx.check { Some(env.types(&func, ty)?) } else { None };
+    let FuncEnv { references, leaves_instance, .. } = env;
     allocations.stack = stack;
     allocations.validator = validator.into_allocations();
-    Ok(Translation { annotations: Annotations { references, types, ..Default::default() }, uses })
-}
-
-/// Simplifies a translated function, adds the prologue, and places its safepoints. Calls must be
-/// inlined before.
-///
-/// # Errors
-/// If there are too many references live at too many calls, or if the compilation is ended.
-pub(super) fn finish(
-    cx: &CompileContext<'_>,
-    func: &mut ir::Function,
-    translation: &mut Translation,
-) -> Result<()> {
-    cx.compilation.check()?;
-    if cx.optimizes {
-        simplify(func, &mut translation.annotations.references);
-    }
-    prologue(func, &translation.uses);
-    cx.compilation.check()?;
-    place_safepoints(func, &translation.annotations.references, &|func, callee| {
-        gc_compiler::imported_host_call(func, callee)
-            .is_none_or(|call| host_calls::may_collect(cx.abi, call))
-    })?;
-    if let Some(types) = &mut translation.annotations.types {
-        env::declare_regions(types, func, cx.info);
-    }
-    Ok(())
-}
-
-/// Emits code into the entry block whose need is known only after the whole body.
-fn prologue(func: &mut ir::Function, uses: &Uses) {
-    let Some(entry) = func.layout.entry_block().filter(|_| uses.leaves_instance) else { return };
-    let vmctx = func.dfg.block_params(entry)[0];
-    let slot = gc_compiler::declare_vmctx_slot(func);
-    let region = env::intern(func, env::VMCTX_SLOT);
-    let flags = MemFlagsData::trusted().with_alias_region(Some(region));
-    let mut cursor = FuncCursor::new(func).at_first_insertion_point(entry);
-    let address = cursor.ins().stack_addr(types::I64, slot, 0);
-    cursor.ins().store(flags, vmctx, address, 0);
+    let annotations = Annotations { references, types, leaves_instance, ..Annotations::default() };
+    Ok(BuiltFunction::new(func, annotations))
 }
 
 impl<'a, 'b> Translator<'a, 'b> {

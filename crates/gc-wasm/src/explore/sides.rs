@@ -5,7 +5,6 @@ use super::marks::{BITS, MAX_MODULE, Marking, Part, region_of};
 use super::{Explored, MachineCode, Settings, each, each_with};
 use crate::Engine;
 use crate::compile::{Stages, compile_one, stages};
-use crate::host_calls;
 use anyhow::{Result, bail, ensure};
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::instructions::CallInfo;
@@ -87,13 +86,13 @@ pub fn sides(engine: &Engine, bytes: &[u8], filter: Option<&str>) -> Result<Vec<
     let bytes = &*crate::Module::text_to_binary(bytes)?;
     ensure!(bytes.len() < MAX_MODULE, "a module of {} bytes is too large to be shown", bytes.len());
     let unmarked = each(engine, bytes, filter, |module, function| {
-        Ok(compile_one(&module.cx, &module.inlining, function)?.code().to_vec())
+        Ok(compile_one(&module.cx, &module.candidates, function)?.code().to_vec())
     })?;
     let marking = Marking(engine.collector().compiler());
     let settings = Settings { gc: &marking, location_bits: BITS, ..Settings::new(engine) };
     let sides = each_with(engine, bytes, filter, settings, |module, function| {
         let index = function.index();
-        Sides::new(module, index, &stages(&module.cx, &module.inlining, function)?)
+        Sides::new(module, index, &stages(&module.cx, &module.candidates, function)?)
     })?;
     for (sides, code) in sides.iter().zip(&unmarked) {
         if sides.machine.code != *code {
@@ -115,16 +114,17 @@ impl Sides {
             *location = offset;
             parts.push((*first, *end, part));
         }
-        let (calls, abi) = (stages.inlined.calls().iter(), module.cx.abi);
+        let (finished, abi) = (&stages.finished, module.cx.abi);
+        let calls = finished.annotations().inlined.calls().iter();
         let mut inlined: Vec<u32> = calls.map(|call| call.function).collect();
         inlined.sort_unstable();
         inlined.dedup();
         Ok(Sides {
             machine,
             parts,
-            clif: lines(abi, &stages.clif, &stages.inlined)?,
-            optimised: lines(abi, &stages.optimized, &stages.inlined)?,
-            callees: module.callees(&stages.clif),
+            clif: lines(abi, finished.func(), &finished.annotations().inlined)?,
+            optimised: lines(abi, &stages.optimized, &finished.annotations().inlined)?,
+            callees: module.callees(finished.func()),
             inlined,
         })
     }
@@ -208,9 +208,7 @@ fn mark(abi: &Abi, func: &ir::Function, inst: Inst) -> Option<ClifMark> {
             }
             _ => None,
         };
-        return callee
-            .is_none_or(|call| host_calls::may_collect(abi, call))
-            .then_some(ClifMark::Safepoint);
+        return callee.is_none_or(|call| abi.may_collect(call)).then_some(ClifMark::Safepoint);
     }
     match region_of(func, inst)? {
         regions::STACK_MAP_SPILL.. => Some(ClifMark::Spill),

@@ -78,7 +78,7 @@ fn simplified_for(
     b.switch_to_block(entry);
     b.seal_block(entry);
     let params = b.block_params(entry).to_vec();
-    let compiler = Compiler::new(&abi, &CompileOptions::default()).unwrap();
+    let compiler = Compiler::new(&CopyingCompiler, &abi, &CompileOptions::default()).unwrap();
     let mut env = Env { abi, vmctx: params[0], references: References::default() };
     env.references.mark(params[1]);
     env.references.mark(params[2]);

@@ -4,8 +4,8 @@
 use super::Case;
 use super::outcome::{End, Graph, Outcome, Roots};
 use anyhow::{Context as _, Result, bail, ensure};
-use cranelift_codegen::{Context, ir};
-use gc_compiler::{Compiler, ImageLinker, call_signature};
+use cranelift_codegen::Context;
+use gc_compiler::{Compiler, FinishedFunction, ImageLinker, call_signature};
 use gc_jit::{CodeMemory, HostCallTable, JitState, JitStore, VMContextPrefix, VMFuncRef};
 use gc_runtime::{GcStore, HeapMemory};
 use gc_testkit::clif::world::{self, FUNC, NODE, PROGRAM, TABLE_LENGTH};
@@ -93,16 +93,16 @@ static DISPLAYS: LazyLock<Vec<u32>> = LazyLock::new(|| {
 });
 
 /// Compiles the program and runs it.
-pub(super) fn run(case: &Case, abi: Abi, func: &ir::Function) -> Result<Outcome> {
+pub(super) fn run(case: &Case, abi: Abi, function: FinishedFunction) -> Result<Outcome> {
     let abi = Arc::new(abi);
-    let compiler = Compiler::new(&abi, &case.options)?;
-    let compiled = compiler.compile(&mut Context::for_function(func.clone()))?;
+    let compiler = Compiler::new(case.collector, &abi, &case.options)?;
+    let signature = call_signature(&function.func().signature)?;
+    let compiled = compiler.compile(&mut Context::new(), function, &compiler.begin())?;
     let mut image = ImageLinker::new();
     image.define(PROGRAM, "program".into(), compiled)?;
     image.export(PROGRAM)?;
     let code = CodeMemory::publish(image.link(&compiler)?, &abi, &[])?;
     let address = code.function_address(PROGRAM).context("the program is in the image")?;
-    let signature = call_signature(&func.signature)?;
     let trampoline = code.entry_trampoline(&signature).context("the program is exported")?;
 
     let gc = GcStore::new(case.runtime, &case.heap)?;

@@ -22,7 +22,7 @@ use gc_compiler::collector::{
 use gc_compiler::{CompileOptions, GcCompiler, OptLevel, RegallocAlgorithm};
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{GcRuntime, HeapBounds, HeapOptions};
-use gc_testkit::clif::{Operations, Program, check};
+use gc_testkit::clif::{Operations, Program};
 use gc_testkit::fuzz::Target;
 use gc_testkit::{Reclaims, Subject};
 use gc_types::{Abi, Trap};
@@ -71,24 +71,22 @@ fn run(bytes: &[u8]) -> Result<()> {
     let abi = case.abi();
     let program = Program::of(operations, &mut Unstructured::new(program));
     let plain = program.build(case.collector, &abi, false)?;
-    log::debug!("{}", plain.func);
-    check(&plain, case.collector, &abi)?;
+    log::debug!("{}", plain.func());
     // Only the machine gets the simplified function.
     let built = match case.options.opt_level {
         OptLevel::None => plain.clone(),
         _ => {
             let simplified = program.build(case.collector, &abi, true)?;
-            log::debug!("simplified: {}", simplified.func);
-            check(&simplified, case.collector, &abi)?;
+            log::debug!("simplified: {}", simplified.func());
             simplified
         }
     };
 
-    let ran = machine::run(&case, abi.clone(), &built.func)?;
+    let ran = machine::run(&case, abi.clone(), built)?;
     if let End::Trapped(Trap::OutOfMemory | Trap::AllocationTooLarge) = ran.end {
         return Ok(());
     }
-    let interpreted = model::run(&case, &abi, &plain.func)?;
+    let interpreted = model::run(&case, &abi, plain.func())?;
     ensure!(
         ran == interpreted,
         "{case:?}: the machine and the interpreter differ: {}",

@@ -12,7 +12,7 @@
 //! The cache may be too small, or in a folder, or may return damaged entries ([`watched`](super::watched)).
 
 use super::watched::Watched;
-use crate::clif::{Operations, Program, abi, mutate};
+use crate::clif::{Operations, Program, abi, finish, mutate};
 use crate::fuzz::Target;
 use anyhow::{Context as _, Result, ensure};
 use arbitrary::Unstructured;
@@ -22,7 +22,8 @@ use gc_compiler::collector::{
     null::NullCompiler,
 };
 use gc_compiler::{
-    CompileOptions, CompiledFunction, Compiler, GcCompiler, OptLevel, RegallocAlgorithm,
+    Annotations, BuiltFunction, CompileOptions, CompiledFunction, Compiler, FinishedFunction,
+    GcCompiler, OptLevel, RegallocAlgorithm,
 };
 use gc_types::{Abi, CollectorAbi, HeapBounds, Machine};
 use std::sync::Arc;
@@ -103,11 +104,15 @@ fn run(bytes: &[u8]) -> Result<()> {
 
     let program = Program::of(operations, &mut Unstructured::new(program));
     let simplifies = settings.options.opt_level == OptLevel::Speed;
-    let original = program.build(collector, &settings.abi, simplifies)?.func;
-    let mut changed = original.clone();
+    let original = program.build(collector, &settings.abi, simplifies)?;
+    let (mut changed, annotations) = program.emit(collector, &settings.abi)?;
     let what = change(&mut changed, operations, changes);
+    // What a change does to the laws of emitted code is not looked at: this code never runs.
+    let annotations = Annotations { types: None, ..annotations };
+    let changed = BuiltFunction::new(changed, annotations);
+    let changed = finish(collector, &settings.abi, simplifies, changed)?;
     // It is found for the same function at another place of a module.
-    let moved = program.at(0x1234).build(collector, &settings.abi, simplifies)?.func;
+    let moved = program.at(0x1234).build(collector, &settings.abi, simplifies)?;
 
     let pair = [Pair::new(&settings, &cache, 0)?, Pair::new(&others, &cache, 1)?];
     let originals = pair.each_ref().map(|pair| compile(&pair.anew, &original));
@@ -153,7 +158,10 @@ struct Pair {
 
 impl Pair {
     fn new(settings: &Settings, cache: &Arc<Watched>, number: usize) -> Result<Pair> {
-        let new = || Compiler::new(&settings.abi, &settings.options);
+        let name = settings.abi.collector().name();
+        let collector = COLLECTORS.into_iter().find(|collector| collector.name() == name);
+        let collector = collector.context("all settings are for one of the collectors")?;
+        let new = || Compiler::new(collector, &settings.abi, &settings.options);
         Ok(Pair { anew: new()?, cached: new()?.with_cache(cache.view(number)) })
     }
 
@@ -162,7 +170,7 @@ impl Pair {
         &self,
         what: &str,
         expected: &Result<CompiledFunction, String>,
-        func: &ir::Function,
+        func: &FinishedFunction,
         cache: &Watched,
     ) -> Result<()> {
         same(what, expected, &compile(&self.cached, func))?;
@@ -178,8 +186,9 @@ impl Pair {
 }
 
 /// The compiled function, or the reason why it is not valid.
-fn compile(compiler: &Compiler, func: &ir::Function) -> Result<CompiledFunction, String> {
-    compiler.compile(&mut Context::for_function(func.clone())).map_err(|why| format!("{why:#}"))
+fn compile(compiler: &Compiler, func: &FinishedFunction) -> Result<CompiledFunction, String> {
+    let compiled = compiler.compile(&mut Context::new(), func.clone(), &compiler.begin());
+    compiled.map_err(|why| format!("{why:#}"))
 }
 
 /// Compares all parts of two functions.
@@ -220,7 +229,7 @@ mod tests {
             let (changes, program) = bytes.split_at(CHANGES);
             let program = Program::of(operations, &mut Unstructured::new(program));
             let abi = abi(&NullCompiler, true);
-            let mut func = program.build(&NullCompiler, &abi, false).expect("small").func;
+            let (mut func, _) = program.emit(&NullCompiler, &abi).expect("small");
             let before = opcodes(&func);
             change(&mut func, operations, changes);
             let new = opcodes(&func).into_iter().filter(|opcode| !before.contains(opcode));

@@ -116,7 +116,7 @@ impl<'a> Translator<'a, '_> {
             Callee::Indirect(_, code) => self.builder.ins().try_call_indirect(code, args, table),
         };
         // The host reads the vmctx of a frame to find out whether its tags match.
-        self.env.uses.leaves_instance |= listed.iter().any(|(tag, _)| tag.is_some());
+        self.env.leaves_instance |= listed.iter().any(|(tag, _)| tag.is_some());
         self.continue_in(returned);
     }
 

@@ -2,7 +2,7 @@
 //! length.
 
 use super::{COLLECTORS, Fixture};
-use crate::compile::{inlining, translate_function};
+use crate::compile::{finish_one, inlining};
 use crate::types::registry::TypeRegistry;
 use cranelift_codegen::ir::{Function, Inst, Opcode};
 use gc_compiler::OptLevel;
@@ -32,13 +32,13 @@ fn comparisons_with_lengths_are_needed() {
         let registry = TypeRegistry::new().unwrap();
         let checked = Fixture::new(OptLevel::Speed).with(&registry, gc, &wasm, |cx, bodies| {
             let mut functions = 0;
-            let (sources, inlining) = inlining::prepare(cx, bodies)?;
+            let (sources, candidates) = inlining::prepare(cx, bodies)?;
             for source in sources {
-                let (func, types) = translate_function(cx, &inlining, source)?;
-                let types = types.unwrap();
-                let check = CheckContext { abi: cx.abi, compiler: cx.gc, types: &types };
-                check_function(&func, &check)?;
-                let comparisons = comparisons(&func);
+                let finished = finish_one(cx, &candidates, source)?;
+                let func = finished.func();
+                let types = finished.annotations().types.as_ref().unwrap();
+                let check = CheckContext { abi: cx.abi, laws: cx.gc.barrier_laws(), types };
+                let comparisons = comparisons(func);
                 assert_eq!(comparisons.len(), 1, "{}", func.display());
                 let mut without = func.clone();
                 without.layout.remove_inst(comparisons[0]);

@@ -7,7 +7,7 @@ mod shapes;
 mod spec;
 
 use super::inlining;
-use super::{CompileContext, TypeWords, compile_module, translate_function};
+use super::{CompileContext, TypeWords, compile_module, finish_one};
 use crate::config::supported;
 use crate::module::parse::parse;
 use crate::types::registry::TypeRegistry;
@@ -43,8 +43,8 @@ impl Fixture {
         let abi = Abi::new(CollectorAbi::new(gc.name()).with("nursery", 1 << 20))
             .with_bounds(self.bounds)
             .with_zeal(self.zeal)
-            .with_host_calls(crate::host_calls::WASM.iter().copied());
-        Compiler::new(&abi, &self.options).unwrap()
+            .with_host_calls(crate::host_calls::table(false));
+        Compiler::new(gc, &abi, &self.options).unwrap()
     }
 
     fn with<T>(
@@ -70,7 +70,6 @@ impl Fixture {
             check: true,
             parallel: false,
             inlining: true,
-            optimizes: true,
             operator_cost: &OperatorCostStrategy::Default,
             location_bits: 0,
         };
@@ -91,13 +90,14 @@ impl Fixture {
         let wasm = wat::parse_str(wat).unwrap();
         let registry = TypeRegistry::new().unwrap();
         self.with(&registry, gc, &wasm, |cx, bodies| {
-            let (functions, inlining) = inlining::prepare(cx, bodies)?;
+            let (functions, candidates) = inlining::prepare(cx, bodies)?;
             functions
                 .into_iter()
                 .map(|function| {
                     let index = function.index();
-                    let (func, _) = translate_function(cx, &inlining, function)?;
-                    cranelift_codegen::verify_function(&func, cx.compiler.isa())
+                    let finished = finish_one(cx, &candidates, function)?;
+                    let func = finished.func();
+                    cranelift_codegen::verify_function(func, cx.compiler.isa())
                         .with_context(|| func.display().to_string())?;
                     Ok((index, func.display().to_string()))
                 })
