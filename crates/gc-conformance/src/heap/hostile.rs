@@ -11,8 +11,8 @@ promises! {
 }
 
 fn random_operations_agree_with_the_shadow(subject: &Subject<'_>) -> Result<()> {
-    for seed in 0..scaled(100) {
-        let bytes = random::bytes(seed, 200 + 100 * seed as usize);
+    for seed in 0..scaled(40) {
+        let bytes = random::bytes(seed, 200 + 250 * seed as usize);
         differential::run(subject, &mut Unstructured::new(&bytes))
             .with_context(|| format!("seed {seed}"))?;
     }
@@ -23,8 +23,8 @@ fn random_operations_agree_with_the_shadow(subject: &Subject<'_>) -> Result<()> 
 fn random_operations_come_to_the_same_as_elsewhere(subject: &Subject<'_>) -> Result<()> {
     let others = Subject::ours().into_iter().map(|ours| ours.with(subject.bounds, subject.zeal));
     let subjects: Vec<_> = std::iter::once(*subject).chain(others).collect();
-    for seed in 0..scaled(20) {
-        let bytes = random::bytes(seed + (2 << 32), 500 + 300 * seed as usize);
+    for seed in 0..scaled(8) {
+        let bytes = random::bytes(seed + (2 << 32), 500 + 750 * seed as usize);
         agreement::run(&subjects, &mut Unstructured::new(&bytes))
             .with_context(|| format!("seed {seed} + 2^33"))?;
     }
@@ -32,8 +32,8 @@ fn random_operations_come_to_the_same_as_elsewhere(subject: &Subject<'_>) -> Res
 }
 
 fn damage_stays_inside_the_heap(subject: &Subject<'_>) -> Result<()> {
-    for seed in 0..scaled(500) {
-        let bytes = random::bytes(seed, 200 + 4 * seed as usize);
+    for seed in 0..scaled(150) {
+        let bytes = random::bytes(seed, 200 + 13 * seed as usize);
         corrupt::run(subject, &mut Unstructured::new(&bytes))
             .with_context(|| format!("seed {seed}"))?;
     }

@@ -111,6 +111,18 @@ pub(crate) struct Script {
     pub(crate) text: &'static str,
 }
 
+impl Script {
+    /// Whether it may use a heap. If it does not, it is the same code under all collectors, and nothing is
+    /// ever collected.
+    fn may_use_heap(&self) -> bool {
+        // `ref` is in the types of references and in their instructions.
+        const WORDS: [&str; 9] =
+            ["ref", "struct", "array", "i31", "exn", "throw", "(tag", "(try", "(extern"];
+        let code = |line: &'static str| line.split_once(";;").map_or(line, |(code, _)| code);
+        self.text.lines().map(code).any(|line| WORDS.iter().any(|word| line.contains(word)))
+    }
+}
+
 /// The scripts that run. Calls `ignored` with the names of the others, and the reasons.
 pub(crate) fn scripts(mut ignored: impl FnMut(String, String)) -> Vec<Script> {
     let mut scripts = Vec::new();
@@ -140,7 +152,8 @@ pub(crate) fn scripts(mut ignored: impl FnMut(String, String)) -> Vec<Script> {
     scripts
 }
 
-/// Each script for each of `collectors`, in each mode.
+/// Each script for each of `collectors`, in each mode. A script that cannot use a heap runs only for the
+/// first of them.
 pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
     trials_counted(collectors, &SpecCounts::default())
 }
@@ -153,8 +166,14 @@ pub fn trials_counted(collectors: &[Collector], counts: &SpecCounts) -> Vec<Tria
         trials.push(ignored(name, why));
     });
     for script in scripts {
+        let uses_heap = script.may_use_heap();
+        let collectors =
+            if uses_heap { collectors } else { &collectors[..collectors.len().min(1)] };
         for collector in collectors {
             for (suffix, bounds, zeal, huge) in MODES {
+                if suffix == "::zeal" && !uses_heap {
+                    continue;
+                }
                 let mut config = Config::new();
                 config.collector(collector.clone()).max_wasm_stack(STACK);
                 config.gc_heap_bounds(bounds).gc_zeal(zeal);

@@ -1,4 +1,4 @@
-//! Ten thousand random functions for every collector. The checkers find no errors in the emitted
+//! Thousands of random functions for every collector. The checkers find no errors in the emitted
 //! code after the safepoint pass.
 
 use cranelift_codegen::settings::{self, Flags};
@@ -17,7 +17,7 @@ const COLLECTORS: [&dyn GcCompiler; 4] =
 fn the_checkers_find_nothing_in_random_functions() {
     let flags = Flags::new(settings::builder());
     let (mut calls, mut reloads) = (0, 0);
-    for seed in 0..scaled(10_000) {
+    for seed in 0..scaled(3_000) {
         let program = Program::from_bytes(&random::bytes(seed, 600));
         for compiler in COLLECTORS {
             let abi = abi(compiler, seed % 3 != 0);

@@ -65,7 +65,7 @@ fn other_seeds(
 fn heaps_and_shadows_agree() {
     in_bounded_time(|| {
         let subjects = variants(&[0]);
-        fixed_seeds(&subjects, scaled(200), |seed| 100 + 40 * seed as usize, differential::run);
+        fixed_seeds(&subjects, scaled(60), |seed| 100 + 133 * seed as usize, differential::run);
         other_seeds(&subjects, differential::run);
     });
 }
@@ -74,7 +74,7 @@ fn heaps_and_shadows_agree() {
 fn heaps_and_shadows_agree_under_zeal() {
     in_bounded_time(|| {
         let subjects = variants(&[1, 3]);
-        fixed_seeds(&subjects, scaled(60), |seed| 100 + 40 * seed as usize, differential::run);
+        fixed_seeds(&subjects, scaled(20), |seed| 100 + 120 * seed as usize, differential::run);
         other_seeds(&subjects, differential::run);
     });
 }
@@ -96,12 +96,12 @@ fn agree(seeds: u64, first: u64, length: impl Fn(u64) -> usize, zeals: &[u32]) {
 
 #[test]
 fn collectors_agree() {
-    in_bounded_time(|| agree(scaled(150), 3 << 32, |n| 100 + 40 * n as usize, &[0]));
+    in_bounded_time(|| agree(scaled(50), 3 << 32, |n| 100 + 120 * n as usize, &[0]));
 }
 
 #[test]
 fn collectors_agree_under_zeal() {
-    in_bounded_time(|| agree(scaled(40), 4 << 32, |n| 100 + 80 * n as usize, &[1, 7]));
+    in_bounded_time(|| agree(scaled(12), 4 << 32, |n| 100 + 260 * n as usize, &[1, 7]));
 }
 
 /// Runs `TESTKIT_SEEDS` seeds, from `TESTKIT_FIRST_SEED` (default 0) on. Without `TESTKIT_SEEDS` it
@@ -120,7 +120,7 @@ fn collectors_agree_for_as_long_as_asked() {
 fn damage_stays_inside_the_heap() {
     in_bounded_time(|| {
         let subjects = variants(&[0]);
-        fixed_seeds(&subjects, scaled(2000), |seed| 200 + seed as usize, corrupt::run);
+        fixed_seeds(&subjects, scaled(600), |seed| 200 + 3 * seed as usize, corrupt::run);
         other_seeds(&subjects, corrupt::run);
     });
 }
@@ -129,7 +129,7 @@ fn damage_stays_inside_the_heap() {
 fn damage_stays_inside_the_heap_under_zeal() {
     in_bounded_time(|| {
         let subjects = variants(&[1, 3]);
-        fixed_seeds(&subjects, scaled(500), |seed| 200 + seed as usize, corrupt::run);
+        fixed_seeds(&subjects, scaled(150), |seed| 200 + 3 * seed as usize, corrupt::run);
         other_seeds(&subjects, corrupt::run);
     });
 }
