@@ -27,8 +27,7 @@
 //! # Features
 //!
 //! `suite`, the default, includes everything. `heap` alone has the checks of heaps without compiled
-//! code, and depends on neither Cranelift nor Wasm. `scripts` alone has the runner of specification
-//! scripts, with values and errors as text, for the command. `fuzz` has the fuzz targets, and depends on
+//! code, and depends on neither Cranelift nor Wasm. `fuzz` has the fuzz targets, and depends on
 //! Wasmtime.
 #![deny(unsafe_code)]
 
@@ -37,15 +36,6 @@ pub mod fuzz;
 
 #[cfg(feature = "heap")]
 pub mod heap;
-
-#[cfg(feature = "scripts")]
-pub mod message;
-#[cfg(feature = "scripts")]
-pub mod scripts;
-#[cfg(feature = "scripts")]
-pub mod stack;
-#[cfg(feature = "scripts")]
-pub mod values;
 
 #[cfg(feature = "suite")]
 pub mod choices;

@@ -9,8 +9,8 @@
 pub use super::spec_table::SpecCounts;
 
 use super::ignored;
-use crate::scripts::run_script;
-use crate::stack::with_stack;
+use gc_script::run_script;
+use gc_script::stack::with_stack;
 use gc_wasm::{Collector, Config, Engine, HeapBounds};
 use libtest_mimic::{Failed, Trial};
 use std::collections::HashSet;

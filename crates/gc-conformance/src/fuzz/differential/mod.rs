@@ -23,9 +23,9 @@ mod wasmi;
 pub mod wasmtime;
 
 use super::{Target, report};
-use crate::stack::with_stack;
 use allowed::{ALLOWED, Other};
 use anyhow::{Context, Result, bail};
+use gc_script::stack::with_stack;
 
 use crate::choices::Choices;
 pub use features::Features;

@@ -9,9 +9,9 @@ mod source;
 use super::differential::{Features, config, hash};
 use super::{Target, compiling, report};
 use crate::choices::Choices;
-use crate::stack::with_stack;
 use anyhow::{Result, anyhow, ensure};
 use arbitrary::Unstructured;
+use gc_script::stack::with_stack;
 use gc_testkit::Ledger;
 use gc_wasm::{
     AnyRef, Engine, Error, Extern, ExternRef, Func, HeapType, I31, Instance, Linker, Module,

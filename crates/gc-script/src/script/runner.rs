@@ -1,7 +1,8 @@
 //! Runs directives, one after the other, in one store.
 
-use super::{expect, messages, proposals, spectest};
+use super::{expect, messages, spectest};
 use crate::message::one_line;
+use crate::proposals;
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use gc_wasm::{
     AsContextMut, Engine, Extern, Instance, Module, RootScope, Store, ThrownException, Trap, Val,

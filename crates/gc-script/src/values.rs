@@ -36,6 +36,17 @@ fn parse_number<T: for<'a> Parse<'a>>(text: &str) -> Option<T> {
 ///
 /// # Errors
 /// If it is not such a value, or the heap is full. The message says what was expected.
+///
+/// ```
+/// use gc_script::values::{parse, print};
+/// use gc_wasm::{Store, ValType};
+///
+/// let mut store: Store<()> = Store::default();
+/// let value = parse(&mut store, "i31:5", &ValType::ANYREF)?;
+/// assert_eq!(print(&mut store, &value)?, "i31:5");
+/// assert!(parse(&mut store, "five", &ValType::I32).is_err());
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn parse(store: impl AsContextMut, text: &str, ty: &ValType) -> Result<Val> {
     parse_as(store, text, ty, ty)
 }

@@ -4,6 +4,14 @@ use anyhow::Error;
 use gc_wasm::{HeapError, Trap, WasmBacktrace};
 
 /// An error and its causes on one line, without backtraces.
+///
+/// ```
+/// use anyhow::{Context, Result};
+///
+/// let number: Result<i32> = "one".parse::<i32>().context("reading\na number");
+/// let text = gc_script::message::one_line(&number.unwrap_err());
+/// assert_eq!(text, "reading a number: invalid digit found in string");
+/// ```
 pub fn one_line(error: &Error) -> String {
     causes(error).join(": ").replace('\n', " ")
 }

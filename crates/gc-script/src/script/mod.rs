@@ -3,11 +3,10 @@
 //! (<https://github.com/WebAssembly/spec/tree/main/interpreter#scripts>).
 //!
 //! A directive passes, fails, or is skipped. It is skipped if it needs an unsupported proposal. The
-//! runner determines and names that proposal (`proposals.rs`), and never assumes one.
+//! runner determines and names that proposal ([`proposals`](crate::proposals)), and never assumes one.
 
 mod expect;
 mod messages;
-pub mod proposals;
 mod runner;
 mod spectest;
 
@@ -22,6 +21,16 @@ use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
 
 /// The report of a script.
+///
+/// ```
+/// use gc_script::{Report, ScriptFailure};
+///
+/// let failure = ScriptFailure { at: "one.wast:3:2".into(), message: "expected 1, got 2".into() };
+/// let mut all = Report { passed: 4, ..Report::default() };
+/// all.add(Report { passed: 1, failures: vec![failure], ..Report::default() });
+/// assert_eq!(all.summary(), "5 passed, 1 failed");
+/// assert_eq!(all.failures[0].to_string(), "one.wast:3:2: expected 1, got 2");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Number of directives that passed.
@@ -89,6 +98,18 @@ pub fn run_script(engine: &Engine, name: &str, text: &str) -> Result<Report> {
 
 /// As [`run_script`]. Calls `before` before each directive, with its place, `name:line:column`, and the
 /// report of those before it.
+///
+/// ```
+/// use gc_script::run_script_with;
+/// use gc_wasm::Engine;
+///
+/// let mut places = Vec::new();
+/// run_script_with(&Engine::default(), "two.wast", "(module)\n(module)", |at, _| {
+///     places.push(at.to_owned());
+/// })?;
+/// assert_eq!(places, ["two.wast:1:2", "two.wast:2:2"]);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 ///
 /// # Errors
 /// As [`run_script`].

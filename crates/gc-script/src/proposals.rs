@@ -19,7 +19,7 @@ const UNSUPPORTED: [(&str, WasmFeatures); 5] = [
 ///
 /// # Examples
 /// ```
-/// use gc_conformance::scripts::proposals::needed_by;
+/// use gc_script::proposals::needed_by;
 ///
 /// let shared = wat::parse_str("(module (memory 1 1 shared))")?;
 /// assert_eq!(needed_by(&shared), ["threads"]);

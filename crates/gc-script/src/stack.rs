@@ -14,6 +14,12 @@ const HOST_STACK: usize = 4 << 20;
 ///
 /// # Panics
 /// If `work` panics.
+///
+/// ```
+/// let sum = gc_script::stack::with_stack(1 << 20, || Ok(2 + 3))?;
+/// assert_eq!(sum, 5);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn with_stack<R: Send>(bytes: usize, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
     let size = bytes
         .checked_add(HOST_STACK)
