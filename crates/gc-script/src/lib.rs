@@ -3,10 +3,13 @@
 //! The command, the conformance suite and the fuzz targets use this crate.
 //!
 //! * [`run_script`] runs a specification script (`*.wast`), and returns a [`Report`].
+//! * [`suite`] says which scripts of the specification's suite run, and what must come of them.
 //! * [`proposals`] finds the unsupported proposals that a module needs.
 //! * [`values`] reads and prints values.
 //! * [`message`] prints errors with their causes.
 //! * [`stack`] runs work on a thread that has enough stack for compiled code.
+//! * [`random`] has random programs, and [`sandbox`] a program whose heap is damaged. The suite runs them, and
+//!   so do fuzz targets.
 //!
 //! ```
 //! use gc_script::run_script;
@@ -25,7 +28,10 @@
 
 pub mod message;
 pub mod proposals;
+pub mod random;
+pub mod sandbox;
 pub mod stack;
+pub mod suite;
 pub mod values;
 
 mod script;
