@@ -19,10 +19,9 @@
 pub mod differential;
 pub mod report;
 
-mod api_calls;
+mod api;
 mod artifact;
 mod async_drop;
-mod c_api_calls;
 mod code_corrupt;
 mod collectors_agree;
 mod compile;
@@ -37,6 +36,7 @@ mod refs;
 mod spectests;
 mod stack_maps;
 mod table_ops;
+mod value;
 mod way;
 
 use anyhow::Result;
@@ -50,10 +50,10 @@ pub use gc_testkit::fuzz::Target;
 pub fn targets() -> Vec<Target> {
     let mut targets = gc_testkit::fuzz::targets();
     targets.extend([
-        api_calls::TARGET,
+        api::RUST,
+        api::C,
         artifact::TARGET,
         async_drop::TARGET,
-        c_api_calls::TARGET,
         code_corrupt::TARGET,
         collectors_agree::TARGET,
         compile::TARGET,

@@ -1,8 +1,8 @@
 //! What a store's globals and tables refer to, as text. Objects have numbers in the order in which
 //! they are found, so that the text also shows what is shared, and is the same under every collector.
 
+use crate::refs::host_number;
 use anyhow::{Context, Result};
-use gc_testkit::Token;
 use gc_wasm::{AnyRef, ExternRef, Instance, RootScope, Rooted, Store, Val};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
@@ -94,10 +94,9 @@ impl Found {
             ("array", array.elems(&mut *store)?.collect())
         } else {
             let external = ExternRef::convert_any(&store, object)?;
-            let data = external.data(&store)?.context("an object of no kind")?;
-            let token = data.downcast_ref::<Token>().context("a host value of another kind")?;
+            let number = host_number(&store, external)?.context("an object of no kind")?;
             self.host_values += 1;
-            return Ok(format!("host value {}", token.number()));
+            return Ok(format!("host value {number}"));
         };
         let values = values.iter().map(|value| self.value(store, value));
         let values = values.collect::<Result<Vec<_>>>()?;

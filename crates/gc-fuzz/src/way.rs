@@ -28,12 +28,12 @@ pub(super) struct Way {
     /// The number of allocations between collections; 0 if zeal is off. With any other number the
     /// heap is verified, and freed memory poisoned.
     pub(super) zeal: u32,
-    optimised: bool,
+    pub(super) optimised: bool,
     single_pass: bool,
     huge: bool,
     verified: bool,
-    slice: Duration,
-    initial: u64,
+    pub(super) slice: Duration,
+    pub(super) initial: u64,
 }
 
 /// Zeal that collects at no allocation of a small program, but poisons what the collections free

@@ -2,8 +2,9 @@
 
 use super::ops::{Op, polls};
 use super::{Ended, MOST_POLLS};
+use crate::refs::host_number;
 use anyhow::{Context as _, Result, bail, ensure};
-use gc_testkit::{Ledger, Token};
+use gc_testkit::Ledger;
 use gc_wasm::{
     AsContext, AsContextMut, Caller, ExternRef, Global, GlobalType, Linker, Mutability,
     OwnedRooted, RootScope, Rooted, Store, StoreContextMut, StructRef, TypedFunc, Val, ValType,
@@ -147,8 +148,7 @@ pub(super) fn make_globals(store: &mut Store<Data>) -> Result<()> {
 /// The number of the host value to which a reference refers.
 fn number(store: impl AsContext, value: External) -> Result<u32> {
     let value = value.context("null instead of a host value")?;
-    let data = value.data(store.as_context())?.context("an object instead of a host value")?;
-    Ok(data.downcast_ref::<Token>().context("another host value")?.number())
+    host_number(store, value)?.context("an object instead of a host value")
 }
 
 /// Checks that a global has the value that was put into it.

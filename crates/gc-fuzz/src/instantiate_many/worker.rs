@@ -2,8 +2,9 @@
 
 use super::generated::{INSTANCES, Modules, Played};
 use super::{MODULES, SHAPES, THREADS, own_fields};
+use crate::refs::host_number;
 use anyhow::{Context, Result, ensure};
-use gc_testkit::{Ledger, Token};
+use gc_testkit::Ledger;
 use gc_wasm::{
     Engine, ExternRef, FieldType, Finality, HeapType, Instance, Module, Mutability, OwnedRooted,
     PoolConcurrencyLimitError, RefType, RootScope, Rooted, Store, StoreLimits, StructRef,
@@ -248,10 +249,7 @@ impl<'a> Worker<'a> {
         let before = keep.call(&mut store, Some(value))?;
         let before = match before {
             None => None,
-            Some(value) => {
-                let data = value.data(&store)?.context("a value of the host")?;
-                Some(data.downcast_ref::<Token>().context("a token")?.number())
-            }
+            Some(value) => Some(host_number(&store, value)?.context("a value of the host")?),
         };
         ensure!(before == running.host, "the store kept {before:?}, not {:?}", running.host);
         running.host = Some(number);

@@ -1,8 +1,9 @@
 //! Runs the module of a program, and compares with the model.
 
 use super::model::{Alive, Outcome};
+use crate::refs::host_number;
 use anyhow::{Context, Result, bail, ensure};
-use gc_testkit::{Ledger, Token};
+use gc_testkit::Ledger;
 use gc_wasm::{
     AnyRef, AsContextMut, Caller, Config, Engine, ExternRef, ExternType, Instance, Linker, Module,
     Reclaims, RootScope, Rooted, Store, ThrownException,
@@ -54,9 +55,8 @@ fn linker(engine: &Engine, module: &Module) -> Result<Linker<Host>> {
         "host",
         "number",
         |caller: Caller<'_, Host>, value: Option<Rooted<ExternRef>>| -> Result<i32> {
-            let data = value.context("null")?.data(&caller)?.context("no host value")?;
-            let token = data.downcast_ref::<Token>().context("a host value of another kind")?;
-            Ok(token.number() as i32)
+            let number = host_number(&caller, value.context("null")?)?;
+            Ok(number.context("no host value")? as i32)
         },
     )?;
     linker.func_wrap(
