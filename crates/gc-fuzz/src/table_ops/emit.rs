@@ -248,23 +248,42 @@ impl Function {
         format!("(local.get {name})")
     }
 
+    /// Emits the code of an operation.
     fn op(&mut self, op: &Op) {
         match *op {
-            Op::Copy { from, to, how } => {
-                let (value, ty) = get(pick(from, LOCALS.len()));
-                let line = self.set(to, value, ty, cast(how));
-                self.line(&line);
-            }
-            Op::Null { to } => {
-                let (name, ty) = LOCALS[pick(to, LOCALS.len())];
-                self.line(&format!("(local.set {name} (ref.null {}))", ty.heap()));
-            }
-            Op::I31 { to, value } => {
-                let value = format!("(ref.i31 (i32.const {value}))");
-                let line = self.set(to, value, Ty::Any, Cast::Test);
-                self.line(&line);
-            }
             Op::Struct { to, kind, from, how } => self.struct_(to, kind, from, cast(how)),
+            Op::TableGet { .. }
+            | Op::TableSet { .. }
+            | Op::TableGrow { .. }
+            | Op::TableFill { .. }
+            | Op::TableCopy { .. }
+            | Op::TableInit { .. }
+            | Op::ElemDrop { .. } => self.table_op(op),
+            Op::ElementGet { .. }
+            | Op::ElementSet { .. }
+            | Op::ArrayCopy { .. }
+            | Op::ArrayFill { .. }
+            | Op::ArrayInit { .. } => self.array_op(op),
+            Op::Behind { object, kind, how } if is_behind(how) => self.behind(object, kind, how),
+            Op::Behind { .. } => {}
+            Op::Array { .. } | Op::Fixed { .. } | Op::NewElem { .. } => self.make(op),
+            Op::FieldGet { .. } | Op::FieldSet { .. } => self.field_op(op),
+            Op::Test { .. } | Op::Same { .. } | Op::Lengths { .. } => self.look(op),
+            Op::Copy { .. }
+            | Op::Null { .. }
+            | Op::I31 { .. }
+            | Op::GlobalGet { .. }
+            | Op::GlobalSet { .. } => self.local_op(op),
+            Op::Garbage { .. } | Op::Gc | Op::Make { .. } | Op::Take { .. } | Op::Call { .. } => {
+                self.call_op(op)
+            }
+            Op::Loop { .. } | Op::End | Op::Function => {}
+        }
+    }
+
+    /// Makes an object.
+    fn make(&mut self, op: &Op) {
+        match *op {
             Op::Array { to, kind, len, from, how } => {
                 let (array, element) = ARRAYS[pick(kind, 3)];
                 let (heap, len) = (array.heap(), length(len));
@@ -302,23 +321,13 @@ impl Function {
                 let line = self.set(to, value, array, cast(how));
                 self.guarded(&has_elements(number, start, len), &line, cast(how));
             }
-            Op::GlobalGet { to, global, how } => {
-                let (name, ty) = GLOBALS[pick(global, GLOBALS.len())];
-                let line = self.set(to, format!("(global.get ${name})"), ty, cast(how));
-                self.line(&line);
-            }
-            Op::GlobalSet { from, global, how } => {
-                let (name, ty) = GLOBALS[pick(global, GLOBALS.len())];
-                let value = self.local(from, ty, cast(how));
-                self.line(&format!("(global.set ${name} {value})"));
-            }
-            Op::TableGet { .. }
-            | Op::TableSet { .. }
-            | Op::TableGrow { .. }
-            | Op::TableFill { .. }
-            | Op::TableCopy { .. }
-            | Op::TableInit { .. }
-            | Op::ElemDrop { .. } => self.table_op(op),
+            _ => unreachable!("none of these operations"),
+        }
+    }
+
+    /// Reads or writes a field.
+    fn field_op(&mut self, op: &Op) {
+        match *op {
             Op::FieldGet { object, field, to, how } => {
                 let field = &FIELDS[pick(field, FIELDS.len())];
                 let (heap, name) = (field.owner.heap(), field.name);
@@ -337,13 +346,13 @@ impl Function {
                     self.guarded(&is_object(&object), &line, cast(how));
                 }
             }
-            Op::ElementGet { .. }
-            | Op::ElementSet { .. }
-            | Op::ArrayCopy { .. }
-            | Op::ArrayFill { .. }
-            | Op::ArrayInit { .. } => self.array_op(op),
-            Op::Behind { object, kind, how } if is_behind(how) => self.behind(object, kind, how),
-            Op::Behind { .. } => {}
+            _ => unreachable!("none of these operations"),
+        }
+    }
+
+    /// Looks at references.
+    fn look(&mut self, op: &Op) {
+        match *op {
             Op::Test { from, nullable } => {
                 let null = if nullable % 2 == 1 { "null" } else { "" };
                 let (value, ty) = get(pick(from, LOCALS.len()));
@@ -370,6 +379,44 @@ impl Function {
                     is_object(&object)
                 ));
             }
+            _ => unreachable!("none of these operations"),
+        }
+    }
+
+    /// Reads or changes locals and globals.
+    fn local_op(&mut self, op: &Op) {
+        match *op {
+            Op::Copy { from, to, how } => {
+                let (value, ty) = get(pick(from, LOCALS.len()));
+                let line = self.set(to, value, ty, cast(how));
+                self.line(&line);
+            }
+            Op::Null { to } => {
+                let (name, ty) = LOCALS[pick(to, LOCALS.len())];
+                self.line(&format!("(local.set {name} (ref.null {}))", ty.heap()));
+            }
+            Op::I31 { to, value } => {
+                let value = format!("(ref.i31 (i32.const {value}))");
+                let line = self.set(to, value, Ty::Any, Cast::Test);
+                self.line(&line);
+            }
+            Op::GlobalGet { to, global, how } => {
+                let (name, ty) = GLOBALS[pick(global, GLOBALS.len())];
+                let line = self.set(to, format!("(global.get ${name})"), ty, cast(how));
+                self.line(&line);
+            }
+            Op::GlobalSet { from, global, how } => {
+                let (name, ty) = GLOBALS[pick(global, GLOBALS.len())];
+                let value = self.local(from, ty, cast(how));
+                self.line(&format!("(global.set ${name} {value})"));
+            }
+            _ => unreachable!("none of these operations"),
+        }
+    }
+
+    /// Calls the host or a function, or makes garbage.
+    fn call_op(&mut self, op: &Op) {
+        match *op {
             Op::Garbage { count } => {
                 let (label, count) = (self.label(), count % 64 + 1);
                 self.line(&format!(
@@ -411,7 +458,7 @@ impl Function {
                     ));
                 }
             }
-            Op::Loop { .. } | Op::End | Op::Function => {}
+            _ => unreachable!("none of these operations"),
         }
     }
 

@@ -1,10 +1,10 @@
 //! Compares references with the model.
 
-use super::model::{Model, Value};
+use super::model::Model;
 use super::schema::{STRUCTS, Ty};
-use crate::refs::internal;
+use crate::refs::{host_number, internal};
+use crate::value::Value;
 use anyhow::{Context, Result, bail, ensure};
-use gc_testkit::Token;
 use gc_wasm::{AnyRef, AsContextMut, ExternRef, Rooted, Val};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -28,11 +28,10 @@ pub(super) fn check(
         }
         Value::Host(n) => {
             let external = ExternRef::convert_any(&store, actual)?;
-            let data = external.data(store.as_context())?;
-            let data = data.with_context(|| format!("an object instead of host value {n}"))?;
-            let token = data.downcast_ref::<Token>().context("another host value")?.number();
-            ensure!(token == n, "host value {token} instead of {n}");
+            let number = host_number(&store, external)?;
+            ensure!(number == Some(n), "host value {number:?} instead of {n}");
         }
+        Value::Thing(_) => bail!("the model has nothing else"),
         Value::Object(n) => {
             let object = &model.objects[n];
             if STRUCTS.contains(&object.ty) {

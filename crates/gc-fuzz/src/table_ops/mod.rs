@@ -13,6 +13,7 @@ mod model;
 mod ops;
 mod run;
 mod schema;
+mod steps;
 
 use gc_testkit::fuzz::Target;
 

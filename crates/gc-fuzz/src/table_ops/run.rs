@@ -2,10 +2,11 @@
 
 use super::emit;
 use super::graph::{Graph, check};
-use super::model::{Model, Seen, Value};
+use super::model::{Model, Seen};
 use super::ops::Program;
 use super::schema::{BUDGET, GLOBALS, PARAMS, TABLES};
 use crate::refs::internal;
+use crate::value::Value;
 use crate::{report, way::Way};
 use anyhow::{Context, Result, bail, ensure};
 use gc_testkit::Ledger;

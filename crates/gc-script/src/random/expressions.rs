@@ -221,25 +221,7 @@ impl Generator {
     /// Emits an operator that leaves a value of type `t`, with its operands.
     fn operator(&mut self, t: Type, d: i32) {
         match t {
-            I32 => match self.random.below(13) {
-                0 => self.apply(&[I32, I32], "i32.add", d),
-                1 => self.apply(&[I32, I32], "i32.lt_s", d),
-                2 => self.apply(&[Eq, Eq], "ref.eq", d),
-                3 => self.apply(&[Any], "ref.test (ref $s)", d),
-                4 => self.apply(&[Nullable], "ref.is_null", d),
-                5 => self.apply(&[Struct], "struct.get $s 0", d),
-                6 => self.apply(&[Any, I32], "i32.const 3 i32.and table.grow $tab", d),
-                7 => self.apply(&[I64], "i32.wrap_i64", d),
-                8 => {
-                    let most = if self.big { 4095 } else { 3 };
-                    let grow = format!("i32.const {most} i32.and table.grow $big");
-                    self.apply(&[Nullable, I32], &grow, d)
-                }
-                9 => self.apply(&[V128], "i32x4.extract_lane 2", d),
-                10 => self.apply(&[V128], "i8x16.bitmask", d),
-                11 => self.apply(&[Any], "ref.test (ref $m)", d),
-                _ => self.emit("call $fresh"),
-            },
+            I32 => self.i32_operator(d),
             I64 => {
                 self.apply(&[I32], "i64.extend_i32_s", d);
                 if self.random.chance(40) {
@@ -252,115 +234,173 @@ impl Generator {
                     self.apply(&[F64], "f64.add", d)
                 }
             }
-            V128 => match self.random.below(12) {
-                0 => self.apply(&[I32], "i32x4.splat", d),
-                1 => self.apply(&[F64], "f64x2.splat i32x4.trunc_sat_f64x2_s_zero", d),
-                2 => self.apply(&[V128, V128], "i16x8.add", d),
-                3 => self.apply(&[V128, V128], "i8x16.swizzle", d),
-                4 => self.apply(&[V128, V128, V128], "i64x2.mul v128.xor", d),
-                5 => self.apply(&[V128, I64], "i64x2.replace_lane 1", d),
-                6 => self.apply(&[V128, V128, V128], "i32x4.relaxed_laneselect", d),
-                7 => self.emit("global.get $vector"),
-                8 => {
-                    self.emit("global.get $vectors");
-                    self.apply(&[I32], "i32.const 3 i32.and array.get $av", d)
+            V128 => self.v128_operator(d),
+            Nullable => self.nullable_operator(d),
+            Struct => self.struct_operator(d),
+            Any => self.any_operator(d),
+            Eq => self.eq_operator(d),
+            Array => self.array_operator(d),
+            Extern => self.extern_operator(d),
+        }
+    }
+
+    /// Emits an operator that leaves an `i32`.
+    fn i32_operator(&mut self, d: i32) {
+        match self.random.below(13) {
+            0 => self.apply(&[I32, I32], "i32.add", d),
+            1 => self.apply(&[I32, I32], "i32.lt_s", d),
+            2 => self.apply(&[Eq, Eq], "ref.eq", d),
+            3 => self.apply(&[Any], "ref.test (ref $s)", d),
+            4 => self.apply(&[Nullable], "ref.is_null", d),
+            5 => self.apply(&[Struct], "struct.get $s 0", d),
+            6 => self.apply(&[Any, I32], "i32.const 3 i32.and table.grow $tab", d),
+            7 => self.apply(&[I64], "i32.wrap_i64", d),
+            8 => {
+                let most = if self.big { 4095 } else { 3 };
+                let grow = format!("i32.const {most} i32.and table.grow $big");
+                self.apply(&[Nullable, I32], &grow, d)
+            }
+            9 => self.apply(&[V128], "i32x4.extract_lane 2", d),
+            10 => self.apply(&[V128], "i8x16.bitmask", d),
+            11 => self.apply(&[Any], "ref.test (ref $m)", d),
+            _ => self.emit("call $fresh"),
+        }
+    }
+
+    /// Emits an operator that leaves a vector.
+    fn v128_operator(&mut self, d: i32) {
+        match self.random.below(12) {
+            0 => self.apply(&[I32], "i32x4.splat", d),
+            1 => self.apply(&[F64], "f64x2.splat i32x4.trunc_sat_f64x2_s_zero", d),
+            2 => self.apply(&[V128, V128], "i16x8.add", d),
+            3 => self.apply(&[V128, V128], "i8x16.swizzle", d),
+            4 => self.apply(&[V128, V128, V128], "i64x2.mul v128.xor", d),
+            5 => self.apply(&[V128, I64], "i64x2.replace_lane 1", d),
+            6 => self.apply(&[V128, V128, V128], "i32x4.relaxed_laneselect", d),
+            7 => self.emit("global.get $vector"),
+            8 => {
+                self.emit("global.get $vectors");
+                self.apply(&[I32], "i32.const 3 i32.and array.get $av", d)
+            }
+            9 => self.apply(&[I32, V128, Any], "struct.new $v struct.get $v 1", d),
+            10 => self.emit("i32.const 16 v128.load offset=65500"),
+            _ => self.apply(&[V128, V128], "i32x4.gt_s", d),
+        }
+    }
+
+    /// Emits an operator that leaves a struct or null.
+    fn nullable_operator(&mut self, d: i32) {
+        match self.random.below(7) {
+            0 => self.apply(&[Struct], "struct.get $s 1", d),
+            1 => self.expr(Struct, d - 1),
+            2 => self.emit("global.get $g0"),
+            3 => {
+                self.scope("block (result (ref null $s))", Nullable, |g| {
+                    g.apply(&[Any], "br_on_cast 0 anyref (ref null $s)", d);
+                    g.emit("drop");
+                    g.expr(Nullable, d - 1);
+                });
+            }
+            4 => self.apply(&[I32], "i32.const 15 i32.and table.get $big", d),
+            5 => {
+                self.scope("block (result (ref null $s))", Nullable, |g| {
+                    g.apply(&[Nullable, Nullable], "br_on_null 0", d);
+                    g.emit("i32.const 3 call $mixs");
+                });
+            }
+            _ => self.expr(Struct, d - 1),
+        }
+    }
+
+    /// Emits an operator that leaves a struct.
+    fn struct_operator(&mut self, d: i32) {
+        match self.random.below(7) {
+            0 | 1 => self.apply(&[I32, Nullable, Any], "struct.new $s", d),
+            2 => self.apply(&[I32, Nullable, Any, Extern, I32], "struct.new $s2", d),
+            3 => self.apply(&[I32, Nullable, Any, Extern], "struct.new $m", d),
+            4 => {
+                self.scope("block (result (ref $s))", Struct, |g| {
+                    g.apply(&[Any], "br_on_cast 0 anyref (ref $m)", d);
+                    g.emit("i32.const 1 call $mixany");
+                    g.expr(Struct, d - 1);
+                });
+            }
+            5 => {
+                self.scope("block (result (ref $s))", Struct, |g| {
+                    g.apply(&[Nullable], "br_on_non_null 0", d);
+                    g.expr(Struct, d - 1);
+                });
+            }
+            _ => {
+                self.scope("block (result (ref $s))", Struct, |g| {
+                    g.apply(&[Any], "br_on_cast 0 anyref (ref $s)", d);
+                    g.emit("i32.const 1 call $mixany");
+                    g.expr(Struct, d - 1);
+                });
+            }
+        }
+    }
+
+    /// Emits an operator that leaves any internal reference.
+    fn any_operator(&mut self, d: i32) {
+        match self.random.below(11) {
+            0 => self.expr(Nullable, d - 1),
+            1 => self.expr(Array, d - 1),
+            2 => self.expr(Eq, d - 1),
+            3 => self.emit("global.get $g1"),
+            4 => self.apply(&[I32], "i32.const 3 i32.and table.get $tab", d),
+            5 => self.apply(&[Struct], "struct.get $s 2", d),
+            6 => self.apply(&[Any, Extern, I32], "call $hid", d),
+            7 => self.apply(&[Extern], "any.convert_extern", d),
+            8 => self.apply(&[I32], "ref.i31", d),
+            9 => self.emit("(array.new_data $ai $d (i32.const 2) (i32.const 3))"),
+            _ => self.expr(Struct, d - 1),
+        }
+    }
+
+    /// Emits an operator that leaves a reference that can be compared.
+    fn eq_operator(&mut self, d: i32) {
+        match self.random.below(5) {
+            0 => self.expr(Nullable, d - 1),
+            1 => self.expr(Array, d - 1),
+            2 => self.emit("global.get $g2"),
+            3 => self.apply(&[I32], "ref.i31", d),
+            _ => self.expr(Struct, d - 1),
+        }
+    }
+
+    /// Emits an operator that leaves an array.
+    fn array_operator(&mut self, d: i32) {
+        match self.random.below(5) {
+            0 => self.apply(&[Any, I32], "i32.const 7 i32.and array.new $a", d),
+            1 => {
+                let n = self.random.below(5);
+                for _ in 0..n {
+                    self.expr(Any, d - 1);
                 }
-                9 => self.apply(&[I32, V128, Any], "struct.new $v struct.get $v 1", d),
-                10 => self.emit("i32.const 16 v128.load offset=65500"),
-                _ => self.apply(&[V128, V128], "i32x4.gt_s", d),
-            },
-            Nullable => match self.random.below(7) {
-                0 => self.apply(&[Struct], "struct.get $s 1", d),
-                1 => self.expr(Struct, d - 1),
-                2 => self.emit("global.get $g0"),
-                3 => {
-                    self.scope("block (result (ref null $s))", Nullable, |g| {
-                        g.apply(&[Any], "br_on_cast 0 anyref (ref null $s)", d);
-                        g.emit("drop");
-                        g.expr(Nullable, d - 1);
-                    });
-                }
-                4 => self.apply(&[I32], "i32.const 15 i32.and table.get $big", d),
-                5 => {
-                    self.scope("block (result (ref null $s))", Nullable, |g| {
-                        g.apply(&[Nullable, Nullable], "br_on_null 0", d);
-                        g.emit("i32.const 3 call $mixs");
-                    });
-                }
-                _ => self.expr(Struct, d - 1),
-            },
-            Struct => match self.random.below(7) {
-                0 | 1 => self.apply(&[I32, Nullable, Any], "struct.new $s", d),
-                2 => self.apply(&[I32, Nullable, Any, Extern, I32], "struct.new $s2", d),
-                3 => self.apply(&[I32, Nullable, Any, Extern], "struct.new $m", d),
-                4 => {
-                    self.scope("block (result (ref $s))", Struct, |g| {
-                        g.apply(&[Any], "br_on_cast 0 anyref (ref $m)", d);
-                        g.emit("i32.const 1 call $mixany");
-                        g.expr(Struct, d - 1);
-                    });
-                }
-                5 => {
-                    self.scope("block (result (ref $s))", Struct, |g| {
-                        g.apply(&[Nullable], "br_on_non_null 0", d);
-                        g.expr(Struct, d - 1);
-                    });
-                }
-                _ => {
-                    self.scope("block (result (ref $s))", Struct, |g| {
-                        g.apply(&[Any], "br_on_cast 0 anyref (ref $s)", d);
-                        g.emit("i32.const 1 call $mixany");
-                        g.expr(Struct, d - 1);
-                    });
-                }
-            },
-            Any => match self.random.below(11) {
-                0 => self.expr(Nullable, d - 1),
-                1 => self.expr(Array, d - 1),
-                2 => self.expr(Eq, d - 1),
-                3 => self.emit("global.get $g1"),
-                4 => self.apply(&[I32], "i32.const 3 i32.and table.get $tab", d),
-                5 => self.apply(&[Struct], "struct.get $s 2", d),
-                6 => self.apply(&[Any, Extern, I32], "call $hid", d),
-                7 => self.apply(&[Extern], "any.convert_extern", d),
-                8 => self.apply(&[I32], "ref.i31", d),
-                9 => self.emit("(array.new_data $ai $d (i32.const 2) (i32.const 3))"),
-                _ => self.expr(Struct, d - 1),
-            },
-            Eq => match self.random.below(5) {
-                0 => self.expr(Nullable, d - 1),
-                1 => self.expr(Array, d - 1),
-                2 => self.emit("global.get $g2"),
-                3 => self.apply(&[I32], "ref.i31", d),
-                _ => self.expr(Struct, d - 1),
-            },
-            Array => match self.random.below(5) {
-                0 => self.apply(&[Any, I32], "i32.const 7 i32.and array.new $a", d),
-                1 => {
-                    let n = self.random.below(5);
-                    for _ in 0..n {
-                        self.expr(Any, d - 1);
-                    }
-                    self.emit(&format!("array.new_fixed $a {n}"))
-                }
-                2 => self.emit("(array.new_elem $a $es (i32.const 0) (i32.const 3))"),
-                3 => self.apply(&[I32], "i32.const 15 i32.and array.new_default $a", d),
-                _ => {
-                    self.scope("block (result anyref)", Any, |g| {
-                        g.apply(&[Any], "br_on_cast_fail 0 anyref (ref $s)", d);
-                        g.emit("i32.const 2 call $mixs");
-                        g.expr(Any, d - 1);
-                    });
-                    self.emit("i32.const 3 call $mixany");
-                    self.expr(Array, d - 1);
-                }
-            },
-            Extern => match self.random.below(4) {
-                0 => self.apply(&[Any], "extern.convert_any", d),
-                1 => self.emit("global.get $g3"),
-                2 => self.apply(&[Extern], "call $hext", d),
-                _ => self.apply(&[I32], "i32.const 1 i32.and table.get $tabe", d),
-            },
+                self.emit(&format!("array.new_fixed $a {n}"))
+            }
+            2 => self.emit("(array.new_elem $a $es (i32.const 0) (i32.const 3))"),
+            3 => self.apply(&[I32], "i32.const 15 i32.and array.new_default $a", d),
+            _ => {
+                self.scope("block (result anyref)", Any, |g| {
+                    g.apply(&[Any], "br_on_cast_fail 0 anyref (ref $s)", d);
+                    g.emit("i32.const 2 call $mixs");
+                    g.expr(Any, d - 1);
+                });
+                self.emit("i32.const 3 call $mixany");
+                self.expr(Array, d - 1);
+            }
+        }
+    }
+
+    /// Emits an operator that leaves an external reference.
+    fn extern_operator(&mut self, d: i32) {
+        match self.random.below(4) {
+            0 => self.apply(&[Any], "extern.convert_any", d),
+            1 => self.emit("global.get $g3"),
+            2 => self.apply(&[Extern], "call $hext", d),
+            _ => self.apply(&[I32], "i32.const 1 i32.and table.get $tabe", d),
         }
     }
 }

@@ -134,28 +134,7 @@ impl Generator {
 
     /// The text of the module.
     fn module(mut self) -> String {
-        let n = 2 + self.random.below(self.size.functions - 1);
-        for i in 0..n {
-            let np =
-                if self.random.chance(25) { self.random.below(14) } else { self.random.below(5) };
-            let nr = if i == 0 {
-                1
-            } else if self.random.chance(20) {
-                self.random.below(9)
-            } else {
-                self.random.below(3)
-            };
-            let params = (0..np).map(|_| self.ty()).collect();
-            let mut results: Vec<Type> = (0..nr).map(|_| self.ty()).collect();
-            if i == 0 {
-                results = vec![];
-            }
-            // share signatures for tail calls
-            if i > 0 && self.random.chance(40) {
-                results = self.funcs[i - 1].results.clone();
-            }
-            self.funcs.push(Func { params, results });
-        }
+        let n = self.signatures();
         self.emit("(module (type $s (sub (struct (field (mut i32)) (field (mut (ref null $s))) (field (mut anyref)))))");
         self.emit("(type $m (sub $s (struct (field (mut i32)) (field (mut (ref null $s))) (field (mut anyref)) (field (mut externref)))))");
         self.emit("(type $s2 (sub final $m (struct (field (mut i32)) (field (mut (ref null $s))) (field (mut anyref)) (field (mut externref)) (field (mut i8)))))");
@@ -208,7 +187,45 @@ impl Generator {
         for i in 0..n {
             self.func(i);
         }
-        // runner
+        self.runner(n);
+        self.emit(")");
+        // The choice takes nothing from the input, so that kept inputs mean what they did.
+        if self.text.len().is_multiple_of(3) {
+            self.fix_tables();
+        }
+        self.emit(")");
+        self.text
+    }
+
+    /// Chooses the types of the functions. Their number.
+    fn signatures(&mut self) -> usize {
+        let n = 2 + self.random.below(self.size.functions - 1);
+        for i in 0..n {
+            let np =
+                if self.random.chance(25) { self.random.below(14) } else { self.random.below(5) };
+            let nr = if i == 0 {
+                1
+            } else if self.random.chance(20) {
+                self.random.below(9)
+            } else {
+                self.random.below(3)
+            };
+            let params = (0..np).map(|_| self.ty()).collect();
+            let mut results: Vec<Type> = (0..nr).map(|_| self.ty()).collect();
+            if i == 0 {
+                results = vec![];
+            }
+            // share signatures for tail calls
+            if i > 0 && self.random.chance(40) {
+                results = self.funcs[i - 1].results.clone();
+            }
+            self.funcs.push(Func { params, results });
+        }
+        n
+    }
+
+    /// Emits the function that calls the first `n` functions, without its end.
+    fn runner(&mut self, n: usize) {
         self.emit("(func (export \"run\")");
         for _ in 0..4 {
             self.emit(
@@ -232,13 +249,6 @@ impl Generator {
                 }
             }
         }
-        self.emit(")");
-        // The choice takes nothing from the input, so that kept inputs mean what they did.
-        if self.text.len().is_multiple_of(3) {
-            self.fix_tables();
-        }
-        self.emit(")");
-        self.text
     }
 
     /// Makes all tables ones that nobody else has and that never grow. What would make them grow is a

@@ -11,7 +11,28 @@ pub(super) const DEPTH: usize = 11;
 
 /// The text of the module that a [`Victim`](super::Victim) runs.
 pub fn module() -> String {
-    let mut wat = String::from("(module (type $f (func (param i32) (result i32)))\n(rec\n");
+    let mut wat = String::new();
+    for part in [
+        types,
+        definitions,
+        objects,
+        links,
+        arrays,
+        reference_arrays,
+        functions,
+        casts,
+        host_calls,
+        allocations,
+        others,
+    ] {
+        part(&mut wat);
+    }
+    wat
+}
+
+/// The types.
+fn types(wat: &mut String) {
+    *wat += "(module (type $f (func (param i32) (result i32)))\n(rec\n";
     let base = "(field (mut i32)) (field (mut (ref null $base))) (field (mut anyref))";
     writeln!(wat, "(type $base (sub (struct {base})))").unwrap();
     writeln!(wat, "(type $d0 (sub $base (struct {base} (field (mut i64)))))").unwrap();
@@ -20,10 +41,14 @@ pub fn module() -> String {
     }
     writeln!(wat, "(type $big (struct").unwrap();
     for _ in 0..BIG {
-        wat += "(field (mut i64)) ";
+        *wat += "(field (mut i64)) ";
     }
-    wat += "(field (mut anyref))))\n";
-    wat += r#"
+    *wat += "(field (mut anyref))))\n";
+}
+
+/// Imports, tables, segments, globals and functions that operations use.
+fn definitions(wat: &mut String) {
+    *wat += r#"
         (type $funcs (struct (field (mut (ref null $f))) (field (mut funcref))
             (field (mut externref)) (field (mut (ref $base)))))
         (type $bytes (array (mut i8))) (type $words (array (mut i32)))
@@ -88,6 +113,10 @@ pub fn module() -> String {
         (table.fill $externs (i32.const 0) (local.get $x) (i32.const 4))
         (table.set $externs (i32.const 5) (extern.convert_any (global.get $words)))
 "#;
+}
+
+/// Ends the function that makes the first objects: one of each depth.
+fn objects(wat: &mut String) {
     for i in 0..DEPTH {
         writeln!(
             wat,
@@ -97,9 +126,13 @@ pub fn module() -> String {
         )
         .unwrap();
     }
-    wat += ")\n";
+    *wat += ")\n";
+}
+
+/// Operations on structs that refer to each other.
+fn links(wat: &mut String) {
     op(
-        &mut wat,
+        wat,
         "walk",
         "
         (local.set $b (global.get $base))
@@ -112,7 +145,7 @@ pub fn module() -> String {
         (local.get $i)",
     );
     op(
-        &mut wat,
+        wat,
         "next",
         "
         (global.set $base (struct.get $base 1 (global.get $base)))
@@ -121,7 +154,7 @@ pub fn module() -> String {
         (i32.const 0)",
     );
     op(
-        &mut wat,
+        wat,
         "link",
         "
         (local.set $b (ref.cast (ref null $base) (call $obj (local.get $i))))
@@ -130,7 +163,7 @@ pub fn module() -> String {
         (i32.const 0)",
     );
     op(
-        &mut wat,
+        wat,
         "non-null field",
         "
         (local.set $b (struct.get $funcs 3 (global.get $funcs)))
@@ -139,6 +172,10 @@ pub fn module() -> String {
         (struct.set $funcs 3 (global.get $funcs) (ref.as_non_null (global.get $base)))
         (struct.get $base 0 (local.get $b))",
     );
+}
+
+/// Operations on arrays of numbers.
+fn arrays(wat: &mut String) {
     for (array, ty, conversion, get) in [
         ("$gbytes", "$bytes", "", "array.get_u"),
         ("$words", "$words", "", "array.get"),
@@ -150,7 +187,7 @@ pub fn module() -> String {
         };
         let result = if conversion.is_empty() { "" } else { "i32.wrap_i64" };
         op(
-            &mut wat,
+            wat,
             &format!("access {array}"),
             &format!(
                 "
@@ -162,9 +199,9 @@ pub fn module() -> String {
                 value("$k")
             ),
         );
-        copy_and_fill(&mut wat, array, ty, &value("$j"), "$k");
+        copy_and_fill(wat, array, ty, &value("$j"), "$k");
         op(
-            &mut wat,
+            wat,
             &format!("loop {array}"),
             &format!(
                 "
@@ -180,12 +217,16 @@ pub fn module() -> String {
             ),
         );
     }
+}
+
+/// Operations on arrays of references.
+fn reference_arrays(wat: &mut String) {
     for (array, ty, value) in [
         ("$refs", "$refs", "(call $obj (local.get $k))"),
         ("$bases", "$bases", "(global.get $base)"),
     ] {
         op(
-            &mut wat,
+            wat,
             &format!("access {array}"),
             &format!(
                 "
@@ -194,17 +235,17 @@ pub fn module() -> String {
             (i32.const 0)"
             ),
         );
-        copy_and_fill(&mut wat, array, ty, value, "$j");
+        copy_and_fill(wat, array, ty, value, "$j");
     }
     op(
-        &mut wat,
+        wat,
         "copy subtypes",
         "
         (array.copy $refs $bases (global.get $refs) (local.get $i)
             (global.get $bases) (local.get $j) (local.get $k)) (i32.const 0)",
     );
     op(
-        &mut wat,
+        wat,
         "init",
         "
         (array.init_elem $refs $ref_elem (global.get $refs) (local.get $i)
@@ -214,8 +255,12 @@ pub fn module() -> String {
         (array.init_elem $fs $f_elem (global.get $fs) (i32.const 0) (i32.const 1) (i32.const 3))
         (i32.const 0)",
     );
+}
+
+/// Operations on function references.
+fn functions(wat: &mut String) {
     op(
-        &mut wat,
+        wat,
         "call field",
         "
         (call_ref $f (local.get $i) (struct.get $funcs 0 (global.get $funcs)))
@@ -224,14 +269,14 @@ pub fn module() -> String {
         (i32.add)",
     );
     op(
-        &mut wat,
+        wat,
         "call element",
         "
         (call_ref $f (local.get $i)
             (array.get $fs (global.get $fs) (i32.and (local.get $j) (i32.const 7))))",
     );
     op(
-        &mut wat,
+        wat,
         "set functions",
         "
         (struct.set $funcs 1 (global.get $funcs)
@@ -240,6 +285,10 @@ pub fn module() -> String {
             (struct.get $funcs 0 (global.get $funcs)))
         (ref.is_null (struct.get $funcs 1 (global.get $funcs)))",
     );
+}
+
+/// Tests, casts and comparisons.
+fn casts(wat: &mut String) {
     let mut tests = String::from("(local.set $a (call $obj (local.get $i)))");
     for ty in ["$base", "$big", "$funcs", "$bytes", "$refs", "i31", "eq", "struct", "array"] {
         write!(
@@ -257,10 +306,10 @@ pub fn module() -> String {
         )
         .unwrap();
     }
-    op(&mut wat, "test", &format!("{tests} (local.get $n)"));
+    op(wat, "test", &format!("{tests} (local.get $n)"));
     for i in [0, 3, 7, 8, DEPTH - 1] {
         op(
-            &mut wat,
+            wat,
             &format!("cast {i}"),
             &format!(
                 "
@@ -273,21 +322,25 @@ pub fn module() -> String {
         );
     }
     op(
-        &mut wat,
+        wat,
         "i31",
         "
         (i31.get_s (ref.cast i31ref (struct.get $base 2 (ref.cast (ref $base)
             (call $obj (local.get $i))))))",
     );
     op(
-        &mut wat,
+        wat,
         "eq",
         "
         (ref.eq (ref.cast eqref (call $obj (local.get $i)))
             (ref.cast eqref (array.get $refs (global.get $refs) (local.get $j))))",
     );
+}
+
+/// Operations that call the host.
+fn host_calls(wat: &mut String) {
     op(
-        &mut wat,
+        wat,
         "host any",
         "
         (call $put (local.get $i) (call $host_any (call $obj (local.get $j))))
@@ -296,7 +349,7 @@ pub fn module() -> String {
         (i32.const 0)",
     );
     op(
-        &mut wat,
+        wat,
         "host extern",
         "
         (struct.set $funcs 2 (global.get $funcs)
@@ -306,13 +359,13 @@ pub fn module() -> String {
         (i32.const 0)",
     );
     op(
-        &mut wat,
+        wat,
         "host base",
         "
         (call $host_base (struct.get $funcs 3 (global.get $funcs)))",
     );
     op(
-        &mut wat,
+        wat,
         "convert",
         "
         (table.set $externs (i32.and (local.get $i) (i32.const 7))
@@ -321,8 +374,12 @@ pub fn module() -> String {
             (any.convert_extern (table.get $externs (i32.and (local.get $j) (i32.const 7)))))
         (i32.const 0)",
     );
+}
+
+/// Operations that make objects.
+fn allocations(wat: &mut String) {
     op(
-        &mut wat,
+        wat,
         "new structs",
         "
         (loop $again
@@ -335,7 +392,7 @@ pub fn module() -> String {
         (i32.const 0)",
     );
     op(
-        &mut wat,
+        wat,
         "new arrays",
         "
         (global.set $refs (array.new $refs (call $obj (local.get $i))
@@ -348,8 +405,12 @@ pub fn module() -> String {
         (call $put (local.get $j) (array.new_data $words $bytes (i32.const 1) (i32.const 7)))
         (i32.const 0)",
     );
+}
+
+/// Operations on a large struct and on tables, a collection, and functions that the host calls.
+fn others(wat: &mut String) {
     op(
-        &mut wat,
+        wat,
         "big",
         &format!(
             "
@@ -363,7 +424,7 @@ pub fn module() -> String {
         ),
     );
     op(
-        &mut wat,
+        wat,
         "tables",
         "
         (table.copy $objs $objs (i32.const 8) (i32.const 0) (i32.const 20))
@@ -371,15 +432,14 @@ pub fn module() -> String {
             (array.get $refs (global.get $refs) (local.get $i)) (i32.const 5))
         (table.grow $objs (struct.get $base 2 (global.get $base)) (i32.const 2))",
     );
-    op(&mut wat, "gc", "(call $gc) (i32.const 0)");
-    wat += r#"
+    op(wat, "gc", "(call $gc) (i32.const 0)");
+    *wat += r#"
         (func (export "get base") (result (ref struct))
             (struct.get $funcs 3 (global.get $funcs)))
         (func (export "take any") (param anyref) (result anyref)
             (call $put (i32.const 9) (local.get 0)) (call $obj (i32.const 20)))
         (func (export "take base") (param (ref null $base)) (result i32)
             (struct.get $base 0 (local.get 0))))"#;
-    wat
 }
 
 /// Adds an operation: an export with operands `$i`, `$j` and `$k`.

@@ -74,104 +74,104 @@ fn right_assertions_pass() {
     assert!(report.skipped.is_empty());
 }
 
+/// Directives that fail after [`MODULE`], and what is said of them.
+const WRONG: [(&str, &str); 23] = [
+    (
+        r#"(assert_return (invoke "one") (i32.const 2))"#,
+        "assert_return: expected (i32.const 2), got (i32.const 1)",
+    ),
+    (r#"(assert_return (invoke "one"))"#, "assert_return: expected no values, got (i32.const 1)"),
+    (
+        r#"(assert_return (invoke "two") (i32.const 1))"#,
+        "assert_return: expected (i32.const 1), got (i32.const 1) (i64.const 2)",
+    ),
+    (
+        r#"(assert_return (invoke "one") (i64.const 1))"#,
+        "assert_return: expected (i64.const 1), got (i32.const 1)",
+    ),
+    (
+        r#"(assert_return (invoke "f32" (f32.const nan:0x1)) (f32.const nan:canonical))"#,
+        "assert_return: expected (f32.const nan:canonical), got (f32.const nan:0x1)",
+    ),
+    (
+        r#"(assert_return (invoke "f64" (f64.const 0)) (f64.const -0))"#,
+        "assert_return: expected (f64.const -0.0), got (f64.const 0.0)",
+    ),
+    (
+        r#"(assert_return (invoke "v128" (v128.const i8x16 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0)) (v128.const i16x8 0 0 0 0 0 0 0 0))"#,
+        "assert_return: expected (v128.const i16x8 0 0 0 0 0 0 0 0), got (v128.const i32x4 \
+         0x00000001 0x00000000 0x00000000 0x00000000)",
+    ),
+    (
+        r#"(assert_return (invoke "v128" (v128.const f32x4 1 1 nan:0x1 1)) (v128.const f32x4 1 1 nan:canonical 1))"#,
+        "assert_return: expected (v128.const f32x4 1.0 1.0 nan:canonical 1.0), got \
+         (v128.const i32x4 0x3f800000 0x3f800000 0x7f800001 0x3f800000)",
+    ),
+    (
+        r#"(assert_return (invoke "v128" (v128.const f64x2 1 nan:0x1)) (v128.const f64x2 1 nan:arithmetic))"#,
+        "assert_return: expected (v128.const f64x2 1.0 nan:arithmetic), got (v128.const i32x4 \
+         0x00000000 0x3ff00000 0x00000001 0x7ff00000)",
+    ),
+    (
+        r#"(assert_return (invoke "extern" (ref.extern 3)) (ref.extern 4))"#,
+        "assert_return: expected (ref.extern 4), got externref:3",
+    ),
+    (
+        r#"(assert_return (invoke "extern" (ref.extern 3)) (ref.null extern))"#,
+        "assert_return: expected (ref.null), got externref:3",
+    ),
+    (
+        r#"(assert_return (invoke "any" (ref.host 3)) (ref.eq))"#,
+        "assert_return: expected (ref.eq), got externref:3",
+    ),
+    (
+        r#"(assert_return (invoke "struct") (ref.i31))"#,
+        "assert_return: expected (ref.i31), got (struct 1)",
+    ),
+    (
+        r#"(assert_return (invoke "trap"))"#,
+        "assert_return: wasm trap: wasm `unreachable` instruction executed",
+    ),
+    (r#"(assert_return (invoke "nothing"))"#, "assert_return: there is no function `nothing`"),
+    (
+        r#"(assert_trap (invoke "one") "unreachable")"#,
+        "assert_trap: expected the trap `unreachable`, got (i32.const 1)",
+    ),
+    (
+        r#"(assert_trap (invoke "div") "unreachable")"#,
+        "assert_trap: expected the trap `unreachable`, got the trap `wasm trap: integer divide by zero`",
+    ),
+    (
+        r#"(assert_trap (module (import "no" "where" (func))) "unreachable")"#,
+        "assert_trap: expected the trap `unreachable`, got the error `unknown import: `no` \
+         `where``",
+    ),
+    (
+        r#"(assert_exhaustion (invoke "trap") "unreachable")"#,
+        "assert_exhaustion: expected a stack overflow, got `wasm trap: wasm `unreachable` instruction \
+         executed`",
+    ),
+    (
+        r#"(assert_invalid (module) "type mismatch")"#,
+        "assert_invalid: expected `type mismatch`, but the module compiled",
+    ),
+    (
+        r#"(assert_malformed (module quote "(func)") "unexpected token")"#,
+        "assert_malformed: expected `unexpected token`, but the module compiled",
+    ),
+    (
+        r#"(assert_unlinkable (module) "unknown import")"#,
+        "assert_unlinkable: expected `unknown import`, but the module was instantiated",
+    ),
+    (
+        r#"(assert_unlinkable (module (func unreachable) (start 0)) "unknown import")"#,
+        "assert_unlinkable: expected `unknown import`, got `wasm trap: wasm `unreachable` instruction executed`",
+    ),
+];
+
 #[test]
 fn wrong_assertions_fail() {
-    for (directive, expected) in [
-        (
-            r#"(assert_return (invoke "one") (i32.const 2))"#,
-            "assert_return: expected (i32.const 2), got (i32.const 1)",
-        ),
-        (
-            r#"(assert_return (invoke "one"))"#,
-            "assert_return: expected no values, got (i32.const 1)",
-        ),
-        (
-            r#"(assert_return (invoke "two") (i32.const 1))"#,
-            "assert_return: expected (i32.const 1), got (i32.const 1) (i64.const 2)",
-        ),
-        (
-            r#"(assert_return (invoke "one") (i64.const 1))"#,
-            "assert_return: expected (i64.const 1), got (i32.const 1)",
-        ),
-        (
-            r#"(assert_return (invoke "f32" (f32.const nan:0x1)) (f32.const nan:canonical))"#,
-            "assert_return: expected (f32.const nan:canonical), got (f32.const nan:0x1)",
-        ),
-        (
-            r#"(assert_return (invoke "f64" (f64.const 0)) (f64.const -0))"#,
-            "assert_return: expected (f64.const -0.0), got (f64.const 0.0)",
-        ),
-        (
-            r#"(assert_return (invoke "v128" (v128.const i8x16 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0)) (v128.const i16x8 0 0 0 0 0 0 0 0))"#,
-            "assert_return: expected (v128.const i16x8 0 0 0 0 0 0 0 0), got (v128.const i32x4 \
-             0x00000001 0x00000000 0x00000000 0x00000000)",
-        ),
-        (
-            r#"(assert_return (invoke "v128" (v128.const f32x4 1 1 nan:0x1 1)) (v128.const f32x4 1 1 nan:canonical 1))"#,
-            "assert_return: expected (v128.const f32x4 1.0 1.0 nan:canonical 1.0), got \
-             (v128.const i32x4 0x3f800000 0x3f800000 0x7f800001 0x3f800000)",
-        ),
-        (
-            r#"(assert_return (invoke "v128" (v128.const f64x2 1 nan:0x1)) (v128.const f64x2 1 nan:arithmetic))"#,
-            "assert_return: expected (v128.const f64x2 1.0 nan:arithmetic), got (v128.const i32x4 \
-             0x00000000 0x3ff00000 0x00000001 0x7ff00000)",
-        ),
-        (
-            r#"(assert_return (invoke "extern" (ref.extern 3)) (ref.extern 4))"#,
-            "assert_return: expected (ref.extern 4), got externref:3",
-        ),
-        (
-            r#"(assert_return (invoke "extern" (ref.extern 3)) (ref.null extern))"#,
-            "assert_return: expected (ref.null), got externref:3",
-        ),
-        (
-            r#"(assert_return (invoke "any" (ref.host 3)) (ref.eq))"#,
-            "assert_return: expected (ref.eq), got externref:3",
-        ),
-        (
-            r#"(assert_return (invoke "struct") (ref.i31))"#,
-            "assert_return: expected (ref.i31), got (struct 1)",
-        ),
-        (
-            r#"(assert_return (invoke "trap"))"#,
-            "assert_return: wasm trap: wasm `unreachable` instruction executed",
-        ),
-        (r#"(assert_return (invoke "nothing"))"#, "assert_return: there is no function `nothing`"),
-        (
-            r#"(assert_trap (invoke "one") "unreachable")"#,
-            "assert_trap: expected the trap `unreachable`, got (i32.const 1)",
-        ),
-        (
-            r#"(assert_trap (invoke "div") "unreachable")"#,
-            "assert_trap: expected the trap `unreachable`, got the trap `wasm trap: integer divide by zero`",
-        ),
-        (
-            r#"(assert_trap (module (import "no" "where" (func))) "unreachable")"#,
-            "assert_trap: expected the trap `unreachable`, got the error `unknown import: `no` \
-             `where``",
-        ),
-        (
-            r#"(assert_exhaustion (invoke "trap") "unreachable")"#,
-            "assert_exhaustion: expected a stack overflow, got `wasm trap: wasm `unreachable` instruction \
-             executed`",
-        ),
-        (
-            r#"(assert_invalid (module) "type mismatch")"#,
-            "assert_invalid: expected `type mismatch`, but the module compiled",
-        ),
-        (
-            r#"(assert_malformed (module quote "(func)") "unexpected token")"#,
-            "assert_malformed: expected `unexpected token`, but the module compiled",
-        ),
-        (
-            r#"(assert_unlinkable (module) "unknown import")"#,
-            "assert_unlinkable: expected `unknown import`, but the module was instantiated",
-        ),
-        (
-            r#"(assert_unlinkable (module (func unreachable) (start 0)) "unknown import")"#,
-            "assert_unlinkable: expected `unknown import`, got `wasm trap: wasm `unreachable` instruction executed`",
-        ),
-    ] {
+    for (directive, expected) in WRONG {
         let found = failures(&format!("{}\n{directive}", MODULE.trim()));
         assert_eq!(found, [format!("test.wast:17:2: {expected}")], "{directive}");
     }
