@@ -1,6 +1,6 @@
-//! Joins a target of gc-conformance with libFuzzer: [`target!`] is all that a binary needs.
+//! Joins a target of gc-fuzz with libFuzzer: [`target!`] is all that a binary needs.
 
-use gc_conformance::{fuzz, heap};
+use gc_testkit::panics::is_panic_expected;
 use libfuzzer_sys::fuzzer_mutate;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -39,21 +39,22 @@ pub fn start() {
     // The hook of libfuzzer-sys ends the process. Before that, the modules of the input are written.
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !heap::is_panic_expected() {
-            fuzz::report::write_of_any_thread();
+        if !is_panic_expected() {
+            gc_fuzz::report::write_of_any_thread();
             usual(panic);
         }
     }));
-    if let Err(why) = fuzz::check_variables() {
+    if let Err(why) = gc_fuzz::check_variables() {
         eprintln!("{why:#}");
         std::process::exit(1);
     }
 }
 
 /// The target of this process.
-fn target(name: &str) -> &'static fuzz::Target {
-    static TARGET: OnceLock<fuzz::Target> = OnceLock::new();
-    TARGET.get_or_init(|| fuzz::find(name).unwrap_or_else(|| panic!("there is no target {name}")))
+fn target(name: &str) -> &'static gc_fuzz::Target {
+    static TARGET: OnceLock<gc_fuzz::Target> = OnceLock::new();
+    TARGET
+        .get_or_init(|| gc_fuzz::find(name).unwrap_or_else(|| panic!("there is no target {name}")))
 }
 
 /// Runs an input.
@@ -61,7 +62,7 @@ fn target(name: &str) -> &'static fuzz::Target {
 /// # Panics
 /// If it shows a fault.
 pub fn run(name: &str, input: &[u8]) {
-    fuzz::run(target(name), input, Some(&modules(input)));
+    gc_fuzz::run(target(name), input, Some(&modules(input)));
 }
 
 /// The files for the modules of an input that fails: in the folder `modules` beside the file that

@@ -1,7 +1,7 @@
 //! Errors of a program's calls: names exceptions that no code caught.
 
 use anyhow::{Error, Result, anyhow};
-use gc_conformance::values;
+use gc_script::values;
 use gc_wasm::{AsContextMut, Extern, Instance, Tag, ThrownException, Val, WasmBacktrace};
 
 /// The error of a call. If it failed because of an exception that was not caught, it has the

@@ -6,7 +6,7 @@ use crate::file_kind::no_module;
 use crate::mismatch;
 use crate::text_position;
 use anyhow::{Context, Error, Result, bail};
-use gc_conformance::scripts::proposals;
+use gc_script::proposals;
 use gc_wasm::{CompilationEnded, Engine, Module};
 use std::path::{Path, PathBuf};
 

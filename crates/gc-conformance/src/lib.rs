@@ -27,32 +27,19 @@
 //! # Features
 //!
 //! `suite`, the default, includes everything. `heap` alone has the checks of heaps without compiled
-//! code, and depends on neither Cranelift nor Wasm. `scripts` alone has the runner of specification
-//! scripts, with values and errors as text, for the command. `fuzz` has the fuzz targets, and depends on
-//! Wasmtime.
+//! code, and depends on neither Cranelift nor Wasm.
 #![deny(unsafe_code)]
-
-#[cfg(feature = "fuzz")]
-pub mod fuzz;
 
 #[cfg(feature = "heap")]
 pub mod heap;
 
-#[cfg(feature = "scripts")]
-pub mod message;
-#[cfg(feature = "scripts")]
-pub mod scripts;
-#[cfg(feature = "scripts")]
-pub mod stack;
-#[cfg(feature = "scripts")]
-pub mod values;
-
-#[cfg(feature = "suite")]
-pub mod choices;
 #[cfg(feature = "suite")]
 mod suite;
 #[cfg(feature = "suite")]
-pub use suite::{conclude, embedding, main, programs, random, run, sandbox, spec, trials};
+#[cfg(feature = "suite")]
+pub use gc_testkit::trials::conclude;
+#[cfg(feature = "suite")]
+pub use suite::{embedding, main, programs, random, run, sandbox, spec, trials};
 
 /// Defines the `main` of a test target without a harness. It runs the whole suite for each
 /// [`Collector`](gc_wasm::Collector) argument.

@@ -15,6 +15,9 @@
 //! * `clif` (with the feature `clif`): random functions as CLIF, to test the emitter and the
 //!   checkers.
 //! * [`fuzz`]: the fuzz targets that need no Wasm.
+//! * [`choices`]: the choices of a generator of programs, from a seed or from bytes.
+//! * [`panics`]: panics that a test expects.
+//! * `trials` (with the feature `trials`): runs trials, or a sample of them.
 //!
 //! A [`Subject`] describes a collector, and bytes encode the operations:
 //!
@@ -36,6 +39,7 @@
 #![deny(unsafe_code)]
 
 pub mod agreement;
+pub mod choices;
 #[cfg(feature = "clif")]
 pub mod clif;
 pub mod corrupt;
@@ -44,24 +48,22 @@ pub mod fuzz;
 pub mod graph;
 pub mod mutator;
 pub mod ops;
+pub mod panics;
 pub mod patterns;
 pub mod place;
 pub mod random;
 pub mod schema;
 pub mod shadow;
+#[cfg(feature = "trials")]
+pub mod trials;
 
 mod host_value;
 mod subject;
 
 pub use gc_runtime::Reclaims;
 pub use host_value::{Ledger, Token};
+pub use panics::panic_text;
 pub use subject::Subject;
-
-/// The message of a panic.
-pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
-}
 
 /// `amount` of work, scaled by the environment variable `TESTKIT_SCALE`, a percentage. The default
 /// is 100; use less under sanitizers and more for long runs. The result is at least 1.

@@ -4,6 +4,7 @@
 use super::*;
 use gc_runtime::GcProgress;
 use gc_testkit::mutator::Collection;
+use gc_testkit::panics::expected_panic;
 use gc_testkit::{Reclaims, scaled};
 
 promises! {

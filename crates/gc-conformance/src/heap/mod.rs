@@ -42,7 +42,6 @@ use gc_testkit::place::Place;
 use gc_testkit::schema::{NODE, REFS, Schema};
 use gc_testkit::{Subject, panic_text};
 use gc_types::{StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -101,30 +100,6 @@ pub fn run(subject: &Subject<'_>) -> Result<()> {
         .map(|fault| format!("{fault:#}"))
         .collect();
     if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("\n")) }
-}
-
-thread_local! {
-    static PANIC_EXPECTED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether a check on this thread expects a panic now. Then a panic hook need not print it.
-pub fn is_panic_expected() -> bool {
-    PANIC_EXPECTED.get()
-}
-
-/// Runs `work`, which may panic. A panic hook need not print that.
-pub(crate) fn expecting_a_panic<R>(
-    work: impl FnOnce() -> R,
-) -> Result<R, Box<dyn std::any::Any + Send>> {
-    PANIC_EXPECTED.set(true);
-    let result = catch_unwind(AssertUnwindSafe(work));
-    PANIC_EXPECTED.set(false);
-    result
-}
-
-/// The text of the panic with which `call` ends. `None` if it does not panic.
-pub(crate) fn expected_panic(call: impl FnOnce()) -> Option<String> {
-    expecting_a_panic(call).err().map(|panic| panic_text(&*panic).to_owned())
 }
 
 /// Makes a table of checks from functions, each with the methods that it tests.

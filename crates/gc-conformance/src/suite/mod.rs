@@ -10,9 +10,9 @@ mod spec_table;
 mod host;
 
 use crate::heap;
+use gc_testkit::trials::conclude;
 use gc_wasm::{Collector, HeapBounds};
-use libtest_mimic::{Arguments, Completion, Conclusion, Failed, Trial};
-use std::num::NonZeroU32;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::process::ExitCode;
 
 /// Runs the whole suite for each of `collectors`, according to the process's arguments.
@@ -40,40 +40,6 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
 /// not printed.
 pub fn run(trials: Vec<Trial>) -> ExitCode {
     conclude(&Arguments::from_args(), trials).exit_code()
-}
-
-/// As [`run`], with these arguments. Returns the counts.
-///
-/// With `TESTKIT_SAMPLE=25` in the environment, about one of 25 trials runs, always the same ones. The others
-/// count as filtered out.
-///
-/// # Panics
-/// If `TESTKIT_SAMPLE` is not a positive number.
-pub fn conclude(arguments: &Arguments, mut trials: Vec<Trial>) -> Conclusion {
-    let all = trials.len() as u64;
-    if let Ok(every) = std::env::var("TESTKIT_SAMPLE") {
-        let every = every.parse().expect("TESTKIT_SAMPLE is a number, as in 25");
-        trials.retain(|trial| {
-            number_of(trial.name()).is_multiple_of(u64::from(NonZeroU32::get(every)))
-        });
-        eprintln!("a sample: {} of {all} trials (TESTKIT_SAMPLE={every})", trials.len());
-    }
-    let left = all - trials.len() as u64;
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if !heap::is_panic_expected() {
-            usual(panic);
-        }
-    }));
-    let mut conclusion = libtest_mimic::run(arguments, trials);
-    conclusion.num_filtered_out += left;
-    conclusion
-}
-
-/// A number that tells names apart (FNV-1a; Fowler, Noll and Vo 1991).
-fn number_of(name: &str) -> u64 {
-    let add = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, add)
 }
 
 /// One way to run compiled code under a collector.

@@ -8,11 +8,11 @@
 //! `SPARSE`th.
 
 use super::{failed, host, ignored};
-use crate::stack::with_stack;
-use crate::values;
 use anyhow::{Context, Result, ensure};
 use gc_hosts::wasi::{self, WasiCtx, WasiCtxBuilder};
 use gc_hosts::{I32Exit, MemoryOutputPipe, OutputStream};
+use gc_script::stack::with_stack;
+use gc_script::values;
 use gc_wasm::{
     Collector, Config, Engine, GcStats, HeapBounds, Instance, Linker, Module, Reclaims, RootScope,
     Store, Val,

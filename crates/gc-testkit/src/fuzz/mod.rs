@@ -5,7 +5,7 @@
 //! (the crate under `fuzz/`), in a test on the stable compiler, and alone to reproduce a failure.
 //!
 //! The targets here need neither compiled code nor Wasm, or (with the feature `clif`) only
-//! `gc-compiler`. `gc_conformance::fuzz` has the others, and the list of all.
+//! `gc-compiler`. `gc_fuzz` has the others, and the list of all.
 
 #[cfg(feature = "clif")]
 mod clif;

@@ -21,7 +21,7 @@ use crate::registry::Registry;
 use anyhow::Result;
 use clap::{Args, value_parser};
 use contender::{Contender, Entry, Task};
-use gc_conformance::stack::with_stack;
+use gc_script::stack::with_stack;
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -198,7 +198,7 @@ fn say_errors(entries: &[Entry]) -> Result<()> {
 mod tests {
     use super::*;
     use crate::interrupt::Interrupter;
-    use gc_conformance::message::one_line;
+    use gc_script::message::one_line;
     use gc_wasm::{Collector, Config, Engine};
     use std::path::Path;
 

@@ -4,8 +4,8 @@ use super::contender::Entry;
 use crate::call::Call;
 use crate::duration;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use gc_conformance::message::one_line;
 use gc_engine::size;
+use gc_script::message::one_line;
 use serde::Serialize;
 use std::time::Duration;
 

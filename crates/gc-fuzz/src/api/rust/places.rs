@@ -1,0 +1,120 @@
+//! Globals, tables and memories.
+
+use super::{Cx, Handled, Rust, Types, element, reference_type, value};
+use crate::api::driver::Places;
+use crate::refs::internal;
+use anyhow::{Context as _, Result, ensure};
+use gc_wasm::{Global, GlobalType, Memory, MemoryType, Mutability, Table, TableType, Val, ValType};
+
+impl Places for Rust {
+    fn new_global(
+        cx: &mut Cx<'_>,
+        _: &Types,
+        external: bool,
+        init: Option<&Handled>,
+    ) -> Result<Global> {
+        let init = value(&mut *cx, init.copied(), external)?;
+        let ty = GlobalType::new(ValType::Ref(reference_type(external)), Mutability::Var);
+        Global::new(cx, ty, init)
+    }
+
+    fn global_get(cx: &mut Cx<'_>, global: &Global, external: bool) -> Result<Option<Handled>> {
+        let read = global.get(&mut *cx);
+        let right = matches!(read, Val::ExternRef(_)) == external;
+        ensure!(right, "another type: {read:?}");
+        internal(cx, read)
+    }
+
+    fn global_set(
+        cx: &mut Cx<'_>,
+        global: &Global,
+        external: bool,
+        new: Option<&Handled>,
+    ) -> Result<()> {
+        let new = value(&mut *cx, new.copied(), external)?;
+        global.set(cx, new)
+    }
+
+    fn new_table(
+        cx: &mut Cx<'_>,
+        _: &Types,
+        external: bool,
+        len: u32,
+        init: Option<&Handled>,
+    ) -> Result<Table> {
+        let init = element(&mut *cx, init.copied(), external)?;
+        Table::new(cx, TableType::new(reference_type(external), len, Some(100)), init)
+    }
+
+    fn table_size(cx: &mut Cx<'_>, table: &Table) -> Result<u64> {
+        Ok(table.size(&*cx))
+    }
+
+    fn table_get(cx: &mut Cx<'_>, table: &Table, index: u32) -> Result<Option<Handled>> {
+        let read = table.get(&mut *cx, index.into()).context("no element")?;
+        internal(cx, read.into())
+    }
+
+    fn table_set(
+        cx: &mut Cx<'_>,
+        table: &Table,
+        external: bool,
+        index: u32,
+        new: Option<&Handled>,
+    ) -> Result<()> {
+        let new = element(&mut *cx, new.copied(), external)?;
+        table.set(cx, index.into(), new)
+    }
+
+    fn table_grow(
+        cx: &mut Cx<'_>,
+        table: &Table,
+        external: bool,
+        delta: u32,
+        init: Option<&Handled>,
+    ) -> Result<u64> {
+        let init = element(&mut *cx, init.copied(), external)?;
+        table.grow(cx, delta.into(), init)
+    }
+
+    fn table_fill(
+        cx: &mut Cx<'_>,
+        table: &Table,
+        external: bool,
+        at: u32,
+        len: u32,
+        new: Option<&Handled>,
+    ) -> Option<Result<()>> {
+        let new = element(&mut *cx, new.copied(), external);
+        Some(new.and_then(|new| table.fill(cx, at.into(), new, len.into())))
+    }
+
+    fn table_copy(
+        cx: &mut Cx<'_>,
+        (to, at): (&Table, u32),
+        (from, start): (&Table, u32),
+        len: u32,
+    ) -> Option<Result<()>> {
+        Some(Table::copy(cx, to, at.into(), from, start.into(), len.into()))
+    }
+
+    fn new_memory(cx: &mut Cx<'_>, _: &Types) -> Result<Memory> {
+        Memory::new(cx, MemoryType::new(1, Some(20)))
+    }
+
+    fn memory_size(cx: &mut Cx<'_>, memory: &Memory) -> Result<usize> {
+        Ok(memory.data_size(&*cx))
+    }
+
+    fn memory_grow(cx: &mut Cx<'_>, memory: &Memory, pages: u32) -> Result<u64> {
+        memory.grow(cx, pages.into())
+    }
+
+    fn memory_write(cx: &mut Cx<'_>, memory: &Memory, at: usize, bytes: &[u8]) -> Result<()> {
+        Ok(memory.write(cx, at, bytes)?)
+    }
+
+    fn memory_read(cx: &mut Cx<'_>, memory: &Memory, at: usize, bytes: &mut [u8]) -> Result<()> {
+        Ok(memory.read(&*cx, at, bytes)?)
+    }
+}
