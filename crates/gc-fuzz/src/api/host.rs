@@ -2,10 +2,10 @@
 
 use super::driver::{Api, Driver};
 use super::ops::{self, Op};
-use super::world::World;
+use super::world::{World, pick};
 use crate::report;
 use crate::way::Way;
-use anyhow::{Context as _, Error, Result, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use gc_testkit::Ledger;
 use gc_wasm::Reclaims;
 
@@ -330,18 +330,28 @@ impl<A: Driver> Host<A> {
                 world.memory_call(cx, op)
             }
             Op::Gc => world.collect(cx),
-            Op::Stale { handle, how } => match super::world::pick(&world.stale, handle) {
-                Some(i) => {
-                    let stale = world.stale[i].clone();
-                    A::stale(cx, world, &stale, how)
-                }
-                None => Ok(()),
-            },
+            // The handles that a mistake makes on the way are not those of the model.
+            Op::Stale { .. } | Op::Foreign { .. } | Op::Wrong { .. } => {
+                A::scoped(cx, |cx| self.mistake(slot, cx, op))
+            }
+            op => self.function_call(slot, cx, op),
+        }
+    }
+
+    /// Makes a mistake.
+    fn mistake(&mut self, slot: usize, cx: &mut A::Context<'_>, op: Op) -> Result<()> {
+        match op {
+            Op::Stale { handle, how } => {
+                let world = self.world(slot);
+                let Some(i) = pick(&world.stale, handle) else { return Ok(()) };
+                let stale = world.stale[i].clone();
+                A::stale(cx, world, &stale, how)
+            }
             Op::Foreign { slot: other, handle, how } => {
                 self.foreign(slot, cx, place(other), handle, how)
             }
             Op::Wrong { what, index, from } => A::wrong(cx, self, slot, what, index, from),
-            op => self.function_call(slot, cx, op),
+            op => bail!("{op:?} is no mistake"),
         }
     }
 
