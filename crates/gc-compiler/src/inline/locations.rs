@@ -31,7 +31,7 @@ pub struct CodeLocation {
 }
 
 /// The calls that were inlined into a function, and where the instructions of their callees come
-/// from. [`inline_calls`](super::inline_calls) makes it.
+/// from. [`Compiler::finish`](crate::Compiler::finish) makes it.
 #[derive(Clone, Debug, Default)]
 pub struct InlinedCalls {
     calls: Vec<InlinedCall>,
