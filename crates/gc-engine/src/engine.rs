@@ -345,8 +345,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets the time that the compilation of one function may take (default: any). If it takes longer,
-    /// its definition fails with [`CompilationEnded::TimeLimit`], soon after that.
+    /// Sets the time that the compilation of one module may take (default: any). If it takes longer,
+    /// [`Module::compile`](crate::Module::compile) fails with [`CompilationEnded::TimeLimit`], soon after that.
     ///
     /// An embedder that compiles itself decides what a compilation is ([`Compiler::begin`]).
     #[cfg(feature = "compiler")]

@@ -66,6 +66,7 @@ mod barriers;
 mod epochs;
 mod fresh;
 mod kinds;
+mod linear;
 mod roots;
 mod sandbox;
 mod types;
@@ -76,8 +77,8 @@ use gc_types::Abi;
 use std::fmt;
 
 pub use barriers::{BarrierLaw, Matcher, RefStore, Step, StorePlace, Wanted, When};
+pub use linear::Linear;
 pub use types::{FunctionTypes, Memory, SignatureTypes, ValueType};
-pub use view::Linear;
 
 /// A checker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,6 +4,7 @@
 use super::CheckContext;
 use super::epochs::Epochs;
 use super::kinds::{self, Kind};
+use super::linear::Linear;
 use super::types::{SignatureTypes, ValueType, value_type};
 use crate::driver::imported_host_call;
 use crate::regions::{self, Region};
@@ -67,38 +68,6 @@ pub(super) struct HeapAddress {
     pub(super) sum: Value,
     pub(super) index: Value,
     pub(super) offset: u64,
-}
-
-/// A sum of values, each multiplied by a constant, plus a constant, modulo 2³². Heap indices are
-/// computed in this way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Linear {
-    /// The values, in ascending order, and their factors.
-    pub terms: Vec<(Value, u32)>,
-    /// The constant.
-    pub constant: u32,
-}
-
-impl Linear {
-    fn add(&mut self, value: Value, factor: u32) {
-        match self.terms.iter_mut().find(|(term, _)| *term == value) {
-            Some((_, known)) => *known = known.wrapping_add(factor),
-            None => self.terms.push((value, factor)),
-        }
-    }
-
-    fn finish(mut self) -> Linear {
-        self.terms.retain(|(_, factor)| *factor != 0);
-        self.terms.sort_unstable();
-        self
-    }
-
-    /// The sum, with `offset` added.
-    #[must_use]
-    pub fn plus(mut self, offset: u32) -> Linear {
-        self.constant = self.constant.wrapping_add(offset);
-        self
-    }
 }
 
 /// The key by which two instructions are known to compute the same value.

@@ -378,38 +378,30 @@ impl Module {
         let compiler = self.engine.compiler();
         let compilation = compiler.begin();
         let functions = self.functions.into_iter().filter(|function| !function.forgotten);
-        let functions: Vec<_> = functions
-            .map(|Function { handle, exported, built, .. }| {
-                let name = handle.name();
-                let built = built.with_context(|| {
-                    format!("the function `{name}` is declared, but not defined")
-                })?;
-                Ok((handle, exported, built))
-            })
-            .collect::<Result<_>>()?;
+        let mut handles = Vec::new();
+        let mut built_functions = BTreeMap::new();
+        for Function { handle, exported, built, .. } in functions {
+            let built = built.with_context(|| {
+                format!("the function `{}` is declared, but not defined", handle.name())
+            })?;
+            built_functions.insert(handle.index, built);
+            handles.push((handle, exported));
+        }
+        let limits = InlineLimits::of_module(built_functions.values());
         let inlines = self.engine.inlines();
-        let limits = InlineLimits::of_module(functions.iter().map(|(_, _, built)| built));
-        let (small, large): (Vec<_>, Vec<_>) =
-            functions.into_iter().partition(|(_, _, built)| inlines && limits.may_inline(built));
-        let (handles, small): (Vec<_>, Vec<_>) = small
-            .into_iter()
-            .map(|(handle, exported, built)| {
-                let index = handle.index;
-                ((handle, exported, None), (index, built))
-            })
-            .unzip();
+        let may_inline = |_: &u32, built: &mut BuiltFunction| inlines && limits.may_inline(built);
+        let small: Vec<_> = built_functions.extract_if(.., may_inline).collect();
         let inlining = Inlining::new(small, limits)?;
-        let large =
-            large.into_iter().map(|(handle, exported, built)| (handle, exported, Some(built)));
 
         let mut linker = ImageLinker::new();
         let mut exports = BTreeMap::new();
         let mut context = Context::new();
-        for (handle, exported, built) in handles.into_iter().chain(large) {
+        for (handle, exported) in handles {
             let name = handle.name();
+            let large = built_functions.remove(&handle.index);
             let compile = || {
-                let built = built.or_else(|| inlining.function(handle.index));
-                let built = built.context("it is lost")?;
+                let built = large.or_else(|| inlining.function(handle.index));
+                let built = built.context("it is neither large nor small")?;
                 let finished = compiler.finish(built, &inlining, &compilation)?;
                 compiler.compile(&mut context, finished, &compilation)
             };

@@ -105,7 +105,8 @@ impl Abi {
         Abi { machine, ..self }
     }
 
-    /// Adds host calls of the embedder.
+    /// Adds host calls of the embedder. If a call collects whose signature says that it does not, references
+    /// of the code that makes it are lost, because they are in no stack map there.
     ///
     /// # Panics
     /// If one has the number of a heap's host call.
