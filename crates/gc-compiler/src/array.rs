@@ -57,19 +57,16 @@ impl GcEmitter<'_, '_> {
         init: ArrayInit<'_>,
     ) -> ir::Value {
         self.env.allocates(header_word, NewObject::Array(layout));
-        let gc = self.gc;
         let mut meter = std::mem::take(&mut self.elements);
         meter.commit(self);
         match init {
             ArrayInit::Default(length) => {
-                let array = gc.alloc_array(self, header_word, layout, length);
-                self.declare_new(array, header_word);
+                let array = self.alloc_array(header_word, layout, length);
                 meter.consume_done(self, layout, length);
                 array
             }
             ArrayInit::Fill(value, length) => {
-                let array = gc.alloc_array(self, header_word, layout, length);
-                self.declare_new(array, header_word);
+                let array = self.alloc_array(header_word, layout, length);
                 if self.is_zero(value) {
                     meter.consume_done(self, layout, length);
                 } else {
@@ -87,8 +84,7 @@ impl GcEmitter<'_, '_> {
             ArrayInit::Elements(values) => {
                 let length = u32::try_from(values.len()).unwrap_or(u32::MAX);
                 let length = self.builder.ins().iconst(types::I32, i64::from(length));
-                let array = gc.alloc_array(self, header_word, layout, length);
-                self.declare_new(array, header_word);
+                let array = self.alloc_array(header_word, layout, length);
                 let is_small = layout
                     .size(u32::try_from(values.len()).unwrap_or(u32::MAX))
                     .is_some_and(|size| size <= ArrayLayout::MAX_EXAMINED);
@@ -108,8 +104,7 @@ impl GcEmitter<'_, '_> {
             ArrayInit::Bytes(bytes) => {
                 let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX) / layout.element.size();
                 let length = self.builder.ins().iconst(types::I32, i64::from(length));
-                let array = gc.alloc_array(self, header_word, layout, length);
-                self.declare_new(array, header_word);
+                let array = self.alloc_array(header_word, layout, length);
                 self.init_bytes(array, layout, bytes);
                 meter.consume(self, length);
                 array

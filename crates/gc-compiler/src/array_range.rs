@@ -188,9 +188,8 @@ impl Ranges<'_> {
     /// Whether any range is done without the host. If so, emits a jump to `in_host` for references
     /// that need a barrier.
     fn may_be_inline(&self, e: &mut GcEmitter<'_, '_>, in_host: ir::Block) -> bool {
-        let gc = e.gc;
         e.env.abi().guarded()
-            && (!self.layout.element.is_ref() || gc.has_plain_elements(e, self.written, in_host))
+            && (!self.layout.element.is_ref() || e.has_plain_elements(self.written, in_host))
     }
 
     /// Emits the accesses of `emit` to all bytes of the ranges. The code jumps to `in_host`, which gets

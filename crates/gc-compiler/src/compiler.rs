@@ -4,7 +4,7 @@ use crate::check::BarrierLaw;
 use crate::collector::bump;
 use crate::{GcEmitter, Trust, regions::Region};
 use cranelift_codegen::ir;
-use gc_types::{ArrayLayout, CollectorAbi, RootKind};
+use gc_types::{ArrayLayout, CollectorAbi, RootKind, forward};
 
 /// A slot that holds a reference, inside an object or outside.
 ///
@@ -125,10 +125,17 @@ pub trait GcCompiler: Send + Sync {
     /// The collector's name. It is the same as that of its `GcRuntime`.
     fn name(&self) -> &'static str;
 
+    /// The compiler that this one wraps, to change some of what it emits. Then each provided method calls
+    /// that of the wrapped compiler. `None` by default.
+    fn wrapped(&self) -> Option<&dyn GcCompiler> {
+        None
+    }
+
     /// The facts on which the collector's emitted code and its heaps must agree. Both halves must
     /// return the same. Implement it if the collector has options or constants of its own. The
     /// provided method returns only the name.
     fn abi(&self) -> CollectorAbi {
+        forward!(self.wrapped(), abi());
         CollectorAbi::new(self.name())
     }
 
@@ -138,12 +145,14 @@ pub trait GcCompiler: Send + Sync {
     /// stores that break them. Implement it together with [`write_ref`](GcCompiler::write_ref). The
     /// provided method has no rules.
     fn barrier_laws(&self) -> &'static [BarrierLaw] {
+        forward!(self.wrapped(), barrier_laws());
         &[]
     }
 
     /// Whether the body of a newly allocated struct is zero. If so, initializing stores of zero are
     /// omitted. The provided [`alloc_struct`](GcCompiler::alloc_struct) allocates zeroed structs.
     fn zeroes_structs(&self) -> bool {
+        forward!(self.wrapped(), zeroes_structs());
         true
     }
 
@@ -158,6 +167,7 @@ pub trait GcCompiler: Send + Sync {
         header_word: ir::Value,
         size: u32,
     ) -> ir::Value {
+        forward!(self.wrapped(), alloc_struct(e, header_word, size));
         bump::alloc_struct(e, header_word, size)
     }
 
@@ -171,17 +181,20 @@ pub trait GcCompiler: Send + Sync {
         layout: &ArrayLayout,
         length: ir::Value,
     ) -> ir::Value {
+        forward!(self.wrapped(), alloc_array(e, header_word, layout, length));
         bump::alloc_array(e, header_word, layout, length)
     }
 
     /// Reads a reference, with the read barrier. The provided method has none.
     fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value {
+        forward!(self.wrapped(), read_ref(e, place));
         let value = e.load_ref(place);
         e.declare_ref(value)
     }
 
     /// Overwrites a reference, with the write barrier. The provided method has none.
     fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
+        forward!(self.wrapped(), write_ref(e, place, value));
         e.store_ref(place, value, Trust::MayBeNull);
     }
 
@@ -198,7 +211,7 @@ pub trait GcCompiler: Send + Sync {
         array: ir::Value,
         otherwise: ir::Block,
     ) -> bool {
-        let _ = (e, array, otherwise);
+        forward!(self.wrapped(), has_plain_elements(e, array, otherwise));
         false
     }
 
@@ -207,6 +220,7 @@ pub trait GcCompiler: Send + Sync {
     /// whose index is a constant, the array has at most [`ArrayLayout::MAX_EXAMINED`] bytes. The provided
     /// method has no barrier.
     fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
+        forward!(self.wrapped(), init_ref(e, place, value));
         e.store_ref(place, value, Trust::Fresh);
     }
 }

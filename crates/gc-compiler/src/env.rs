@@ -4,8 +4,8 @@
 
 use crate::array_meter::MeteredElements;
 use crate::regions::{self, Region};
-use crate::safepoints::{Known, References};
-use crate::{GcCompiler, Meter, RefPlace};
+use crate::safepoints::Known;
+use crate::{Annotations, GcCompiler, Meter, RefPlace};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, TrapCode, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
@@ -28,8 +28,7 @@ use gc_types::{
 /// # Examples
 /// ```
 /// use cranelift_codegen::ir;
-/// use gc_compiler::safepoints::References;
-/// use gc_compiler::{GcFuncEnv, import_host_call};
+/// use gc_compiler::{Annotations, GcFuncEnv, import_host_call};
 /// use gc_types::{Abi, HostCall};
 /// use std::collections::HashMap;
 ///
@@ -37,7 +36,7 @@ use gc_types::{
 /// struct Env<'a> {
 ///     abi: &'a Abi,
 ///     vmctx: ir::Value,
-///     references: References,
+///     annotations: Annotations,
 ///     /// The trampolines that the function has declared.
 ///     host_calls: HashMap<HostCall, ir::FuncRef>,
 /// }
@@ -56,8 +55,8 @@ use gc_types::{
 ///         *self.host_calls.entry(call).or_insert_with(|| import_host_call(func, call, signature))
 ///     }
 ///
-///     fn references(&mut self) -> &mut References {
-///         &mut self.references
+///     fn annotations(&mut self) -> &mut Annotations {
+///         &mut self.annotations
 ///     }
 /// }
 /// ```
@@ -70,14 +69,31 @@ pub trait GcFuncEnv {
     /// signature is `(vmctx, params...)` without results. It leaves the result in the store
     /// context's [`store_host_result`](VMOffsets::store_host_result) word.
     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef;
-    /// The references of the function. The embedder passes them to
-    /// [`Annotations`](crate::Annotations) when the function is built.
-    fn references(&mut self) -> &mut References;
+    /// What belongs to the function besides its CLIF: emitting methods record references and
+    /// allocations there. When the function is built, the embedder passes it to
+    /// [`BuiltFunction::new`](crate::BuiltFunction::new).
+    fn annotations(&mut self) -> &mut Annotations;
     /// Called before an object with the first word `header_word` and with `layout` is allocated.
     /// The heap knows the layout of the word's type, which must be this one: the host may allocate
     /// the object, and then the heap's layout gives its size. An embedder whose users choose both
     /// compares them. The provided method does nothing.
     fn allocates(&mut self, _header_word: ir::Value, _layout: NewObject<'_>) {}
+    /// Called after the collector has emitted `code`: the instructions of `func` from the number `first`
+    /// on. For tools that show what instructions are for. The provided method does nothing.
+    fn emitted(&mut self, _func: &mut ir::Function, _code: CollectorCode, _first: usize) {}
+}
+
+/// What the collector emits instructions for ([`GcFuncEnv::emitted`]).
+#[derive(Clone, Copy, Debug)]
+pub enum CollectorCode {
+    /// An allocation.
+    Allocation,
+    /// A read of the reference at this place.
+    Read(RefPlace),
+    /// The first store, or another one, of a reference to this place.
+    Write(RefPlace),
+    /// The test whether references of an array may be written without a barrier.
+    PlainElements,
 }
 
 /// The layout of an object that is allocated ([`GcFuncEnv::allocates`]).
@@ -178,7 +194,6 @@ pub const fn trap_code(trap: Trap) -> TrapCode {
 /// use cranelift_codegen::isa::CallConv;
 /// use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 /// use gc_compiler::collector::copying::CopyingCompiler;
-/// use gc_compiler::safepoints::References;
 /// use gc_compiler::{Annotations, BuiltFunction, CompileOptions, Compiler, GcCompiler};
 /// use gc_compiler::{GcEmitter, GcFuncEnv, import_host_call};
 /// use gc_types::{Abi, HostCall, StorageType, StructLayout, TypeIndex, VMGcKind};
@@ -186,7 +201,7 @@ pub const fn trap_code(trap: Trap) -> TrapCode {
 /// struct Env {
 ///     abi: Abi,
 ///     vmctx: ir::Value,
-///     references: References,
+///     annotations: Annotations,
 /// }
 ///
 /// impl GcFuncEnv for Env {
@@ -203,8 +218,8 @@ pub const fn trap_code(trap: Trap) -> TrapCode {
 ///         import_host_call(func, call, signature)
 ///     }
 ///
-///     fn references(&mut self) -> &mut References {
-///         &mut self.references
+///     fn annotations(&mut self) -> &mut Annotations {
+///         &mut self.annotations
 ///     }
 /// }
 ///
@@ -225,7 +240,7 @@ pub const fn trap_code(trap: Trap) -> TrapCode {
 /// builder.append_block_params_for_function_params(entry);
 /// builder.switch_to_block(entry);
 /// let [vmctx, head, tail] = *builder.block_params(entry) else { unreachable!() };
-/// let mut env = Env { abi, vmctx, references: References::default() };
+/// let mut env = Env { abi, vmctx, annotations: Annotations::default() };
 ///
 /// let mut e = GcEmitter::new(&mut builder, &mut env, &gc);
 /// e.declare_ref(head);
@@ -239,8 +254,7 @@ pub const fn trap_code(trap: Trap) -> TrapCode {
 ///
 /// builder.seal_all_blocks();
 /// builder.finalize(compiler.isa().frontend_config());
-/// let annotations = Annotations { references: env.references, ..Annotations::default() };
-/// let compiled = compiler.compile_alone(BuiltFunction::new(func, annotations))?;
+/// let compiled = compiler.compile_alone(BuiltFunction::new(func, env.annotations))?;
 ///
 /// // Allocation may collect in one place, where both references are live.
 /// let maps: Vec<usize> = compiled.stack_maps().map(|(_, _, slots)| slots.len()).collect();
@@ -253,8 +267,9 @@ pub struct GcEmitter<'a, 'b> {
     pub builder: &'a mut FunctionBuilder<'b>,
     /// The embedder's description of the function.
     pub env: &'a mut dyn GcFuncEnv,
-    /// The collector of the heap that the code uses.
-    pub(crate) gc: &'a dyn GcCompiler,
+    /// The collector of the heap that the code uses. It emits only in
+    /// [`by_collector`](GcEmitter::by_collector), so the environment is told of all that it emits.
+    gc: &'a dyn GcCompiler,
     /// What meters the next operation on many elements.
     pub(crate) elements: MeteredElements<'a>,
 }
@@ -283,21 +298,66 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
         GcEmitter { elements: MeteredElements::new(meter, per_element), ..self }
     }
 
+    /// Lets the collector emit `code`.
+    fn by_collector<T>(
+        &mut self,
+        code: CollectorCode,
+        emit: impl FnOnce(&dyn GcCompiler, &mut Self) -> T,
+    ) -> T {
+        let first = self.builder.func.dfg.num_insts();
+        let result = emit(self.gc, self);
+        self.env.emitted(self.builder.func, code, first);
+        result
+    }
+
     /// Reads a reference, with the collector's read barrier.
     pub fn read_ref(&mut self, place: RefPlace) -> ir::Value {
-        self.gc.read_ref(self, place)
+        self.by_collector(CollectorCode::Read(place), |gc, e| gc.read_ref(e, place))
     }
 
     /// Overwrites a reference, with the collector's write barrier.
     pub fn write_ref(&mut self, place: RefPlace, value: ir::Value) {
-        self.gc.write_ref(self, place, value);
+        self.by_collector(CollectorCode::Write(place), |gc, e| gc.write_ref(e, place, value));
     }
 
     /// Stores the first reference into a place whose old bytes are not a reference, with the
     /// collector's barrier for it. If the place is in an object, the object must have been
     /// allocated since the last safepoint.
     pub fn init_ref(&mut self, place: RefPlace, value: ir::Value) {
-        self.gc.init_ref(self, place, value);
+        self.by_collector(CollectorCode::Write(place), |gc, e| gc.init_ref(e, place, value));
+    }
+
+    /// Allocates a struct or exception of this size, whose fields are stored next.
+    pub(crate) fn alloc_struct(&mut self, header_word: ir::Value, size: u32) -> ir::Value {
+        let object = self
+            .by_collector(CollectorCode::Allocation, |gc, e| gc.alloc_struct(e, header_word, size));
+        self.declare_new(object, header_word)
+    }
+
+    /// Whether initializing stores of zero into a new struct are omitted.
+    pub(crate) fn zeroes_structs(&self) -> bool {
+        self.gc.zeroes_structs()
+    }
+
+    /// Allocates an array of zeros.
+    pub(crate) fn alloc_array(
+        &mut self,
+        header_word: ir::Value,
+        layout: &ArrayLayout,
+        length: ir::Value,
+    ) -> ir::Value {
+        let array = self.by_collector(CollectorCode::Allocation, |gc, e| {
+            gc.alloc_array(e, header_word, layout, length)
+        });
+        self.declare_new(array, header_word)
+    }
+
+    /// Tests whether the references of `array` may be written without a barrier
+    /// ([`GcCompiler::has_plain_elements`]).
+    pub(crate) fn has_plain_elements(&mut self, array: ir::Value, otherwise: ir::Block) -> bool {
+        self.by_collector(CollectorCode::PlainElements, |gc, e| {
+            gc.has_plain_elements(e, array, otherwise)
+        })
     }
 
     /// Calls the host with the vmctx and then `args`. If there is a result, read it with one of the
@@ -335,15 +395,16 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
     /// Declares that `value` is a reference and needs a stack map where it is live across a
     /// collection. Returns `value`.
     pub fn declare_ref(&mut self, value: ir::Value) -> ir::Value {
-        self.env.references().mark(value);
+        self.env.annotations().references.mark(value);
         value
     }
 
-    /// Declares what is known of an object that was just allocated.
-    pub(crate) fn declare_new(&mut self, object: ir::Value, header_word: ir::Value) {
+    /// Declares what is known of an object that was just allocated. Returns `object`.
+    fn declare_new(&mut self, object: ir::Value, header_word: ir::Value) -> ir::Value {
         let ty = crate::simplify::facts::type_of(self.builder.func, header_word);
         let known = Known { non_null: true, not_i31: true, ty, exact: ty.is_some() };
-        self.env.references().add_known(object, known);
+        self.env.annotations().references.add_known(object, known);
+        object
     }
 
     /// The null reference. It is not a root, so it is not declared to need a stack map.

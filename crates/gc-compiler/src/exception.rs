@@ -22,14 +22,12 @@ impl GcEmitter<'_, '_> {
     ) -> ir::Value {
         assert_eq!(fields.len(), layout.fields.len(), "one value for each field");
         self.env.allocates(header_word, NewObject::Exn(layout));
-        let gc = self.gc;
-        let object = gc.alloc_struct(self, header_word, layout.size);
-        self.declare_new(object, header_word);
+        let object = self.alloc_struct(header_word, layout.size);
         let at = ExnLayout::TAG_INSTANCE_OFFSET;
         let access = self.object_access(object, at, 8, regions::STRUCT_FIELD, Trust::Fresh);
         self.builder.ins().store(access.flags, tag, access.address, access.offset);
         for (field, &value) in layout.fields.iter().zip(fields) {
-            if !(gc.zeroes_structs() && self.is_zero(value)) {
+            if !(self.zeroes_structs() && self.is_zero(value)) {
                 self.init_field(object, field, value);
             }
         }

@@ -6,30 +6,17 @@
 //! [compiled](crate::Compiler::compile). So no language that compiles with this crate can leave out a step,
 //! and all have the same ones.
 
-use crate::check::{BarrierLaw, CheckContext, FunctionTypes, check_function};
+use crate::annotations::Annotations;
+use crate::check::{BarrierLaw, CheckContext, check_function};
 use crate::driver::{declare_vmctx_slot, imported_host_call, set_stack_limit};
-use crate::inline::{InlinedCalls, Inlining};
-use crate::safepoints::{References, place_safepoints};
+use crate::inline::Inlining;
+use crate::safepoints::place_safepoints;
 use crate::simplify::simplify;
 use crate::{CompileOptions, GcCompiler, OptLevel, regions};
 use anyhow::Result;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
 use gc_types::Abi;
-
-/// What belongs to a function besides its CLIF.
-#[derive(Clone, Debug, Default)]
-pub struct Annotations {
-    /// Its references into the heap.
-    pub references: References,
-    /// Its types, if it is to be checked.
-    pub types: Option<FunctionTypes>,
-    /// Whether it calls code that may have another vmctx. Then its own is in a slot of its frame
-    /// ([`VMCTX_SLOT_KEY`](crate::VMCTX_SLOT_KEY)), where a walk of the stack finds it.
-    pub leaves_instance: bool,
-    /// The calls that were inlined into it: none before it is finished.
-    pub inlined: InlinedCalls,
-}
 
 /// A function whose CLIF is built. It has no safepoints yet.
 #[derive(Clone, Debug)]
@@ -181,7 +168,7 @@ impl Finisher {
         }
         goes_on()?;
         if self.simplifies {
-            simplify(&mut func, &mut annotations.references);
+            simplify(&mut func, &mut annotations);
         }
         if annotations.leaves_instance {
             store_vmctx(&mut func);

@@ -18,6 +18,7 @@
 //! All functions of an image are compiled for the same [`Abi`](gc_types::Abi).
 
 mod address;
+mod annotations;
 mod array;
 mod array_meter;
 mod array_range;
@@ -40,6 +41,7 @@ pub mod safepoints;
 pub mod simplify;
 
 pub use address::{Access, Trust};
+pub use annotations::{AllocationSite, AllocationSites, Annotations};
 pub use array::ArrayInit;
 pub use cast::{RefTest, TestTarget};
 pub use compiler::{GcCompiler, RefPlace};
@@ -49,7 +51,7 @@ pub use driver::{
     TYPE_WORD_NAMESPACE, VMCTX_SLOT_KEY, call_signature, import_function, import_host_call,
     import_type_word, imported_host_call, tag_of_relay, tag_of_throw, type_word,
 };
-pub use env::{GcEmitter, GcFuncEnv, NewObject, host_call_signature, trap_code};
-pub use finish::{Annotations, BuiltFunction, FinishedFunction, Finisher};
+pub use env::{CollectorCode, GcEmitter, GcFuncEnv, NewObject, host_call_signature, trap_code};
+pub use finish::{BuiltFunction, FinishedFunction, Finisher};
 pub use func_ref::{FuncRefTest, FuncRefType};
 pub use object::Extend;

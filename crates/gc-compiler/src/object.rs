@@ -47,11 +47,9 @@ impl GcEmitter<'_, '_> {
     ) -> ir::Value {
         assert_eq!(fields.len(), layout.fields.len(), "one value for each field");
         self.env.allocates(header_word, NewObject::Struct(layout));
-        let gc = self.gc;
-        let object = gc.alloc_struct(self, header_word, layout.size);
-        self.declare_new(object, header_word);
+        let object = self.alloc_struct(header_word, layout.size);
         for (field, &value) in layout.fields.iter().zip(fields) {
-            if !(gc.zeroes_structs() && self.is_zero(value)) {
+            if !(self.zeroes_structs() && self.is_zero(value)) {
                 self.init_field(object, field, value);
             }
         }
@@ -65,10 +63,8 @@ impl GcEmitter<'_, '_> {
         layout: &StructLayout,
     ) -> ir::Value {
         self.env.allocates(header_word, NewObject::Struct(layout));
-        let gc = self.gc;
-        let object = gc.alloc_struct(self, header_word, layout.size);
-        self.declare_new(object, header_word);
-        if !gc.zeroes_structs() {
+        let object = self.alloc_struct(header_word, layout.size);
+        if !self.zeroes_structs() {
             for field in &layout.fields {
                 let zero = zero(self, field.ty);
                 self.init_field(object, field, zero);

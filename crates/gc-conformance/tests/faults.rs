@@ -5,13 +5,13 @@
 
 use anyhow::{Context, Result, ensure};
 use cranelift_codegen::ir::{self, InstBuilder, types};
+use gc_compiler::check::BarrierLaw;
 use gc_compiler::collector::{copying::CopyingCompiler, drc::DrcCompiler};
 use gc_compiler::collector::{generational::GenerationalCompiler, null::NullCompiler};
 use gc_compiler::{GcCompiler, GcEmitter, RefPlace, Trust};
 use gc_runtime::GcRuntime;
 use gc_runtime::collector::{CopyingCollector, DrcCollector};
 use gc_runtime::collector::{GenerationalCollector, NullCollector};
-use gc_types::{ArrayLayout, CollectorAbi};
 use gc_wasm::Collector;
 use libtest_mimic::{Failed, Trial};
 use std::process::{Command, ExitCode};
@@ -61,8 +61,13 @@ impl GcCompiler for Faulty {
         self.inner.name()
     }
 
-    fn abi(&self) -> CollectorAbi {
-        self.inner.abi()
+    fn wrapped(&self) -> Option<&dyn GcCompiler> {
+        Some(&*self.inner)
+    }
+
+    /// None, because the checkers would find a missing barrier before the code runs.
+    fn barrier_laws(&self) -> &'static [BarrierLaw] {
+        &[]
     }
 
     fn zeroes_structs(&self) -> bool {
@@ -79,16 +84,6 @@ impl GcCompiler for Faulty {
         object
     }
 
-    fn alloc_array(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        word: ir::Value,
-        layout: &ArrayLayout,
-        length: ir::Value,
-    ) -> ir::Value {
-        self.inner.alloc_array(e, word, layout, length)
-    }
-
     fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value {
         match self.fault {
             Fault::UndeclaredReads => e.load_ref(place),
@@ -102,10 +97,6 @@ impl GcCompiler for Faulty {
             (Fault::LostElements, RefPlace::Element { .. }) => {}
             _ => self.inner.write_ref(e, place, value),
         }
-    }
-
-    fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
-        self.inner.init_ref(e, place, value);
     }
 }
 

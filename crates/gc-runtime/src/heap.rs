@@ -24,7 +24,7 @@ use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcRequest, GcRootsList,
     GcStats, HeapCore, HeapError, HeapUsage,
 };
-use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
+use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef, forward};
 use std::num::NonZeroU32;
 
 /// The reason why an allocation is tried [once more](GcHeap::alloc_last_resort).
@@ -103,6 +103,18 @@ pub trait GcHeap: Send + Sync {
     /// The state that all heaps have, mutable.
     fn core_mut(&mut self) -> &mut HeapCore;
 
+    /// The heap that this one wraps, to watch or to change what it does. Then each provided method calls
+    /// that of the wrapped heap, so the wrapper implements only the required methods and those that it
+    /// changes. `None` by default.
+    fn wrapped(&self) -> Option<&dyn GcHeap> {
+        None
+    }
+
+    /// The heap that [`wrapped`](GcHeap::wrapped) returns, mutable. Implement both or neither.
+    fn wrapped_mut(&mut self) -> Option<&mut dyn GcHeap> {
+        None
+    }
+
     // ---- barriers -------------------------------------------------------
     //
     // The provided methods only copy references. That suffices for a collector that traces all live
@@ -110,6 +122,7 @@ pub trait GcHeap: Send + Sync {
 
     /// Makes a second reference to the same object for the host.
     fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        forward!(self.wrapped_mut(), clone_gc_ref(gc_ref));
         gc_ref.unchecked_copy()
     }
 
@@ -118,6 +131,7 @@ pub trait GcHeap: Send + Sync {
     /// mutator runs must find the object in the marking under way. The provided method
     /// [clones](GcHeap::clone_gc_ref) the reference.
     fn read_weak_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        forward!(self.wrapped_mut(), read_weak_ref(gc_ref));
         self.clone_gc_ref(gc_ref)
     }
 
@@ -125,6 +139,7 @@ pub trait GcHeap: Send + Sync {
     /// [nothing](GcHeap::write_gc_ref), in a slot that is gone when it returns. A collector whose
     /// `write_gc_ref` keeps the slot's address, or calls this method, needs a method of its own.
     fn drop_gc_ref(&mut self, host_data: &mut ExternRefHostDataTable, gc_ref: VMGcRef) {
+        forward!(self.wrapped_mut(), drop_gc_ref(host_data, gc_ref));
         self.write_gc_ref(host_data, &mut Some(gc_ref), None);
     }
 
@@ -133,10 +148,11 @@ pub trait GcHeap: Send + Sync {
     /// because the heap may record its address.
     fn write_gc_ref(
         &mut self,
-        _host_data: &mut ExternRefHostDataTable,
+        host_data: &mut ExternRefHostDataTable,
         destination: &mut Option<VMGcRef>,
         source: Option<&VMGcRef>,
     ) {
+        forward!(self.wrapped_mut(), write_gc_ref(host_data, destination, source));
         *destination = source.map(VMGcRef::unchecked_copy);
     }
 
@@ -147,10 +163,11 @@ pub trait GcHeap: Send + Sync {
     /// If `at` is outside the heap.
     fn write_field_ref(
         &mut self,
-        _host_data: &mut ExternRefHostDataTable,
+        host_data: &mut ExternRefHostDataTable,
         at: u64,
         source: Option<&VMGcRef>,
     ) -> Result<(), HeapError> {
+        forward!(self.wrapped_mut(), write_field_ref(host_data, at, source));
         self.core_mut().write_ref_at(at, source)
     }
 
@@ -168,6 +185,7 @@ pub trait GcHeap: Send + Sync {
         from: u64,
         count: u32,
     ) -> Result<(), HeapError> {
+        forward!(self.wrapped_mut(), copy_ref_range(host_data, to, from, count));
         let mut copy_one = |i: u64| {
             let source = self.core().read_ref_at(from.saturating_add(i * 4))?;
             self.write_field_ref(host_data, to.saturating_add(i * 4), source.as_ref())
@@ -193,6 +211,7 @@ pub trait GcHeap: Send + Sync {
         source: Option<&VMGcRef>,
         count: u32,
     ) -> Result<(), HeapError> {
+        forward!(self.wrapped_mut(), fill_ref_range(host_data, at, source, count));
         (0..u64::from(count))
             .try_for_each(|i| self.write_field_ref(host_data, at.saturating_add(i * 4), source))
     }
@@ -200,6 +219,7 @@ pub trait GcHeap: Send + Sync {
     /// Passes a reference that the host held to compiled code. Never collects. Returns the word to
     /// pass.
     fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
+        forward!(self.wrapped_mut(), expose_gc_ref_to_wasm(gc_ref));
         gc_ref.as_raw_u32()
     }
 
@@ -211,11 +231,13 @@ pub trait GcHeap: Send + Sync {
     /// count is zero must count them, and a heap that only traces need not. The provided method
     /// returns `true`. The answer must always be the same.
     fn counts_handles(&self) -> bool {
+        forward!(self.wrapped(), counts_handles());
         true
     }
 
     /// Whether a collection should happen before `count` references are exposed.
-    fn need_gc_before_entering_wasm(&self, _count: NonZeroU32) -> bool {
+    fn need_gc_before_entering_wasm(&self, count: NonZeroU32) -> bool {
+        forward!(self.wrapped(), need_gc_before_entering_wasm(count));
         false
     }
 
@@ -224,11 +246,12 @@ pub trait GcHeap: Send + Sync {
     /// operation is logged and returns 0.
     fn collector_slow_path(
         &mut self,
-        _host_data: &mut ExternRefHostDataTable,
+        host_data: &mut ExternRefHostDataTable,
         operation: u32,
-        _gc_ref: Option<VMGcRef>,
-        _operand: u64,
+        gc_ref: Option<VMGcRef>,
+        operand: u64,
     ) -> u64 {
+        forward!(self.wrapped_mut(), collector_slow_path(host_data, operation, gc_ref, operand));
         log::error!("this heap's collector has no slow path {operation}");
         0
     }
@@ -247,6 +270,7 @@ pub trait GcHeap: Send + Sync {
     /// makes no decisions, merges no free memory and gives no error. `None` only means that
     /// `alloc_raw` must be called. The result fits a register, which that of `alloc_raw` does not.
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
+        forward!(self.wrapped_mut(), alloc_fast(header, size));
         self.alloc_raw(header, size).ok()
     }
 
@@ -262,7 +286,7 @@ pub trait GcHeap: Send + Sync {
         size: u32,
         why: LastResort,
     ) -> Result<VMGcRef, HeapError> {
-        let _ = why;
+        forward!(self.wrapped_mut(), alloc_last_resort(header, size, why));
         self.alloc_raw(header, size)
     }
 
@@ -271,7 +295,7 @@ pub trait GcHeap: Send + Sync {
     /// sampling profiler needs. Returns whether the heap supports this. The provided method does
     /// not.
     fn limit_inline_allocation(&mut self, bytes: Option<NonZeroU32>) -> bool {
-        let _ = bytes;
+        forward!(self.wrapped_mut(), limit_inline_allocation(bytes));
         false
     }
 
@@ -295,6 +319,7 @@ pub trait GcHeap: Send + Sync {
     /// this before and after each pause and when an allocation finds no room. Implement it if
     /// [`stats`](GcHeap::stats) walks the heap.
     fn occupancy(&self) -> Occupancy {
+        forward!(self.wrapped(), occupancy());
         Occupancy { used: self.stats().live_bytes, ..Occupancy::default() }
     }
 
@@ -320,7 +345,7 @@ pub trait GcHeap: Send + Sync {
     /// # Errors
     /// As [`verify`](GcHeap::verify).
     fn verify_with_roots(&self, roots: &mut GcRootsList) -> Result<(), HeapError> {
-        let _ = roots;
+        forward!(self.wrapped(), verify_with_roots(roots));
         self.verify()
     }
 
@@ -336,7 +361,7 @@ pub trait GcHeap: Send + Sync {
     /// new one for each store, and [`GcStore::reset`](crate::GcStore::reset) is an error.
     #[must_use = "a heap that was not reset still has its objects"]
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
-        let _ = host_data;
+        forward!(self.wrapped_mut(), reset(host_data));
         false
     }
 }

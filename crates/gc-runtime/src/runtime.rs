@@ -1,7 +1,7 @@
 //! [`GcRuntime`]: the half of a collector that makes heaps.
 
 use crate::{GcHeap, HeapError, HeapMemory, HeapOptions};
-use gc_types::CollectorAbi;
+use gc_types::{CollectorAbi, forward};
 use std::sync::Arc;
 
 /// The garbage that a collector's collections free, sooner or later.
@@ -72,10 +72,18 @@ pub trait GcRuntime: Send + Sync {
     /// The collector's name, as in `--collector NAME`: lower case, stable.
     fn name(&self) -> &'static str;
 
+    /// The collector that this one wraps, to watch or to change what it does. Then each provided method calls
+    /// that of the wrapped collector, except [`with_option`](GcRuntime::with_option), which would lose the
+    /// wrapper. `None` by default.
+    fn wrapped(&self) -> Option<&dyn GcRuntime> {
+        None
+    }
+
     /// The facts on which the collector's emitted code and its heaps must agree. Both halves must
     /// return the same. Implement it if the collector has options or constants of its own. The
     /// provided method returns only the name.
     fn abi(&self) -> CollectorAbi {
+        forward!(self.wrapped(), abi());
         CollectorAbi::new(self.name())
     }
 
@@ -83,12 +91,14 @@ pub trait GcRuntime: Send + Sync {
     /// on which emitted code depends, with their values in such a heap. The memory that
     /// [`new_gc_heap`](GcRuntime::new_gc_heap) gets has the same [`maximum`](HeapMemory::maximum).
     /// The provided method adds no options.
-    fn heap_abi(&self, _maximum: u64) -> CollectorAbi {
+    fn heap_abi(&self, maximum: u64) -> CollectorAbi {
+        forward!(self.wrapped(), heap_abi(maximum));
         self.abi()
     }
 
     /// The collector's options with their values. The provided method returns none.
     fn options(&self) -> Vec<CollectorOption> {
+        forward!(self.wrapped(), options());
         Vec::new()
     }
 
@@ -98,6 +108,7 @@ pub trait GcRuntime: Send + Sync {
     /// # Errors
     /// If there is no such option, or if the value is invalid.
     fn with_option(&self, name: &str, _value: u64) -> Result<Arc<dyn GcRuntime>, HeapError> {
+        // Not forwarded: see `wrapped`.
         Err(HeapError::Options {
             what: format!("the collector `{}` has no option `{name}`", self.name()),
         })
@@ -106,22 +117,26 @@ pub trait GcRuntime: Send + Sync {
     /// A short description for users who choose a collector: the programs that it suits and its
     /// costs. It is printed after "good for".
     fn summary(&self) -> &'static str {
+        forward!(self.wrapped(), summary());
         "(no description)"
     }
 
     /// Whether a collection may move objects. True by default.
     fn moves_objects(&self) -> bool {
+        forward!(self.wrapped(), moves_objects());
         true
     }
 
     /// The garbage that its collections free. All garbage by default.
     fn reclaims(&self) -> Reclaims {
+        forward!(self.wrapped(), reclaims());
         Reclaims::Everything
     }
 
     /// The maximum size in bytes of a heap of this collector. A larger maximum is reduced to it. By
     /// default everything that indices can reach.
     fn max_heap_size(&self) -> u64 {
+        forward!(self.wrapped(), max_heap_size());
         HeapOptions::MAX_SIZE
     }
 

@@ -32,6 +32,7 @@ mod table;
 mod trap;
 mod val_raw;
 mod vmctx;
+mod wrap;
 
 pub mod collector;
 

@@ -19,7 +19,7 @@ use crate::vm::layout::VMContextLayout;
 use crate::{Engine, Module};
 use anyhow::{Result, bail};
 use cranelift_codegen::ir;
-use gc_compiler::{CompiledFunction, FUNCTION_NAMESPACE, GcCompiler, Symbol, imported_host_call};
+use gc_compiler::{CompiledFunction, FUNCTION_NAMESPACE, Symbol, imported_host_call};
 use gc_types::{Catches, HostCall, Trap};
 use std::collections::{BTreeMap, HashMap};
 use wasmtime_types::{WasmHeapType, WasmValType};
@@ -175,7 +175,7 @@ pub struct Checked {
 /// # Errors
 /// As [`explore`].
 pub fn check(engine: &Engine, bytes: &[u8], filter: Option<&str>) -> Result<Vec<Checked>> {
-    let settings = Settings { check: true, ..Settings::new(engine) };
+    let settings = Settings { check: true, ..Settings::default() };
     each_with(engine, bytes, filter, settings, |module, function| {
         let index = function.index();
         let broken = check_one(&module.cx, &module.candidates, function)?;
@@ -199,24 +199,17 @@ fn each<T>(
     filter: Option<&str>,
     show: impl Fn(&Explored<'_>, Source<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
-    each_with(engine, bytes, filter, Settings::new(engine), show)
+    each_with(engine, bytes, filter, Settings::default(), show)
 }
 
-/// How functions are compiled to be shown.
-struct Settings<'a> {
+/// How functions are compiled to be shown. By default they are not checked, so that code is shown even if
+/// it breaks a law.
+#[derive(Clone, Copy, Default)]
+struct Settings {
     /// Whether they are checked.
     check: bool,
-    /// The collector's compiler.
-    gc: &'a dyn GcCompiler,
-    /// As in [`CompileContext`].
-    location_bits: u32,
-}
-
-impl<'a> Settings<'a> {
-    /// As `engine` compiles. Code is shown even if it breaks a law.
-    fn new(engine: &'a Engine) -> Settings<'a> {
-        Settings { check: false, gc: engine.collector().compiler(), location_bits: 0 }
-    }
+    /// Whether source locations say what instructions are for.
+    marks: bool,
 }
 
 /// [`each`], with other settings than those of the engine.
@@ -224,18 +217,16 @@ fn each_with<T>(
     engine: &Engine,
     bytes: &[u8],
     filter: Option<&str>,
-    settings: Settings<'_>,
+    settings: Settings,
     show: impl Fn(&Explored<'_>, Source<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
     #[cfg(feature = "wat")]
     let bytes = &*Module::text_to_binary(bytes)?;
     let (info, bodies) = parse(engine.types(), engine.config().features, bytes)?;
     let layout = VMContextLayout::new(engine.abi().offsets(), &info)?;
-    let Settings { check, gc, location_bits } = settings;
     let cx = CompileContext {
-        check,
-        gc,
-        location_bits,
+        check: settings.check,
+        marks: settings.marks.then_some(marks::MARKS),
         ..CompileContext::new(engine, &info, &layout, TypeWords::Constants)
     };
     let (functions, candidates) = inlining::prepare(&cx, bodies)?;

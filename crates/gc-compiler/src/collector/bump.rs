@@ -5,7 +5,7 @@
 //! calls the host when the object does not fit. No object fits if a heap leaves both words zero.
 //! The size is compared in 64 bits, which cannot wrap.
 
-use crate::{Access, GcEmitter, Trust, regions};
+use crate::{Access, AllocationSite, GcEmitter, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::collector::bump::{LIMIT, NEXT};
@@ -90,10 +90,12 @@ fn alloc(
     let merge = e.builder.create_block();
     let object = e.builder.append_block_param(merge, types::I64);
     e.declare_ref(object);
-    e.builder.ins().brif(fits, fast, &[], slow, &[]);
+    let branch = e.builder.ins().brif(fits, fast, &[], slow, &[]);
 
     e.continue_in(fast);
-    e.builder.ins().istore32(cursor_flags, end, data, NEXT.cast_signed());
+    let moves_cursor = e.builder.ins().istore32(cursor_flags, end, data, NEXT.cast_signed());
+    let site = AllocationSite { branch, moves_cursor, next, limit, size, countdown };
+    e.env.annotations().allocations.record(site);
     if let Some(countdown) = countdown {
         let left = e.builder.ins().iadd_imm_s(countdown, -1);
         e.builder.ins().store(cursor_flags, left, data, COUNTDOWN);

@@ -52,8 +52,9 @@ pub struct MeterCalls {
 /// use cranelift_codegen::isa::CallConv;
 /// use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 /// use gc_compiler::collector::copying::CopyingCompiler;
-/// use gc_compiler::safepoints::References;
-/// use gc_compiler::{GcCompiler, GcEmitter, GcFuncEnv, Meter, MeterCalls, import_host_call};
+/// use gc_compiler::{
+///     Annotations, GcCompiler, GcEmitter, GcFuncEnv, Meter, MeterCalls, import_host_call,
+/// };
 /// use gc_types::{Abi, HostCall};
 ///
 /// gc_types::declare_host_calls! {
@@ -66,7 +67,7 @@ pub struct MeterCalls {
 ///     NEW_EPOCH: [collects] fn new_epoch() -> Result<()>;
 /// }
 ///
-/// struct Env(Abi, ir::Value, References);
+/// struct Env(Abi, ir::Value, Annotations);
 ///
 /// impl GcFuncEnv for Env {
 ///     fn abi(&self) -> &Abi {
@@ -81,7 +82,7 @@ pub struct MeterCalls {
 ///         import_host_call(func, call, self.0.host_call(call).expect("it is declared"))
 ///     }
 ///
-///     fn references(&mut self) -> &mut References {
+///     fn annotations(&mut self) -> &mut Annotations {
 ///         &mut self.2
 ///     }
 /// }
@@ -100,7 +101,7 @@ pub struct MeterCalls {
 ///
 /// let calls = MeterCalls { out_of_fuel: OUT_OF_FUEL, new_epoch: NEW_EPOCH };
 /// let mut meter = Meter::new(&abi, calls);
-/// let mut env = Env(abi, builder.block_params(entry)[0], References::default());
+/// let mut env = Env(abi, builder.block_params(entry)[0], Annotations::default());
 /// let mut e = GcEmitter::new(&mut builder, &mut env, &gc);
 /// meter.consume(1);
 /// meter.enter(&mut e);
@@ -301,8 +302,8 @@ fn constant(func: &ir::Function, value: ir::Value) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Annotations;
     use crate::collector::null::NullCompiler;
-    use crate::safepoints::References;
     use crate::{GcCompiler as _, GcFuncEnv, import_host_call};
     use cranelift_codegen::ir::{AbiParam, ArgumentPurpose, Function, Opcode, Signature};
     use cranelift_codegen::isa::CallConv;
@@ -318,7 +319,7 @@ mod tests {
         NEW_EPOCH: [collects] fn new_epoch() -> Result<()>;
     }
 
-    struct Env(Abi, ir::Value, References);
+    struct Env(Abi, ir::Value, Annotations);
 
     impl GcFuncEnv for Env {
         fn abi(&self) -> &Abi {
@@ -333,7 +334,7 @@ mod tests {
             import_host_call(func, call, self.0.host_call(call).expect("it is declared"))
         }
 
-        fn references(&mut self) -> &mut References {
+        fn annotations(&mut self) -> &mut Annotations {
             &mut self.2
         }
     }
@@ -357,7 +358,7 @@ mod tests {
         builder.seal_block(entry);
         let calls = MeterCalls { out_of_fuel: OUT_OF_FUEL, new_epoch: NEW_EPOCH };
         let mut meter = Meter::new(&abi, calls);
-        let mut env = Env(abi, builder.block_params(entry)[0], References::default());
+        let mut env = Env(abi, builder.block_params(entry)[0], Annotations::default());
         let mut e = GcEmitter::new(&mut builder, &mut env, &NullCompiler);
         meter.consume(1);
         meter.enter(&mut e);

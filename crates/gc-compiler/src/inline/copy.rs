@@ -3,8 +3,8 @@
 
 use super::Candidate;
 use super::locations::InlinedCalls;
+use crate::annotations::Annotations;
 use crate::driver::imported_host_call;
-use crate::finish::Annotations;
 use anyhow::{Context as _, Result, ensure};
 use cranelift_codegen::entity::{EntityRef as _, SecondaryMap};
 use cranelift_codegen::ir::{
@@ -12,6 +12,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::traversals::Dfs;
 use gc_types::{HostCall, InlinedCall};
+use std::collections::HashMap;
 
 /// A body that Cranelift copies, as it is when the copy begins.
 pub(super) struct Copy<'a> {
@@ -84,6 +85,12 @@ pub(super) fn annotate(
     let Candidate { func: callee, annotations: own, .. } = copy.callee;
     let mut added = annotations.inlined.add(copy.call, callee, &own.inlined);
     let mut copies: SecondaryMap<Value, Option<Value>> = SecondaryMap::new();
+    // Of the instructions only those of allocations are looked up.
+    let mut inst_copies: HashMap<Inst, Option<Inst>> = own
+        .allocations
+        .iter()
+        .flat_map(|site| [(site.branch, None), (site.moves_cursor, None)])
+        .collect();
     let entry = callee.layout.entry_block();
     for block in Dfs::new().pre_order_iter(callee) {
         // The arguments of the call replace the parameters of the entry.
@@ -101,6 +108,9 @@ pub(super) fn annotate(
                     func.set_srcloc(copied, copy.location);
                 }
                 _ => added.copy_location(&mut annotations.inlined, func, copied, inst),
+            }
+            if let Some(copy) = inst_copies.get_mut(&inst) {
+                *copy = Some(copied);
             }
             let split = check_pair(callee, inst, func, copied)?;
             let results = callee.dfg.inst_results(inst);
@@ -126,6 +136,12 @@ pub(super) fn annotate(
         if let Some(copied) = copied.filter(|_| own.references.contains(value)) {
             annotations.references.mark_known(copied, own.references.known(value));
         }
+    }
+    for site in own.allocations.iter() {
+        let inst = |inst| inst_copies.get(&inst).copied().flatten();
+        site.copied(inst, |value| copies[value])
+            .into_iter()
+            .for_each(|site| annotations.allocations.record(site));
     }
     if let (Some(types), Some(own)) = (&mut annotations.types, &own.types) {
         types.add_inlined(own, copy.signatures as u32);

@@ -43,8 +43,9 @@ mod tests;
 pub use limits::InlineLimits;
 pub use locations::{CodeLocation, InlinedCalls};
 
+use crate::annotations::Annotations;
 use crate::driver::has_relays;
-use crate::finish::{Annotations, BuiltFunction};
+use crate::finish::BuiltFunction;
 use anyhow::{Result, anyhow};
 use cranelift_codegen::inline::{Inline, InlineCommand};
 use cranelift_codegen::{Context, ir};

@@ -2,8 +2,9 @@
 
 use super::order::inline_into_candidates;
 use super::{Candidate, CodeLocation, InlineLimits, Inlining, cut, inline_calls};
+use crate::annotations::Annotations;
 use crate::collector::copying::CopyingCompiler;
-use crate::finish::{Annotations, BuiltFunction};
+use crate::finish::BuiltFunction;
 use crate::safepoints::{References, place_safepoints};
 use crate::{
     CompileOptions, CompiledFunction, Compiler, GcCompiler, import_function, import_host_call,

@@ -14,6 +14,7 @@
 
 use crate::regions::{self, Region};
 use crate::safepoints::References;
+use crate::{AllocationSite, AllocationSites, Annotations};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::flowgraph::ControlFlowGraph;
@@ -21,8 +22,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     self, Block, BlockArg, Inst, InstBuilder, InstructionData, Opcode, Value, ValueDef, types,
 };
-use gc_types::HeapDataOffsets;
-use gc_types::collector::bump::{LIMIT, NEXT};
+use gc_types::collector::bump::NEXT;
 use std::collections::HashMap;
 
 /// The most allocations that are folded into one.
@@ -33,17 +33,12 @@ const MOST_BYTES: u64 = 1 << 10;
 /// The most instructions that are copied for them.
 const MOST_INSTS: usize = 160;
 
-/// An inline allocation, as `collector::bump` emits it.
+/// An inline allocation.
 struct Site {
     /// The block that tests whether the object fits.
     check: Block,
-    /// Its last instruction.
-    branch: Inst,
-    /// The cursor before the allocation, and the limit.
-    next: Value,
-    limit: Value,
-    /// Zeal's countdown.
-    countdown: Option<Value>,
+    /// What its emitter recorded.
+    recorded: AllocationSite,
     /// Bytes.
     size: u64,
     /// The block that allocates, and the one that calls the host.
@@ -62,7 +57,11 @@ struct Group {
 }
 
 /// Folds allocations of `func`. Returns whether there were any to fold.
-pub(super) fn fold(func: &mut ir::Function, references: &mut References) -> bool {
+pub(super) fn fold(func: &mut ir::Function, annotations: &mut Annotations) -> bool {
+    if annotations.allocations.len() < 2 {
+        return false;
+    }
+    let sites = &annotations.allocations;
     let cfg = ControlFlowGraph::with_function(func);
     let mut in_group: SecondaryMap<Block, u32> = SecondaryMap::new();
     let mut groups: Vec<Group> = Vec::new();
@@ -70,7 +69,8 @@ pub(super) fn fold(func: &mut ir::Function, references: &mut References) -> bool
         if in_group[block] != 0 {
             continue;
         }
-        let Some(group) = Site::at(func, &cfg, block).and_then(|site| Group::new(func, &cfg, site))
+        let Some(group) =
+            Site::at(func, &cfg, sites, block).and_then(|site| Group::new(func, &cfg, sites, site))
         else {
             continue;
         };
@@ -87,78 +87,50 @@ pub(super) fn fold(func: &mut ir::Function, references: &mut References) -> bool
     }
     let values = take_out(func, &groups, &in_group);
     for (group, values) in groups.iter().zip(&values) {
-        group.fold(func, references, values);
+        group.fold(func, &mut annotations.references, values);
     }
     true
 }
 
 impl Site {
-    /// The allocation whose test ends `check`, if the size is known.
-    fn at(func: &ir::Function, cfg: &ControlFlowGraph, check: Block) -> Option<Site> {
-        let dfg = &func.dfg;
+    /// The allocation whose test ends `check`, if the size is known and if its blocks are still as its
+    /// emitter made them.
+    fn at(
+        func: &ir::Function,
+        cfg: &ControlFlowGraph,
+        sites: &AllocationSites,
+        check: Block,
+    ) -> Option<Site> {
         let branch = func.layout.last_inst(check)?;
-        let InstructionData::Brif { arg, blocks: [yes, no], .. } = dfg.insts[branch] else {
+        let recorded = sites.at(branch)?;
+        let InstructionData::Brif { blocks: [yes, no], .. } = func.dfg.insts[branch] else {
             return None;
         };
-        let lists = &dfg.value_lists;
+        let lists = &func.dfg.value_lists;
         let (fast, slow) = (yes.block(lists), no.block(lists));
-        if yes.len(lists) + no.len(lists) > 0 {
-            return None;
-        }
-        let (fits, countdown) = match definition(func, arg)?.1 {
-            InstructionData::Binary { opcode: Opcode::Band, args: [fits, left] } => {
-                let InstructionData::IntCompare {
-                    cond: IntCC::UnsignedGreaterThan,
-                    args: [countdown, _],
-                    ..
-                } = definition(func, left)?.1
-                else {
-                    return None;
-                };
-                (fits, Some(countdown))
-            }
-            _ => (arg, None),
-        };
-        let InstructionData::IntCompare {
-            cond: IntCC::UnsignedLessThanOrEqual,
-            args: [end, limit],
-            ..
-        } = definition(func, fits)?.1
-        else {
-            return None;
-        };
-        let InstructionData::Binary { opcode: Opcode::Iadd, args: [next, size] } =
-            definition(func, end)?.1
-        else {
-            return None;
-        };
-        let (read, data) = word_of_heap_data(func, next, regions::HEAP_CURSOR, NEXT)?;
-        word_of_heap_data(func, limit, regions::HEAP_DATA, LIMIT)?;
-        if let Some(countdown) = countdown {
-            let InstructionData::Load { offset, .. } = definition(func, countdown)?.1 else {
-                return None;
-            };
-            (i32::from(offset) == HeapDataOffsets::ZEAL_COUNTDOWN.cast_signed()).then_some(())?;
-        }
-        let reads_last = func.layout.inst_block(read) == Some(check)
-            && insts_after(func, read).all(|inst| keeps_cursor(func, inst));
-        let (only, target) = (only_predecessor(cfg, fast)?, only_predecessor(cfg, slow)?);
         let merge = jump_target(func, fast)?;
-        let is_site = reads_last
-            && only == branch
-            && target == branch
-            && moves_cursor(func, func.layout.first_inst(fast)?, data, end)
-            && func.layout.block_insts(fast).skip(1).all(|inst| keeps_cursor(func, inst))
+        let read = func.dfg.value_def(recorded.next).inst()?;
+        let moves = |inst: &Inst| *inst == recorded.moves_cursor;
+        let is_whole = func.layout.inst_block(read) == Some(check)
+            && insts_after(func, read).all(|inst| keeps_cursor(func, inst))
+            && [fast, slow].iter().all(|block| only_predecessor(cfg, *block) == Some(branch))
+            && func.layout.block_insts(fast).any(|inst| moves(&inst))
+            && func.layout.block_insts(fast).all(|i| moves(&i) || keeps_cursor(func, i))
             && jump_target(func, slow) == Some(merge)
             && cfg.pred_iter(merge).count() == 2;
-        let site = |size| Site { check, branch, next, limit, countdown, size, fast, slow, merge };
-        constant(func, size, 8).filter(|_| is_site).map(site)
+        let size = constant(func, recorded.size, 8)?;
+        is_whole.then_some(Site { check, recorded, size, fast, slow, merge })
     }
 }
 
 impl Group {
     /// The longest group that begins with `first`. `None` if it is alone.
-    fn new(func: &ir::Function, cfg: &ControlFlowGraph, first: Site) -> Option<Group> {
+    fn new(
+        func: &ir::Function,
+        cfg: &ControlFlowGraph,
+        sites: &AllocationSites,
+        first: Site,
+    ) -> Option<Group> {
         let (mut bytes, mut insts) = (first.size, func.layout.block_insts(first.fast).count());
         let mut group = Group { path: vec![first.fast], sites: vec![first] };
         while group.sites.len() < MOST {
@@ -172,7 +144,7 @@ impl Group {
                     break None;
                 }
                 let Some(next) = jump_target(func, block) else {
-                    break Site::at(func, cfg, block);
+                    break Site::at(func, cfg, sites, block);
                 };
                 if only_predecessor(cfg, next).is_none() {
                     break None;
@@ -210,21 +182,22 @@ impl Group {
         let [all_fit, old] = [(); 2].map(|()| func.dfg.make_block());
         func.layout.insert_block_after(all_fit, first.check);
         func.layout.insert_block_after(old, all_fit);
-        let location = func.srcloc(first.branch);
-        let InstructionData::Brif { arg, .. } = func.dfg.insts[first.branch] else { return };
+        let AllocationSite { branch, next, limit, countdown, .. } = first.recorded;
+        let location = func.srcloc(branch);
+        let InstructionData::Brif { arg, .. } = func.dfg.insts[branch] else { return };
         let total: u64 = self.sites.iter().map(|site| site.size).sum();
-        let mut cursor = FuncCursor::new(func).at_inst(first.branch).with_srcloc(location);
+        let mut cursor = FuncCursor::new(func).at_inst(branch).with_srcloc(location);
         let total = cursor.ins().iconst(types::I64, total.cast_signed());
-        let end = cursor.ins().iadd(first.next, total);
-        let mut fits = cursor.ins().icmp(IntCC::UnsignedLessThanOrEqual, end, first.limit);
-        if let Some(countdown) = first.countdown {
+        let end = cursor.ins().iadd(next, total);
+        let mut fits = cursor.ins().icmp(IntCC::UnsignedLessThanOrEqual, end, limit);
+        if let Some(countdown) = countdown {
             // None of the allocations is the one at which zeal collects.
             let count = cursor.ins().iconst(types::I32, self.sites.len() as i64);
             let left = cursor.ins().icmp(IntCC::UnsignedGreaterThan, countdown, count);
             fits = cursor.ins().band(fits, left);
         }
         cursor.ins().brif(fits, all_fit, &[], old, &[]);
-        func.layout.remove_inst(first.branch);
+        func.layout.remove_inst(branch);
         let mut cursor = FuncCursor::new(func).at_bottom(old).with_srcloc(location);
         cursor.ins().brif(arg, first.fast, &[], first.slow, &[]);
 
@@ -368,7 +341,7 @@ fn home_group(func: &ir::Function, in_group: &SecondaryMap<Block, u32>, value: V
     home.map_or(0, |home| in_group[home])
 }
 
-// ---- the form of an allocation -------------------------------------------------
+// ---- the code around an allocation -------------------------------------------------
 
 fn definition(func: &ir::Function, value: Value) -> Option<(Inst, InstructionData)> {
     let inst = func.dfg.value_def(func.dfg.resolve_aliases(value)).inst()?;
@@ -379,31 +352,6 @@ fn region(func: &ir::Function, inst: Inst) -> Option<Region> {
     let flags = func.dfg.insts[inst].memflags()?;
     let region = func.dfg.mem_flags[flags].alias_region()?;
     Some(func.dfg.alias_regions[region].user_id)
-}
-
-/// The load of a word of the heap data that `value` is, and the heap data's address.
-fn word_of_heap_data(
-    func: &ir::Function,
-    value: Value,
-    expected: Region,
-    at: u32,
-) -> Option<(Inst, Value)> {
-    let (inst, InstructionData::Load { opcode: Opcode::Uload32, arg, offset, .. }) =
-        definition(func, value)?
-    else {
-        return None;
-    };
-    let is_word = region(func, inst) == Some(expected) && i32::from(offset) == at.cast_signed();
-    is_word.then_some((inst, arg))
-}
-
-/// Whether `inst` stores `end` into the cursor of the heap data at `data`.
-fn moves_cursor(func: &ir::Function, inst: Inst, data: Value, end: Value) -> bool {
-    matches!(
-        func.dfg.insts[inst],
-        InstructionData::Store { opcode: Opcode::Istore32, args: [value, address], offset, .. }
-            if value == end && address == data && i32::from(offset) == NEXT.cast_signed()
-    )
 }
 
 /// Whether `inst` neither allocates nor moves the cursor, and control may go on behind it.

@@ -29,7 +29,7 @@ mod versions;
 
 pub(crate) use i31::lowest_bit;
 
-use crate::safepoints::References;
+use crate::Annotations;
 use cranelift_codegen::ir;
 
 /// Simplifies `func`. Call it after inlining and before safepoints are placed.
@@ -37,7 +37,8 @@ use cranelift_codegen::ir;
 /// ```
 /// use cranelift_codegen::ir::{self, AbiParam, InstBuilder, condcodes::IntCC, types};
 /// use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-/// use gc_compiler::safepoints::{Known, References};
+/// use gc_compiler::Annotations;
+/// use gc_compiler::safepoints::Known;
 /// use gc_compiler::simplify::simplify;
 ///
 /// // fn(reference) -> i32: 1 if it is null, otherwise 0.
@@ -59,25 +60,25 @@ use cranelift_codegen::ir;
 /// }
 /// builder.seal_all_blocks();
 ///
-/// let mut references = References::default();
-/// references.mark_known(reference, Known { non_null: true, ..Known::default() });
-/// simplify(&mut func, &mut references);
+/// let mut annotations = Annotations::default();
+/// annotations.references.mark_known(reference, Known { non_null: true, ..Known::default() });
+/// simplify(&mut func, &mut annotations);
 /// assert!(!func.to_string().contains("brif"), "{func}");
 /// ```
-pub fn simplify(func: &mut ir::Function, references: &mut References) {
-    references.resolve_aliases(&func.dfg);
+pub fn simplify(func: &mut ir::Function, annotations: &mut Annotations) {
+    annotations.resolve_aliases(&func.dfg);
     func.dfg.resolve_all_aliases();
     join::join(func);
     let mut changed = thread::thread(func);
-    changed |= known::remove_known_tests(func, references);
+    changed |= known::remove_known_tests(func, &mut annotations.references);
     if changed {
         unused::remove(func);
     }
-    references.resolve_aliases(&func.dfg);
+    annotations.resolve_aliases(&func.dfg);
     func.dfg.resolve_all_aliases();
-    if fold::fold(func, references) {
+    if fold::fold(func, annotations) {
         unused::remove(func);
     }
     i31::compute_with_tags(func);
-    loads::remove_known_loads(func, references);
+    loads::remove_known_loads(func, &mut annotations.references);
 }

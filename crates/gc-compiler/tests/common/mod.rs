@@ -17,10 +17,10 @@ use gc_compiler::collector::{
     copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
     null::NullCompiler,
 };
-use gc_compiler::safepoints::{References, place_safepoints};
+use gc_compiler::safepoints::place_safepoints;
 use gc_compiler::simplify::simplify;
 use gc_compiler::{
-    GcCompiler, GcEmitter, GcFuncEnv, import_host_call, imported_host_call, regions,
+    Annotations, GcCompiler, GcEmitter, GcFuncEnv, import_host_call, imported_host_call, regions,
 };
 use gc_types::{Abi, CollectorAbi, HeapBounds, HostCall, I31, RootKind, VMGcRef};
 
@@ -60,7 +60,7 @@ pub(crate) fn host_isa() -> OwnedTargetIsa {
 struct TestEnv {
     options: Abi,
     vmctx: ir::Value,
-    references: References,
+    annotations: Annotations,
     calls: Vec<(HostCall, ir::FuncRef)>,
 }
 
@@ -73,8 +73,8 @@ impl GcFuncEnv for TestEnv {
         self.vmctx
     }
 
-    fn references(&mut self) -> &mut References {
-        &mut self.references
+    fn annotations(&mut self) -> &mut Annotations {
+        &mut self.annotations
     }
 
     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef {
@@ -208,11 +208,11 @@ pub(crate) fn build_with(
     let mut env = TestEnv {
         options: for_collector(options, compiler),
         vmctx,
-        references: References::default(),
+        annotations: Annotations::default(),
         calls: Vec::new(),
     };
-    env.references.mark(args.a);
-    env.references.mark(args.b);
+    env.annotations.references.mark(args.a);
+    env.annotations.references.mark(args.b);
     let result = op(&mut GcEmitter::new(&mut builder, &mut env, compiler), args);
 
     builder.ins().store(ref_flags, args.a, raw, std::mem::offset_of!(RawArgs, a) as i32);
@@ -239,9 +239,9 @@ pub(crate) fn build_with(
     builder.ins().return_(&[result]);
     builder.finalize(isa.frontend_config());
     if simplifies {
-        simplify(&mut func, &mut env.references);
+        simplify(&mut func, &mut env.annotations);
     }
-    place_safepoints(&mut func, &env.references, &|func, callee| {
+    place_safepoints(&mut func, &env.annotations.references, &|func, callee| {
         imported_host_call(func, callee).is_none_or(|call| options.may_collect(call))
     })
     .unwrap();

@@ -3,8 +3,8 @@
 use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, InstBuilder, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use gc_compiler::Annotations;
 use gc_compiler::collector::{copying::CopyingCompiler, null::NullCompiler};
-use gc_compiler::safepoints::References;
 use gc_compiler::{
     BuiltFunction, CompileOptions, Compiler, GcCompiler, GcEmitter, GcFuncEnv, import_function,
 };
@@ -60,7 +60,7 @@ fn another_calling_convention_is_refused() {
 }
 
 /// A function of a heap of the null collector, which emits nothing.
-struct Env(Abi, References);
+struct Env(Abi, Annotations);
 
 impl GcFuncEnv for Env {
     fn abi(&self) -> &Abi {
@@ -75,7 +75,7 @@ impl GcFuncEnv for Env {
         unreachable!("nothing is emitted")
     }
 
-    fn references(&mut self) -> &mut References {
+    fn annotations(&mut self) -> &mut Annotations {
         &mut self.1
     }
 }
@@ -85,7 +85,7 @@ fn emitter_of(gc: &dyn GcCompiler) {
     let mut func = ir::Function::new();
     let mut context = FunctionBuilderContext::new();
     let mut builder = FunctionBuilder::new(&mut func, &mut context);
-    let mut env = Env(Abi::new(NullCompiler.abi()), References::default());
+    let mut env = Env(Abi::new(NullCompiler.abi()), Annotations::default());
     GcEmitter::new(&mut builder, &mut env, gc);
 }
 

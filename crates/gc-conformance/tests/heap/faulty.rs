@@ -2,8 +2,8 @@
 
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcProgress, GcRequest, GcRootsList,
-    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Reclaims, WeakScope, WeakStep, WeakTable,
-    WeakTracer,
+    GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, LastResort, Reclaims, WeakScope, WeakStep,
+    WeakTable, WeakTracer,
 };
 use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
@@ -100,7 +100,11 @@ pub(crate) struct Faulty<'a> {
 
 impl GcRuntime for Faulty<'_> {
     fn name(&self) -> &'static str {
-        "faulty"
+        self.inner.name()
+    }
+
+    fn wrapped(&self) -> Option<&dyn GcRuntime> {
+        Some(self.inner)
     }
 
     fn reclaims(&self) -> Reclaims {
@@ -167,6 +171,14 @@ impl GcHeap for FaultyHeap {
 
     fn core_mut(&mut self) -> &mut HeapCore {
         self.inner.core_mut()
+    }
+
+    fn wrapped(&self) -> Option<&dyn GcHeap> {
+        Some(&*self.inner)
+    }
+
+    fn wrapped_mut(&mut self) -> Option<&mut dyn GcHeap> {
+        Some(&mut *self.inner)
     }
 
     fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
@@ -240,6 +252,16 @@ impl GcHeap for FaultyHeap {
             .try_for_each(|i| self.inner.copy_ref_range(host_data, to + i * 4, from + i * 4, 1))
     }
 
+    fn fill_ref_range(
+        &mut self,
+        host_data: &mut ExternRefHostDataTable,
+        at: u64,
+        source: Option<&VMGcRef>,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        (0..u64::from(count)).try_for_each(|i| self.write_field_ref(host_data, at + i * 4, source))
+    }
+
     fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
         let copy = gc_ref.unchecked_copy();
         let word = self.inner.expose_gc_ref_to_wasm(gc_ref);
@@ -283,6 +305,20 @@ impl GcHeap for FaultyHeap {
             return Ok(new);
         }
         let object = self.inner.alloc_raw(header, size)?;
+        Ok(self.spoil(object, header, size))
+    }
+
+    fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
+        self.alloc_raw(header, size).ok()
+    }
+
+    fn alloc_last_resort(
+        &mut self,
+        header: VMGcHeader,
+        size: u32,
+        why: LastResort,
+    ) -> Result<VMGcRef, HeapError> {
+        let object = self.inner.alloc_last_resort(header, size, why)?;
         Ok(self.spoil(object, header, size))
     }
 
@@ -353,6 +389,13 @@ impl GcHeap for FaultyHeap {
     fn verify(&self) -> Result<(), HeapError> {
         // The fault must show without the collector's help.
         if self.has(Fault::None) { self.inner.verify() } else { self.core().check_damage() }
+    }
+
+    fn verify_with_roots(&self, roots: &mut GcRootsList) -> Result<(), HeapError> {
+        match self.fault {
+            Fault::None => self.inner.verify_with_roots(roots),
+            _ => self.verify(),
+        }
     }
 
     fn stats(&self) -> GcStats {

@@ -5,8 +5,9 @@ use crate::{Engine, Type};
 use anyhow::{Result, anyhow, ensure};
 use cranelift_codegen::ir::{self, InstBuilder, Value, ValueDef, types};
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder};
-use gc_compiler::safepoints::References;
-use gc_compiler::{GcEmitter, GcFuncEnv, NewObject, import_function, import_host_call, trap_code};
+use gc_compiler::{
+    Annotations, GcEmitter, GcFuncEnv, NewObject, import_function, import_host_call, trap_code,
+};
 use gc_types::{Abi, GcLayout, HostCall, Trap};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct Env {
     engine: Engine,
     pub(super) vmctx: Value,
-    pub(super) references: References,
+    pub(super) annotations: Annotations,
     host_calls: HashMap<HostCall, ir::FuncRef>,
     /// The first words of allocated objects, and the layouts with which they are allocated.
     pub(super) allocated: Vec<(Value, GcLayout)>,
@@ -36,8 +37,8 @@ impl GcFuncEnv for Env {
         *self.host_calls.entry(call).or_insert_with(|| import_host_call(func, call, signature))
     }
 
-    fn references(&mut self) -> &mut References {
-        &mut self.references
+    fn annotations(&mut self) -> &mut Annotations {
+        &mut self.annotations
     }
 
     fn allocates(&mut self, header_word: Value, layout: NewObject<'_>) {
@@ -151,17 +152,17 @@ impl<'m, 'b> Body<'m, 'b> {
         builder.seal_block(entry);
         let values = builder.block_params(entry);
         let (vmctx, params) = (values[0], values[1..].to_vec());
-        let mut references = References::default();
+        let mut annotations = Annotations::default();
         for (value, ty) in params.iter().zip(function.signature().params()) {
             if *ty == Type::Ref {
-                references.mark(*value);
+                annotations.references.mark(*value);
             }
         }
         let engine = module.engine.clone();
         let env = Env {
             engine: engine.clone(),
             vmctx,
-            references,
+            annotations,
             host_calls: HashMap::new(),
             allocated: Vec::new(),
         };
@@ -267,7 +268,7 @@ impl<'m, 'b> Body<'m, 'b> {
         // still replace parameters that stand for variables.
         let value = self.builder.func.dfg.resolve_aliases(value);
         if matches!(self.builder.func.dfg.value_def(value), ValueDef::Result(..)) {
-            self.env.references.mark(value);
+            self.env.annotations.references.mark(value);
         }
         value
     }

@@ -362,8 +362,7 @@ impl Module {
             true => Some(types(&self.functions, function, &func, self.engine.abi())?),
             false => None,
         };
-        let references = env.references;
-        let annotations = Annotations { references, types, ..Annotations::default() };
+        let annotations = Annotations { types, ..env.annotations };
         Ok(BuiltFunction::new(func, annotations))
     }
 

@@ -184,7 +184,7 @@ impl Body<'_, '_> {
 
     /// Whether `value` was declared as a reference, by the emitter or by the user.
     pub(super) fn is_declared(&self, value: Value) -> bool {
-        self.env.references.contains(self.builder.func.dfg.resolve_aliases(value))
+        self.env.annotations.references.contains(self.builder.func.dfg.resolve_aliases(value))
     }
 
     /// Whether `value`, an `i64`, is a reference as far as the body knows.

@@ -9,7 +9,6 @@ use gc_compiler::collector::{
     copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
     null::NullCompiler,
 };
-use gc_compiler::safepoints::References;
 use gc_compiler::{
     Annotations, BuiltFunction, CompileOptions, CompiledFunction, Compiler, GcCompiler, GcEmitter,
     GcFuncEnv, OptLevel, import_function, import_host_call,
@@ -35,7 +34,7 @@ fn node() -> StructLayout {
 struct Env {
     abi: Abi,
     vmctx: Value,
-    references: References,
+    annotations: Annotations,
 }
 
 impl GcFuncEnv for Env {
@@ -47,8 +46,8 @@ impl GcFuncEnv for Env {
         self.vmctx
     }
 
-    fn references(&mut self) -> &mut References {
-        &mut self.references
+    fn annotations(&mut self) -> &mut Annotations {
+        &mut self.annotations
     }
 
     fn host_call(&mut self, func: &mut ir::Function, call: HostCall) -> ir::FuncRef {
@@ -108,16 +107,13 @@ impl Config {
         builder.switch_to_block(entry);
         builder.seal_block(entry);
         let params = builder.block_params(entry).to_vec();
-        let mut env = Env { abi: self.abi(), vmctx: params[0], references: References::default() };
+        let mut env =
+            Env { abi: self.abi(), vmctx: params[0], annotations: Annotations::default() };
         let mut emitter = GcEmitter::new(&mut builder, &mut env, self.collector);
         body(&mut emitter, &params);
         builder.seal_all_blocks();
         builder.finalize(compiler.isa().frontend_config());
-        let annotations = Annotations {
-            references: env.references,
-            leaves_instance: true,
-            ..Annotations::default()
-        };
+        let annotations = Annotations { leaves_instance: true, ..env.annotations };
         compiler.compile_alone(BuiltFunction::new(func, annotations)).unwrap()
     }
 

@@ -11,7 +11,6 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_compiler::check::{FunctionTypes, Memory, SignatureTypes, ValueType};
 use gc_compiler::inline::Inlining;
 use gc_compiler::regions;
-use gc_compiler::safepoints::References;
 use gc_compiler::{
     Annotations, BuiltFunction, CompileOptions, FUNCTION_NAMESPACE, FinishedFunction, Finisher,
     GcCompiler, GcEmitter, GcFuncEnv, HOST_CALL_NAMESPACE, OptLevel, host_call_signature,
@@ -33,7 +32,7 @@ fn own_types() -> SignatureTypes {
 struct Env {
     abi: Abi,
     vmctx: Value,
-    references: References,
+    annotations: Annotations,
     host_calls: HashMap<HostCall, ir::FuncRef>,
 }
 
@@ -53,8 +52,8 @@ impl GcFuncEnv for Env {
         })
     }
 
-    fn references(&mut self) -> &mut References {
-        &mut self.references
+    fn annotations(&mut self) -> &mut Annotations {
+        &mut self.annotations
     }
 }
 
@@ -112,7 +111,7 @@ impl Program {
         let mut env = Env {
             abi: abi.clone(),
             vmctx,
-            references: References::default(),
+            annotations: Annotations::default(),
             host_calls: HashMap::new(),
         };
         for region in [TABLE, GLOBAL, NATIVE, WORDS] {
@@ -136,13 +135,8 @@ impl Program {
         types.declare_region(GLOBAL, Memory::Refs(RootKind::Global));
         types.declare_region(NATIVE, Memory::Native);
         types.declare_region(WORDS, Memory::Data);
-        let references = env.references;
-        let annotations = Annotations {
-            references,
-            types: Some(types),
-            leaves_instance: true,
-            ..Annotations::default()
-        };
+        let annotations =
+            Annotations { types: Some(types), leaves_instance: true, ..env.annotations };
         Ok((func, annotations))
     }
 }

@@ -11,8 +11,10 @@ use anyhow::{Result, bail};
 use cranelift_codegen::ir;
 use gc_compiler::check::{FunctionTypes, Memory, ValueType};
 use gc_compiler::regions::{self, Region};
-use gc_compiler::safepoints::{Known, KnownType, References};
-use gc_compiler::{GcFuncEnv, import_function, import_host_call, import_type_word};
+use gc_compiler::safepoints::{Known, KnownType};
+use gc_compiler::{
+    Annotations, CollectorCode, GcFuncEnv, import_function, import_host_call, import_type_word,
+};
 use gc_types::{Abi, ArrayLayout, GcLayout, HostCall, RootKind, StructLayout, TypeIndex, TypeWord};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -135,14 +137,12 @@ pub(super) struct FuncEnv<'a> {
     pub(super) cx: &'a CompileContext<'a>,
     /// The vmctx parameter.
     pub(super) vmctx: ir::Value,
-    /// Its references into the heap.
-    pub(super) references: References,
+    /// What belongs to it besides its CLIF.
+    pub(super) annotations: Annotations,
     host_calls: HashMap<HostCall, ir::FuncRef>,
     functions: HashMap<u32, ir::FuncRef>,
     signatures: HashMap<TypeIndex, ir::SigRef>,
     type_words: HashMap<TypeWord, ir::GlobalValue>,
-    /// Whether it calls code that may belong to another instance.
-    pub(super) leaves_instance: bool,
 }
 
 impl<'a> FuncEnv<'a> {
@@ -151,12 +151,11 @@ impl<'a> FuncEnv<'a> {
         FuncEnv {
             cx,
             vmctx,
-            references: References::default(),
+            annotations: Annotations::default(),
             host_calls: HashMap::new(),
             functions: HashMap::new(),
             signatures: HashMap::new(),
             type_words: HashMap::new(),
-            leaves_instance: false,
         }
     }
 
@@ -244,8 +243,8 @@ impl<'a> FuncEnv<'a> {
 }
 
 impl GcFuncEnv for FuncEnv<'_> {
-    fn references(&mut self) -> &mut References {
-        &mut self.references
+    fn annotations(&mut self) -> &mut Annotations {
+        &mut self.annotations
     }
 
     fn abi(&self) -> &Abi {
@@ -261,6 +260,12 @@ impl GcFuncEnv for FuncEnv<'_> {
             .host_calls
             .entry(call)
             .or_insert_with(|| import_host_call(func, call, host_calls::signature(call)))
+    }
+
+    fn emitted(&mut self, func: &mut ir::Function, code: CollectorCode, first: usize) {
+        if let Some(marks) = self.cx.marks {
+            (marks.mark)(func, code, first);
+        }
     }
 }
 

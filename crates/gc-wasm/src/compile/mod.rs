@@ -26,7 +26,8 @@ use anyhow::{Context as _, Result};
 use cranelift_codegen::{Context, ir};
 use gc_compiler::check::CheckError;
 use gc_compiler::{
-    Compilation, CompiledFunction, Compiler, FinishedFunction, GcCompiler, ImageLinker,
+    CollectorCode, Compilation, CompiledFunction, Compiler, FinishedFunction, GcCompiler,
+    ImageLinker,
 };
 use gc_types::{Abi, CodeImage};
 use inlining::{Candidates, Source};
@@ -60,8 +61,17 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) inlining: bool,
     /// What operators cost, if code consumes fuel.
     pub(crate) operator_cost: &'a OperatorCostStrategy,
-    /// Source locations are offsets in the module, shifted to the left by this number of bits.
-    pub(crate) location_bits: u32,
+    /// How source locations say what instructions are for, if they do.
+    pub(crate) marks: Option<LocationMarks>,
+}
+
+/// How source locations say what instructions are for, beside the offset in the module.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocationMarks {
+    /// The offset is shifted to the left by this number of bits.
+    pub(crate) bits: u32,
+    /// Marks what the collector has emitted ([`GcFuncEnv::emitted`](gc_compiler::GcFuncEnv::emitted)).
+    pub(crate) mark: fn(&mut ir::Function, CollectorCode, usize),
 }
 
 /// Where compiled code has the indices and header words of types from.
@@ -95,13 +105,13 @@ impl<'a> CompileContext<'a> {
             check: engine.config().code.verifier,
             parallel: engine.config().code.parallel,
             inlining: engine.config().code.inlines(),
-            location_bits: 0,
+            marks: None,
         }
     }
 
     /// The source location of the operator at `offset` in the module.
     fn location(&self, offset: usize) -> ir::SourceLoc {
-        ir::SourceLoc::new((offset as u32) << self.location_bits)
+        ir::SourceLoc::new((offset as u32) << self.marks.map_or(0, |marks| marks.bits))
     }
 }
 

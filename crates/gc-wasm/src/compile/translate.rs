@@ -179,11 +179,9 @@ pub(super) fn translate(
     let Translator { builder, env, stack, validator, .. } = translator;
     builder.finalize(cx.compiler.isa().frontend_config());
     let types = if cx.check { Some(env.types(&func, ty)?) } else { None };
-    let FuncEnv { references, leaves_instance, .. } = env;
     allocations.stack = stack;
     allocations.validator = validator.into_allocations();
-    let annotations = Annotations { references, types, leaves_instance, ..Annotations::default() };
-    Ok(BuiltFunction::new(func, annotations))
+    Ok(BuiltFunction::new(func, Annotations { types, ..env.annotations }))
 }
 
 impl<'a, 'b> Translator<'a, 'b> {
@@ -448,7 +446,7 @@ impl<'a, 'b> Translator<'a, 'b> {
         let WasmValType::Ref(ty) = ty else { return };
         if ty.is_vmgcref_type() {
             let known = self.env.known(ty);
-            self.env.references.mark_known(value, known);
+            self.env.annotations.references.mark_known(value, known);
         }
     }
 

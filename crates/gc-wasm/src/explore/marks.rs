@@ -1,19 +1,14 @@
 //! Which instructions a collector emits, and for what.
 //!
-//! A [`Marking`] stands between the translation and the collector's compiler. It looks at the
-//! instructions that each method of the collector has emitted, and writes into their source location
-//! what they are for. A source location goes through inlining, optimization and code generation, so
-//! the machine code tells it too. The code is the same as without marks.
-//!
-//! A collector of somebody else gets marks in the same way. A method that is added to `GcCompiler` and
-//! forgotten here would change the code. So the functions are compiled without marks too, and different
-//! code is an error.
+//! The emitter tells which instructions the collector has emitted and for what. [`MARKS`] writes this into
+//! their source locations. A source location goes through inlining, optimization and code generation, so
+//! the machine code tells it too. The code is the same as without marks, and a collector of somebody else
+//! gets marks in the same way.
 
+use crate::compile::LocationMarks;
 use cranelift_codegen::ir::{self, Inst, InstructionData, SourceLoc, Value, ValueDef};
-use gc_compiler::check::BarrierLaw;
 use gc_compiler::regions::{self, Region};
-use gc_compiler::{GcCompiler, GcEmitter, RefPlace};
-use gc_types::{ArrayLayout, CollectorAbi};
+use gc_compiler::{CollectorCode, RefPlace};
 use std::collections::HashSet;
 
 /// What an instruction is for.
@@ -52,107 +47,24 @@ impl Part {
     }
 }
 
-/// Marks what another compiler emits.
-pub(super) struct Marking<'a>(pub(super) &'a dyn GcCompiler);
+/// Marks what the collector emits.
+pub(super) const MARKS: LocationMarks = LocationMarks { bits: BITS, mark };
 
-impl Marking<'_> {
-    /// Marks what `emit` emits as `part`, except what `operator` returns of it.
-    fn marked<T>(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        part: Part,
-        operator: impl FnOnce(&ir::Function, &[Inst]) -> HashSet<Inst>,
-        emit: impl FnOnce(&dyn GcCompiler, &mut GcEmitter<'_, '_>) -> T,
-    ) -> T {
-        let before = e.builder.func.dfg.num_insts() as u32;
-        let result = emit(self.0, e);
-        let func = &mut *e.builder.func;
-        let after = func.dfg.num_insts() as u32;
-        let new: Vec<Inst> = (before..after).map(Inst::from_u32).collect();
-        let plain = operator(func, &new);
-        for inst in new.into_iter().filter(|inst| !plain.contains(inst)) {
-            let location = func.srcloc(inst);
-            if !location.is_default() {
-                func.set_srcloc(inst, part.write(location));
-            }
+/// Marks the instructions of `func` from the number `first` on, except the access itself.
+fn mark(func: &mut ir::Function, code: CollectorCode, first: usize) {
+    let new: Vec<Inst> =
+        (first..func.dfg.num_insts()).map(|number| Inst::from_u32(number as u32)).collect();
+    let (part, plain) = match code {
+        CollectorCode::Allocation => (Part::Allocation, HashSet::new()),
+        CollectorCode::Read(place) => (Part::ReadBarrier, accesses(func, &new, place, false)),
+        CollectorCode::Write(place) => (Part::WriteBarrier, accesses(func, &new, place, true)),
+        CollectorCode::PlainElements => (Part::WriteBarrier, HashSet::new()),
+    };
+    for inst in new.into_iter().filter(|inst| !plain.contains(inst)) {
+        let location = func.srcloc(inst);
+        if !location.is_default() {
+            func.set_srcloc(inst, part.write(location));
         }
-        result
-    }
-}
-
-impl GcCompiler for Marking<'_> {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn abi(&self) -> CollectorAbi {
-        self.0.abi()
-    }
-
-    fn barrier_laws(&self) -> &'static [BarrierLaw] {
-        self.0.barrier_laws()
-    }
-
-    fn zeroes_structs(&self) -> bool {
-        self.0.zeroes_structs()
-    }
-
-    fn alloc_struct(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        header_word: ir::Value,
-        size: u32,
-    ) -> ir::Value {
-        self.marked(
-            e,
-            Part::Allocation,
-            |_, _| HashSet::new(),
-            |gc, e| gc.alloc_struct(e, header_word, size),
-        )
-    }
-
-    fn alloc_array(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        header_word: ir::Value,
-        layout: &ArrayLayout,
-        length: ir::Value,
-    ) -> ir::Value {
-        self.marked(
-            e,
-            Part::Allocation,
-            |_, _| HashSet::new(),
-            |gc, e| gc.alloc_array(e, header_word, layout, length),
-        )
-    }
-
-    fn read_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace) -> ir::Value {
-        let loads = |func: &ir::Function, new: &[Inst]| accesses(func, new, place, false);
-        self.marked(e, Part::ReadBarrier, loads, |gc, e| gc.read_ref(e, place))
-    }
-
-    fn write_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
-        let stores = |func: &ir::Function, new: &[Inst]| accesses(func, new, place, true);
-        self.marked(e, Part::WriteBarrier, stores, |gc, e| gc.write_ref(e, place, value));
-    }
-
-    fn has_plain_elements(
-        &self,
-        e: &mut GcEmitter<'_, '_>,
-        array: ir::Value,
-        otherwise: ir::Block,
-    ) -> bool {
-        self.marked(
-            e,
-            Part::WriteBarrier,
-            |_, _| HashSet::new(),
-            |gc, e| gc.has_plain_elements(e, array, otherwise),
-        )
-    }
-
-    fn init_ref(&self, e: &mut GcEmitter<'_, '_>, place: RefPlace, value: ir::Value) {
-        let stores = |func: &ir::Function, new: &[Inst]| accesses(func, new, place, true);
-        self.marked(e, Part::WriteBarrier, stores, |gc, e| gc.init_ref(e, place, value));
     }
 }
 

@@ -1,11 +1,11 @@
 //! The three sides of a function, with the links between them: its operators, its CLIF and its machine
 //! code.
 
-use super::marks::{BITS, MAX_MODULE, Marking, Part, region_of};
-use super::{Explored, MachineCode, Settings, each, each_with};
+use super::marks::{MAX_MODULE, Part, region_of};
+use super::{Explored, MachineCode, Settings, each_with};
 use crate::Engine;
-use crate::compile::{Stages, compile_one, stages};
-use anyhow::{Result, bail, ensure};
+use crate::compile::{Stages, stages};
+use anyhow::{Result, ensure};
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::instructions::CallInfo;
 use cranelift_codegen::ir::{self, Block, Inst, Value};
@@ -85,24 +85,11 @@ pub fn sides(engine: &Engine, bytes: &[u8], filter: Option<&str>) -> Result<Vec<
     #[cfg(feature = "wat")]
     let bytes = &*crate::Module::text_to_binary(bytes)?;
     ensure!(bytes.len() < MAX_MODULE, "a module of {} bytes is too large to be shown", bytes.len());
-    let unmarked = each(engine, bytes, filter, |module, function| {
-        Ok(compile_one(&module.cx, &module.candidates, function)?.code().to_vec())
-    })?;
-    let marking = Marking(engine.collector().compiler());
-    let settings = Settings { gc: &marking, location_bits: BITS, ..Settings::new(engine) };
-    let sides = each_with(engine, bytes, filter, settings, |module, function| {
+    let settings = Settings { marks: true, ..Settings::default() };
+    each_with(engine, bytes, filter, settings, |module, function| {
         let index = function.index();
         Sides::new(module, index, &stages(&module.cx, &module.candidates, function)?)
-    })?;
-    for (sides, code) in sides.iter().zip(&unmarked) {
-        if sides.machine.code != *code {
-            bail!(
-                "the marks in function `{}` change its code: this is a bug of `explore`",
-                sides.machine.name
-            );
-        }
-    }
-    Ok(sides)
+    })
 }
 
 impl Sides {

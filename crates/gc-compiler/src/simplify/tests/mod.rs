@@ -7,9 +7,10 @@ mod loads;
 mod thread;
 
 use super::simplify;
-use crate::safepoints::{Known, KnownType, References};
+use crate::safepoints::{Known, KnownType};
 use crate::{
-    CompileOptions, Compiler, GcEmitter, GcFuncEnv, RefTest, TestTarget, import_host_call,
+    Annotations, CompileOptions, Compiler, GcEmitter, GcFuncEnv, RefTest, TestTarget,
+    import_host_call,
 };
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -24,7 +25,7 @@ use crate::collector::copying::CopyingCompiler;
 struct Env {
     abi: Abi,
     vmctx: Value,
-    references: References,
+    annotations: Annotations,
 }
 
 impl GcFuncEnv for Env {
@@ -40,8 +41,8 @@ impl GcFuncEnv for Env {
         import_host_call(func, call, self.abi.host_call(call).unwrap())
     }
 
-    fn references(&mut self) -> &mut References {
-        &mut self.references
+    fn annotations(&mut self) -> &mut Annotations {
+        &mut self.annotations
     }
 }
 
@@ -79,15 +80,15 @@ fn simplified_for(
     b.seal_block(entry);
     let params = b.block_params(entry).to_vec();
     let compiler = Compiler::new(&CopyingCompiler, &abi, &CompileOptions::default()).unwrap();
-    let mut env = Env { abi, vmctx: params[0], references: References::default() };
-    env.references.mark(params[1]);
-    env.references.mark(params[2]);
+    let mut env = Env { abi, vmctx: params[0], annotations: Annotations::default() };
+    env.annotations.references.mark(params[1]);
+    env.annotations.references.mark(params[2]);
     let mut e = GcEmitter::new(&mut b, &mut env, &CopyingCompiler);
     let result = build(&mut e, &params[1..]);
     e.builder.ins().return_(&[result]);
     b.seal_all_blocks();
     b.finalize(compiler.isa().frontend_config());
-    simplify(&mut func, &mut env.references);
+    simplify(&mut func, &mut env.annotations);
     cranelift_codegen::verify_function(&func, compiler.isa())
         .unwrap_or_else(|errors| panic!("{errors}\n{}", func.display()));
     func
@@ -262,7 +263,7 @@ fn what_types_say_is_known() {
         exact: false,
     };
     let func = simplified(|e, params| {
-        e.env.references().mark_known(params[0], known);
+        e.env.annotations().references.mark_known(params[0], known);
         let test = RefTest::new(false, with_subtypes(e, FINAL));
         e.ref_cast(params[0], &test);
         e.trap_if_null(params[0]);
@@ -271,7 +272,7 @@ fn what_types_say_is_known() {
     assert_eq!(tests(&func), (0, 0), "{}", func.display());
     // Objects of a subtype have another header.
     let func = simplified(|e, params| {
-        e.env.references().mark_known(params[0], known);
+        e.env.annotations().references.mark_known(params[0], known);
         let test = RefTest::new(false, is_final(e, FINAL));
         e.ref_cast(params[0], &test);
         zero(e)

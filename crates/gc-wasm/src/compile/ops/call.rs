@@ -70,7 +70,7 @@ impl Translator<'_, '_> {
         self.builder.set_cold_block(host);
         self.builder.ins().brif(is_host, host, &[], wasm, &[]);
         self.continue_in(host);
-        self.env.leaves_instance = true;
+        self.env.annotations.leaves_instance = true;
         let signature = self.env.signature(self.builder.func, ty)?;
         let ty = func_type(ty)?;
         let operands = self.stack.peek_n(ty.params().len()).iter().copied();
@@ -257,7 +257,7 @@ impl Translator<'_, '_> {
         kind: Kind,
     ) -> Result<()> {
         match kind {
-            Kind::Call => self.env.leaves_instance = true,
+            Kind::Call => self.env.annotations.leaves_instance = true,
             Kind::Tail => self.return_from_host(ty, code, vmctx)?,
         }
         let signature = self.env.signature(self.builder.func, ty)?;

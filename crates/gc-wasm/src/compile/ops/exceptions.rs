@@ -116,7 +116,7 @@ impl<'a> Translator<'a, '_> {
             Callee::Indirect(_, code) => self.builder.ins().try_call_indirect(code, args, table),
         };
         // The host reads the vmctx of a frame to find out whether its tags match.
-        self.env.leaves_instance |= listed.iter().any(|(tag, _)| tag.is_some());
+        self.env.annotations.leaves_instance |= listed.iter().any(|(tag, _)| tag.is_some());
         self.continue_in(returned);
     }
 
@@ -152,7 +152,7 @@ impl<'a> Translator<'a, '_> {
             let block = self.builder.create_block();
             self.builder.set_cold_block(block);
             let exn = self.builder.append_block_param(block, types::I64);
-            self.env.references.mark(exn);
+            self.env.annotations.references.mark(exn);
             block
         })
     }

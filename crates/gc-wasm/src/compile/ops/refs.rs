@@ -106,7 +106,7 @@ impl Translator<'_, '_> {
             && ty.is_vmgcref_type()
         {
             let known = self.env.known(ty);
-            self.env.references.add_known(stored, known);
+            self.env.annotations.references.add_known(stored, known);
         }
         match func_ref_storage(ty) {
             Some(ty) => self.func_ref(FunctionId { id: stored, ty: *ty, field: None }),

@@ -71,7 +71,7 @@ impl Fixture {
             parallel: false,
             inlining: true,
             operator_cost: &OperatorCostStrategy::Default,
-            location_bits: 0,
+            marks: None,
         };
         then(&cx, bodies)
     }
