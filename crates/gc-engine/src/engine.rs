@@ -1,17 +1,17 @@
 //! [`Engine`]: a collector and the options of its heaps, from which code and stores are made.
 
-use crate::Collector;
+#[cfg(feature = "compiler")]
+use crate::CodeOptions;
 use crate::store::Inner as StoreInner;
+use crate::{Collector, RunOptions};
 use anyhow::{Context as _, Result, anyhow, ensure};
 #[cfg(feature = "compiler")]
-use gc_compiler::{CompileOptions, Compiler};
+use gc_compiler::Compiler;
 use gc_jit::HostCallTable;
-use gc_runtime::{GcStore, HeapFactory, HeapOptions, MemorySource, PolicyFactory};
-use gc_types::{Abi, HeapBounds, NULL_PAGE_SIZE};
+use gc_runtime::{GcStore, HeapFactory, HeapOptions};
+use gc_types::{Abi, NULL_PAGE_SIZE};
 use std::fmt;
 use std::sync::Arc;
-#[cfg(feature = "compiler")]
-use std::time::Duration;
 
 #[cfg(feature = "compiler")]
 pub use gc_compiler::cache::{CacheStore, FolderCache, MemoryCache};
@@ -41,9 +41,7 @@ struct Inner {
     #[cfg(feature = "compiler")]
     compiler: Compiler,
     #[cfg(feature = "compiler")]
-    verify: bool,
-    #[cfg(feature = "compiler")]
-    inlines: bool,
+    code: CodeOptions,
 }
 
 impl Engine {
@@ -127,13 +125,13 @@ impl Engine {
     /// Whether small functions are inlined.
     #[cfg(feature = "compiler")]
     pub fn inlines(&self) -> bool {
-        self.0.inlines
+        self.0.code.inlines()
     }
 
     /// Whether functions are verified and checked before they are compiled.
     #[cfg(feature = "compiler")]
     pub fn verifies(&self) -> bool {
-        self.0.verify
+        self.0.code.verify
     }
 }
 
@@ -157,89 +155,54 @@ pub struct EngineBuilder {
     collector: Collector,
     heap: HeapOptions,
     heap_pool: Option<u32>,
-    max_stack: usize,
-    interruptible: bool,
+    run: RunOptions,
     #[cfg(feature = "compiler")]
-    compile: CompileOptions,
-    #[cfg(feature = "compiler")]
-    verify: bool,
-    #[cfg(feature = "compiler")]
-    inlines: bool,
-    #[cfg(feature = "compiler")]
-    cache: Option<Arc<dyn CacheStore>>,
-    #[cfg(feature = "compiler")]
-    compilation_time_limit: Option<Duration>,
+    code: CodeOptions,
 }
 
 impl EngineBuilder {
     fn new(collector: Collector) -> EngineBuilder {
         EngineBuilder {
             collector,
-            heap: HeapOptions { maximum: 2 << 30, ..HeapOptions::default() },
+            heap: HeapOptions::default(),
             heap_pool: None,
-            max_stack: 1 << 20,
-            interruptible: false,
+            run: RunOptions::default(),
             #[cfg(feature = "compiler")]
-            compile: CompileOptions::default(),
-            #[cfg(feature = "compiler")]
-            verify: true,
-            #[cfg(feature = "compiler")]
-            inlines: true,
-            #[cfg(feature = "compiler")]
-            cache: None,
-            #[cfg(feature = "compiler")]
-            compilation_time_limit: None,
+            code: CodeOptions::default(),
         }
     }
 
-    /// Sets the maximal size of a heap in bytes (default: 2 GiB; at least [`Engine::MIN_HEAP`], at
-    /// most 4 GiB). The first 64 KiB hold no objects. If the collector's own limit is smaller, that
-    /// is the maximum.
+    /// Sets the options of heaps (default: [`HeapOptions::default`]). The maximum is at least
+    /// [`Engine::MIN_HEAP`] and at most 4 GiB; if the collector's own limit is smaller, that is the maximum.
+    ///
+    /// ```
+    /// use gc_engine::{Collector, Engine, HeapOptions, OnDemand};
+    /// use std::sync::Arc;
+    ///
+    /// // Nothing is kept when a store is dropped.
+    /// let memory = Arc::new(OnDemand::keeping(0, 0));
+    /// let heap = HeapOptions { maximum: 64 << 20, memory, ..HeapOptions::default() };
+    /// let engine = Engine::builder(Collector::copying()).heap(heap).build()?;
+    /// assert_eq!(engine.heap_options().maximum, 64 << 20);
+    /// # anyhow::Ok(())
+    /// ```
+    #[must_use]
+    pub fn heap(mut self, heap: HeapOptions) -> EngineBuilder {
+        self.heap = heap;
+        self
+    }
+
+    /// Sets the maximum size of a heap in bytes ([`HeapOptions::maximum`]).
     #[must_use]
     pub fn heap_maximum(mut self, bytes: u64) -> EngineBuilder {
         self.heap.maximum = bytes;
         self
     }
 
-    /// Sets the initial size of a heap in bytes (default: 1 MiB). If it is more than the maximum, the
-    /// heap begins with its maximal size.
+    /// Collects at every `n`th allocation ([`HeapOptions::zeal`]).
     #[must_use]
-    pub fn heap_initial(mut self, bytes: u64) -> EngineBuilder {
-        self.heap.initial = bytes;
-        self
-    }
-
-    /// Sets how the accesses of compiled code are kept inside the heap (default:
-    /// [`HeapBounds::Guarded`]).
-    #[must_use]
-    pub fn heap_bounds(mut self, bounds: HeapBounds) -> EngineBuilder {
-        self.heap.bounds = bounds;
-        self
-    }
-
-    /// Sets how heaps use memory: when they are collected, and by how much they grow.
-    #[must_use]
-    pub fn growth_policy(mut self, policy: impl Into<PolicyFactory>) -> EngineBuilder {
-        self.heap.policy = policy.into();
-        self
-    }
-
-    /// Sets the source from which stores get their memory (default: a new
-    /// [`OnDemand`](crate::OnDemand), which maps memory when it is asked for and keeps a few
-    /// reservations for the next stores). Engines can share a source.
-    ///
-    /// ```
-    /// use gc_engine::{Collector, Engine, OnDemand};
-    /// use std::sync::Arc;
-    ///
-    /// // Nothing is kept when a store is dropped.
-    /// let source = Arc::new(OnDemand::keeping(0, 0));
-    /// let engine = Engine::builder(Collector::copying()).memory_source(source).build()?;
-    /// # anyhow::Ok(())
-    /// ```
-    #[must_use]
-    pub fn memory_source(mut self, source: Arc<dyn MemorySource>) -> EngineBuilder {
-        self.heap.memory = source;
+    pub fn zeal(mut self, n: u32) -> EngineBuilder {
+        self.heap.zeal = n;
         self
     }
 
@@ -264,106 +227,50 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets all options of heaps.
+    /// Sets how code runs (default: [`RunOptions::default`]).
     #[must_use]
-    pub fn heap(mut self, heap: HeapOptions) -> EngineBuilder {
-        self.heap = heap;
+    pub fn run(mut self, run: RunOptions) -> EngineBuilder {
+        self.run = run;
         self
     }
 
-    /// Collects at every `n`th allocation and verifies the heap before and after. 0, the default,
-    /// disables this. Other numbers need the feature `gc_zeal`.
-    #[must_use]
-    pub fn zeal(mut self, n: u32) -> EngineBuilder {
-        self.heap.zeal = n;
-        self
-    }
-
-    /// Sets the bytes of native stack that compiled code may use (default: 1 MiB, at least
-    /// [`Engine::MIN_STACK`]). Code traps if it needs more.
+    /// Sets the bytes of native stack that compiled code may use ([`RunOptions::max_stack`]).
     #[must_use]
     pub fn max_stack(mut self, bytes: usize) -> EngineBuilder {
-        self.max_stack = bytes;
+        self.run.max_stack = bytes;
         self
     }
 
-    /// Sets whether running code can be interrupted from another thread (default: no). Then each
-    /// loop polls, with one instruction. See [`InterruptHandle`](crate::InterruptHandle).
+    /// Sets whether running code can be interrupted ([`RunOptions::interruptible`]).
     #[must_use]
     pub fn interruptible(mut self, yes: bool) -> EngineBuilder {
-        self.interruptible = yes;
+        self.run.interruptible = yes;
         self
     }
 
-    /// Sets the optimization level of Cranelift (default: [`OptLevel::Speed`]).
-    #[cfg(feature = "compiler")]
-    #[must_use]
-    pub fn opt_level(mut self, level: OptLevel) -> EngineBuilder {
-        self.compile.opt_level = level;
-        self
-    }
-
-    /// Sets whether each function is verified, and checked against the rules of emitted code
-    /// ([`gc_compiler::check`]), before it is compiled (default: yes). Without it, CLIF that is not
-    /// valid may panic in Cranelift, and code that breaks a rule may read memory outside the heap
-    /// or lose references. So switch it off only for code from a compiler that is well tested.
-    ///
-    /// The checkers find mistakes. They are no defence against CLIF that is written to deceive them:
-    /// code that uses [`Body::builder`](crate::Body::builder) is part of the compiler, and trusted.
-    #[cfg(feature = "compiler")]
-    #[must_use]
-    pub fn verify(mut self, yes: bool) -> EngineBuilder {
-        self.verify = yes;
-        self
-    }
-
-    /// Sets whether small functions of a module are inlined into others (default: yes). Without
-    /// optimization ([`OptLevel::None`]) none are.
-    #[cfg(feature = "compiler")]
-    #[must_use]
-    pub fn inlining(mut self, yes: bool) -> EngineBuilder {
-        self.inlines = yes;
-        self
-    }
-
-    /// Sets where compiled functions are kept, so that they are not compiled again (default:
-    /// nowhere). Engines can share a cache, whatever their options are. What it returns is trusted:
-    /// see [`gc_compiler::cache`].
+    /// Sets how code is compiled (default: [`CodeOptions::default`]).
     ///
     /// ```
-    /// use gc_engine::{Collector, Engine, MemoryCache};
+    /// use gc_engine::{CodeOptions, Collector, Engine, MemoryCache};
     /// use std::sync::Arc;
     ///
     /// let cache = Arc::new(MemoryCache::new(64 << 20));
-    /// let engine = Engine::builder(Collector::copying()).cache(cache).build()?;
+    /// let code = CodeOptions { cache: Some(cache), ..CodeOptions::default() };
+    /// let engine = Engine::builder(Collector::copying()).code(code).build()?;
     /// # anyhow::Ok(())
     /// ```
     #[cfg(feature = "compiler")]
     #[must_use]
-    pub fn cache(mut self, store: Arc<dyn CacheStore>) -> EngineBuilder {
-        self.cache = Some(store);
+    pub fn code(mut self, code: CodeOptions) -> EngineBuilder {
+        self.code = code;
         self
     }
 
-    /// Sets the time that the compilation of one module may take (default: any). If it takes longer,
-    /// [`Module::compile`](crate::Module::compile) fails with [`CompilationEnded::TimeLimit`], soon after that.
-    ///
-    /// An embedder that compiles itself decides what a compilation is ([`Compiler::begin`]).
+    /// Sets the optimization level of Cranelift ([`CompileOptions::opt_level`](gc_compiler::CompileOptions::opt_level)).
     #[cfg(feature = "compiler")]
     #[must_use]
-    pub fn compilation_time_limit(mut self, limit: Option<Duration>) -> EngineBuilder {
-        self.compilation_time_limit = limit;
-        self
-    }
-
-    /// Sets all options of the compiler (default: [`CompileOptions::default`]).
-    ///
-    /// [`CompileOptions::verifier`] only lets Cranelift verify functions again while it compiles
-    /// them. It is independent of [`verify`](EngineBuilder::verify).
-    #[cfg(feature = "compiler")]
-    #[must_use]
-    pub fn compile_options(mut self, options: CompileOptions) -> EngineBuilder {
-        self.compile = options;
+    pub fn opt_level(mut self, level: OptLevel) -> EngineBuilder {
+        self.code.compile.opt_level = level;
         self
     }
 
@@ -389,7 +296,7 @@ impl EngineBuilder {
             Engine::MIN_HEAP >> 10
         );
         ensure!(
-            self.max_stack >= Engine::MIN_STACK,
+            self.run.max_stack >= Engine::MIN_STACK,
             "the stack for compiled code must be at least {} KiB",
             Engine::MIN_STACK >> 10
         );
@@ -400,30 +307,28 @@ impl EngineBuilder {
         });
         let abi = self.collector.abi_for(heaps.options());
         let (own, bounds, zeal) = (abi.collector().clone(), abi.bounds(), abi.zeal());
-        let abi = Arc::new(extend(abi.with_polls(self.interruptible)));
+        let abi = Arc::new(extend(abi.with_polls(self.run.interruptible)));
         abi.check_heap(&own, bounds, zeal).context(
             "the embedder's ABI is not one of the engine's heaps (here: the heaps, there: the ABI)",
         )?;
         #[cfg(feature = "compiler")]
-        let compiler = Compiler::new(self.collector.compiler(), &abi, &self.compile)?
-            .with_time_limit(self.compilation_time_limit);
+        let compiler = Compiler::new(self.collector.compiler(), &abi, &self.code.compile)?
+            .with_time_limit(self.code.time_limit);
         #[cfg(feature = "compiler")]
-        let compiler = match self.cache {
-            Some(store) => compiler.with_cache(store),
+        let compiler = match &self.code.cache {
+            Some(store) => compiler.with_cache(store.clone()),
             None => compiler,
         };
         Ok(Engine(Arc::new(Inner {
             collector: self.collector,
             heaps,
             host_calls: HostCallTable::new(&abi, &[]),
-            max_stack: self.max_stack,
+            max_stack: self.run.max_stack,
             abi,
             #[cfg(feature = "compiler")]
             compiler,
             #[cfg(feature = "compiler")]
-            verify: self.verify,
-            #[cfg(feature = "compiler")]
-            inlines: self.inlines && self.compile.opt_level != OptLevel::None,
+            code: self.code,
         })))
     }
 }

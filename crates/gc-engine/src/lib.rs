@@ -45,6 +45,7 @@ mod engine;
 mod function;
 #[cfg(feature = "compiler")]
 mod module;
+mod options;
 mod rooted;
 mod saved;
 pub mod size;
@@ -60,6 +61,9 @@ pub use engine::{Engine, EngineBuilder};
 pub use function::TypedFunction;
 #[cfg(feature = "compiler")]
 pub use module::{ArrayType, Body, Callee, FunctionHandle, Module, Outcome, StructType, Variable};
+#[cfg(feature = "compiler")]
+pub use options::CodeOptions;
+pub use options::RunOptions;
 pub use rooted::Rooted;
 pub use store::Store;
 pub use types::{Signature, Type};
@@ -67,7 +71,8 @@ pub use value::{Params, Results, Value};
 
 pub use gc_jit::{Backtrace, BacktraceFrame, InterruptHandle, TrapError};
 pub use gc_runtime::{
-    AdaptivePolicy, CollectorOption, FixedPolicy, Growth, HeapError, KeptHeaps, MemoryPurpose,
-    MemoryRequest, MemorySource, OnDemand, PolicyFactory, RefusedBy, Reservation, UsedReservation,
+    AdaptivePolicy, CollectorOption, FixedPolicy, Growth, HeapError, HeapOptions, KeptHeaps,
+    MemoryPurpose, MemoryRequest, MemorySource, OnDemand, PolicyFactory, RefusedBy, Reservation,
+    UsedReservation,
 };
 pub use gc_types::{HeapBounds, StorageType, Trap};

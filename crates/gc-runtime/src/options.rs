@@ -52,6 +52,10 @@ impl HeapOptions {
     /// between collections.
     pub const DEFAULT_INITIAL: u64 = 1 << 20;
 
+    /// The maximum size in [`HeapOptions::default`]: a program that allocates without end is stopped before
+    /// it uses all that references can address.
+    pub const DEFAULT_MAXIMUM: u64 = 2 << 30;
+
     /// The slice of [`HeapOptions::default`].
     pub const DEFAULT_SLICE: Duration = Duration::from_micros(500);
 
@@ -85,12 +89,13 @@ impl HeapOptions {
 }
 
 impl Default for HeapOptions {
-    /// 1 MiB that may grow to [`HeapOptions::MAX_SIZE`], guarded, without zeal. The memory comes from
-    /// a new [`OnDemand`].
+    /// [`DEFAULT_INITIAL`](HeapOptions::DEFAULT_INITIAL) bytes that may grow to
+    /// [`DEFAULT_MAXIMUM`](HeapOptions::DEFAULT_MAXIMUM), guarded, without zeal. The memory comes from a new
+    /// [`OnDemand`].
     fn default() -> Self {
         HeapOptions {
             initial: HeapOptions::DEFAULT_INITIAL,
-            maximum: HeapOptions::MAX_SIZE,
+            maximum: HeapOptions::DEFAULT_MAXIMUM,
             bounds: HeapBounds::Guarded,
             policy: PolicyFactory::default(),
             slice: HeapOptions::DEFAULT_SLICE,

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 #[cfg(feature = "compiler")]
 use gc_compiler::Compiler;
 use gc_jit::{FiberStacks, HostCallTable};
-use gc_runtime::{GcStore, MemorySource};
+use gc_runtime::{GcStore, HeapOptions, MemorySource};
 use gc_types::Abi;
 use std::fmt;
 use std::fs::File;
@@ -60,33 +60,26 @@ impl Engine {
         config.memory = config.memory.rounded();
         let pool = config.allocation_strategy.pool().map(|settings| {
             config.memory.maximum = config.memory.maximum.min(settings.max_memory_size as u64);
-            Pool::new(settings, config.memory_source.clone())
+            Pool::new(settings, config.heap.memory.clone())
         });
-        let source = pool.as_ref().map_or(config.memory_source.clone(), Pool::source);
+        let source = pool.as_ref().map_or(config.heap.memory.clone(), Pool::source);
+        let heap = HeapOptions { memory: source.clone(), ..config.heap.clone() };
         let heap_pool = config.allocation_strategy.pool().map(|settings| settings.total_gc_heaps);
         let engine = gc_engine::Engine::builder(config.collector.clone())
-            .heap(config.heap_options(source.clone()))
+            .heap(heap)
             .heap_pool(heap_pool)
-            .max_stack(config.max_wasm_stack)
-            .interruptible(config.interruptible);
+            .run(config.run.clone());
         #[cfg(feature = "compiler")]
-        let engine = engine
-            .compile_options(config.code.options())
-            .compilation_time_limit(config.code.compilation_time_limit);
-        #[cfg(feature = "compiler")]
-        let engine = match &config.code.cache_store {
-            Some(store) => engine.cache(store.clone()),
-            None => engine,
-        };
+        let engine = engine.code(config.code.options());
         let engine = engine
             .build_with(|abi| {
                 let abi = entries
                     .into_iter()
                     .fold(abi, |abi, (name, value)| abi.with_embedder(name, value));
-                abi.with_fuel(config.consume_fuel)
-                    .with_epochs(config.epoch_interruption)
+                abi.with_fuel(config.metering.fuel)
+                    .with_epochs(config.metering.epochs)
                     .with_host_calls(host_calls::table(
-                        config.consume_fuel || config.epoch_interruption,
+                        config.metering.fuel || config.metering.epochs,
                     ))
                     .with_embedder("vmctx", layout::VERSION)
                     .with_embedder("memories", config.memory)
@@ -95,7 +88,7 @@ impl Engine {
         let types = TypeRegistry::new()?;
         let host_calls = HostCallTable::new(engine.abi(), &StoreOpaque::host_calls())?;
         let epoch = Arc::default();
-        let profiler = Profiler::new(config.profiler).context("engine configuration")?;
+        let profiler = Profiler::new(config.trace.profiler).context("engine configuration")?;
         let (fiber_stacks, modules) = (config.fiber_stacks(), AtomicU64::new(0));
         let inner = EngineInner {
             config,
@@ -192,7 +185,7 @@ impl Engine {
 
     /// The largest size of a store's GC heap in bytes ([`Config::gc_heap_maximum`]).
     pub fn gc_heap_maximum(&self) -> u64 {
-        self.0.config.gc_heap_maximum
+        self.0.config.heap.maximum
     }
 
     /// Where its stores get memory from.

@@ -152,7 +152,7 @@ pub fn functions(
 ) -> Result<Vec<(u32, String)>> {
     #[cfg(feature = "wat")]
     let bytes = &*Module::text_to_binary(bytes)?;
-    let (info, bodies) = parse(engine.types(), engine.config().features, bytes)?;
+    let (info, bodies) = parse(engine.types(), engine.config().features.on, bytes)?;
     let wanted = bodies.iter().filter(|body| is_wanted(&info, body.index, filter));
     Ok(wanted.map(|body| (body.index, info.func_name(body.index))).collect())
 }
@@ -222,7 +222,7 @@ fn each_with<T>(
 ) -> Result<Vec<T>> {
     #[cfg(feature = "wat")]
     let bytes = &*Module::text_to_binary(bytes)?;
-    let (info, bodies) = parse(engine.types(), engine.config().features, bytes)?;
+    let (info, bodies) = parse(engine.types(), engine.config().features.on, bytes)?;
     let layout = VMContextLayout::new(engine.abi().offsets(), &info)?;
     let cx = CompileContext {
         check: settings.check,

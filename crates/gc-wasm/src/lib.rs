@@ -114,12 +114,13 @@ pub mod error {
 
 #[cfg(feature = "compiler")]
 pub use gc_engine::{CacheStore, CompilationEnded, FolderCache, MemoryCache};
-pub use gc_engine::{Collector, CollectorOption, WasmtimeCollector};
+pub use gc_engine::{Collector, CollectorOption, RunOptions, WasmtimeCollector};
 pub use gc_jit::{InterruptHandle, ThrownException};
 pub use gc_runtime::{
     AdaptivePolicy, Decision, FixedPolicy, GcStats, Growth, GrowthPolicy, HeapBounds, HeapError,
-    HeapPlan, HeapUsage, KeptHeaps, MemoryPurpose, MemoryRequest, MemorySource, OnDemand, Pause,
-    PauseKind, PauseLog, PolicyFactory, Reclaims, RefusedBy, Reservation, UsedReservation,
+    HeapOptions, HeapPlan, HeapUsage, KeptHeaps, MemoryPurpose, MemoryRequest, MemorySource,
+    OnDemand, Pause, PauseKind, PauseLog, PolicyFactory, Reclaims, RefusedBy, Reservation,
+    UsedReservation,
 };
 pub use gc_types::{Trap, ValRaw};
 #[cfg(feature = "reexport-wasmparser")]

@@ -73,12 +73,12 @@ impl WasmBacktrace {
     /// backtraces ([`Config::wasm_backtrace_max_frames`](crate::Config::wasm_backtrace_max_frames)).
     pub fn force_capture(store: impl AsContext) -> WasmBacktrace {
         let store = store.as_context().opaque();
-        let most = store.engine().config().backtrace_frames.unwrap_or(NonZeroUsize::MAX);
+        let most = store.engine().config().trace.backtrace_frames.unwrap_or(NonZeroUsize::MAX);
         WasmBacktrace::limited(store, &store.jit.backtrace(), most.get())
     }
 
     pub(crate) fn new(store: &StoreOpaque, backtrace: &Backtrace) -> WasmBacktrace {
-        let most = store.engine().config().backtrace_frames.map_or(0, NonZeroUsize::get);
+        let most = store.engine().config().trace.backtrace_frames.map_or(0, NonZeroUsize::get);
         WasmBacktrace::limited(store, backtrace, most)
     }
 
@@ -162,7 +162,7 @@ impl FrameInfo {
         let FunctionId::Function(func_index) = frame.function else { return None };
         let instance = *modules.instances.get(&frame.code_base())?;
         let module = store.instances[instance].module.clone();
-        let offset = frame.srcloc.filter(|_| store.engine().config().address_map);
+        let offset = frame.srcloc.filter(|_| store.engine().config().trace.address_map);
         Some(FrameInfo { module, func_index, offset })
     }
 

@@ -61,7 +61,7 @@ pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
     }
     let asked = args.groups.asked()?;
     let mut options = args.engine.clone();
-    options.heap.consume_fuel = args.consume_fuel || asked.fuel.is_some();
+    options.settings.code.consume_fuel = args.consume_fuel || asked.fuel.is_some();
     asked.change(&mut options);
     let mut interrupt = args.interrupt.clone();
     interrupt.timeout = asked.timeout.or(interrupt.timeout);

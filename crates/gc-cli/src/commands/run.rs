@@ -143,17 +143,17 @@ pub fn execute(mut args: RunArgs, registry: &Registry) -> Result<()> {
     args.imports.limits = asked.limits();
     args.wasmtime.check()?;
     args.imports.mapdirs.clone_from(&args.wasmtime.mapdir);
-    args.engine.heap.consume_fuel = args.fuel.is_some();
+    args.engine.settings.code.consume_fuel = args.fuel.is_some();
     if let Some(profile) = args.profile {
-        args.engine.heap.profiler = profile.strategy();
+        args.engine.settings.run.profiler = profile.strategy();
     }
     let (call_args, program_args) = call::split_args(&args.invoke, &args.args);
     let calls = call::parse_calls(&args.invoke, call_args)?;
-    args.interrupt.check(&args.engine.heap)?;
+    args.interrupt.check(&args.engine.settings.run)?;
     args.imports.check()?;
     let engine = args.engine.engine(registry)?;
     let interrupter = args.interrupt.listen()?;
-    with_stack(args.engine.heap.stack_bytes(), || {
+    with_stack(args.engine.settings.run.stack_bytes(), || {
         interrupter.doing(format!("reading {}", args.file.display()));
         let program = Program::read(&args.file)?;
         let compile = || {

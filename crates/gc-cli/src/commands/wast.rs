@@ -45,7 +45,7 @@ pub fn execute(args: &WastArgs, registry: &Registry) -> Result<()> {
     let engine = args.engine.engine(registry)?;
     let interrupter = args.interrupt.listen()?;
     let mut total = Report::default();
-    with_stack(args.engine.heap.stack_bytes(), || {
+    with_stack(args.engine.settings.run.stack_bytes(), || {
         let mut out = std::io::stdout().lock();
         for path in &args.files {
             let name = path.display().to_string();

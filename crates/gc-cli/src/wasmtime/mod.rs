@@ -10,7 +10,7 @@ mod setting;
 use crate::args;
 use crate::imports::UnknownImports;
 use crate::option_names::OptionNames;
-use crate::options::{Changes, EngineOptions, Inlining};
+use crate::options::{Changes, EngineOptions, Inlining, Settings};
 use crate::program::Program;
 use anyhow::{Error, Result};
 use clap::Args;
@@ -186,13 +186,13 @@ impl Asked {
         if self.no_cache {
             options.cache = None;
         }
-        let heap = &mut options.heap;
-        heap.max_stack = self.max_stack.unwrap_or(heap.max_stack);
-        heap.memory_max = self.memory_max.unwrap_or(heap.memory_max);
+        let Settings { heap, run, code, changes, names } = &mut options.settings;
+        run.max_stack = self.max_stack.unwrap_or(run.max_stack);
+        run.memory_max = self.memory_max.unwrap_or(run.memory_max);
         heap.heap_initial = self.heap_initial.or(heap.heap_initial);
-        heap.inlining = self.inlining.unwrap_or(heap.inlining);
-        heap.changes = self.changes.clone();
-        heap.names = self.option_names();
+        code.inlining = self.inlining.unwrap_or(code.inlining);
+        *changes = self.changes.clone();
+        *names = self.option_names();
     }
 
     /// The limits of the store. `None` if there are none.

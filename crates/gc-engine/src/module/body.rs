@@ -238,7 +238,7 @@ impl<'m, 'b> Body<'m, 'b> {
     /// [`trap`](Body::trap) instead of Cranelift's instructions, so that code can follow.
     ///
     /// CLIF that is written with this builder is part of the compiler. The
-    /// [checkers](crate::EngineBuilder::verify) find mistakes in it before it runs. They are no
+    /// [checkers](crate::CodeOptions::verify) find mistakes in it before it runs. They are no
     /// defence against CLIF that is written to deceive them.
     ///
     /// # Panics

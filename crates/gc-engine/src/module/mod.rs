@@ -371,7 +371,7 @@ impl Module {
     ///
     /// # Errors
     /// If a function is declared but not defined, breaks a rule of emitted code or is refused by Cranelift.
-    /// If the compilation takes longer than [its limit](crate::EngineBuilder::compilation_time_limit), if
+    /// If the compilation takes longer than [its limit](crate::CodeOptions::time_limit), if
     /// the code is too large, or if the system refuses the memory.
     pub fn compile(self) -> Result<Code> {
         let compiler = self.engine.compiler();

@@ -1,6 +1,6 @@
 //! Engines and a module for these tests.
 
-use gc_engine::{Collector, Engine, HeapBounds, Module, StructType, Type};
+use gc_engine::{Collector, Engine, HeapBounds, HeapOptions, Module, StructType, Type};
 
 /// An engine of each collector, in both bounds modes, with and without zeal.
 pub(crate) fn engines() -> Vec<Engine> {
@@ -8,8 +8,8 @@ pub(crate) fn engines() -> Vec<Engine> {
     for collector in Collector::all() {
         for bounds in [HeapBounds::Guarded, HeapBounds::Checked] {
             for zeal in [0, 1] {
-                let engine = Engine::builder(collector.clone()).heap_maximum(8 << 20);
-                engines.push(engine.heap_bounds(bounds).zeal(zeal).build().unwrap());
+                let heap = HeapOptions { maximum: 8 << 20, bounds, zeal, ..Default::default() };
+                engines.push(Engine::builder(collector.clone()).heap(heap).build().unwrap());
             }
         }
     }

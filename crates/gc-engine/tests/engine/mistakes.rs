@@ -5,7 +5,8 @@ use crate::common::{engines, lists};
 use cranelift_codegen::ir::{InstBuilder, types};
 use cranelift_codegen::isa::CallConv;
 use gc_engine::{
-    Body, Collector, Engine, HeapBounds, Module, OptLevel, Rooted, Store, Trap, TrapError, Type,
+    Body, CodeOptions, Collector, Engine, HeapBounds, HeapOptions, Module, OptLevel, Rooted, Store,
+    Trap, TrapError, Type,
 };
 use gc_types::{HostCall, HostSignature, I31, VMGcRef};
 
@@ -256,6 +257,8 @@ fn code_for_another_kind_of_heap_is_refused() {
     let compile = |engine: &Engine| lists(engine).0.compile().unwrap();
     let small = |bytes| Engine::builder(Collector::generational()).heap_maximum(bytes);
     let usual = small(1 << 30).build().unwrap();
+    let of_usual = || usual.heap_options().clone();
+    let checked = HeapOptions { bounds: HeapBounds::Checked, ..of_usual() };
     let code = compile(&usual);
     for (other, difference) in [
         (
@@ -271,7 +274,7 @@ fn code_for_another_kind_of_heap_is_refused() {
             "collector.nursery is `1048576` here, but `67108864` there",
         ),
         (
-            small(1 << 30).heap_bounds(HeapBounds::Checked).build().unwrap(),
+            small(1 << 30).heap(checked).build().unwrap(),
             "heap.bounds is `checked` here, but `guarded` there",
         ),
         (small(1 << 30).zeal(1).build().unwrap(), "heap.zeal is `true` here, but `false` there"),
@@ -281,7 +284,8 @@ fn code_for_another_kind_of_heap_is_refused() {
         assert!(error.contains(difference), "{error}");
     }
     // Options on which code does not depend may differ.
-    let same = small(1 << 30).heap_initial(1 << 20).opt_level(OptLevel::None).build().unwrap();
+    let initial = HeapOptions { initial: 2 << 20, ..of_usual() };
+    let same = small(1 << 30).heap(initial).opt_level(OptLevel::None).build().unwrap();
     Store::new(&same, &code).unwrap();
 }
 
@@ -502,10 +506,12 @@ fn options_out_of_range_are_errors() {
 
 #[test]
 fn compile_options_do_not_switch_off_the_checks() {
-    let options = || gc_compiler::CompileOptions { verifier: false, ..Default::default() };
-    let builder = || Engine::builder(Collector::default());
-    assert!(builder().compile_options(options()).build().unwrap().verifies());
-    assert!(!builder().verify(false).compile_options(options()).build().unwrap().verifies());
-    let options = gc_compiler::CompileOptions { verifier: true, ..options() };
-    assert!(!builder().verify(false).compile_options(options).build().unwrap().verifies());
+    for verifier in [false, true] {
+        for verify in [false, true] {
+            let compile = gc_compiler::CompileOptions { verifier, ..Default::default() };
+            let code = CodeOptions { compile, verify, ..CodeOptions::default() };
+            let engine = Engine::builder(Collector::default()).code(code).build().unwrap();
+            assert_eq!(engine.verifies(), verify);
+        }
+    }
 }

@@ -6,7 +6,7 @@ use cranelift_codegen::ir::{
 use gc_compiler::{
     ArrayInit, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, import_function, import_host_call,
 };
-use gc_engine::{Body, Collector, Engine, Module, Store, Trap, TrapError, Type};
+use gc_engine::{Body, CodeOptions, Collector, Engine, Module, Store, Trap, TrapError, Type};
 use gc_types::{HostCall, VMGcKind};
 
 fn engine() -> Engine {
@@ -207,7 +207,8 @@ fn an_object_has_the_layout_of_its_type() {
 /// A tail call returns what its callee returns.
 #[test]
 fn a_tail_call_has_the_results_of_its_function() {
-    let engine = Engine::builder(Collector::copying()).inlining(false).build().unwrap();
+    let code = CodeOptions { inlining: false, ..CodeOptions::default() };
+    let engine = Engine::builder(Collector::copying()).code(code).build().unwrap();
     let mut module = Module::new(&engine);
     let id = module.declare("id", [Type::I64], [Type::I64]).unwrap();
     module.define(&id, ret).unwrap();

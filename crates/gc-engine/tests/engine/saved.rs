@@ -2,7 +2,9 @@
 
 use crate::common::{engines, lists};
 use anyhow::Result;
-use gc_engine::{Code, Collector, Engine, HeapBounds, Module, Rooted, StorageType, Store, Type};
+use gc_engine::{
+    Code, Collector, Engine, HeapBounds, HeapOptions, Module, Rooted, StorageType, Store, Type,
+};
 
 /// Loads code from the tests' own bytes.
 fn load(engine: &Engine, bytes: &[u8]) -> Result<Code> {
@@ -93,6 +95,7 @@ fn all_types_and_names_are_saved() {
 #[test]
 fn other_collectors_and_options_are_refused() {
     let engine = |collector: &str| Engine::builder(collector.parse().unwrap());
+    let checked = HeapOptions { bounds: HeapBounds::Checked, ..HeapOptions::default() };
     let saved = lists(&engine("generational:nursery=1MiB").build().unwrap()).0;
     let bytes = saved.compile().unwrap().serialize().unwrap();
     let error =
@@ -106,7 +109,7 @@ fn other_collectors_and_options_are_refused() {
             "collector.nursery is `2097152` here, but `1048576` there",
         ),
         (
-            engine("generational:nursery=1MiB").heap_bounds(HeapBounds::Checked),
+            engine("generational:nursery=1MiB").heap(checked),
             "heap.bounds is `checked` here, but `guarded` there",
         ),
         (

@@ -95,7 +95,7 @@ impl<'a> CompileContext<'a> {
             info,
             layout,
             registry: engine.types(),
-            operator_cost: &engine.config().operator_cost,
+            operator_cost: &engine.config().metering.operator_cost,
             gc: engine.collector().compiler(),
             compiler: engine.compiler(),
             compilation: engine.compiler().begin(),

@@ -5,6 +5,15 @@ use anyhow::{Result, ensure};
 use gc_jit::{FiberStack, FiberStacks};
 use std::sync::Arc;
 
+/// The stacks of asynchronous calls.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AsyncStackSettings {
+    /// Bytes, if they were set.
+    size: Option<usize>,
+    /// Whether stacks are zeroed before they are used again.
+    zeroing: bool,
+}
+
 impl Config {
     /// Sets the bytes of the native stack of each asynchronous call (default: 1 MiB more than
     /// [`max_wasm_stack`](Config::max_wasm_stack), which is 2 MiB if that is not set). It must be at
@@ -22,7 +31,7 @@ impl Config {
     /// assert!(Engine::new(&config).is_err());
     /// ```
     pub fn async_stack_size(&mut self, bytes: usize) -> &mut Config {
-        self.async_stack_size = Some(bytes);
+        self.async_stacks.size = Some(bytes);
         self
     }
 
@@ -30,14 +39,14 @@ impl Config {
     /// hides what one call has left on its stack from a later one that reads memory which it has not
     /// written, because of a bug.
     pub fn async_stack_zeroing(&mut self, yes: bool) -> &mut Config {
-        self.async_stack_zeroing = yes;
+        self.async_stacks.zeroing = yes;
         self
     }
 
     pub(super) fn check_async_stack(&self) -> Result<()> {
         let (size, least) = (self.async_stack_bytes(), FiberStack::MIN_SIZE);
         ensure!(
-            self.max_wasm_stack <= size,
+            self.run.max_stack <= size,
             "max_wasm_stack size cannot exceed the async_stack_size"
         );
         ensure!(
@@ -48,14 +57,14 @@ impl Config {
     }
 
     fn async_stack_bytes(&self) -> usize {
-        self.async_stack_size.unwrap_or_else(|| self.max_wasm_stack.saturating_add(1 << 20))
+        self.async_stacks.size.unwrap_or_else(|| self.run.max_stack.saturating_add(1 << 20))
     }
 
     /// The stacks of an engine's asynchronous calls.
     pub(crate) fn fiber_stacks(&self) -> Arc<FiberStacks> {
         let pool = self.allocation_strategy.pool();
         let keep_resident = pool.map_or(0, |pool| pool.async_stack_keep_resident);
-        let cleared = self.async_stack_zeroing.then_some(keep_resident);
+        let cleared = self.async_stacks.zeroing.then_some(keep_resident);
         let stacks = FiberStacks::new(self.async_stack_bytes(), cleared);
         Arc::new(match pool {
             Some(pool) => stacks.keeping(pool.total_stacks as usize),

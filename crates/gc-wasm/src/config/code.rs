@@ -68,6 +68,8 @@ pub(crate) struct CodeSettings {
     pub(crate) inlining: Inlining,
     /// How long the compilation of a module may take.
     pub(crate) compilation_time_limit: Option<Duration>,
+    /// What is written into saved code in place of the version of this crate.
+    pub(crate) module_version: Option<String>,
     /// Where compiled modules are kept.
     #[cfg(feature = "compiler")]
     pub(crate) cache: Option<super::Cache>,
@@ -87,6 +89,7 @@ impl Default for CodeSettings {
             parallel: true,
             inlining: Inlining::Yes,
             compilation_time_limit: None,
+            module_version: None,
             #[cfg(feature = "compiler")]
             cache: None,
             #[cfg(feature = "compiler")]
@@ -107,9 +110,9 @@ impl CodeSettings {
         self.opt_level != OptLevel::None
     }
 
-    /// The settings for the compiler.
-    pub(crate) fn options(&self) -> gc_compiler::CompileOptions {
-        gc_compiler::CompileOptions {
+    /// The options of the engine below.
+    pub(crate) fn options(&self) -> gc_engine::CodeOptions {
+        let compile = gc_compiler::CompileOptions {
             opt_level: match self.opt_level {
                 OptLevel::None => gc_compiler::OptLevel::None,
                 OptLevel::Speed => gc_compiler::OptLevel::Speed,
@@ -122,6 +125,13 @@ impl CodeSettings {
             nan_canonicalization: self.nan_canonicalization,
             verifier: self.verifier,
             huge_function: self.huge_function,
+        };
+        gc_engine::CodeOptions {
+            compile,
+            inlining: self.inlines(),
+            cache: self.cache_store.clone(),
+            time_limit: self.compilation_time_limit,
+            ..gc_engine::CodeOptions::default()
         }
     }
 }

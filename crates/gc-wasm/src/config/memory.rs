@@ -74,7 +74,7 @@ impl Config {
     /// [`HeapBounds::Guarded`] there are always 2 MiB, whatever smaller number is asked for. With [`HeapBounds::Checked`] there are none. An engine that should have more is
     /// refused.
     pub fn gc_heap_guard_size(&mut self, bytes: u64) -> &mut Config {
-        self.gc_heap_guard = Some(bytes);
+        self.heap_guard = Some(bytes);
         self
     }
 

@@ -3,6 +3,17 @@
 use super::Config;
 use wasmtime_types::{OperatorCost, OperatorCostStrategy};
 
+/// What ends code after a certain amount of work or time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MeteringSettings {
+    /// Whether code consumes fuel.
+    pub(crate) fuel: bool,
+    /// What operators cost.
+    pub(crate) operator_cost: OperatorCostStrategy,
+    /// Whether code compares the epoch with its deadline.
+    pub(crate) epochs: bool,
+}
+
 impl Config {
     /// Sets whether code consumes fuel while it runs (default: no). When a store's fuel is used up,
     /// its code traps. So a program ends after a certain amount of work, which is the same in each
@@ -38,7 +49,7 @@ impl Config {
     /// # anyhow::Ok(())
     /// ```
     pub fn consume_fuel(&mut self, enable: bool) -> &mut Config {
-        self.consume_fuel = enable;
+        self.metering.fuel = enable;
         self
     }
 
@@ -64,17 +75,17 @@ impl Config {
     /// # anyhow::Ok(())
     /// ```
     pub fn operator_cost(&mut self, cost: OperatorCost) -> &mut Config {
-        self.operator_cost = OperatorCostStrategy::table(cost);
+        self.metering.operator_cost = OperatorCostStrategy::table(cost);
         self
     }
 
     /// The costs of operators that are not the default, for code that depends on them.
     pub(super) fn unusual_costs(&self) -> Option<String> {
-        let OperatorCostStrategy::Table(costs) = &self.operator_cost else { return None };
+        let OperatorCostStrategy::Table(costs) = &self.metering.operator_cost else { return None };
         let [costs, usual] = [&**costs, &OperatorCost::default()].map(|costs| format!("{costs:?}"));
         let differ = costs.split(", ").zip(usual.split(", ")).filter(|(cost, usual)| cost != usual);
         let differ: Vec<&str> = differ.map(|(cost, _)| cost).collect();
-        Some(differ.join(", ")).filter(|costs| self.consume_fuel && !costs.is_empty())
+        Some(differ.join(", ")).filter(|costs| self.metering.fuel && !costs.is_empty())
     }
 
     /// Sets whether code compares the engine's epoch with its store's deadline (default: no). An
@@ -114,7 +125,7 @@ impl Config {
     /// # anyhow::Ok(())
     /// ```
     pub fn epoch_interruption(&mut self, enable: bool) -> &mut Config {
-        self.epoch_interruption = enable;
+        self.metering.epochs = enable;
         self
     }
 }

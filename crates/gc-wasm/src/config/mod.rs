@@ -17,14 +17,18 @@ mod profiling;
 mod refused;
 mod wasm;
 
+pub(crate) use asynchronous::AsyncStackSettings;
 #[cfg(feature = "compiler")]
 pub use cache::{Cache, CacheConfig};
 pub(crate) use code::CodeSettings;
 pub use code::{Inlining, OptLevel, RegallocAlgorithm, Strategy};
 pub use hints::WasmBacktraceDetails;
+pub(crate) use metering::MeteringSettings;
 pub use pooling::{Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 pub use profiling::ProfilingStrategy;
+pub(crate) use profiling::TraceSettings;
 pub use refused::ModuleVersionStrategy;
+pub(crate) use wasm::FeatureSettings;
 #[cfg(all(test, feature = "compiler"))]
 pub(crate) use wasm::supported;
 
@@ -32,13 +36,12 @@ use crate::Collector;
 use crate::store::limits;
 use crate::vm::memory::MemorySettings;
 use anyhow::{Result, bail, ensure};
-use gc_runtime::{HeapBounds, HeapOptions, MemorySource, OnDemand, PolicyFactory};
+use gc_engine::RunOptions;
+use gc_runtime::{HeapBounds, HeapOptions, MemorySource, PolicyFactory};
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
-use wasmparser::WasmFeatures;
-use wasmtime_types::OperatorCostStrategy;
 
 /// The settings of an [`Engine`](crate::Engine).
 ///
@@ -60,35 +63,19 @@ use wasmtime_types::OperatorCostStrategy;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) collector: Collector,
-    pub(crate) gc_heap_initial: u64,
-    pub(crate) gc_heap_maximum: u64,
-    pub(crate) gc_heap_bounds: HeapBounds,
-    pub(crate) gc_policy: PolicyFactory,
-    pub(crate) gc_slice: Duration,
-    pub(crate) gc_zeal: u32,
-    pub(crate) memory_source: Arc<dyn MemorySource>,
+    pub(crate) heap: HeapOptions,
+    heap_guard: Option<u64>,
     pub(crate) allocation_strategy: InstanceAllocationStrategy,
-    pub(crate) max_wasm_stack: usize,
-    pub(crate) async_stack_size: Option<usize>,
-    pub(crate) async_stack_zeroing: bool,
-    pub(crate) interruptible: bool,
-    pub(crate) consume_fuel: bool,
-    pub(crate) operator_cost: OperatorCostStrategy,
-    pub(crate) epoch_interruption: bool,
-    module_version: Option<String>,
-    gc_heap_guard: Option<u64>,
+    pub(crate) run: RunOptions,
+    async_stacks: AsyncStackSettings,
+    pub(crate) metering: MeteringSettings,
     pub(crate) code: CodeSettings,
-    pub(crate) features: WasmFeatures,
-    /// Those that were switched on one by one.
-    asked_features: WasmFeatures,
-    pub(crate) branch_hints: bool,
-    pub(crate) backtrace_frames: Option<NonZeroUsize>,
-    pub(crate) address_map: bool,
-    pub(crate) profiler: ProfilingStrategy,
-    /// What was asked for and is not supported, with the reason.
-    pub(crate) refused: BTreeMap<&'static str, &'static str>,
+    pub(crate) features: FeatureSettings,
+    pub(crate) trace: TraceSettings,
     pub(crate) memory: MemorySettings,
     pub(crate) table_elements_maximum: u64,
+    /// What was asked for and is not supported, with the reason.
+    pub(crate) refused: BTreeMap<&'static str, &'static str>,
 }
 
 impl Default for Config {
@@ -98,44 +85,23 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Makes settings that suit most programs: the default collector, a heap of up to 2 GiB, 1 MiB
-    /// of stack.
+    /// Makes settings that suit most programs: the default collector, a heap with
+    /// [`HeapOptions::default`], [`RunOptions::DEFAULT_MAX_STACK`] bytes of stack.
     pub fn new() -> Config {
         Config {
             collector: Collector::default(),
-            gc_heap_initial: 1 << 20,
-            gc_heap_maximum: 2 << 30,
-            gc_heap_bounds: HeapBounds::Guarded,
-            gc_policy: PolicyFactory::default(),
-            gc_slice: HeapOptions::DEFAULT_SLICE,
-            gc_zeal: 0,
-            memory_source: Arc::new(OnDemand::default()),
+            heap: HeapOptions::default(),
+            heap_guard: None,
             allocation_strategy: InstanceAllocationStrategy::OnDemand,
-            max_wasm_stack: 1 << 20,
-            async_stack_size: None,
-            async_stack_zeroing: false,
-            interruptible: false,
-            operator_cost: OperatorCostStrategy::default(),
-            module_version: None,
-            gc_heap_guard: None,
-            consume_fuel: false,
-            epoch_interruption: false,
+            run: RunOptions::default(),
+            async_stacks: AsyncStackSettings::default(),
+            metering: MeteringSettings::default(),
             code: CodeSettings::default(),
-            features: wasm::supported(),
-            asked_features: WasmFeatures::empty(),
-            branch_hints: true,
-            backtrace_frames: NonZeroUsize::new(20),
-            address_map: true,
-            profiler: ProfilingStrategy::None,
-            refused: BTreeMap::new(),
-            memory: MemorySettings {
-                reservation: 4 << 30,
-                reservation_for_growth: 2 << 30,
-                guard: 2 << 30,
-                may_move: true,
-                maximum: 4 << 30,
-            },
+            features: FeatureSettings::default(),
+            trace: TraceSettings::default(),
+            memory: MemorySettings::default(),
             table_elements_maximum: 1 << 26,
+            refused: BTreeMap::new(),
         }
     }
 
@@ -157,43 +123,65 @@ impl Config {
         self
     }
 
-    /// Sets the initial size of each store's GC heap in bytes (default: 1 MiB).
-    pub fn gc_heap_initial_size(&mut self, bytes: u64) -> &mut Config {
-        self.gc_heap_initial = bytes;
+    /// Sets all options of each store's GC heap (default: [`HeapOptions::default`]). The other methods set
+    /// one of them each.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Config, Engine, FixedPolicy, HeapOptions};
+    ///
+    /// let heap = HeapOptions {
+    ///     initial: 64 << 20,
+    ///     maximum: 64 << 20,
+    ///     policy: FixedPolicy.into(),
+    ///     ..HeapOptions::default()
+    /// };
+    /// let engine = Engine::new(Config::new().gc_heap(heap))?;
+    /// assert_eq!(engine.gc_heap_maximum(), 64 << 20);
+    /// # gc_wasm::error::Ok(())
+    /// ```
+    pub fn gc_heap(&mut self, options: HeapOptions) -> &mut Config {
+        self.heap = options;
         self
     }
 
-    /// Sets the maximum size of a store's GC heap in bytes (default: 2 GiB, at least 128 KiB, at
+    /// Sets the initial size of each store's GC heap in bytes ([`HeapOptions::initial`]).
+    pub fn gc_heap_initial_size(&mut self, bytes: u64) -> &mut Config {
+        self.heap.initial = bytes;
+        self
+    }
+
+    /// Sets the maximum size of a store's GC heap in bytes ([`HeapOptions::maximum`]; at least 128 KiB, at
     /// most 4 GiB, because references have 32 bits). It includes the 64 KiB at the heap's start
     /// that hold no objects. An allocation for which there is no room, even after a collection, is
     /// an error. The store stays usable.
     pub fn gc_heap_maximum(&mut self, bytes: u64) -> &mut Config {
-        self.gc_heap_maximum = bytes;
+        self.heap.maximum = bytes;
         self
     }
 
-    /// Sets how the accesses of compiled code are kept inside the GC heap: by reserving 4 GiB of
-    /// address space for each store (the default), or by checking every access.
+    /// Sets how the accesses of compiled code are kept inside the GC heap ([`HeapOptions::bounds`]): by
+    /// reserving 4 GiB of address space for each store (the default), or by checking every access.
     pub fn gc_heap_bounds(&mut self, bounds: HeapBounds) -> &mut Config {
-        self.gc_heap_bounds = bounds;
+        self.heap.bounds = bounds;
         self
     }
 
-    /// Sets how each store's GC heap uses memory: when the whole heap is collected, by how much it
-    /// grows, and what it gives back to the system (default:
+    /// Sets how each store's GC heap uses memory ([`HeapOptions::policy`]): when the whole heap is collected,
+    /// by how much it grows, and what it gives back to the system (default:
     /// [`AdaptivePolicy::balanced`](crate::AdaptivePolicy::balanced)). Pass a policy, which is
     /// cloned for each store, or a [`PolicyFactory`] that makes policies.
     pub fn growth_policy(&mut self, policy: impl Into<PolicyFactory>) -> &mut Config {
-        self.gc_policy = policy.into();
+        self.heap.policy = policy.into();
         self
     }
 
     /// Sets the time that a slice of an incremental collection, or an increment of an asynchronous
-    /// one, may take (default: 500 µs). The collector reads the clock every few hundred objects, so
+    /// one, may take ([`HeapOptions::slice`]). The collector reads the clock every few hundred objects, so
     /// a slice takes some tens of microseconds even if the time is zero. If slices are too short to
     /// keep up with the program, the program waits for the collection to end.
     pub fn gc_slice(&mut self, time: Duration) -> &mut Config {
-        self.gc_slice = time;
+        self.heap.slice = time;
         self
     }
 
@@ -201,7 +189,7 @@ impl Config {
     /// collectors and hosts. 0, the default, turns this off. With another value, making an
     /// engine fails unless the feature `gc_zeal` is on.
     pub fn gc_zeal(&mut self, n: u32) -> &mut Config {
-        self.gc_zeal = n;
+        self.heap.zeal = n;
         self
     }
 
@@ -232,21 +220,28 @@ impl Config {
     /// # anyhow::Ok(())
     /// ```
     pub fn memory_source(&mut self, source: Arc<dyn MemorySource>) -> &mut Config {
-        self.memory_source = source;
+        self.heap.memory = source;
         self
     }
 
-    /// Sets the bytes of native stack that compiled code may use (default: 1 MiB). Code traps if it
+    /// Sets how compiled code runs: its stack, and whether it can be interrupted (default:
+    /// [`RunOptions::default`]).
+    pub fn run(&mut self, options: RunOptions) -> &mut Config {
+        self.run = options;
+        self
+    }
+
+    /// Sets the bytes of native stack that compiled code may use ([`RunOptions::max_stack`]). Code traps if it
     /// needs more. The thread must have that much stack, and some more for the host.
     pub fn max_wasm_stack(&mut self, bytes: usize) -> &mut Config {
-        self.max_wasm_stack = bytes;
+        self.run.max_stack = bytes;
         self
     }
 
     /// Sets whether running code can be interrupted from another thread (default: no). Then each
     /// loop polls, with one instruction. See [`InterruptHandle`](crate::InterruptHandle).
     pub fn interruptible(&mut self, yes: bool) -> &mut Config {
-        self.interruptible = yes;
+        self.run.interruptible = yes;
         self
     }
 
@@ -262,7 +257,7 @@ impl Config {
     /// Sets the maximum number of functions of a [`WasmBacktrace`](crate::WasmBacktrace) (default:
     /// 20). With `None` errors have no backtrace.
     pub fn wasm_backtrace_max_frames(&mut self, limit: Option<NonZeroUsize>) -> &mut Config {
-        self.backtrace_frames = limit;
+        self.trace.backtrace_frames = limit;
         self
     }
 
@@ -274,7 +269,7 @@ impl Config {
     /// Sets whether the functions of backtraces have the offset of the instruction in the module
     /// (default: yes).
     pub fn generate_address_map(&mut self, yes: bool) -> &mut Config {
-        self.address_map = yes;
+        self.trace.address_map = yes;
         self
     }
 
@@ -282,11 +277,11 @@ impl Config {
         if let Some((setting, why)) = self.refused.first_key_value() {
             bail!("unsupported: `Config::{setting}`: {why}");
         }
-        let guard = match self.gc_heap_bounds {
+        let guard = match self.heap.bounds {
             HeapBounds::Guarded => gc_types::HEAP_GUARD_SIZE,
             HeapBounds::Checked => 0,
         };
-        if let Some(wanted) = self.gc_heap_guard.filter(|wanted| *wanted > guard) {
+        if let Some(wanted) = self.heap_guard.filter(|wanted| *wanted > guard) {
             bail!(
                 "unsupported: `Config::gc_heap_guard_size`: after a GC heap with these bounds are \
                  {guard} bytes of guard, not {wanted}"
@@ -304,21 +299,8 @@ impl Config {
 
     /// What else saved code depends on: names and values.
     pub(crate) fn code_entries(&self) -> Vec<(&'static str, String)> {
-        let version = self.module_version.clone().map(|version| ("version", version));
+        let version = self.code.module_version.clone().map(|version| ("version", version));
         let costs = self.unusual_costs().map(|costs| ("operator_cost", costs));
         version.into_iter().chain(costs).collect()
-    }
-
-    /// The options of GC heaps, whose memory comes from `source`.
-    pub(crate) fn heap_options(&self, source: Arc<dyn MemorySource>) -> HeapOptions {
-        HeapOptions {
-            initial: self.gc_heap_initial,
-            maximum: self.gc_heap_maximum,
-            bounds: self.gc_heap_bounds,
-            policy: self.gc_policy.clone(),
-            slice: self.gc_slice,
-            memory: source,
-            zeal: self.gc_zeal,
-        }
     }
 }

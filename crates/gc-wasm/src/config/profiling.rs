@@ -1,6 +1,7 @@
 //! How compiled code is made known to a profiler.
 
 use super::Config;
+use std::num::NonZeroUsize;
 
 /// How compiled code is made known to a profiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,26 @@ pub enum ProfilingStrategy {
     JitDump,
     /// By VTune's interface, which is not supported.
     VTune,
+}
+
+/// What tools and errors are told of compiled code.
+#[derive(Clone, Debug)]
+pub(crate) struct TraceSettings {
+    /// The maximum number of functions of a backtrace.
+    pub(crate) backtrace_frames: Option<NonZeroUsize>,
+    /// Whether they have the offset of the instruction.
+    pub(crate) address_map: bool,
+    pub(crate) profiler: ProfilingStrategy,
+}
+
+impl Default for TraceSettings {
+    fn default() -> TraceSettings {
+        TraceSettings {
+            backtrace_frames: NonZeroUsize::new(20),
+            address_map: true,
+            profiler: ProfilingStrategy::None,
+        }
+    }
 }
 
 impl Config {
@@ -31,7 +52,7 @@ impl Config {
     /// Making an engine fails if the file cannot be opened, or if the strategy is not supported:
     /// `perf` is a profiler of Linux. A module that cannot be added is an error too.
     pub fn profiler(&mut self, profiler: ProfilingStrategy) -> &mut Config {
-        self.profiler = profiler;
+        self.trace.profiler = profiler;
         let vtune = profiler == ProfilingStrategy::VTune;
         self.refuse("profiler", vtune, "VTune is not told of compiled code, but `perf` can be")
     }

@@ -86,7 +86,7 @@ impl Config {
     /// If the text has more than 255 bytes.
     pub fn module_version(&mut self, strategy: ModuleVersionStrategy) -> Result<&mut Config> {
         let any = strategy == ModuleVersionStrategy::None;
-        self.module_version = match strategy {
+        self.code.module_version = match strategy {
             ModuleVersionStrategy::Custom(version) => {
                 ensure!(
                     version.len() <= 255,

@@ -18,6 +18,23 @@ pub(crate) fn supported() -> WasmFeatures {
         | WasmFeatures::GC_TYPES
 }
 
+/// The features of WebAssembly.
+#[derive(Clone, Debug)]
+pub(crate) struct FeatureSettings {
+    /// Those that modules may use.
+    pub(crate) on: WasmFeatures,
+    /// Those that were switched on one by one.
+    asked: WasmFeatures,
+    /// Whether branch hints are used.
+    pub(crate) branch_hints: bool,
+}
+
+impl Default for FeatureSettings {
+    fn default() -> FeatureSettings {
+        FeatureSettings { on: supported(), asked: WasmFeatures::empty(), branch_hints: true }
+    }
+}
+
 impl Config {
     /// Adds a feature with those that it needs, or removes it with those that need it and were not
     /// asked for. The feature itself is in `on` and in `off`.
@@ -25,12 +42,12 @@ impl Config {
         let feature = on & off;
         match yes {
             true => {
-                self.features |= on;
-                self.asked_features |= feature;
+                self.features.on |= on;
+                self.features.asked |= feature;
             }
             false => {
-                self.asked_features.remove(feature);
-                self.features.remove(off.difference(self.asked_features));
+                self.features.asked.remove(feature);
+                self.features.on.remove(off.difference(self.features.asked));
             }
         }
         self
@@ -136,7 +153,7 @@ impl Config {
 
     /// Sets whether the code generator follows a module's hints about branches (default: yes).
     pub fn wasm_branch_hinting(&mut self, yes: bool) -> &mut Config {
-        self.branch_hints = yes;
+        self.features.branch_hints = yes;
         self
     }
 

@@ -23,7 +23,7 @@ impl StoreOpaque {
     /// # Errors
     /// If the fuel is used up.
     pub(super) fn consume_startup_fuel(&mut self, info: &ModuleInfo) -> Result<()> {
-        if !self.engine().config().consume_fuel {
+        if !self.engine().config().metering.fuel {
             return Ok(());
         }
         if let Some(units) = startup(info) {

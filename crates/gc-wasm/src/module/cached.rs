@@ -9,20 +9,21 @@ use sha2::{Digest as _, Sha256};
 
 /// The version of what is kept. Increment it when the same module is compiled differently within one
 /// version of this crate.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// The key of a module: a hash of it and of everything on which its code depends. The saved image says
 /// for what it was compiled too, but not the settings that only change how good the code is, and not
 /// which features were on when the module was validated.
 fn key(engine: &Engine, bytes: &[u8]) -> [u8; 32] {
-    let Config { code, features, branch_hints, .. } = engine.config();
+    let Config { code, features, .. } = engine.config();
     let settings = format!(
-        "reclaim module {FORMAT}, gc-wasm {}, Cranelift {}, ABI {}, {:?}, {features:?}, \
-         branch hints: {branch_hints}, {} bytes:",
+        "reclaim module {FORMAT}, gc-wasm {}, Cranelift {}, ABI {}, {:?}, inlining: {}, {features:?}, \
+         {} bytes:",
         env!("CARGO_PKG_VERSION"),
         cranelift_codegen::VERSION,
         engine.abi().fingerprint(),
-        code.options(),
+        code.options().compile,
+        code.inlines(),
         bytes.len()
     );
     Sha256::new().chain_update(settings).chain_update(bytes).finalize().into()

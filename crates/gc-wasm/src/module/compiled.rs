@@ -97,8 +97,8 @@ fn compile(
     type_words: TypeWords,
 ) -> Result<(ModuleInfo, CodeImage)> {
     let compilation = engine.compiler().begin();
-    let (mut info, bodies) = parse::parse(engine.types(), engine.config().features, bytes)?;
-    if !engine.config().branch_hints {
+    let (mut info, bodies) = parse::parse(engine.types(), engine.config().features.on, bytes)?;
+    if !engine.config().features.branch_hints {
         info.branch_hints = Default::default();
     }
     let layout = VMContextLayout::new(engine.abi().offsets(), &info)?;

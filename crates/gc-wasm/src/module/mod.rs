@@ -109,7 +109,7 @@ impl Module {
     /// # Errors
     /// If it is malformed, invalid or uses an unsupported feature.
     pub fn validate(engine: &Engine, bytes: &[u8]) -> Result<()> {
-        let (info, bodies) = parse::parse(engine.types(), engine.config().features, bytes)?;
+        let (info, bodies) = parse::parse(engine.types(), engine.config().features.on, bytes)?;
         let mut allocations = Default::default();
         for body in bodies {
             let mut validator = body.validator.into_validator(allocations);

@@ -116,9 +116,12 @@ impl Module {
 
     pub(super) fn from_saved(engine: &Engine, saved: SavedImage) -> Result<Module> {
         let (source, range) = saved.embedder();
-        let info =
-            parse::parse_saved(engine.types(), engine.config().features, Bytes::new(source, range))
-                .context("the declarations of a saved module")?;
+        let info = parse::parse_saved(
+            engine.types(),
+            engine.config().features.on,
+            Bytes::new(source, range),
+        )
+        .context("the declarations of a saved module")?;
         let code = saved.publish(info.types.indices());
         let code = code.context("the code of a saved module")?;
         Module::of(engine, info, code, None)

@@ -19,7 +19,7 @@ pub(super) struct FuelReserve {
 
 impl StoreOpaque {
     fn check_consumes_fuel(&self) -> Result<()> {
-        ensure!(self.engine().config().consume_fuel, "fuel is not configured in this store");
+        ensure!(self.engine().config().metering.fuel, "fuel is not configured in this store");
         Ok(())
     }
 
@@ -76,7 +76,7 @@ impl StoreOpaque {
     /// Consumes fuel for work of the host, if code consumes fuel. What is left is
     /// [checked](StoreOpaque::check_fuel) later.
     pub(crate) fn consume_fuel(&self, units: u64) {
-        if self.engine().config().consume_fuel {
+        if self.engine().config().metering.fuel {
             // Half of the range is left to what code adds before its next check.
             let units = i64::try_from(units).unwrap_or(i64::MAX);
             let word = self.jit.fuel_word().saturating_add(units);
@@ -89,7 +89,7 @@ impl StoreOpaque {
     /// # Errors
     /// [`Trap::OutOfFuel`] if nothing is left.
     pub(crate) fn check_fuel(&mut self) -> Result<()> {
-        if self.engine().config().consume_fuel
+        if self.engine().config().metering.fuel
             && self.jit.fuel_word() >= 0
             && self.refuel().is_err()
         {

@@ -125,10 +125,10 @@ impl StoreOpaque {
     pub(crate) fn new(engine: &Engine, data: Box<dyn Any>) -> Result<Box<StoreOpaque>> {
         let config = engine.config();
         let gc = engine.new_heap();
-        let mut jit = JitState::new(gc, engine.host_calls(), config.max_wasm_stack)?;
+        let mut jit = JitState::new(gc, engine.host_calls(), config.run.max_stack)?;
         // SAFETY: the engine owns the table and outlives the store.
         unsafe { jit.set_type_displays(engine.types().displays().as_ptr()) };
-        if config.epoch_interruption {
+        if config.metering.epochs {
             jit.set_epoch_counter(engine.epoch().clone());
         }
         let store = StoreOpaque {

@@ -16,7 +16,7 @@ impl StoreOpaque {
     /// # Errors
     /// [`Trap::OutOfFuel`], or what ends code at the deadline.
     pub(super) fn begin_part(&mut self, part: &Part) -> Result<()> {
-        if self.engine().config().consume_fuel {
+        if self.engine().config().metering.fuel {
             let per_unit = self.cost_per_unit(part.call);
             let cost = part.units.saturating_mul(per_unit);
             if part.is_small {
@@ -42,7 +42,7 @@ impl StoreOpaque {
     /// # Errors
     /// [`Trap::OutOfFuel`] if they are many and there was less.
     pub(crate) fn consume_done(&mut self, call: HostCall, units: u64) -> Result<()> {
-        if !self.engine().config().consume_fuel {
+        if !self.engine().config().metering.fuel {
             return Ok(());
         }
         self.consume_host_work(units.saturating_mul(self.cost_per_unit(call)))
@@ -53,7 +53,7 @@ impl StoreOpaque {
     pub(super) fn must_end(&self) -> impl Fn() -> bool + use<> {
         let handle = self.jit.interrupt_handle();
         let traps = matches!(self.deadline_reached, DeadlineReached::Trap);
-        let has_epochs = traps && self.engine().config().epoch_interruption;
+        let has_epochs = traps && self.engine().config().metering.epochs;
         let epoch = has_epochs.then(|| (self.engine().epoch().clone(), self.jit.epoch_deadline()));
         move || {
             handle.as_ref().is_some_and(InterruptHandle::is_interrupted)
@@ -63,13 +63,13 @@ impl StoreOpaque {
 
     fn is_deadline_reached(&self) -> bool {
         let engine = self.engine();
-        engine.config().epoch_interruption
+        engine.config().metering.epochs
             && engine.epoch().load(Ordering::Relaxed) >= self.jit.epoch_deadline()
     }
 
     /// What a host call costs for each byte, element or page.
     fn cost_per_unit(&self, call: HostCall) -> u64 {
-        let costs = self.engine().config().operator_cost.variable();
+        let costs = self.engine().config().metering.operator_cost.variable();
         let cost = match call {
             HostCall::ARRAY_COPY => costs.array_copy_per_element,
             HostCall::ARRAY_FILL => costs.array_fill_per_element,

@@ -46,6 +46,18 @@ pub(crate) struct MemorySettings {
     pub(crate) maximum: u64,
 }
 
+impl Default for MemorySettings {
+    fn default() -> MemorySettings {
+        MemorySettings {
+            reservation: 4 << 30,
+            reservation_for_growth: 2 << 30,
+            guard: 2 << 30,
+            may_move: true,
+            maximum: 4 << 30,
+        }
+    }
+}
+
 impl MemorySettings {
     /// The settings with sizes in whole pages of WebAssembly.
     pub(crate) fn rounded(self) -> MemorySettings {

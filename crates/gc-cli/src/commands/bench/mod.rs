@@ -15,7 +15,7 @@ use crate::failure::{self, Failure};
 use crate::imports::ImportOptions;
 use crate::interrupt::InterruptOptions;
 use crate::option_names::OptionNames;
-use crate::options::HeapOptions;
+use crate::options::Settings;
 use crate::program::Program;
 use crate::registry::Registry;
 use anyhow::Result;
@@ -81,7 +81,7 @@ pub struct BenchArgs {
     pub imports: ImportOptions,
     /// The heaps and the stack.
     #[command(flatten)]
-    pub heap: HeapOptions,
+    pub settings: Settings,
 }
 
 /// Times the call and prints the times.
@@ -94,12 +94,12 @@ pub fn execute(args: &BenchArgs, registry: &Registry) -> Result<()> {
     let calls = call::parse_calls(args.invoke.as_slice(), call_args)?;
     let call = calls.into_iter().next().unwrap_or_else(Call::start);
     args.imports.check()?;
-    args.interrupt.check(&args.heap)?;
+    args.interrupt.check(&args.settings.run)?;
     let collectors = registry.choose_all(&args.collector)?;
     let interrupter = args.interrupt.listen()?;
-    with_stack(args.heap.stack_bytes(), || {
+    with_stack(args.settings.run.stack_bytes(), || {
         let program = Program::read(&args.file)?;
-        let engines = collectors.iter().map(|collector| args.heap.engine(collector));
+        let engines = collectors.iter().map(|collector| args.settings.engine(collector));
         let engines = engines.collect::<Result<Vec<_>>>()?;
         if let Some(engine) = engines.first()
             && !program.is_compiled()

@@ -7,7 +7,7 @@ mod sizes;
 use crate::args;
 use crate::call;
 use crate::failure::misuse;
-use crate::options::HeapOptions;
+use crate::options::Settings;
 use crate::printable::printable;
 use crate::program::Program;
 use crate::registry::Registry;
@@ -70,7 +70,7 @@ pub struct ExploreArgs {
     pub collector: Vec<String>,
     /// The heap and the stack.
     #[command(flatten)]
-    pub heap: HeapOptions,
+    pub settings: Settings,
 }
 
 /// Bytes of a page that is large for a browser.
@@ -99,8 +99,9 @@ pub enum Emit {
 /// page cannot be written. Also, after the listings, if `--check` finds a function that breaks a law.
 pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     let collectors = registry.choose_all(&args.collector)?;
-    let heap = HeapOptions { consume_fuel: args.consume_fuel, ..args.heap.clone() };
-    let engines = collectors.iter().map(|collector| heap.engine(collector));
+    let mut settings = args.settings.clone();
+    settings.code.consume_fuel = args.consume_fuel;
+    let engines = collectors.iter().map(|collector| settings.engine(collector));
     let engines = engines.collect::<Result<Vec<_>>>()?;
     let program = Program::read(&args.file)?;
     if program.is_compiled() {
@@ -162,7 +163,7 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     let sizes = args.emit == Emit::Sizes || (args.emit == Emit::Asm && engines.len() > 1);
     if sizes {
         let baseline = registry.all().iter().find(|one| one.name() == BASELINE);
-        let table = module.sizes(&collectors, &code, baseline, &heap)?;
+        let table = module.sizes(&collectors, &code, baseline, &settings)?;
         writeln!(out, "{}{table}", if shown.is_empty() { "" } else { "\n" })?;
     }
     let broken = |view: &&View| view.broken;
@@ -234,7 +235,7 @@ impl Module<'_> {
         collectors: &[Collector],
         code: &[Vec<MachineCode>],
         baseline: Option<&Collector>,
-        heap: &HeapOptions,
+        settings: &Settings,
     ) -> Result<String> {
         let all = collectors.iter().zip(code);
         let all = all.map(|(one, code)| Sizes::new(title(collectors, one), code));
@@ -245,7 +246,7 @@ impl Module<'_> {
             Some(_) if all.len() == 1 => return Ok(sizes::table(&names, &all, None)),
             Some(sizes) => sizes,
             None => {
-                let code = self.machine_code(&heap.engine(baseline)?)?;
+                let code = self.machine_code(&settings.engine(baseline)?)?;
                 &Sizes::new(BASELINE.to_owned(), &code)
             }
         };
