@@ -9,7 +9,7 @@ use crate::error::given;
 use crate::host_info::{Finalizer, HostInfo};
 use crate::macros::exports;
 use crate::module::ModuleObject;
-use crate::store::{Data, Place, StoreRef};
+use crate::store::{Data, StoreItem, StoreRef};
 use crate::trap::TrapObject;
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_wasm::{
@@ -75,13 +75,13 @@ impl What {
         }
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<StoreItem> {
         Some(match self {
-            What::Func(func) => Place::Func(*func),
-            What::Global(global) => Place::Global(*global),
-            What::Table(table) => Place::Table(*table),
-            What::Memory(memory) => Place::Memory(*memory),
-            What::Instance(instance) => Place::Instance(*instance),
+            What::Func(func) => StoreItem::Func(*func),
+            What::Global(global) => StoreItem::Global(*global),
+            What::Table(table) => StoreItem::Table(*table),
+            What::Memory(memory) => StoreItem::Memory(*memory),
+            What::Instance(instance) => StoreItem::Instance(*instance),
             _ => return None,
         })
     }

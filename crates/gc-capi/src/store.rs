@@ -25,7 +25,7 @@ pub(crate) struct Data {
     store: Weak<StoreCell>,
     limits: StoreLimits,
     /// What C has attached to things that live as long as the store.
-    pub(crate) infos: HashMap<Place, HostInfo>,
+    pub(crate) infos: HashMap<StoreItem, HostInfo>,
     /// What C has attached to objects of the heap, as external references to [`HostInfo`].
     pub(crate) object_infos: Option<WeakMap<AnyRef, ExternRef>>,
     /// The instances that C has made, with their modules.
@@ -36,7 +36,7 @@ pub(crate) struct Data {
 
 /// A thing that lives as long as its store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
+pub(crate) enum StoreItem {
     Func(Func),
     Global(Global),
     Table(Table),

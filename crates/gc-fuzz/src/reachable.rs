@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 
 /// The objects that were found so far.
 #[derive(Default)]
-struct Found {
+struct Reached {
     /// Their numbers, by the hashes of their identities.
     numbers: HashMap<u64, usize>,
     /// Those whose contents are not described yet.
@@ -33,7 +33,7 @@ pub(super) fn describe<T: 'static>(
     roots: &[&str],
 ) -> Result<Reachable> {
     let mut scope = RootScope::new(store);
-    let mut found = Found::default();
+    let mut found = Reached::default();
     for root in roots {
         if let Some(global) = instance.get_global(&mut scope, root) {
             let value = global.get(&mut scope);
@@ -61,7 +61,7 @@ pub(super) fn describe<T: 'static>(
 
 type Scope<'a, T> = RootScope<&'a mut Store<T>>;
 
-impl Found {
+impl Reached {
     /// A value as text. An object that is found for the first time gets the next number.
     fn value<T: 'static>(&mut self, store: &Scope<'_, T>, value: &Val) -> Result<String> {
         let any = match value {

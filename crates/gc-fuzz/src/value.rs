@@ -2,7 +2,7 @@
 
 /// What a reference refers to. External references and the internal ones that are made of them are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Value {
+pub(crate) enum Referent {
     Null,
     I31(u32),
     /// The host's value with this number.

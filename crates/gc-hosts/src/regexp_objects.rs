@@ -44,14 +44,14 @@ struct Types {
 }
 
 /// A match that a program has.
-pub(crate) struct Found {
+pub(crate) struct RegExpMatch {
     /// The text in which it was found.
     pub(crate) input: Rooted<ExternRef>,
     /// The places of the whole match and of the groups.
     pub(crate) groups: Vec<Option<Range<usize>>>,
 }
 
-impl Found {
+impl RegExpMatch {
     /// Where the whole match is.
     pub(crate) fn range(&self) -> Range<usize> {
         self.groups.first().cloned().flatten().unwrap_or_default()
@@ -191,7 +191,11 @@ impl RegExps {
     }
 
     /// The match in argument `n`.
-    pub(crate) fn found<T: 'static>(&self, call: &mut Call<'_, '_, T>, n: usize) -> Result<Found> {
+    pub(crate) fn found<T: 'static>(
+        &self,
+        call: &mut Call<'_, '_, T>,
+        n: usize,
+    ) -> Result<RegExpMatch> {
         let types = self.types(call.caller.engine())?;
         let object = self.object(call, n, &types.found)?;
         let object =
@@ -209,6 +213,6 @@ impl RegExps {
             usize::try_from(number).ok()
         };
         let group = |bytes: &[u8]| Some(place(&bytes[..4])?..place(&bytes[4..])?);
-        Ok(Found { input, groups: bytes.chunks_exact(8).map(group).collect() })
+        Ok(RegExpMatch { input, groups: bytes.chunks_exact(8).map(group).collect() })
     }
 }

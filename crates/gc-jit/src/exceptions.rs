@@ -17,7 +17,7 @@
 
 use crate::call_sites::{CallSite, CallSites};
 use crate::guard::{classify, set_failed};
-use crate::vmcontext::{Place, SavedRegisters, VMStoreContext};
+use crate::vmcontext::{ResumePoint, SavedRegisters, VMStoreContext};
 use crate::walk::{RawFrame, RawFrames, incomplete, unpublished, vmctx_in};
 use crate::{CodeMemory, JitState, JitStore, VMContextPrefix, arch, lookup_code};
 use anyhow::{Result, anyhow, ensure};
@@ -133,16 +133,16 @@ pub(crate) fn is_caught<S: JitStore>(store: &mut S) -> Result<bool> {
 }
 
 /// Chooses `place` as the one where execution continues, with `exception`.
-fn resume_at<S: JitStore>(store: &mut S, place: Place, exception: &VMGcRef) {
+fn resume_at<S: JitStore>(store: &mut S, place: ResumePoint, exception: &VMGcRef) {
     let jit = store.jit_mut();
     let gc = jit.gc_mut();
     let exception = gc.clone_gc_ref(exception);
     let payload = gc.expose_gc_ref_to_wasm(exception).into();
-    jit.context().next_place.set(&Place { payload, ..place });
+    jit.context().next_place.set(&ResumePoint { payload, ..place });
 }
 
 /// The innermost handler in the frames of the innermost activation that catches `exception`.
-fn find<S: JitStore>(store: &mut S, exception: &VMGcRef) -> Result<Option<Place>> {
+fn find<S: JitStore>(store: &mut S, exception: &VMGcRef) -> Result<Option<ResumePoint>> {
     let mut sites = std::mem::take(&mut store.jit_mut().exception.sites);
     let found = find_with(store, &mut sites, exception);
     store.jit_mut().exception.sites = sites;
@@ -154,7 +154,7 @@ fn find_with<S: JitStore>(
     store: &S,
     sites: &mut CallSites,
     exception: &VMGcRef,
-) -> Result<Option<Place>> {
+) -> Result<Option<ResumePoint>> {
     let context = store.jit().context();
     let innermost = context.stack.activation.get().cast_const();
     // SAFETY: activations live in the frames of the calls that made them.
@@ -188,7 +188,7 @@ fn find_with<S: JitStore>(
         // SAFETY: the frame was found on the stack.
         let handler = unsafe { handler_of(store, code, &site, frame, exception) };
         if let Some((pc, sp)) = handler {
-            return Ok(Some(Place { pc, fp: frame.fp, sp, payload: 0, registers }));
+            return Ok(Some(ResumePoint { pc, fp: frame.fp, sp, payload: 0, registers }));
         }
         // SAFETY: as above.
         unsafe { leave(&mut registers, &site, frame) };
@@ -282,7 +282,7 @@ pub(crate) unsafe extern "C" fn unwind(context: *const VMStoreContext, fp: usize
         let next = &(*context).next_place;
         if !next.is_set() {
             let activation = &*(*context).stack.activation.get();
-            next.set(&Place {
+            next.set(&ResumePoint {
                 pc: activation.handler_pc,
                 fp: activation.entry_fp,
                 sp: activation.entry_fp - activation.frame_offset,

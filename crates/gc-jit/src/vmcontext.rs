@@ -98,7 +98,7 @@ pub(crate) struct SuspendedStack {
 
 /// The place where execution continues when a host function has failed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct ResumePoint {
     /// The address of the handler. Never zero.
     pub(crate) pc: usize,
     pub(crate) fp: usize,
@@ -128,7 +128,7 @@ impl SavedRegisters {
     }
 }
 
-/// An optional [`Place`], as [`arch::resume`](crate::arch) reads it.
+/// An optional [`ResumePoint`], as [`arch::resume`](crate::arch) reads it.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct NextPlace {
@@ -143,7 +143,7 @@ pub(crate) struct NextPlace {
 }
 
 impl NextPlace {
-    pub(crate) fn set(&self, place: &Place) {
+    pub(crate) fn set(&self, place: &ResumePoint) {
         self.pc.set(place.pc);
         self.fp.set(place.fp);
         self.sp.set(place.sp);

@@ -10,7 +10,7 @@
 use crate::mutator::{Collection, Effect, Mutator};
 use crate::ops::Op;
 use crate::patterns::Operations;
-use crate::place::Place;
+use crate::place::RootSlot;
 use crate::schema::{NODE, Schema};
 use crate::{Ledger, Subject};
 use anyhow::{Context, Result, bail, ensure};
@@ -73,8 +73,8 @@ pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
     }
     ledger.check_all_once().context("after a reset")?;
     mutator.store().heap().verify().context("after a reset")?;
-    mutator.alloc_struct(NODE, 0, Place::Handle(0)).context("after a reset")?;
-    let node = mutator.get(Place::Handle(0)).context("after a reset")?;
+    mutator.alloc_struct(NODE, 0, RootSlot::Handle(0)).context("after a reset")?;
+    let node = mutator.get(RootSlot::Handle(0)).context("after a reset")?;
     let body = mutator.store().read_field(&node, VMGcHeader::SIZE, StorageType::V128)?;
     ensure!(body == 0, "after a reset a new object is not zero");
     drop(mutator);
@@ -247,7 +247,7 @@ impl Damaged {
         let Some(object) = VMGcRef::from_raw_u32(word) else { return Ok(()) };
         let source = VMGcRef::from_raw_u32(self.wild_word(u)?);
         let offset = if u.arbitrary()? { u.int_in_range(0..=128)? } else { u.arbitrary()? };
-        let place: Place = u.arbitrary()?;
+        let place: RootSlot = u.arbitrary()?;
         let store = self.mutator.store_mut();
         match u.int_in_range(0..=9)? {
             0 => {
@@ -297,7 +297,7 @@ impl Damaged {
             7 => store.drop_gc_ref(object),
             8 => {
                 let word = store.expose_gc_ref_to_wasm(object);
-                self.mutator.slots_mut().set_word(Place::Stack(place.number() as u8), word);
+                self.mutator.slots_mut().set_word(RootSlot::Stack(place.number() as u8), word);
             }
             _ => {
                 let length = u.arbitrary()?;

@@ -9,9 +9,9 @@
 use crate::mutator::{Collection, Effect, Mutator};
 use crate::ops::Op;
 use crate::patterns::Operations;
-use crate::place::Place;
+use crate::place::RootSlot;
 use crate::schema::{self, Schema};
-use crate::shadow::{ObjectId, Shadow, ShadowObject, ShadowRef, Shape, Value};
+use crate::shadow::{ObjectId, Shadow, ShadowObject, ShadowRef, ShadowValue, Shape};
 use crate::{Ledger, Reclaims, Subject};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use arbitrary::Unstructured;
@@ -91,7 +91,7 @@ impl Differential {
         let heap = self.mutator.store().heap();
         let mut pairing =
             Pairing { differential: self, ids: FxHashMap::default(), to_do: Vec::new() };
-        for place in Place::all() {
+        for place in RootSlot::all() {
             let (actual, expected) = (self.mutator.get(place), self.shadow.root(place));
             pairing.pair(actual, expected).with_context(|| format!("the root {place:?}"))?;
         }
@@ -148,7 +148,7 @@ impl Differential {
     }
 
     /// Compares an object that was just allocated.
-    fn compare_new(&self, at: Place) -> Result<()> {
+    fn compare_new(&self, at: RootSlot) -> Result<()> {
         let (Some(gc_ref), Some(ShadowRef::Object(id))) =
             (self.mutator.get(at), self.shadow.root(at))
         else {
@@ -270,10 +270,10 @@ impl Pairing<'_> {
             let field = schema::slot(layout, number as u32);
             let actual = store.read_field(gc_ref, field.offset, field.ty)?;
             match value {
-                Value::Bits(bits) => {
+                ShadowValue::Bits(bits) => {
                     ensure!(actual == *bits, "field {number} is {actual:#x} instead of {bits:#x}");
                 }
-                Value::Ref(expected) => {
+                ShadowValue::Ref(expected) => {
                     if actual != 0 {
                         expected_trace.push((field.offset, actual as u32));
                     }

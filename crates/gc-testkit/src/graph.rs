@@ -3,7 +3,7 @@
 //! same contents have equal graphs and equal hashes, even if their collectors moved objects.
 
 use crate::mutator::Mutator;
-use crate::place::Place;
+use crate::place::RootSlot;
 use crate::schema;
 use anyhow::{Context, Result};
 use gc_types::{ExnLayout, GcLayout, StorageType, TypeIndex, VMGcRef};
@@ -52,8 +52,8 @@ pub struct Object {
 /// Everything that can be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Graph {
-    /// The contents of each place that is not empty, in the order of [`Place::all`].
-    pub roots: Vec<(Place, Word)>,
+    /// The contents of each place that is not empty, in the order of [`RootSlot::all`].
+    pub roots: Vec<(RootSlot, Word)>,
     /// The objects, by number.
     pub objects: Vec<Object>,
 }
@@ -66,7 +66,7 @@ impl Graph {
     pub fn of(mutator: &Mutator) -> Result<Graph> {
         let mut walk = Walk { mutator, numbers: FxHashMap::default(), found: Vec::new() };
         let mut graph = Graph::default();
-        for place in Place::all() {
+        for place in RootSlot::all() {
             if let Some(gc_ref) = mutator.get(place) {
                 graph.roots.push((place, walk.word(gc_ref, None)));
             }
@@ -108,7 +108,7 @@ impl Graph {
 
     /// A description of the first difference between the graphs. `None` if they are equal.
     pub fn first_difference(&self, other: &Graph) -> Option<String> {
-        for place in Place::all() {
+        for place in RootSlot::all() {
             let at = |graph: &Graph| {
                 let found = graph.roots.iter().find(|(known, _)| *known == place);
                 found.map_or(Word::Null, |(_, word)| *word)

@@ -6,7 +6,7 @@
 //! index means an index in the array ([`range`]). About one range in sixteen ends just beyond an
 //! array's end.
 
-use crate::place::Place;
+use crate::place::RootSlot;
 use arbitrary::{Arbitrary, Unstructured};
 
 /// One operation.
@@ -14,48 +14,48 @@ use arbitrary::{Arbitrary, Unstructured};
 #[allow(missing_docs, reason = "the fields are described with their variant")]
 pub enum Op {
     /// Allocates a struct or exception of the type `ty` chooses.
-    AllocStruct { ty: u8, tag: u16, to: Place },
+    AllocStruct { ty: u8, tag: u16, to: RootSlot },
     /// Allocates an array of the type `ty` chooses.
-    AllocArray { ty: u8, length: u32, to: Place },
+    AllocArray { ty: u8, length: u32, to: RootSlot },
     /// Allocates an externref with a new host value.
-    AllocExternRef { to: Place },
+    AllocExternRef { to: RootSlot },
     /// Makes an `i31`.
-    MakeI31 { value: u32, to: Place },
+    MakeI31 { value: u32, to: RootSlot },
     /// Copies between two places: roots an object again, writes a table or a global, clones a
     /// handle.
-    Copy { from: Place, to: Place },
+    Copy { from: RootSlot, to: RootSlot },
     /// Empties a place, which unroots an object.
-    Clear { at: Place },
+    Clear { at: RootSlot },
     /// Reads the reference that `field` chooses.
-    ReadRef { object: Place, field: u16, to: Place },
+    ReadRef { object: RootSlot, field: u16, to: RootSlot },
     /// Overwrites the reference that `field` chooses, with null if `from` is empty.
-    WriteRef { object: Place, field: u16, from: Place },
+    WriteRef { object: RootSlot, field: u16, from: RootSlot },
     /// Reads the field that `field` chooses among those that are not references.
-    ReadScalar { object: Place, field: u16 },
+    ReadScalar { object: RootSlot, field: u16 },
     /// Overwrites such a field.
-    WriteScalar { object: Place, field: u16, bits: u128 },
+    WriteScalar { object: RootSlot, field: u16, bits: u128 },
     /// Reads an externref's host value.
-    ReadHost { object: Place },
+    ReadHost { object: RootSlot },
     /// Copies elements between two arrays, or within one.
-    ArrayCopy { dst: Place, dst_index: u16, src: Place, src_index: u16, length: u16 },
+    ArrayCopy { dst: RootSlot, dst_index: u16, src: RootSlot, src_index: u16, length: u16 },
     /// Fills elements with the reference at `from` if they are references, otherwise with `bits`.
-    ArrayFill { array: Place, index: u16, length: u16, from: Place, bits: u128 },
+    ArrayFill { array: RootSlot, index: u16, length: u16, from: RootSlot, bits: u128 },
     /// Overwrites elements that are not references with raw bytes.
-    ArrayWriteBytes { array: Place, index: u16, length: u8, byte: u8 },
+    ArrayWriteBytes { array: RootSlot, index: u16, length: u8, byte: u8 },
     /// Makes a weak handle, which replaces the one in `slot`.
-    Downgrade { object: Place, slot: u8 },
+    Downgrade { object: RootSlot, slot: u8 },
     /// Reads the weak handle in `slot`, if there is one.
-    Upgrade { slot: u8, to: Place },
+    Upgrade { slot: u8, to: RootSlot },
     /// Adds an entry to a weak map, or replaces its value.
-    MapInsert { map: u8, key: Place, value: Place },
+    MapInsert { map: u8, key: RootSlot, value: RootSlot },
     /// Reads the value for a key in a weak map.
-    MapGet { map: u8, key: Place, to: Place },
+    MapGet { map: u8, key: RootSlot, to: RootSlot },
     /// Drops a weak map. Another one replaces it.
     MapDrop { map: u8 },
     /// Adds a finalizer.
-    Finalize { object: Place },
+    Finalize { object: RootSlot },
     /// Takes the next object that waits for its finalizer.
-    TakeFinalizable { to: Place },
+    TakeFinalizable { to: RootSlot },
     /// Collects if the heap asks for it before `count + 1` references are exposed.
     EnterWasm { count: u8 },
     /// Collects at once.
@@ -197,15 +197,15 @@ fn length(u: &mut Unstructured<'_>) -> arbitrary::Result<u32> {
 }
 
 /// The contents of `place`, or of the next place that is not empty.
-pub fn object<T>(place: Place, get: impl Fn(Place) -> Option<T>) -> Option<T> {
+pub fn object<T>(place: RootSlot, get: impl Fn(RootSlot) -> Option<T>) -> Option<T> {
     place.onwards().find_map(get)
 }
 
 /// For three of four places the array at `place`, or at the next place that has one. For the other
 /// places, or if there is no array, the result of [`object`].
 pub fn array<T>(
-    place: Place,
-    get: impl Fn(Place) -> Option<T>,
+    place: RootSlot,
+    get: impl Fn(RootSlot) -> Option<T>,
     is_array: impl Fn(&T) -> bool,
 ) -> Option<T> {
     let any = place.number() % 4 == 3;

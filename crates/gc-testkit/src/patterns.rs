@@ -7,7 +7,7 @@
 //! while objects are being marked. So shadow and shrinker need not know patterns.
 
 use crate::ops::Op;
-use crate::place::Place;
+use crate::place::RootSlot;
 use arbitrary::Unstructured;
 
 /// The first bytes of an operation that mean a pattern instead.
@@ -68,7 +68,7 @@ impl Pattern {
     fn read(&mut self, u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         let kind: u8 = u.arbitrary()?;
         let [place, what, count, more]: [u8; 4] = u.arbitrary()?;
-        let place = Place::from_byte(place);
+        let place = RootSlot::from_byte(place);
         match kind {
             0 | 1 => self.churn(what, count),
             2 => self.list(place, what, count),
@@ -100,7 +100,7 @@ impl Pattern {
     }
 
     /// A list of structs, from the last one on. It goes on where the place has one.
-    fn list(&mut self, head: Place, ty: u8, count: u8) {
+    fn list(&mut self, head: RootSlot, ty: u8, count: u8) {
         for n in 0..count % 64 {
             self.ops.push(Op::AllocStruct { ty, tag: n.into(), to: SPARE });
             self.ops.push(Op::WriteRef { object: SPARE, field: 0, from: head });
@@ -110,7 +110,7 @@ impl Pattern {
     }
 
     /// A new array of references to new objects.
-    fn array_of(&mut self, array: Place, what: u8, count: u8) {
+    fn array_of(&mut self, array: RootSlot, what: u8, count: u8) {
         self.ops.push(Op::AllocArray { ty: REFS, length: count.into(), to: array });
         for field in 0..u16::from(count) {
             self.ops.push(filler(what, 4 + u32::from(what) / 4, SPARE));
@@ -120,7 +120,7 @@ impl Pattern {
     }
 
     /// Empties most references of an array or struct, and keeps every few.
-    fn thin(&mut self, object: Place, kept: u8, count: u8) {
+    fn thin(&mut self, object: RootSlot, kept: u8, count: u8) {
         self.ops.push(Op::Clear { at: SPARE });
         let every = 2 + u16::from(kept) % 7;
         for field in (0..u16::from(count)).filter(|field| field % every != 0) {
@@ -130,7 +130,7 @@ impl Pattern {
 
     /// Blocks with holes: what was allocated side by side dies, except a few. The collections after
     /// that empty such blocks.
-    fn holes(&mut self, array: Place, what: u8, count: u8, more: u8) {
+    fn holes(&mut self, array: RootSlot, what: u8, count: u8, more: u8) {
         self.array_of(array, what, count);
         self.ops.push(Op::Collect);
         self.thin(array, more, count);
@@ -143,7 +143,7 @@ impl Pattern {
 
     /// A large array of references, whose elements are written after it has become old. They are
     /// `apart` from each other.
-    fn large(&mut self, array: Place, what: u8, count: u8, apart: u16) {
+    fn large(&mut self, array: RootSlot, what: u8, count: u8, apart: u16) {
         let length = 2100 + u32::from(count) * 8;
         self.ops.push(Op::AllocArray { ty: REFS, length, to: array });
         if what & 0x40 == 0 {
@@ -159,7 +159,7 @@ impl Pattern {
     }
 
     /// An array of young objects whose elements are copied to an old one.
-    fn copied(&mut self, array: Place, what: u8, count: u8, more: u8) {
+    fn copied(&mut self, array: RootSlot, what: u8, count: u8, more: u8) {
         let length = u32::from(count % 32) + 1;
         if more.is_multiple_of(2) {
             self.ops.push(Op::AllocArray { ty: REFS, length: length * 8, to: array });
@@ -179,7 +179,7 @@ impl Pattern {
 
     /// An array of structs that refer to structs, and references that move from these to roots, a
     /// few allocations apart. Marking that is under way must find what moves.
-    fn taken(&mut self, array: Place, count: u8, more: u8) {
+    fn taken(&mut self, array: RootSlot, count: u8, more: u8) {
         let length = 16 + u16::from(count % 32);
         self.ops.push(Op::AllocArray { ty: REFS, length: length.into(), to: array });
         for field in 0..length {
@@ -213,7 +213,7 @@ impl Pattern {
 
     /// A weak handle of an object that nothing else keeps at its end. It is read before or after
     /// the object is found dead.
-    fn weak(&mut self, place: Place, what: u8, count: u8, more: u8) {
+    fn weak(&mut self, place: RootSlot, what: u8, count: u8, more: u8) {
         let slot = more;
         self.ops.push(match what % 4 {
             0 => Op::AllocArray { ty: REFS, length: 4200, to: place },
@@ -232,16 +232,16 @@ impl Pattern {
 }
 
 /// Places that patterns use for themselves. Of all bytes of an operation only one means each.
-const SPARE: Place = Place::Stack(13);
-const OTHER: Place = Place::Stack(14);
+const SPARE: RootSlot = RootSlot::Stack(13);
+const OTHER: RootSlot = RootSlot::Stack(14);
 /// Places for what must live on after a pattern.
-const ROOTS: [Place; 8] = {
-    use Place::{Global, Handle, Stack, Table};
+const ROOTS: [RootSlot; 8] = {
+    use RootSlot::{Global, Handle, Stack, Table};
     [Stack(12), Handle(12), Table(12), Global(12), Stack(11), Handle(11), Table(11), Global(11)]
 };
 
 /// The allocation of one of many similar objects. Arrays have about `vectors` vectors.
-fn filler(what: u8, vectors: u32, to: Place) -> Op {
+fn filler(what: u8, vectors: u32, to: RootSlot) -> Op {
     match what % 4 {
         0 => Op::AllocStruct { ty: what / 4, tag: what.into(), to },
         1 => Op::AllocArray { ty: VECTORS, length: vectors, to },

@@ -7,7 +7,7 @@ mod weak;
 use crate::Reclaims;
 use crate::mutator::{self, Collection, Effect};
 use crate::ops::{self, Op};
-use crate::place::Place;
+use crate::place::RootSlot;
 use crate::schema::{self, BYTES, Schema};
 use anyhow::{Result, bail, ensure};
 use gc_runtime::HeapError;
@@ -30,7 +30,7 @@ pub enum ShadowRef {
 
 /// A field or element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum ShadowValue {
     /// The bits of a value that is not a reference.
     Bits(u128),
     /// A reference or null.
@@ -62,7 +62,7 @@ pub struct ShadowObject {
     /// The kind and type.
     pub shape: Shape,
     /// Its fields or elements.
-    pub body: Vec<Value>,
+    pub body: Vec<ShadowValue>,
 }
 
 impl ShadowObject {
@@ -118,7 +118,7 @@ impl Shadow {
             schema,
             reclaims,
             objects: BTreeMap::new(),
-            roots: vec![None; Place::all().count()],
+            roots: vec![None; RootSlot::all().count()],
             next: 0,
             allocations: 0,
             dropped: Vec::new(),
@@ -127,7 +127,7 @@ impl Shadow {
     }
 
     /// The reference at `place`.
-    pub fn root(&self, place: Place) -> Option<ShadowRef> {
+    pub fn root(&self, place: RootSlot) -> Option<ShadowRef> {
         self.roots[place.number()]
     }
 
@@ -179,8 +179,8 @@ impl Shadow {
     /// The objects to which the fields of `id` refer, once for each reference.
     fn targets(&self, id: ObjectId) -> impl Iterator<Item = ObjectId> {
         self.objects[&id].body.iter().filter_map(|value| match value {
-            Value::Ref(reference) => target(reference),
-            Value::Bits(_) => None,
+            ShadowValue::Ref(reference) => target(reference),
+            ShadowValue::Bits(_) => None,
         })
     }
 
@@ -260,12 +260,12 @@ impl Shadow {
         Ok(())
     }
 
-    fn create(&mut self, shape: Shape, length: u32, to: Option<Place>) {
+    fn create(&mut self, shape: Shape, length: u32, to: Option<RootSlot>) {
         let body = match &shape {
             Shape::Typed { layout, .. } => (0..schema::slot_count(layout, length))
                 .map(|number| match schema::slot(layout, number).ty.is_ref() {
-                    true => Value::Ref(None),
-                    false => Value::Bits(0),
+                    true => ShadowValue::Ref(None),
+                    false => ShadowValue::Bits(0),
                 })
                 .collect(),
             Shape::ExternRef { .. } => Vec::new(),
@@ -291,11 +291,13 @@ impl Shadow {
             Op::ReadRef { object, field, to } => {
                 let Some(object) = self.at(object)? else { return Ok(Effect::Nothing) };
                 let Some(field) = object.field(field, true) else { return Ok(Effect::Nothing) };
-                let Value::Ref(read) = object.body[field] else { unreachable!("a reference") };
+                let ShadowValue::Ref(read) = object.body[field] else {
+                    unreachable!("a reference")
+                };
                 self.roots[to.number()] = read;
             }
             Op::WriteRef { object, field, from } => {
-                let value = Value::Ref(self.root(from));
+                let value = ShadowValue::Ref(self.root(from));
                 let Some(object) = self.at(object)? else { return Ok(Effect::Nothing) };
                 let Some(field) = object.field(field, true) else { return Ok(Effect::Nothing) };
                 object.body[field] = value;
@@ -303,14 +305,16 @@ impl Shadow {
             Op::ReadScalar { object, field } => {
                 let Some(object) = self.at(object)? else { return Ok(Effect::Nothing) };
                 let Some(field) = object.field(field, false) else { return Ok(Effect::Nothing) };
-                let Value::Bits(bits) = object.body[field] else { unreachable!("no reference") };
+                let ShadowValue::Bits(bits) = object.body[field] else {
+                    unreachable!("no reference")
+                };
                 return Ok(Effect::Read(bits));
             }
             Op::WriteScalar { object, field, bits } => {
                 let Some(object) = self.at(object)? else { return Ok(Effect::Nothing) };
                 let Some(field) = object.field(field, false) else { return Ok(Effect::Nothing) };
                 let ty = schema::slot(object.layout().expect("it has a field"), field as u32).ty;
-                object.body[field] = Value::Bits(mutator::truncate(bits, ty));
+                object.body[field] = ShadowValue::Bits(mutator::truncate(bits, ty));
             }
             Op::ReadHost { object } => {
                 let Some(object) = self.at(object)? else { return Ok(Effect::Nothing) };
@@ -329,7 +333,7 @@ impl Shadow {
                 let (to_index, from_index, count) =
                     ops::copy_range(dst_index, src_index, length, to_len, from_len);
                 let range = |index: u32| index as usize..index as usize + count as usize;
-                let Some(values) = from.get(range(from_index)).map(<[Value]>::to_vec) else {
+                let Some(values) = from.get(range(from_index)).map(<[ShadowValue]>::to_vec) else {
                     return Err(Refusal::OutOfBounds);
                 };
                 if to.get(range(to_index)).is_none() {
@@ -346,8 +350,8 @@ impl Shadow {
                 let Some(array) = self.array_at(array) else { return Ok(Effect::Nothing) };
                 let (array, ty) = self.array(array)?;
                 self.elements(array, index, length, u32::MAX)?.fill(match ty.is_ref() {
-                    true => Value::Ref(value),
-                    false => Value::Bits(mutator::truncate(bits, ty)),
+                    true => ShadowValue::Ref(value),
+                    false => ShadowValue::Bits(mutator::truncate(bits, ty)),
                 });
             }
             Op::ArrayWriteBytes { array, index, length, byte } => {
@@ -362,7 +366,7 @@ impl Shadow {
                 for (element, bytes) in elements.iter_mut().zip(bytes.chunks_exact(size)) {
                     let mut bits = [0; 16];
                     bits[..size].copy_from_slice(bytes);
-                    *element = Value::Bits(u128::from_le_bytes(bits));
+                    *element = ShadowValue::Bits(u128::from_le_bytes(bits));
                 }
             }
             Op::EnterNoGcScope => self.scopes += 1,
@@ -380,7 +384,7 @@ impl Shadow {
     }
 
     /// The object that [`ops::object`] chooses; `None` if there is none.
-    fn at(&mut self, place: Place) -> Result<Option<&mut ShadowObject>, Refusal> {
+    fn at(&mut self, place: RootSlot) -> Result<Option<&mut ShadowObject>, Refusal> {
         match ops::object(place, |place| self.root(place)) {
             None => Ok(None),
             Some(ShadowRef::I31(_)) => Err(Refusal::NotAnObject),
@@ -389,7 +393,7 @@ impl Shadow {
     }
 
     /// The reference that [`ops::array()`] chooses.
-    fn array_at(&self, place: Place) -> Option<ShadowRef> {
+    fn array_at(&self, place: RootSlot) -> Option<ShadowRef> {
         let is_array = |reference: &ShadowRef| self.array(*reference).is_ok();
         ops::array(place, |place| self.root(place), is_array)
     }
@@ -412,7 +416,7 @@ impl Shadow {
         index: u16,
         count: u16,
         limit: u32,
-    ) -> Result<&mut [Value], Refusal> {
+    ) -> Result<&mut [ShadowValue], Refusal> {
         let object = self.objects.get_mut(&array).expect("it was just looked at");
         let (index, count) = ops::range(index, count, object.body.len() as u32);
         let (index, count) = (index as usize, count.min(limit) as usize);
@@ -521,7 +525,7 @@ fn refusal(error: &HeapError) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Place::{Handle, Stack};
+    use RootSlot::{Handle, Stack};
 
     /// A list 0 → 1 → 2 in a handle, and a cycle 3 ⇄ 4 with a tail 5.
     fn list_and_cycle(reclaims: Reclaims) -> Shadow {

@@ -1,7 +1,7 @@
 //! The settings of Wasmtime 48 by group, and what each means here.
 
 use super::Asked;
-use super::setting::Kind::{
+use super::setting::SettingKind::{
     self, Always, Bytes, Choice, Feature, Missing, NoEffect, Number, Switch, Text, Time,
 };
 use super::setting::{Group, Setter, Setting};
@@ -9,7 +9,7 @@ use crate::imports::UnknownImports;
 use crate::options::Inlining;
 use gc_wasm::{Config, OptLevel, RegallocAlgorithm};
 
-const fn set(name: &'static str, kind: Kind, help: &'static str) -> Setting {
+const fn set(name: &'static str, kind: SettingKind, help: &'static str) -> Setting {
     Setting { name, ends: &[], kind, help }
 }
 
@@ -17,7 +17,7 @@ const fn set(name: &'static str, kind: Kind, help: &'static str) -> Setting {
 const fn family(
     name: &'static str,
     ends: &'static [&'static str],
-    kind: Kind,
+    kind: SettingKind,
     help: &'static str,
 ) -> Setting {
     Setting { name, ends, kind, help }

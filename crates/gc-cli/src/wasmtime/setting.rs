@@ -23,7 +23,7 @@ pub(super) struct Setting {
     pub(super) name: &'static str,
     /// What can stand for the `*`. If nothing is here, any text can.
     pub(super) ends: &'static [&'static str],
-    pub(super) kind: Kind,
+    pub(super) kind: SettingKind,
     /// What it is, or why it has no effect, or what is missing.
     pub(super) help: &'static str,
 }
@@ -36,7 +36,7 @@ const HELP: [&str; 2] = ["help", "help-long"];
 
 /// What a setting is.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum SettingKind {
     /// A setting of the engine: on or off.
     Feature(Setter<bool>),
     /// A setting of the engine: a number of bytes.
@@ -90,25 +90,27 @@ fn time(value: Option<&str>) -> Result<Duration, String> {
     duration::parse(&seconds, "10, 10s or 500ms")
 }
 
-impl Kind {
+impl SettingKind {
     /// The form of the value, for lists.
     fn form(&self) -> String {
         match self {
-            Kind::Feature(_) | Kind::Switch(_) | Kind::Always => "[=y|n]".to_owned(),
-            Kind::Bytes(_) | Kind::Number(_) => "=N".to_owned(),
-            Kind::Time(_) => "=TIME".to_owned(),
-            Kind::Choice(all, _) => format!("={}", all.join("|")),
-            Kind::Text(_) => "=TEXT".to_owned(),
-            Kind::NoEffect | Kind::Missing => "[=…]".to_owned(),
+            SettingKind::Feature(_) | SettingKind::Switch(_) | SettingKind::Always => {
+                "[=y|n]".to_owned()
+            }
+            SettingKind::Bytes(_) | SettingKind::Number(_) => "=N".to_owned(),
+            SettingKind::Time(_) => "=TIME".to_owned(),
+            SettingKind::Choice(all, _) => format!("={}", all.join("|")),
+            SettingKind::Text(_) => "=TEXT".to_owned(),
+            SettingKind::NoEffect | SettingKind::Missing => "[=…]".to_owned(),
         }
     }
 
     /// What a list says of it before its help.
     fn remark(&self) -> &'static str {
         match self {
-            Kind::NoEffect => "no effect: ",
-            Kind::Missing => "refused: ",
-            Kind::Always => "always on: ",
+            SettingKind::NoEffect => "no effect: ",
+            SettingKind::Missing => "refused: ",
+            SettingKind::Always => "always on: ",
             _ => "",
         }
     }
@@ -149,23 +151,23 @@ impl Setting {
         let switched = || switch(value).ok_or_else(|| expected("y or n"));
         let counted = || number(value).ok_or_else(a_number);
         match &self.kind {
-            Kind::Feature(set) => asked.config(*set, switched()?),
-            Kind::Bytes(set) => asked.config(*set, counted()?),
-            Kind::Switch(set) => set(asked, switched()?),
-            Kind::Number(set) => set(asked, counted()?),
-            Kind::Time(set) => set(asked, time(value)?),
-            Kind::Choice(all, set) => match value.filter(|value| all.contains(value)) {
+            SettingKind::Feature(set) => asked.config(*set, switched()?),
+            SettingKind::Bytes(set) => asked.config(*set, counted()?),
+            SettingKind::Switch(set) => set(asked, switched()?),
+            SettingKind::Number(set) => set(asked, counted()?),
+            SettingKind::Time(set) => set(asked, time(value)?),
+            SettingKind::Choice(all, set) => match value.filter(|value| all.contains(value)) {
                 Some(value) => set(asked, value),
                 None => return Err(expected(&format!("one of {}", all.join(", ")))),
             },
-            Kind::Text(set) => set(asked, value.ok_or_else(|| expected("a value"))?),
-            Kind::NoEffect => {
+            SettingKind::Text(set) => set(asked, value.ok_or_else(|| expected("a value"))?),
+            SettingKind::NoEffect => {
                 log::info!("the setting `{}` has no effect: {}", self.name, self.help)
             }
-            Kind::Always if switch(value) == Some(true) => {}
-            Kind::Always => return Err(format!("it is always on: {}", self.help)),
-            Kind::Missing if switch(value) == Some(false) => {}
-            Kind::Missing => return Err(format!("not supported: {}", self.help)),
+            SettingKind::Always if switch(value) == Some(true) => {}
+            SettingKind::Always => return Err(format!("it is always on: {}", self.help)),
+            SettingKind::Missing if switch(value) == Some(false) => {}
+            SettingKind::Missing => return Err(format!("not supported: {}", self.help)),
         }
         Ok(())
     }
@@ -188,7 +190,7 @@ impl Group {
                 .iter()
                 .find(|setting| setting.is(name))
                 .ok_or_else(|| format!("{place}: {}", self.no_setting(name)))?;
-            if let (Kind::Feature(set), Some(false)) = (&setting.kind, switch(value)) {
+            if let (SettingKind::Feature(set), Some(false)) = (&setting.kind, switch(value)) {
                 asked.off.push((place.clone(), *set));
             }
             setting.apply(value, asked).map_err(|why| format!("{place}: {why}"))?;

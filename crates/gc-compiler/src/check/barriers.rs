@@ -14,7 +14,7 @@
 
 use super::Broken;
 use super::fresh::{self, Fresh};
-use super::kinds::Kind;
+use super::kinds::ValueKinds;
 use super::types::Memory;
 use super::view::{HeapAddress, View, edges};
 use crate::regions::{self, Region};
@@ -188,7 +188,8 @@ impl Matcher<'_> {
     /// Whether the stored value is null or an `i31`, whatever the program does.
     pub fn stores_unboxed(&self) -> bool {
         let value = self.store.value;
-        self.view.iconst(self.view.same(value)).is_some() || !self.view.kind(value).has(Kind::MOVES)
+        self.view.iconst(self.view.same(value)).is_some()
+            || !self.view.kind(value).has(ValueKinds::MOVES)
     }
 
     /// Whether `value` was loaded from this word of the heap data that never changes.
@@ -369,7 +370,7 @@ fn ref_store(view: &View<'_>, inst: Inst) -> Result<Option<RefStore>, &'static s
         region => match view.cx.types.memory(region) {
             Memory::Refs(kind) => StorePlace::Native { kind },
             Memory::Stack => return Ok(None),
-            _ if view.kind(value).has(Kind::REF | Kind::VECTOR_OF_REFS) => {
+            _ if view.kind(value).has(ValueKinds::REF | ValueKinds::VECTOR_OF_REFS) => {
                 return Err(
                     "a reference is stored where the collector does not look for references",
                 );

@@ -16,7 +16,7 @@ use gc_types::collector::bump::{LIMIT, NEXT};
 
 /// The place of a fresh object's reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum FreshRef {
     Value(Value),
     Slot(StackSlot, u32),
 }
@@ -24,7 +24,7 @@ enum Place {
 /// A fresh object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Object {
-    place: Place,
+    place: FreshRef,
     /// The object's size, if the analysis knows it. It does not know the size of an object that the
     /// host allocated.
     size: Option<Size>,
@@ -61,7 +61,7 @@ struct Room {
 }
 
 impl State {
-    fn forget(&mut self, place: Place) {
+    fn forget(&mut self, place: FreshRef) {
         self.objects.retain(|known| known.place != place);
     }
 
@@ -153,8 +153,8 @@ impl Fresh {
             let old = |value: &Value| !params.contains(value);
             let mut arriving = state.clone();
             arriving.objects.retain(|object| match object.place {
-                Place::Value(value) => old(&value),
-                Place::Slot(..) => true,
+                FreshRef::Value(value) => old(&value),
+                FreshRef::Slot(..) => true,
             });
             arriving.cursors.retain(old);
             arriving.limits.retain(old);
@@ -167,7 +167,7 @@ impl Fresh {
                 if let BlockArg::Value(arg) = arg
                     && let Some(object) = find(view, state, arg)
                 {
-                    arriving.objects.push(Object { place: Place::Value(param), ..object });
+                    arriving.objects.push(Object { place: FreshRef::Value(param), ..object });
                 }
             }
             let joined = match &self.start[target] {
@@ -210,7 +210,7 @@ impl Now<'_> {
 
 fn find(view: &View<'_>, state: &State, value: Value) -> Option<Object> {
     let value = view.func.dfg.resolve_aliases(value);
-    state.objects.iter().find(|object| object.place == Place::Value(value)).copied()
+    state.objects.iter().find(|object| object.place == FreshRef::Value(value)).copied()
 }
 
 fn step(view: &View<'_>, state: &mut State, block: Block, inst: Inst) {
@@ -224,7 +224,7 @@ fn step(view: &View<'_>, state: &mut State, block: Block, inst: Inst) {
     }
     let Some(access) = view.access(inst) else { return };
     if let Some((slot, offset)) = view.slot(inst) {
-        let place = Place::Slot(slot, offset);
+        let place = FreshRef::Slot(slot, offset);
         match access.stored {
             Some(value) => {
                 let object = find(view, state, value);
@@ -233,7 +233,7 @@ fn step(view: &View<'_>, state: &mut State, block: Block, inst: Inst) {
             }
             None => {
                 let known = state.objects.iter().find(|object| object.place == place).copied();
-                let place = Place::Value(view.func.dfg.inst_results(inst)[0]);
+                let place = FreshRef::Value(view.func.dfg.inst_results(inst)[0]);
                 state.forget(place);
                 state.objects.extend(known.map(|object| Object { place, ..object }));
             }
@@ -245,11 +245,11 @@ fn step(view: &View<'_>, state: &mut State, block: Block, inst: Inst) {
     match (view.region(inst), access.stored) {
         (Some(regions::HOST_RESULT), None) if follows_allocation(view, block, inst) => {
             let result = view.func.dfg.inst_results(inst)[0];
-            state.add(Object { place: Place::Value(result), size: None });
+            state.add(Object { place: FreshRef::Value(result), size: None });
         }
         (Some(regions::HEAP_CURSOR), None) if word(NEXT) => {
             let result = view.func.dfg.inst_results(inst)[0];
-            state.forget(Place::Value(result));
+            state.forget(FreshRef::Value(result));
             state.cursors.retain(|known| *known != result);
             state.cursors.push(result);
         }
@@ -301,7 +301,7 @@ fn bumped(view: &View<'_>, state: &State, end: Value) -> Option<(Object, Room)> 
         None if is_end => Room::default(),
         None => return None,
     };
-    Some((Object { place: Place::Value(object), size: Some(size) }, room))
+    Some((Object { place: FreshRef::Value(object), size: Some(size) }, room))
 }
 
 /// The room that there is if `condition` holds: it says that an end is not above the limit.

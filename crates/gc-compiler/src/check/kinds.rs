@@ -15,75 +15,81 @@ use std::ops::BitOr;
 
 /// A set of kinds that a value may have. If it is empty, nothing is known yet or the value is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Kind(u8);
+pub(super) struct ValueKinds(u8);
 
-impl Kind {
-    pub(super) const NONE: Kind = Kind(0);
+impl ValueKinds {
+    pub(super) const NONE: ValueKinds = ValueKinds(0);
     /// A reference that must be in a stack map. It is 32 bits wide.
-    pub(super) const REF: Kind = Kind(1);
+    pub(super) const REF: ValueKinds = ValueKinds(1);
     /// A constant, or a value that is known to be an `i31`. It is 32 bits wide and may be used as a
     /// reference.
-    pub(super) const UNBOXED: Kind = Kind(2);
+    pub(super) const UNBOXED: ValueKinds = ValueKinds(2);
     /// An integer of at most 32 bits.
-    pub(super) const INT: Kind = Kind(4);
+    pub(super) const INT: ValueKinds = ValueKinds(4);
     /// Any 64-bit value.
-    pub(super) const WIDE: Kind = Kind(8);
+    pub(super) const WIDE: ValueKinds = ValueKinds(8);
     /// A native address.
-    pub(super) const POINTER: Kind = Kind(16);
+    pub(super) const POINTER: ValueKinds = ValueKinds(16);
     /// The value was also computed from a reference, and is invalid when objects have moved.
-    pub(super) const DERIVED: Kind = Kind(32);
+    pub(super) const DERIVED: ValueKinds = ValueKinds(32);
     /// A vector of references, which cannot be in a stack map.
-    pub(super) const VECTOR_OF_REFS: Kind = Kind(64);
-    /// A vector whose lanes are [`UNBOXED`](Kind::UNBOXED).
-    pub(super) const VECTOR_OF_UNBOXED: Kind = Kind(128);
+    pub(super) const VECTOR_OF_REFS: ValueKinds = ValueKinds(64);
+    /// A vector whose lanes are [`UNBOXED`](ValueKinds::UNBOXED).
+    pub(super) const VECTOR_OF_UNBOXED: ValueKinds = ValueKinds(128);
     /// Any vector of references.
-    const VECTORS: Kind = Kind(64 | 128);
+    const VECTORS: ValueKinds = ValueKinds(64 | 128);
     /// All that is invalid when objects have moved.
-    pub(super) const MOVES: Kind = Kind(1 | 32 | 64);
+    pub(super) const MOVES: ValueKinds = ValueKinds(1 | 32 | 64);
 
-    pub(super) fn has(self, other: Kind) -> bool {
+    pub(super) fn has(self, other: ValueKinds) -> bool {
         self.0 & other.0 != 0
     }
 
     /// Whether it is at most 32 bits wide.
     pub(super) fn is_narrow(self) -> bool {
-        !self.has(Kind::WIDE | Kind::POINTER | Kind::VECTORS)
+        !self.has(ValueKinds::WIDE | ValueKinds::POINTER | ValueKinds::VECTORS)
     }
 
     /// Whether it may be used as a reference.
     pub(super) fn fits_ref(self) -> bool {
-        !self.has(Kind::WIDE | Kind::POINTER | Kind::INT | Kind::DERIVED | Kind::VECTOR_OF_REFS)
+        !self.has(
+            ValueKinds::WIDE
+                | ValueKinds::POINTER
+                | ValueKinds::INT
+                | ValueKinds::DERIVED
+                | ValueKinds::VECTOR_OF_REFS,
+        )
     }
 
     /// Whether all its lanes may be used as references.
     pub(super) fn is_vector_of_refs(self) -> bool {
-        self.has(Kind::VECTORS) && self.0 & !Kind::VECTORS.0 == 0
+        self.has(ValueKinds::VECTORS) && self.0 & !ValueKinds::VECTORS.0 == 0
     }
 
     /// Whether it may be used as a pointer.
     pub(super) fn fits_pointer(self) -> bool {
-        !self.has(Kind::WIDE | Kind::INT | Kind::REF | Kind::VECTORS)
+        !self.has(ValueKinds::WIDE | ValueKinds::INT | ValueKinds::REF | ValueKinds::VECTORS)
     }
 
-    /// [`Kind::DERIVED`] if a value that is computed from it is derived.
-    fn taint(self) -> Kind {
-        if self.has(Kind::MOVES) { Kind::DERIVED } else { Kind::NONE }
+    /// [`ValueKinds::DERIVED`] if a value that is computed from it is derived.
+    fn taint(self) -> ValueKinds {
+        if self.has(ValueKinds::MOVES) { ValueKinds::DERIVED } else { ValueKinds::NONE }
     }
 }
 
-impl BitOr for Kind {
-    type Output = Kind;
+impl BitOr for ValueKinds {
+    type Output = ValueKinds;
 
-    fn bitor(self, other: Kind) -> Kind {
-        Kind(self.0 | other.0)
+    fn bitor(self, other: ValueKinds) -> ValueKinds {
+        ValueKinds(self.0 | other.0)
     }
 }
 
 /// The kind of a value of this type.
-pub(super) fn of_type(declared: ValueType, ty: Type) -> Kind {
+pub(super) fn of_type(declared: ValueType, ty: Type) -> ValueKinds {
     match declared {
-        ValueType::Ref => Kind::REF,
-        ValueType::Pointer => Kind::POINTER,
+        ValueType::Ref => ValueKinds::REF,
+        ValueType::Pointer => ValueKinds::POINTER,
         ValueType::Data => integer(ty),
     }
 }
@@ -96,12 +102,12 @@ fn is_tag(opcode: Opcode, bits: i64) -> bool {
     }
 }
 
-fn integer(ty: Type) -> Kind {
-    if ty.bits() <= 32 { Kind::INT } else { Kind::WIDE }
+fn integer(ty: Type) -> ValueKinds {
+    if ty.bits() <= 32 { ValueKinds::INT } else { ValueKinds::WIDE }
 }
 
 /// The kinds of all values that are defined in reachable blocks.
-pub(super) fn compute(view: &View<'_>) -> SecondaryMap<Value, Kind> {
+pub(super) fn compute(view: &View<'_>) -> SecondaryMap<Value, ValueKinds> {
     let mut solver = Solver { view, kinds: SecondaryMap::new() };
     let func = view.func;
     if let Some(entry) = func.layout.entry_block() {
@@ -119,7 +125,7 @@ pub(super) fn compute(view: &View<'_>) -> SecondaryMap<Value, Kind> {
 
 struct Solver<'v, 'a> {
     view: &'v View<'a>,
-    kinds: SecondaryMap<Value, Kind>,
+    kinds: SecondaryMap<Value, ValueKinds>,
 }
 
 impl Solver<'_, '_> {
@@ -155,21 +161,21 @@ impl Solver<'_, '_> {
         again
     }
 
-    fn kind(&self, value: Value) -> Kind {
+    fn kind(&self, value: Value) -> ValueKinds {
         self.kinds[self.view.func.dfg.resolve_aliases(value)]
     }
 
-    fn block_arg(&self, inst: ir::Inst, arg: BlockArg, ty: Type) -> Kind {
+    fn block_arg(&self, inst: ir::Inst, arg: BlockArg, ty: Type) -> ValueKinds {
         match arg {
             BlockArg::Value(value) => self.kind(value),
             BlockArg::TryCallRet(n) => self.call_result(inst, n as usize, ty),
             // A handler gets the exception in the first register, and nothing in the second one.
-            BlockArg::TryCallExn(0) => Kind::REF,
-            BlockArg::TryCallExn(_) => Kind::WIDE,
+            BlockArg::TryCallExn(0) => ValueKinds::REF,
+            BlockArg::TryCallExn(_) => ValueKinds::WIDE,
         }
     }
 
-    fn call_result(&self, inst: ir::Inst, n: usize, ty: Type) -> Kind {
+    fn call_result(&self, inst: ir::Inst, n: usize, ty: Type) -> ValueKinds {
         let declared = self.view.signature_types(inst).and_then(|types| types.results.get(n));
         of_type(declared.copied().unwrap_or(ValueType::Data), ty)
     }
@@ -180,41 +186,42 @@ impl Solver<'_, '_> {
         n: usize,
         result: Value,
         host_result: Option<super::view::HostCallee>,
-    ) -> Kind {
+    ) -> ValueKinds {
         let dfg = &self.view.func.dfg;
         let ty = dfg.value_type(result);
         let args = dfg.inst_args(inst);
         let kind = |n: usize| self.kind(args[n]);
         let constant = |n: usize| self.view.iconst(args[n]);
-        let taint = args.iter().fold(Kind::NONE, |taint, arg| taint | self.kind(*arg).taint());
+        let taint =
+            args.iter().fold(ValueKinds::NONE, |taint, arg| taint | self.kind(*arg).taint());
         let opcode = dfg.insts[inst].opcode();
         if let Some(kind) = self.vector(inst, ty) {
             return kind;
         }
         if !ty.is_int() {
             return if opcode.is_call() || opcode.can_load() {
-                Kind::WIDE
+                ValueKinds::WIDE
             } else {
-                Kind::WIDE | taint
+                ValueKinds::WIDE | taint
             };
         }
         match dfg.insts[inst] {
             InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => match imm.bits() {
-                0 => Kind::NONE,
-                bits if ty.bits() <= 32 || u32::try_from(bits).is_ok() => Kind::UNBOXED,
-                _ => Kind::WIDE,
+                0 => ValueKinds::NONE,
+                bits if ty.bits() <= 32 || u32::try_from(bits).is_ok() => ValueKinds::UNBOXED,
+                _ => ValueKinds::WIDE,
             },
-            InstructionData::StackAddr { .. } => Kind::POINTER,
+            InstructionData::StackAddr { .. } => ValueKinds::POINTER,
             _ => match opcode {
                 opcode if opcode.is_call() => self.call_result(inst, n, ty),
                 opcode if opcode.can_load() => self.loaded(inst, opcode, ty, host_result),
                 Opcode::Select | Opcode::SelectSpectreGuard => kind(1) | kind(2),
                 Opcode::Uextend => {
                     let kind = kind(0);
-                    if kind.has(Kind::UNBOXED) && !kind.has(Kind::INT) {
-                        Kind::UNBOXED | kind.taint()
+                    if kind.has(ValueKinds::UNBOXED) && !kind.has(ValueKinds::INT) {
+                        ValueKinds::UNBOXED | kind.taint()
                     } else {
-                        Kind::INT | kind.taint()
+                        ValueKinds::INT | kind.taint()
                     }
                 }
                 // The payload of an `i31`, shifted to the left.
@@ -224,32 +231,32 @@ impl Solver<'_, '_> {
                         && (0..2).any(|n| self.view.is_word_of_ref(args[n], &self.kinds)) =>
                 {
                     if opcode == Opcode::Bor {
-                        Kind::UNBOXED
+                        ValueKinds::UNBOXED
                     } else {
-                        Kind::INT
+                        ValueKinds::INT
                     }
                 }
-                _ if ty.bits() <= 32 && self.view.is_odd(result) => taint | Kind::UNBOXED,
+                _ if ty.bits() <= 32 && self.view.is_odd(result) => taint | ValueKinds::UNBOXED,
                 // This is the test of the tag of an `i31`. It is allowed for every value.
-                Opcode::Band if constant(1) == Some(1) || constant(0) == Some(1) => Kind::INT,
+                Opcode::Band if constant(1) == Some(1) || constant(0) == Some(1) => ValueKinds::INT,
                 Opcode::Band => {
                     let narrow = ty.bits() <= 32 || (0..2).any(|n| kind(n).is_narrow());
-                    taint | if narrow { Kind::INT } else { Kind::WIDE }
+                    taint | if narrow { ValueKinds::INT } else { ValueKinds::WIDE }
                 }
                 Opcode::Sshr | Opcode::Ushr
                     if constant(1) == Some(1) && self.view.is_word_of_ref(args[0], &self.kinds) =>
                 {
-                    Kind::INT
+                    ValueKinds::INT
                 }
                 Opcode::Ushr if ty.bits() <= 32 || constant(1).is_some_and(|bits| bits >= 32) => {
-                    taint | Kind::INT
+                    taint | ValueKinds::INT
                 }
-                Opcode::Ushr if kind(0).is_narrow() => taint | Kind::INT,
+                Opcode::Ushr if kind(0).is_narrow() => taint | ValueKinds::INT,
                 Opcode::Iadd | Opcode::Isub if ty.bits() == 64 => {
-                    let pointer = (0..2).any(|n| kind(n).has(Kind::POINTER));
-                    taint | if pointer { Kind::POINTER } else { Kind::WIDE }
+                    let pointer = (0..2).any(|n| kind(n).has(ValueKinds::POINTER));
+                    taint | if pointer { ValueKinds::POINTER } else { ValueKinds::WIDE }
                 }
-                Opcode::Icmp | Opcode::Fcmp => Kind::INT,
+                Opcode::Icmp | Opcode::Fcmp => ValueKinds::INT,
                 _ => taint | integer(ty),
             },
         }
@@ -257,23 +264,23 @@ impl Solver<'_, '_> {
 
     /// The kind of a vector whose lanes may be used as references: `inst` loads it from elements of an
     /// array, or copies one reference to each lane.
-    fn vector(&self, inst: ir::Inst, ty: Type) -> Option<Kind> {
+    fn vector(&self, inst: ir::Inst, ty: Type) -> Option<ValueKinds> {
         if ty != types::I32X4 {
             return None;
         }
         let dfg = &self.view.func.dfg;
         match dfg.insts[inst].opcode() {
             Opcode::Load => (self.view.region(inst) == Some(regions::ARRAY_REF_ELEMENT))
-                .then_some(Kind::VECTOR_OF_REFS),
+                .then_some(ValueKinds::VECTOR_OF_REFS),
             Opcode::Splat => {
                 let lane = dfg.inst_args(inst)[0];
                 let word = self.view.unary(Opcode::Ireduce, lane).unwrap_or(lane);
                 let kind = self.kind(word);
-                let of_ref = kind.has(Kind::REF) && dfg.value_type(word) == types::I64;
+                let of_ref = kind.has(ValueKinds::REF) && dfg.value_type(word) == types::I64;
                 match (kind.fits_ref(), of_ref) {
                     (false, _) => None,
-                    (true, true) => Some(Kind::VECTOR_OF_REFS),
-                    (true, false) => Some(Kind::VECTOR_OF_UNBOXED),
+                    (true, true) => Some(ValueKinds::VECTOR_OF_REFS),
+                    (true, false) => Some(ValueKinds::VECTOR_OF_UNBOXED),
                 }
             }
             _ => None,
@@ -286,30 +293,30 @@ impl Solver<'_, '_> {
         opcode: Opcode,
         ty: Type,
         host_result: Option<super::view::HostCallee>,
-    ) -> Kind {
+    ) -> ValueKinds {
         let whole = opcode == Opcode::Load && ty == types::I64;
         let word = opcode == Opcode::Uload32 && ty == types::I64;
         let integer = match opcode {
-            Opcode::Uload8 | Opcode::Uload16 | Opcode::Uload32 => Kind::INT,
+            Opcode::Uload8 | Opcode::Uload16 | Opcode::Uload32 => ValueKinds::INT,
             _ => integer(ty),
         };
         if whole && self.view.is_root_slot_access(inst) {
-            return Kind::REF;
+            return ValueKinds::REF;
         }
         let Some(region) = self.view.region(inst) else { return integer };
         match region {
-            regions::STRUCT_REF_FIELD | regions::ARRAY_REF_ELEMENT if word => Kind::REF,
+            regions::STRUCT_REF_FIELD | regions::ARRAY_REF_ELEMENT if word => ValueKinds::REF,
             region if regions::is_heap(region) => integer,
             // The place of the next object. It becomes a reference when the object is allocated.
-            regions::HEAP_CURSOR if word && self.view.is_next(inst) => Kind::REF,
+            regions::HEAP_CURSOR if word && self.view.is_next(inst) => ValueKinds::REF,
             regions::HOST_RESULT if self.view.is_host_result(inst) => {
                 let result = host_result.and_then(|callee| callee.result);
                 result.map_or(integer, |result| of_type(result, ty))
             }
             _ => match self.view.cx.types.memory(region) {
-                Memory::Refs(_) | Memory::Stack if word => Kind::REF,
-                Memory::Stack if whole => Kind::REF,
-                Memory::Native if whole => Kind::POINTER,
+                Memory::Refs(_) | Memory::Stack if word => ValueKinds::REF,
+                Memory::Stack if whole => ValueKinds::REF,
+                Memory::Native if whole => ValueKinds::POINTER,
                 _ => integer,
             },
         }

@@ -14,7 +14,7 @@
 //!    So the types never call an integer a reference, or a reference an integer.
 
 use super::Broken;
-use super::kinds::Kind;
+use super::kinds::ValueKinds;
 use super::types::ValueType;
 use super::view::View;
 use cranelift_codegen::ir::{Block, Inst, InstructionData, Opcode, StackSlot, Value, types};
@@ -73,10 +73,10 @@ impl Roots<'_, '_> {
         let is_current = |value: Value, epoch: u32| {
             let value = func.dfg.resolve_aliases(value);
             let kind = self.view.kinds[value];
-            if !kind.has(Kind::MOVES) || self.view.epochs.of(func, value) == epoch {
+            if !kind.has(ValueKinds::MOVES) || self.view.epochs.of(func, value) == epoch {
                 return Ok(());
             }
-            Err(match kind.has(Kind::DERIVED | Kind::VECTOR_OF_REFS) {
+            Err(match kind.has(ValueKinds::DERIVED | ValueKinds::VECTOR_OF_REFS) {
                 false => "a reference is used after a call that may have moved its object",
                 true => {
                     "a value that was computed from a reference is used after a call that may collect"
@@ -117,7 +117,7 @@ impl Roots<'_, '_> {
         }
         if let (Some(value), Some(slot)) = (access.stored, self.view.slot(inst))
             && !self.view.root_slots.contains(&slot)
-            && self.view.kind(value).has(Kind::MOVES)
+            && self.view.kind(value).has(ValueKinds::MOVES)
         {
             return Err("a reference is stored in a slot that is in no stack map");
         }
@@ -170,7 +170,7 @@ impl Roots<'_, '_> {
                 ValueType::Ref if !kind.fits_ref() => {
                     return Err("a value that is not a reference is passed as one");
                 }
-                ValueType::Pointer if kind.has(Kind::REF) => {
+                ValueType::Pointer if kind.has(ValueKinds::REF) => {
                     return Err("a reference is passed as a value that is not a reference");
                 }
                 _ => {}

@@ -22,7 +22,7 @@
 
 use super::Broken;
 use super::fresh::{Fresh, Now, Size};
-use super::kinds::Kind;
+use super::kinds::ValueKinds;
 use super::types::{Memory, ValueType};
 use super::view::{HeapAddress, MemoryAccess, View, trap_condition};
 use crate::{regions, trap_code};
@@ -214,10 +214,10 @@ impl Sandbox<'_, '_> {
         const WRONG: Law = Err("a native address that is not computed from a native pointer");
         let kind = self.view.kind(address);
         // This is null, which is not mapped.
-        if kind == Kind::NONE {
+        if kind == ValueKinds::NONE {
             return Ok(());
         }
-        if !kind.has(Kind::POINTER) || !kind.fits_pointer() || depth == 0 {
+        if !kind.has(ValueKinds::POINTER) || !kind.fits_pointer() || depth == 0 {
             return WRONG;
         }
         if self.view.is_heap_base(address) {
@@ -231,7 +231,7 @@ impl Sandbox<'_, '_> {
                 _ => Ok(()),
             };
         };
-        let pointers = args.map(|arg| self.view.kind(arg).has(Kind::POINTER));
+        let pointers = args.map(|arg| self.view.kind(arg).has(ValueKinds::POINTER));
         let (pointer, offset) = match pointers {
             [true, false] => (args[0], args[1]),
             [false, true] => (args[1], args[0]),

@@ -3,7 +3,7 @@
 
 use super::CheckContext;
 use super::epochs::Epochs;
-use super::kinds::{self, Kind};
+use super::kinds::{self, ValueKinds};
 use super::linear::Linear;
 use super::types::{SignatureTypes, ValueType, value_type};
 use crate::driver::imported_host_call;
@@ -29,7 +29,7 @@ pub(super) struct View<'a> {
     pub(super) rpo: Vec<Block>,
     reachable: DominatorTree,
     pub(super) epochs: Epochs,
-    pub(super) kinds: SecondaryMap<Value, Kind>,
+    pub(super) kinds: SecondaryMap<Value, ValueKinds>,
     /// The types of host calls, by their signatures.
     host_calls: HashMap<SigRef, SignatureTypes>,
     /// The slots in stack maps, with their offsets.
@@ -155,7 +155,7 @@ impl<'a> View<'a> {
     }
 
     /// What `value` may be.
-    pub(super) fn kind(&self, value: Value) -> Kind {
+    pub(super) fn kind(&self, value: Value) -> ValueKinds {
         self.kinds[self.func.dfg.resolve_aliases(value)]
     }
 
@@ -266,8 +266,12 @@ impl<'a> View<'a> {
     }
 
     /// Whether `value` is the low half of a reference.
-    pub(super) fn is_word_of_ref(&self, value: Value, kinds: &SecondaryMap<Value, Kind>) -> bool {
-        self.unary(Opcode::Ireduce, value).is_some_and(|of| kinds[of].has(Kind::REF))
+    pub(super) fn is_word_of_ref(
+        &self,
+        value: Value,
+        kinds: &SecondaryMap<Value, ValueKinds>,
+    ) -> bool {
+        self.unary(Opcode::Ireduce, value).is_some_and(|of| kinds[of].has(ValueKinds::REF))
     }
 
     /// Whether the lowest bit of `value` is set, whatever the program does.

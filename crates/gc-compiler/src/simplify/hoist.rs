@@ -155,12 +155,12 @@ fn words(
     };
     let warm = blocks.iter().filter(|block| !func.layout.is_cold(**block));
     let warm: Vec<Inst> = warm.flat_map(|block| func.layout.block_insts(*block)).collect();
-    let mut found: HashMap<Word, Found> = HashMap::new();
+    let mut found: HashMap<Word, LoadedWord> = HashMap::new();
     let mut loaded: HashMap<Value, Word> = HashMap::new();
     for &inst in &warm {
         if let Some((word, flags)) = word(inst) {
             let next = found.len();
-            let place = Found { flags, place: next, loads: 0, tests_only: true };
+            let place = LoadedWord { flags, place: next, loads: 0, tests_only: true };
             found.entry(word).or_insert(place).loads += 1;
             loaded.insert(dfg.first_result(inst), word);
         }
@@ -173,7 +173,7 @@ fn words(
             }
         }
     }
-    let mut words: Vec<(Word, Found)> = found.into_iter().collect();
+    let mut words: Vec<(Word, LoadedWord)> = found.into_iter().collect();
     words.sort_by_key(|(word, found)| {
         (found.tests_only, word.base.is_some(), Reverse(found.loads), found.place)
     });
@@ -184,7 +184,7 @@ fn words(
 }
 
 /// What is known of a word that a loop loads.
-struct Found {
+struct LoadedWord {
     flags: MemFlags,
     /// How many other words were found before.
     place: usize,

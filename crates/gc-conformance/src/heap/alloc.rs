@@ -19,7 +19,7 @@ promises! {
     a_heap_in_used_memory_is_as_new: "new_gc_heap";
 }
 
-const HANDLE: Place = Place::Handle(0);
+const HANDLE: RootSlot = RootSlot::Handle(0);
 
 /// Allocates objects of every type, in memory that earlier rounds left dirty.
 fn new_objects_are_typed_and_zero(subject: &Subject<'_>) -> Result<()> {
@@ -124,8 +124,8 @@ fn large_and_wide_objects_fit(subject: &Subject<'_>) -> Result<()> {
     let array = at(&mutator, HANDLE)?;
     mutator.store_mut().array_fill(&array, 0, 0x5a, length)?;
     for i in 0..200 {
-        mutator.alloc_struct(WIDE, 0, Place::Handle(1))?;
-        let wide = at(&mutator, Place::Handle(1))?;
+        mutator.alloc_struct(WIDE, 0, RootSlot::Handle(1))?;
+        let wide = at(&mutator, RootSlot::Handle(1))?;
         let Some((layout, _)) = mutator.shape(&wide)? else { bail!("a struct has no layout") };
         let fields = layout.fields().unwrap_or_default();
         let array = at(&mutator, HANDLE)?;
@@ -141,7 +141,7 @@ fn large_and_wide_objects_fit(subject: &Subject<'_>) -> Result<()> {
         }
     }
     mutator.collect()?;
-    let (wide, array) = (at(&mutator, Place::Handle(1))?, at(&mutator, HANDLE)?);
+    let (wide, array) = (at(&mutator, RootSlot::Handle(1))?, at(&mutator, HANDLE)?);
     let mut links = 0;
     let mut to_array = true;
     mutator.store().heap().for_each_ref(&wide, &mut |_, to| {
@@ -295,7 +295,7 @@ fn what_no_heap_can_hold_is_refused(subject: &Subject<'_>) -> Result<()> {
 fn allocations_are_counted(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     for i in 1..=1000 {
-        node(&mut mutator, i, Place::Stack(0))?;
+        node(&mut mutator, i, RootSlot::Stack(0))?;
         mutator.alloc_array(BYTES, 4, HANDLE)?;
         let stats = mutator.store().stats();
         let expected = (2 * i, i * (24 + 16));

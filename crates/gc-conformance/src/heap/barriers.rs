@@ -20,27 +20,27 @@ promises! {
     a_collection_lets_compiled_code_be_entered: "need_gc_before_entering_wasm";
 }
 
-const A: Place = Place::Handle(0);
-const B: Place = Place::Handle(1);
-const STACK: Place = Place::Stack(0);
+const A: RootSlot = RootSlot::Handle(0);
+const B: RootSlot = RootSlot::Handle(1);
+const STACK: RootSlot = RootSlot::Stack(0);
 
 fn a_clone_keeps_its_object(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     node(&mut mutator, 1, A)?;
     for i in 1..16 {
-        mutator.copy(A, Place::Handle(i));
+        mutator.copy(A, RootSlot::Handle(i));
     }
     for i in 0..15 {
-        mutator.clear(Place::Handle(i));
+        mutator.clear(RootSlot::Handle(i));
         expect_live(&mut mutator, subject, 1, 1)?;
-        expect_node(&mutator, Place::Handle(15), 1)?;
+        expect_node(&mutator, RootSlot::Handle(15), 1)?;
     }
-    mutator.clear(Place::Handle(15));
+    mutator.clear(RootSlot::Handle(15));
     expect_live(&mut mutator, subject, 0, 1)
 }
 
 fn a_slot_keeps_its_object(subject: &Subject<'_>) -> Result<()> {
-    for slot in [Place::Table(3), Place::Global(5)] {
+    for slot in [RootSlot::Table(3), RootSlot::Global(5)] {
         let mut mutator = mutator(subject)?;
         node(&mut mutator, 1, A)?;
         node(&mut mutator, 2, B)?;
@@ -66,7 +66,7 @@ fn a_slot_keeps_its_object(subject: &Subject<'_>) -> Result<()> {
 /// The new value is reachable only through the old one.
 fn a_slot_may_take_what_hangs_on_what_it_had(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
-    let slot = Place::Table(0);
+    let slot = RootSlot::Table(0);
     node(&mut mutator, 1, A)?;
     node(&mut mutator, 2, B)?;
     link(&mut mutator, A, LEFT, B)?;
@@ -180,29 +180,29 @@ fn a_field_keeps_its_object(subject: &Subject<'_>) -> Result<()> {
 fn the_stack_keeps_its_objects(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     for i in 0..16 {
-        node(&mut mutator, i.into(), Place::Stack(i))?;
+        node(&mut mutator, i.into(), RootSlot::Stack(i))?;
     }
     // A copy by compiled code, without a barrier.
-    mutator.copy(Place::Stack(3), Place::Stack(4));
+    mutator.copy(RootSlot::Stack(3), RootSlot::Stack(4));
     expect_live(&mut mutator, subject, 15, 16)?;
-    mutator.clear(Place::Stack(3));
+    mutator.clear(RootSlot::Stack(3));
     expect_live(&mut mutator, subject, 15, 16)?;
     for i in [0, 1, 2, 4, 5, 15] {
-        expect_node(&mutator, Place::Stack(i), if i == 4 { 3 } else { i.into() })?;
+        expect_node(&mutator, RootSlot::Stack(i), if i == 4 { 3 } else { i.into() })?;
     }
     // Copies from the stack to all other kinds of places.
-    mutator.copy(Place::Stack(4), Place::Global(0));
-    mutator.copy(Place::Stack(5), Place::Handle(0));
+    mutator.copy(RootSlot::Stack(4), RootSlot::Global(0));
+    mutator.copy(RootSlot::Stack(5), RootSlot::Handle(0));
     for i in 0..16 {
-        mutator.clear(Place::Stack(i));
+        mutator.clear(RootSlot::Stack(i));
     }
     expect_live(&mut mutator, subject, 2, 16)?;
     for i in 0..16 {
-        let slot = mutator.get(Place::Stack(i));
+        let slot = mutator.get(RootSlot::Stack(i));
         ensure!(slot.is_none(), "stack slot {i} was null, and is {slot:?} after a collection");
     }
-    expect_node(&mutator, Place::Global(0), 3)?;
-    expect_node(&mutator, Place::Handle(0), 5)?;
+    expect_node(&mutator, RootSlot::Global(0), 3)?;
+    expect_node(&mutator, RootSlot::Handle(0), 5)?;
     mutator.clear_all();
     expect_live(&mut mutator, subject, 0, 16)
 }
@@ -211,15 +211,15 @@ fn an_object_may_be_exposed_again(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     node(&mut mutator, 1, A)?;
     for i in 0..5 {
-        mutator.copy(A, Place::Stack(i));
-        mutator.copy(A, Place::Stack(i));
+        mutator.copy(A, RootSlot::Stack(i));
+        mutator.copy(A, RootSlot::Stack(i));
     }
     expect_live(&mut mutator, subject, 1, 1)?;
     mutator.clear(A);
     for i in 0..5 {
         expect_live(&mut mutator, subject, 1, 1)?;
-        expect_node(&mutator, Place::Stack(i), 1)?;
-        mutator.clear(Place::Stack(i));
+        expect_node(&mutator, RootSlot::Stack(i), 1)?;
+        mutator.clear(RootSlot::Stack(i));
     }
     expect_live(&mut mutator, subject, 0, 1)
 }
@@ -290,11 +290,11 @@ fn references_are_copied_in_either_direction(subject: &Subject<'_>) -> Result<()
 fn copied_references_keep_their_objects(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     eight_nodes(&mut mutator)?;
-    mutator.copy(A, Place::Global(0));
+    mutator.copy(A, RootSlot::Global(0));
     mutator.alloc_array(REFS, 8, A)?;
-    let (to, from) = (at(&mutator, A)?, at(&mutator, Place::Global(0))?);
+    let (to, from) = (at(&mutator, A)?, at(&mutator, RootSlot::Global(0))?);
     mutator.store_mut().array_copy(&to, 0, &from, 0, 8)?;
-    mutator.clear(Place::Global(0));
+    mutator.clear(RootSlot::Global(0));
     expect_live(&mut mutator, subject, 9, 10)?;
     expect_elements(&mut mutator, [0, 1, 2, 3, 4, 5, 6, 7])?;
     // The array is filled with one of the nodes, then with null.
@@ -337,16 +337,16 @@ fn i31s_pass_every_barrier(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     let word = VMGcRef::from_i31(I31::wrapping_i32(-3)).as_raw_u32();
     mutator.put(A, VMGcRef::from_i31(I31::wrapping_i32(-3)));
-    mutator.copy(A, Place::Table(0));
-    mutator.copy(Place::Table(0), STACK);
-    mutator.copy(STACK, Place::Global(0));
-    mutator.copy(Place::Global(0), B);
+    mutator.copy(A, RootSlot::Table(0));
+    mutator.copy(RootSlot::Table(0), STACK);
+    mutator.copy(STACK, RootSlot::Global(0));
+    mutator.copy(RootSlot::Global(0), B);
     eight_nodes(&mut mutator)?;
     let (array, i31) = (at(&mutator, A)?, at(&mutator, STACK)?);
     mutator.store_mut().write_field_ref(&array, 12, Some(&i31))?;
     mutator.store_mut().array_fill(&array, 1, word.into(), 7)?;
     expect_live(&mut mutator, subject, 1, 9)?;
-    for place in [Place::Table(0), STACK, Place::Global(0)] {
+    for place in [RootSlot::Table(0), STACK, RootSlot::Global(0)] {
         let actual = mutator.slots().word(place);
         ensure!(actual == word, "{place:?} is {actual:#x} instead of {word:#x}");
     }

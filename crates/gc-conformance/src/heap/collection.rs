@@ -23,9 +23,9 @@ promises! {
     noted_damage_is_reported_until_reset: "alloc_raw, gc, reset";
 }
 
-const A: Place = Place::Handle(0);
-const B: Place = Place::Handle(1);
-const STACK: Place = Place::Stack(0);
+const A: RootSlot = RootSlot::Handle(0);
+const B: RootSlot = RootSlot::Handle(1);
+const STACK: RootSlot = RootSlot::Stack(0);
 
 /// Whether `call` panics.
 fn panics(call: impl FnOnce()) -> bool {
@@ -105,13 +105,15 @@ fn a_collection_completes_once(subject: &Subject<'_>) -> Result<()> {
 fn collecting_again_changes_nothing(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     for i in 0..16 {
-        for place in [Place::Stack(i), Place::Table(i), Place::Global(i), Place::Handle(i)] {
+        for place in
+            [RootSlot::Stack(i), RootSlot::Table(i), RootSlot::Global(i), RootSlot::Handle(i)]
+        {
             node(&mut mutator, place.number() as u64, place)?;
         }
     }
     for _ in 0..5 {
         expect_live(&mut mutator, subject, 64, 64)?;
-        for place in Place::all() {
+        for place in RootSlot::all() {
             expect_node(&mutator, place, place.number() as u64)?;
         }
         mutator.slots().check()?;
@@ -126,10 +128,10 @@ fn a_collection_can_be_abandoned(subject: &Subject<'_>) -> Result<()> {
         mutator.enter_no_gc_scope();
         for i in 0..20_000 {
             node(&mut mutator, i, B)?;
-            link(&mut mutator, B, LEFT, Place::Stack((i % 16) as u8))?;
-            mutator.copy(B, Place::Stack((i % 16) as u8));
+            link(&mut mutator, B, LEFT, RootSlot::Stack((i % 16) as u8))?;
+            mutator.copy(B, RootSlot::Stack((i % 16) as u8));
             if i % 3 == 0 {
-                mutator.clear(Place::Stack((i % 16) as u8));
+                mutator.clear(RootSlot::Stack((i % 16) as u8));
             }
         }
         mutator.exit_no_gc_scope();
@@ -139,7 +141,7 @@ fn a_collection_can_be_abandoned(subject: &Subject<'_>) -> Result<()> {
         ensure!(progress != Collection::Skipped, "a collection was skipped");
         for i in 0..16 {
             let mut last = None;
-            mutator.copy(Place::Stack(i), A);
+            mutator.copy(RootSlot::Stack(i), A);
             while let Some(node) = mutator.get(A) {
                 let value = mutator.store().read_field(&node, VALUE, StorageType::I64)?;
                 let right = value % 16 == u128::from(i) && last.is_none_or(|last| value < last);
@@ -167,29 +169,29 @@ fn roots_follow_their_objects(subject: &Subject<'_>) -> Result<()> {
     for round in 0..10 {
         node(&mut mutator, 100 + round, A)?;
         node(&mut mutator, 200, B)?;
-        let mut places = [Place::Stack(round as u8), Place::Table(1), Place::Global(2), B];
+        let mut places = [RootSlot::Stack(round as u8), RootSlot::Table(1), RootSlot::Global(2), B];
         mutator.copy(A, places[0]);
         mutator.copy(A, places[1]);
         mutator.copy(A, places[2]);
         link(&mut mutator, B, RIGHT, A)?;
-        mutator.put(Place::Stack(15), i31.unchecked_copy());
+        mutator.put(RootSlot::Stack(15), i31.unchecked_copy());
         // Garbage before and after the object, so that a compacting collector has a reason to move
         // it.
         for _ in 0..10 {
-            node(&mut mutator, 0, Place::Handle(9))?;
+            node(&mut mutator, 0, RootSlot::Handle(9))?;
         }
-        mutator.clear(Place::Handle(9));
+        mutator.clear(RootSlot::Handle(9));
         mutator.collect()?;
-        follow(&mut mutator, B, RIGHT, Place::Stack(14))?;
-        places[3] = Place::Stack(14);
+        follow(&mut mutator, B, RIGHT, RootSlot::Stack(14))?;
+        places[3] = RootSlot::Stack(14);
         let object = at(&mutator, A)?;
         expect_node(&mutator, A, 100 + round)?;
         for place in places {
             let other = at(&mutator, place)?;
             ensure!(other == object, "{place:?} is {other:?}, another slot {object:?}");
         }
-        ensure!(at(&mutator, Place::Stack(15))? == i31, "a collection changed an i31");
-        ensure!(mutator.get(Place::Handle(9)).is_none(), "a collection changed null");
+        ensure!(at(&mutator, RootSlot::Stack(15))? == i31, "a collection changed an i31");
+        ensure!(mutator.get(RootSlot::Handle(9)).is_none(), "a collection changed null");
         mutator.slots().check()?;
     }
     Ok(())
@@ -200,10 +202,10 @@ fn objects_stay_if_the_collector_says_so(subject: &Subject<'_>) -> Result<()> {
         return Ok(());
     }
     let mut mutator = mutator(subject)?;
-    let places = [STACK, A, Place::Table(1), Place::Global(2)];
+    let places = [STACK, A, RootSlot::Table(1), RootSlot::Global(2)];
     let garbage = |mutator: &mut Mutator| {
-        (0..10).try_for_each(|_| node(mutator, 0, Place::Handle(9)))?;
-        mutator.clear(Place::Handle(9));
+        (0..10).try_for_each(|_| node(mutator, 0, RootSlot::Handle(9)))?;
+        mutator.clear(RootSlot::Handle(9));
         anyhow::Ok(())
     };
     for (value, place) in (0..).zip(places) {
@@ -218,8 +220,8 @@ fn objects_stay_if_the_collector_says_so(subject: &Subject<'_>) -> Result<()> {
         garbage(&mut mutator)?;
         mutator.collect()?;
         ensure!(indices(&mutator) == before, "{before:?} are {:?} now", indices(&mutator));
-        follow(&mut mutator, A, RIGHT, Place::Stack(3))?;
-        ensure!(mutator.slots().word(Place::Stack(3)) == before[0], "a field changed");
+        follow(&mut mutator, A, RIGHT, RootSlot::Stack(3))?;
+        ensure!(mutator.slots().word(RootSlot::Stack(3)) == before[0], "a field changed");
     }
     Ok(())
 }
@@ -252,7 +254,7 @@ pub(super) fn on_a_small_stack(call: impl FnOnce() -> Result<()> + Send) -> Resu
 }
 
 /// Builds a list whose head has the highest number.
-fn list(mutator: &mut Mutator, length: u64, to: Place) -> Result<()> {
+fn list(mutator: &mut Mutator, length: u64, to: RootSlot) -> Result<()> {
     mutator.enter_no_gc_scope();
     for i in 0..length {
         node(mutator, i, B)?;
@@ -270,19 +272,19 @@ fn a_list_of_a_million_nodes_lives_and_dies(subject: &Subject<'_>) -> Result<()>
     // With zeal each collection verifies the heap, so a shorter list suffices.
     let length = scaled(if subject.zeal == 0 { 1_000_000 } else { 50_000 });
     // Dropped by a barrier, and by a collection.
-    for head in [Place::Global(0), STACK] {
+    for head in [RootSlot::Global(0), STACK] {
         let mut mutator = sized_mutator(subject, 8 * MIB, 128 * MIB)?;
         list(&mut mutator, length, head)?;
         on_a_small_stack(|| expect_live(&mut mutator, subject, length, length))?;
-        mutator.copy(head, Place::Stack(1));
+        mutator.copy(head, RootSlot::Stack(1));
         for value in (0..length).rev() {
-            expect_node(&mutator, Place::Stack(1), value)?;
+            expect_node(&mutator, RootSlot::Stack(1), value)?;
             // As in compiled code, reading needs no barrier of the host.
-            let node = at(&mutator, Place::Stack(1))?;
+            let node = at(&mutator, RootSlot::Stack(1))?;
             let next = mutator.store().read_field(&node, RIGHT, StorageType::Ref)?;
-            mutator.slots_mut().set_word(Place::Stack(1), next as u32);
+            mutator.slots_mut().set_word(RootSlot::Stack(1), next as u32);
         }
-        ensure!(mutator.get(Place::Stack(1)).is_none(), "the last node has a successor");
+        ensure!(mutator.get(RootSlot::Stack(1)).is_none(), "the last node has a successor");
         on_a_small_stack(|| {
             mutator.clear(head);
             expect_live(&mut mutator, subject, 0, length)
@@ -300,7 +302,7 @@ fn a_wide_array_lives_and_dies(subject: &Subject<'_>) -> Result<()> {
     for i in 0..length {
         node(&mut mutator, i, B)?;
         link(&mut mutator, B, LEFT, A)?;
-        link(&mut mutator, B, LEFT, Place::Handle(5))?;
+        link(&mut mutator, B, LEFT, RootSlot::Handle(5))?;
         link(&mut mutator, A, layout.element_offset(i as u32) as u32, B)?;
     }
     mutator.clear(B);
@@ -349,17 +351,17 @@ fn garbage_makes_room(subject: &Subject<'_>) -> Result<()> {
     // With zeal, every allocation collects and verifies.
     let count = if subject.zeal == 0 { scaled(400_000) } else { scaled(20_000) };
     let mut mutator = sized_mutator(subject, 256 * KIB, 512 * KIB)?;
-    node(&mut mutator, u64::MAX, Place::Table(0))?;
+    node(&mut mutator, u64::MAX, RootSlot::Table(0))?;
     for i in 0..count {
-        node(&mut mutator, i, Place::Stack((i % 16) as u8))?;
+        node(&mut mutator, i, RootSlot::Stack((i % 16) as u8))?;
         if i % 7 == 0 {
             mutator.alloc_array(gc_testkit::schema::BYTES, (i % 1000) as u32, B)?;
         }
     }
     for i in count - 16..count {
-        expect_node(&mutator, Place::Stack((i % 16) as u8), i)?;
+        expect_node(&mutator, RootSlot::Stack((i % 16) as u8), i)?;
     }
-    expect_node(&mutator, Place::Table(0), u64::MAX)?;
+    expect_node(&mutator, RootSlot::Table(0), u64::MAX)?;
     mutator.verify()?;
     let collections = mutator.store().stats().collections;
     ensure!(collections > 0, "no collection was needed");

@@ -18,8 +18,8 @@ promises! {
     an_unknown_slow_path_does_nothing: "collector_slow_path";
 }
 
-const A: Place = Place::Handle(0);
-const B: Place = Place::Handle(1);
+const A: RootSlot = RootSlot::Handle(0);
+const B: RootSlot = RootSlot::Handle(1);
 
 fn a_collector_says_what_it_is(subject: &Subject<'_>) -> Result<()> {
     let runtime = subject.runtime;
@@ -96,8 +96,8 @@ fn used_bytes_are_those_of_the_objects(subject: &Subject<'_>) -> Result<()> {
     for round in 0..4 {
         mutator.enter_no_gc_scope();
         for i in 0..300 {
-            node(&mut mutator, i, Place::Stack((i % 16) as u8))?;
-            mutator.alloc_array(REFS, (i % 50) as u32, Place::Table((i % 16) as u8))?;
+            node(&mut mutator, i, RootSlot::Stack((i % 16) as u8))?;
+            mutator.alloc_array(REFS, (i % 50) as u32, RootSlot::Table((i % 16) as u8))?;
         }
         mutator.alloc_array(gc_testkit::schema::BYTES, 100_000, B)?;
         mutator.exit_no_gc_scope();
@@ -132,8 +132,8 @@ fn a_collection_of_all_tells_the_policy(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = sized_mutator(subject, MIB, 64 * MIB)?;
     for round in 0..4 {
         for i in 0..16 {
-            mutator.alloc_array(gc_testkit::schema::BYTES, 50_000 * round, Place::Table(i))?;
-            node(&mut mutator, 1, Place::Stack(i))?;
+            mutator.alloc_array(gc_testkit::schema::BYTES, 50_000 * round, RootSlot::Table(i))?;
+            node(&mut mutator, 1, RootSlot::Stack(i))?;
         }
         ensure!(mutator.collect()?, "a collection was skipped");
         let heap = mutator.store().heap();
@@ -159,7 +159,7 @@ fn any_cause_keeps_what_lives(subject: &Subject<'_>) -> Result<()> {
             let at = u64::from(on_stack.as_raw_u32() + VALUE);
             raw.heap.core_mut().write_scalar(at, StorageType::I64, (1000 + round).into())?;
             let word = raw.heap.expose_gc_ref_to_wasm(on_stack);
-            raw.slots.set_word(Place::Stack(0), word);
+            raw.slots.set_word(RootSlot::Stack(0), word);
             raw.node(B)?;
             let new = raw.slots.get(B).context("a node")?;
             let at = u64::from(new.as_raw_u32());
@@ -184,7 +184,7 @@ fn any_cause_keeps_what_lives(subject: &Subject<'_>) -> Result<()> {
             raw.heap.verify().with_context(|| format!("{cause:?}, round {round}"))?;
             let asked = matches!(cause, Asked | Exhausted);
             ensure!(!asked || kind.is_complete(), "{cause:?} ends in a {kind:?}");
-            let on_stack = raw.slots.get(Place::Stack(0)).context("it is there")?;
+            let on_stack = raw.slots.get(RootSlot::Stack(0)).context("it is there")?;
             let at = u64::from(on_stack.as_raw_u32() + VALUE);
             let actual = raw.heap.core().read_scalar(at, StorageType::I64)?;
             ensure!(actual == 1000 + u128::from(round), "{cause:?}: the stack's node is {actual}");
@@ -225,7 +225,7 @@ fn a_collection_can_yield(subject: &Subject<'_>) -> Result<()> {
             let node = raw.slots.get(A).context("it is there")?;
             let word = raw.heap.expose_gc_ref_to_wasm(node);
             raw.slots.set_word(A, 0);
-            raw.slots.set_word(Place::Stack(0), word);
+            raw.slots.set_word(RootSlot::Stack(0), word);
         }
         let mut collection = raw.collection()?;
         let mut future = collection.collect_async();
@@ -252,7 +252,7 @@ fn a_collection_can_yield(subject: &Subject<'_>) -> Result<()> {
         }
         raw.heap.verify().with_context(|| format!("after {polled} increments"))?;
         ensure!(complete || polls < u32::MAX, "a collection is never complete");
-        let node = raw.slots.get(Place::Stack(0)).context("it is there")?;
+        let node = raw.slots.get(RootSlot::Stack(0)).context("it is there")?;
         ensure!(raw.heap.header(&node)?.ty() == NODE, "the stack's object is gone");
     }
     Ok(())

@@ -13,11 +13,11 @@ promises! {
     no_panic_of_a_host_value_comes_out_of_a_barrier: "drop_gc_ref, write_gc_ref, write_field_ref";
 }
 
-const A: Place = Place::Handle(0);
-const B: Place = Place::Handle(1);
-const STACK: Place = Place::Stack(0);
+const A: RootSlot = RootSlot::Handle(0);
+const B: RootSlot = RootSlot::Handle(1);
+const STACK: RootSlot = RootSlot::Stack(0);
 
-fn expect_token(mutator: &Mutator, place: Place, number: u32) -> Result<()> {
+fn expect_token(mutator: &Mutator, place: RootSlot, number: u32) -> Result<()> {
     let externref = at(mutator, place)?;
     ensure!(mutator.store().heap().is_kind(&externref, VMGcKind::ExternRef));
     let actual = mutator.token(&externref)?;
@@ -68,7 +68,7 @@ fn an_externref_keeps_its_id(subject: &Subject<'_>) -> Result<()> {
 
 fn a_host_value_lives_as_long_as_its_externref(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
-    for place in [STACK, Place::Table(0), Place::Global(0), A] {
+    for place in [STACK, RootSlot::Table(0), RootSlot::Global(0), A] {
         let number = mutator.alloc_externref(place)?;
         let garbage = mutator.alloc_externref(B)?;
         mutator.clear(B);
@@ -101,12 +101,12 @@ fn host_values_die_with_what_holds_them(subject: &Subject<'_>) -> Result<()> {
     }
     mutator.clear(B);
     mutator.clear(STACK);
-    mutator.alloc_array(REFS, 100, Place::Global(0))?;
+    mutator.alloc_array(REFS, 100, RootSlot::Global(0))?;
     mutator.copy(A, STACK);
     for i in 0..100u32 {
         follow(&mut mutator, STACK, LEFT, B)?;
         let offset = gc_types::ArrayLayout::new(StorageType::Ref).element_offset(i) as u32;
-        link(&mut mutator, Place::Global(0), offset, B)?;
+        link(&mut mutator, RootSlot::Global(0), offset, B)?;
         expect_token(&mutator, B, 99 - i)?;
         follow(&mut mutator, STACK, RIGHT, STACK)?;
     }
@@ -114,7 +114,7 @@ fn host_values_die_with_what_holds_them(subject: &Subject<'_>) -> Result<()> {
     expect_live(&mut mutator, subject, 101, 201)?;
     ensure!(mutator.ledger().alive() == 100, "host values that an array holds died");
     expect_token(&mutator, B, shared)?;
-    mutator.clear(Place::Global(0));
+    mutator.clear(RootSlot::Global(0));
     expect_live(&mut mutator, subject, 1, 201)?;
     let alive = mutator.ledger().alive();
     let expected = if subject.reclaims == Reclaims::Nothing { 100 } else { 1 };
@@ -136,8 +136,8 @@ fn every_host_value_is_dropped_once(subject: &Subject<'_>) -> Result<()> {
             match i % 5 {
                 // A cycle that may leak.
                 0 => link(&mut mutator, B, RIGHT, B)?,
-                1 => mutator.copy(B, Place::Stack((i % 16) as u8)),
-                2 => mutator.copy(A, Place::Table((i % 16) as u8)),
+                1 => mutator.copy(B, RootSlot::Stack((i % 16) as u8)),
+                2 => mutator.copy(A, RootSlot::Table((i % 16) as u8)),
                 3 => mutator.collect().map(drop)?,
                 _ => {}
             }
@@ -222,9 +222,9 @@ fn no_panic_of_a_host_value_comes_out_of_a_barrier(subject: &Subject<'_>) -> Res
         }
     };
     type Step<'a> = &'a dyn Fn(&mut Mutator) -> Result<()>;
-    let ways: [(Place, Step<'_>); 4] = [
-        (Place::Table(0), &clear(Place::Table(0))),
-        (Place::Global(0), &clear(Place::Global(0))),
+    let ways: [(RootSlot, Step<'_>); 4] = [
+        (RootSlot::Table(0), &clear(RootSlot::Table(0))),
+        (RootSlot::Global(0), &clear(RootSlot::Global(0))),
         (A, &clear(A)),
         (STACK, &overwrite_field),
     ];
@@ -255,8 +255,8 @@ fn link_all(mutator: &mut Mutator, i: u64) -> Result<()> {
     if i.is_multiple_of(10) {
         node(mutator, i, B)?;
         link(mutator, B, LEFT, A)?;
-        link(mutator, B, RIGHT, Place::Global(0))?;
-        mutator.copy(B, Place::Global(0));
+        link(mutator, B, RIGHT, RootSlot::Global(0))?;
+        mutator.copy(B, RootSlot::Global(0));
         mutator.clear(B);
     }
     Ok(())

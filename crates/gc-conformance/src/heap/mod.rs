@@ -38,7 +38,7 @@ use gc_runtime::{
     HeapMemory, TraceRoots, WeakTable,
 };
 use gc_testkit::mutator::{Mutator, Slots};
-use gc_testkit::place::Place;
+use gc_testkit::place::RootSlot;
 use gc_testkit::schema::{NODE, REFS, Schema};
 use gc_testkit::{Subject, panic_text};
 use gc_types::{StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef};
@@ -133,7 +133,7 @@ fn sized_mutator(subject: &Subject<'_>, initial: u64, maximum: u64) -> Result<Mu
 }
 
 /// Allocates a node that carries `value`.
-fn node(mutator: &mut Mutator, value: u64, to: Place) -> Result<()> {
+fn node(mutator: &mut Mutator, value: u64, to: RootSlot) -> Result<()> {
     mutator.alloc_struct(NODE, 0, to)?;
     let node = at(mutator, to)?;
     mutator.store_mut().write_field(&node, VALUE, StorageType::I64, value.into())?;
@@ -141,19 +141,19 @@ fn node(mutator: &mut Mutator, value: u64, to: Place) -> Result<()> {
 }
 
 /// The reference at `place`, which is not null.
-fn at(mutator: &Mutator, place: Place) -> Result<VMGcRef> {
+fn at(mutator: &Mutator, place: RootSlot) -> Result<VMGcRef> {
     mutator.get(place).with_context(|| format!("{place:?} is null"))
 }
 
 /// Links the object at `from` to the object at `to`.
-fn link(mutator: &mut Mutator, from: Place, offset: u32, to: Place) -> Result<()> {
+fn link(mutator: &mut Mutator, from: RootSlot, offset: u32, to: RootSlot) -> Result<()> {
     let object = at(mutator, from)?;
     let source = mutator.get(to);
     Ok(mutator.store_mut().write_field_ref(&object, offset, source.as_ref())?)
 }
 
 /// Moves the reference in a field of the object at `from` to `to`.
-fn follow(mutator: &mut Mutator, from: Place, offset: u32, to: Place) -> Result<()> {
+fn follow(mutator: &mut Mutator, from: RootSlot, offset: u32, to: RootSlot) -> Result<()> {
     let object = at(mutator, from)?;
     match mutator.store_mut().read_field_ref(&object, offset)? {
         Some(read) => mutator.put(to, read),
@@ -163,7 +163,7 @@ fn follow(mutator: &mut Mutator, from: Place, offset: u32, to: Place) -> Result<
 }
 
 /// Checks that a node with `value` is at `place`.
-fn expect_node(mutator: &Mutator, place: Place, value: u64) -> Result<()> {
+fn expect_node(mutator: &Mutator, place: RootSlot, value: u64) -> Result<()> {
     let node = at(mutator, place)?;
     let header = mutator.store().heap().header(&node)?;
     ensure!(
@@ -224,7 +224,7 @@ impl Raw {
     }
 
     /// Allocates a node for a handle.
-    fn node(&mut self, to: Place) -> Result<(), HeapError> {
+    fn node(&mut self, to: RootSlot) -> Result<(), HeapError> {
         let header = VMGcHeader::new(VMGcKind::StructRef, NODE);
         let node = self.heap.alloc_raw(header, 24)?;
         self.slots.set_word(to, node.as_raw_u32());

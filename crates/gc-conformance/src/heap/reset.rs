@@ -16,7 +16,7 @@ promises! {
     a_heap_is_handed_on_with_other_types: "reset, limit_inline_allocation";
 }
 
-const HANDLE: Place = Place::Handle(0);
+const HANDLE: RootSlot = RootSlot::Handle(0);
 
 /// Every byte of the heap.
 fn words(raw: &Raw) -> Vec<Option<u64>> {

@@ -16,9 +16,9 @@ promises! {
     many_handles_keep_their_objects: "clone_gc_ref, drop_gc_ref, gc";
 }
 
-const A: Place = Place::Handle(0);
-const B: Place = Place::Handle(1);
-const STACK: Place = Place::Stack(0);
+const A: RootSlot = RootSlot::Handle(0);
+const B: RootSlot = RootSlot::Handle(1);
+const STACK: RootSlot = RootSlot::Stack(0);
 const ELEMENTS: ArrayLayout = ArrayLayout::new(StorageType::Ref);
 
 /// The number for this subject, if the number without zeal is `full`.
@@ -51,15 +51,15 @@ fn much_garbage_beside_a_large_live_set_is_freed(subject: &Subject<'_>) -> Resul
     let mut mutator = sized_mutator(subject, MIB, 64 * MIB)?;
     mutator.enter_no_gc_scope();
     mutator.alloc_array(REFS, (nodes + large) as u32, A)?;
-    mutator.copy(A, Place::Table(0));
+    mutator.copy(A, RootSlot::Table(0));
     mutator.clear(A);
     for i in 0..nodes {
         node(&mut mutator, i, STACK)?;
-        link(&mut mutator, Place::Table(0), offset(i), STACK)?;
+        link(&mut mutator, RootSlot::Table(0), offset(i), STACK)?;
     }
     for i in nodes..nodes + large {
         mutator.alloc_array(gc_testkit::schema::BYTES, 12_000, STACK)?;
-        link(&mut mutator, Place::Table(0), offset(i), STACK)?;
+        link(&mut mutator, RootSlot::Table(0), offset(i), STACK)?;
     }
     mutator.exit_no_gc_scope();
     for (i, replaced) in (0..).zip(numbers(1, nodes, nodes)) {
@@ -67,13 +67,13 @@ fn much_garbage_beside_a_large_live_set_is_freed(subject: &Subject<'_>) -> Resul
             node(&mut mutator, i, STACK)?;
         }
         node(&mut mutator, replaced, STACK)?;
-        link(&mut mutator, Place::Table(0), offset(replaced), STACK)?;
+        link(&mut mutator, RootSlot::Table(0), offset(replaced), STACK)?;
     }
     mutator.clear(STACK);
     let live = nodes + large + 1;
     expect_live(&mut mutator, subject, live, live)?;
     for i in 0..nodes {
-        follow(&mut mutator, Place::Table(0), offset(i), STACK)?;
+        follow(&mut mutator, RootSlot::Table(0), offset(i), STACK)?;
         expect_node(&mutator, STACK, i)?;
     }
     mutator.clear_all();
@@ -96,7 +96,7 @@ fn rings_by_the_hundred_thousand_are_freed(subject: &Subject<'_>) -> Result<()> 
             link(&mut mutator, place, RIGHT, places[(n + 1) % 3])?;
         }
         if i % 1000 == 0 {
-            mutator.copy(A, Place::Table((i / 1000 % 16) as u8));
+            mutator.copy(A, RootSlot::Table((i / 1000 % 16) as u8));
         }
     }
     mutator.clear_all();
@@ -202,14 +202,14 @@ fn large_objects_come_and_go(subject: &Subject<'_>) -> Result<()> {
     let rounds = scaled(if subject.zeal == 0 { 1000 } else { 60 });
     let mut mutator = sized_mutator(subject, 256 * KIB, 12 * MIB)?;
     for (round, length) in (0..rounds).zip(numbers(3, rounds, 75_000)) {
-        let (to, length) = (Place::Table((round % 8) as u8), length + 2);
+        let (to, length) = (RootSlot::Table((round % 8) as u8), length + 2);
         node(&mut mutator, round, B)?;
         mutator.alloc_array(REFS, length as u32, STACK)?;
         link(&mut mutator, STACK, offset(length - 1), B)?;
         // Every second array keeps only the previous one alive.
         if round % 2 == 1 {
-            link(&mut mutator, STACK, offset(0), Place::Table(((round - 1) % 8) as u8))?;
-            mutator.clear(Place::Table(((round - 1) % 8) as u8));
+            link(&mut mutator, STACK, offset(0), RootSlot::Table(((round - 1) % 8) as u8))?;
+            mutator.clear(RootSlot::Table(((round - 1) % 8) as u8));
         }
         mutator.copy(STACK, to);
     }
@@ -218,7 +218,7 @@ fn large_objects_come_and_go(subject: &Subject<'_>) -> Result<()> {
     let kept = rounds.saturating_sub(8 - rounds % 2)..rounds;
     for round in kept.filter(|round| round % 2 == 1) {
         for round in [round, round - 1] {
-            let place = if round % 2 == 1 { Place::Table((round % 8) as u8) } else { A };
+            let place = if round % 2 == 1 { RootSlot::Table((round % 8) as u8) } else { A };
             let array = at(&mutator, place)?;
             let length = u64::from(mutator.store().array_len(&array)?);
             follow(&mut mutator, place, offset(length - 1), STACK)?;

@@ -22,18 +22,18 @@ promises! {
     a_reset_forgets_weak_references: "reset, WeakTable";
 }
 
-const A: Place = Place::Handle(0);
-const B: Place = Place::Handle(1);
-const STACK: Place = Place::Stack(0);
-const TABLE: Place = Place::Table(0);
+const A: RootSlot = RootSlot::Handle(0);
+const B: RootSlot = RootSlot::Handle(1);
+const STACK: RootSlot = RootSlot::Stack(0);
+const TABLE: RootSlot = RootSlot::Table(0);
 
-fn weak(mutator: &mut Mutator, place: Place) -> Result<WeakHandle> {
+fn weak(mutator: &mut Mutator, place: RootSlot) -> Result<WeakHandle> {
     let object = at(mutator, place)?;
     Ok(mutator.store_mut().downgrade(&object)?)
 }
 
 /// Moves the object of a weak handle to `to`. Returns whether it lives.
-fn upgrade(mutator: &mut Mutator, weak: &WeakHandle, to: Place) -> Result<bool> {
+fn upgrade(mutator: &mut Mutator, weak: &WeakHandle, to: RootSlot) -> Result<bool> {
     match mutator.store_mut().upgrade(weak)? {
         Some(object) => mutator.put(to, object),
         None => return Ok(false),
@@ -41,13 +41,13 @@ fn upgrade(mutator: &mut Mutator, weak: &WeakHandle, to: Place) -> Result<bool> 
     Ok(true)
 }
 
-fn insert(mutator: &mut Mutator, map: &WeakMap, key: Place, value: Place) -> Result<()> {
+fn insert(mutator: &mut Mutator, map: &WeakMap, key: RootSlot, value: RootSlot) -> Result<()> {
     let (key, value) = (at(mutator, key)?, at(mutator, value)?);
     Ok(mutator.store_mut().weak_map_insert(map, &key, &value)?)
 }
 
 /// Moves the value for the key at `key` to `to`. Returns whether there is one.
-fn lookup(mutator: &mut Mutator, map: &WeakMap, key: Place, to: Place) -> Result<bool> {
+fn lookup(mutator: &mut Mutator, map: &WeakMap, key: RootSlot, to: RootSlot) -> Result<bool> {
     let key = at(mutator, key)?;
     match mutator.store_mut().weak_map_get(map, &key)? {
         Some(value) => mutator.put(to, value),
@@ -56,14 +56,14 @@ fn lookup(mutator: &mut Mutator, map: &WeakMap, key: Place, to: Place) -> Result
     Ok(true)
 }
 
-fn finalize(mutator: &mut Mutator, place: Place, number: u64) -> Result<()> {
+fn finalize(mutator: &mut Mutator, place: RootSlot, number: u64) -> Result<()> {
     let object = at(mutator, place)?;
     let added = mutator.store_mut().add_finalizer(&object, Box::new(number));
     added.map_err(|(error, _)| error.into())
 }
 
 /// Moves the next object that waits for its finalizer to `to`. Returns the finalizer's number.
-fn finalizable(mutator: &mut Mutator, to: Place) -> Result<Option<u64>> {
+fn finalizable(mutator: &mut Mutator, to: RootSlot) -> Result<Option<u64>> {
     let Some((object, value)) = mutator.store_mut().next_finalizable() else { return Ok(None) };
     mutator.put(to, object);
     let number = value.downcast::<u64>().map_err(|_| anyhow!("another finalizer's value"))?;
@@ -85,7 +85,7 @@ fn collect(mutator: &mut Mutator) -> Result<()> {
 
 fn a_weak_handle_does_not_keep_its_object(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
-    for (round, place) in (0..).zip([STACK, TABLE, Place::Global(0), A]) {
+    for (round, place) in (0..).zip([STACK, TABLE, RootSlot::Global(0), A]) {
         node(&mut mutator, round, place)?;
         let handle = weak(&mut mutator, place)?;
         let other = handle.clone();
@@ -122,16 +122,16 @@ fn a_weak_handle_follows_its_object(subject: &Subject<'_>) -> Result<()> {
     mutator.clear(B);
     for _ in 0..3 {
         collect(&mut mutator)?;
-        mutator.copy(A, Place::Stack(1));
+        mutator.copy(A, RootSlot::Stack(1));
         for (i, handle) in handles.iter().enumerate().rev() {
             let i = i as u64;
             let lives = upgrade(&mut mutator, handle, STACK)?;
             ensure!(lives == (i.is_multiple_of(2) || !frees(subject)), "object {i} lives: {lives}");
             if i.is_multiple_of(2) {
                 expect_node(&mutator, STACK, i)?;
-                let (weak, strong) = (at(&mutator, STACK)?, at(&mutator, Place::Stack(1))?);
+                let (weak, strong) = (at(&mutator, STACK)?, at(&mutator, RootSlot::Stack(1))?);
                 ensure!(weak == strong, "the weak handle has another object");
-                follow(&mut mutator, Place::Stack(1), LEFT, Place::Stack(1))?;
+                follow(&mut mutator, RootSlot::Stack(1), LEFT, RootSlot::Stack(1))?;
             }
         }
         mutator.clear(STACK);
@@ -157,7 +157,7 @@ fn an_upgraded_object_lives(subject: &Subject<'_>) -> Result<()> {
     let rounds = if subject.zeal == 0 && frees(subject) { 20 } else { 2 };
     for round in 0..rounds {
         for i in 0..count {
-            link(&mut mutator, A, offset(i) as u32, Place::Stack(9))?;
+            link(&mut mutator, A, offset(i) as u32, RootSlot::Stack(9))?;
             if (i + round) % 7 == 0 {
                 for _ in 0..20 {
                     mutator.alloc_array(gc_testkit::schema::BYTES, 500, STACK)?;
@@ -366,9 +366,9 @@ fn a_value_may_be_replaced(subject: &Subject<'_>) -> Result<()> {
 /// Lets a heap without zeal collect because it is full, if it does.
 fn node_garbage(mutator: &mut Mutator) -> Result<()> {
     for _ in 0..4 {
-        mutator.alloc_array(gc_testkit::schema::BYTES, 30_000, Place::Stack(5))?;
+        mutator.alloc_array(gc_testkit::schema::BYTES, 30_000, RootSlot::Stack(5))?;
     }
-    mutator.clear(Place::Stack(5));
+    mutator.clear(RootSlot::Stack(5));
     Ok(())
 }
 
@@ -406,15 +406,15 @@ fn finalizers_come_in_the_order_of_their_making(subject: &Subject<'_>) -> Result
     let mut mutator = mutator(subject)?;
     // Objects that were made in another order than their finalizers, in a list.
     for i in 0..16 {
-        node(&mut mutator, i, Place::Table(i as u8))?;
+        node(&mut mutator, i, RootSlot::Table(i as u8))?;
         if i % 5 == 4 {
             collect(&mut mutator)?;
         }
     }
     for i in 0..16 {
-        let place = Place::Table((i * 7 % 16) as u8);
+        let place = RootSlot::Table((i * 7 % 16) as u8);
         if i > 0 {
-            let object = Place::Table(((i - 1) * 7 % 16) as u8);
+            let object = RootSlot::Table(((i - 1) * 7 % 16) as u8);
             mutator.copy(object, B);
             mutator.copy(place, A);
             let (from, to) = if i % 2 == 0 { (A, B) } else { (B, A) };

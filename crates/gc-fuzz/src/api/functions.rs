@@ -4,7 +4,7 @@ use super::driver::{Argument, Driver, Export, How};
 use super::host::{Host, MOST};
 use super::ops::Op;
 use super::world::{Handle, Running, World};
-use crate::value::Value;
+use crate::value::Referent;
 use anyhow::{Context as _, Result, ensure};
 
 impl<A: Driver> Host<A> {
@@ -151,7 +151,7 @@ impl<A: Driver> World<A> {
         result: Result<A::Values, A::Failure>,
         export: Export,
         how: How,
-        arguments: [Value; 2],
+        arguments: [Referent; 2],
     ) -> Result<()> {
         let returned = self.returned.take();
         if how == How::Unreachable || how == How::Fail && returned.is_none() {

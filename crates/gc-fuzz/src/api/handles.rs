@@ -5,7 +5,7 @@ use super::driver::{Driver, Fault, ended};
 use super::host::MOST;
 use super::ops::Op;
 use super::world::{Handle, Weak, World, pick};
-use crate::value::Value;
+use crate::value::Referent;
 use anyhow::{Context as _, Result, ensure};
 
 impl<A: Driver> World<A> {
@@ -65,7 +65,7 @@ impl<A: Driver> World<A> {
         let Handle { handle, value } = self.handle(from);
         let token = self.token();
         let number = token.number();
-        let possible = !matches!(value, Value::Null | Value::I31(_));
+        let possible = !matches!(value, Referent::Null | Referent::I31(_));
         let attached = A::attach(handle.as_ref(), token);
         let Some(attached) = ended::<A, _>(attached, possible, Fault::Unattachable)? else {
             let times = self.ledger.times_dropped(number);
@@ -75,7 +75,7 @@ impl<A: Driver> World<A> {
         let attached = attached.context("the API attaches")?;
         if let Some(old) = self.attach(value, attached, number) {
             let times = self.ledger.times_dropped(old);
-            let later = matches!(value, Value::Object(_));
+            let later = matches!(value, Referent::Object(_));
             ensure!(times == 1 || later && times == 0, "what was replaced is still attached");
         }
         Ok(())
@@ -101,7 +101,7 @@ impl<A: Driver> World<A> {
             }
             Op::AddFinalizer { from } if self.finalizers.len() < MOST => {
                 if let Handle { handle: Some(handle), value } = self.handle(from)
-                    && !matches!(value, Value::I31(_))
+                    && !matches!(value, Referent::I31(_))
                 {
                     let token = self.token();
                     let number = token.number();

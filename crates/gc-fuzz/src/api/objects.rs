@@ -3,7 +3,7 @@
 use super::driver::{Driver, Fault, ended};
 use super::ops::Op;
 use super::world::{Handle, World, index};
-use crate::value::Value;
+use crate::value::Referent;
 use anyhow::{Result, bail};
 
 /// The most elements of an array.
@@ -21,14 +21,16 @@ impl<A: Driver> World<A> {
                 let token = (!bare).then(|| self.token());
                 let number = token.as_ref().map(|token| token.number());
                 let (new, attachment) = A::host(cx, &self.own, token)?;
-                let value = Value::Host(self.hosts);
+                let value = Referent::Host(self.hosts);
                 self.hosts += 1;
                 if let (Some(attachment), Some(number)) = (attachment, number) {
                     self.attach(value, attachment, number);
                 }
                 (new, value)
             }
-            Op::I31 { value } => (A::i31(cx, &self.own, value.into())?, Value::I31(value.into())),
+            Op::I31 { value } => {
+                (A::i31(cx, &self.own, value.into())?, Referent::I31(value.into()))
+            }
             Op::Struct { external, from } => {
                 let (e, a) = (self.given(external), self.given(from));
                 let number = self.objects.len() as i32;
@@ -51,7 +53,7 @@ impl<A: Driver> World<A> {
     /// A handle to a struct or an array, and its number.
     fn object_of(&self, byte: u8) -> Option<(A::Ref, usize)> {
         match self.handle(byte) {
-            Handle { handle: Some(handle), value: Value::Object(n) } => Some((handle, n)),
+            Handle { handle: Some(handle), value: Referent::Object(n) } => Some((handle, n)),
             _ => None,
         }
     }

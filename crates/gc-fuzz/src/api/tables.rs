@@ -4,7 +4,7 @@ use super::driver::{Driver, Fault, ended};
 use super::host::{MOST, TABLE_LIMIT};
 use super::ops::Op;
 use super::world::{Handle, KnownTable, World, index, pick};
-use crate::value::Value;
+use crate::value::Referent;
 use anyhow::{Result, ensure};
 
 /// The numbers of elements and indices are below this.
@@ -130,7 +130,7 @@ impl<A: Driver> World<A> {
             return Ok(());
         };
         let (first, second) = (&self.tables[to], &self.tables[from]);
-        let values = second.elements.get(start..start + len).map(<[Value]>::to_vec);
+        let values = second.elements.get(start..start + len).map(<[Referent]>::to_vec);
         let fits = values.is_some() && at + len <= first.elements.len();
         let same = first.external == second.external;
         let fault = if same { Fault::TableIndex } else { Fault::TableTypes };

@@ -1,7 +1,7 @@
 //! What the host knows of a store: its handles, what they must refer to, and what lives.
 
 use super::driver::{Api, Driver, How, Seen, fits};
-use crate::value::Value;
+use crate::value::Referent;
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_testkit::{Ledger, Token};
 use gc_wasm::Reclaims;
@@ -14,13 +14,13 @@ const HANDLES: usize = 60;
 #[derive(Debug)]
 pub(super) struct Object {
     pub(super) is_array: bool,
-    pub(super) refs: Vec<Value>,
+    pub(super) refs: Vec<Referent>,
 }
 
 /// A value with a handle. Null has none.
 pub(super) struct Handle<A: Api> {
     pub(super) handle: Option<A::Ref>,
-    pub(super) value: Value,
+    pub(super) value: Referent,
 }
 
 impl<A: Api> Clone for Handle<A> {
@@ -32,7 +32,7 @@ impl<A: Api> Clone for Handle<A> {
 /// A weak handle, or a finalizer.
 pub(super) struct Weak<T> {
     pub(super) weak: T,
-    pub(super) value: Value,
+    pub(super) value: Referent,
     /// Whether its object was unreachable at some time, so that a collection may have found it dead.
     lost: bool,
     /// Whether a collection must have found it dead.
@@ -40,7 +40,7 @@ pub(super) struct Weak<T> {
 }
 
 impl<T> Weak<T> {
-    pub(super) fn new(weak: T, value: Value) -> Weak<T> {
+    pub(super) fn new(weak: T, value: Referent) -> Weak<T> {
         Weak { weak, value, lost: false, dead: false }
     }
 
@@ -54,20 +54,20 @@ impl<T> Weak<T> {
 
 pub(super) struct KnownGlobal<A: Api> {
     pub(super) global: A::Global,
-    pub(super) value: Value,
+    pub(super) value: Referent,
     pub(super) external: bool,
 }
 
 pub(super) struct KnownTable<A: Api> {
     pub(super) table: A::Table,
-    pub(super) elements: Vec<Value>,
+    pub(super) elements: Vec<Referent>,
     pub(super) external: bool,
 }
 
 /// A call that has not returned.
 #[derive(Clone, Copy)]
 pub(super) struct Running {
-    pub(super) arguments: [Value; 2],
+    pub(super) arguments: [Referent; 2],
     pub(super) how: How,
 }
 
@@ -90,24 +90,24 @@ pub(super) struct World<A: Api> {
     scopes: Vec<Vec<Handle<A>>>,
     /// Handles whose scopes have ended.
     pub(super) stale: Vec<A::Ref>,
-    pub(super) owned: Vec<(A::Owned, Value)>,
+    pub(super) owned: Vec<(A::Owned, Referent)>,
     pub(super) weak: Vec<Weak<A::Weak>>,
     /// The finalizers, with the numbers of their tokens.
     pub(super) finalizers: Vec<Weak<u32>>,
     /// What is attached to values, with the numbers of the tokens.
-    attached: HashMap<Value, (A::Attachment, u32)>,
+    attached: HashMap<Referent, (A::Attachment, u32)>,
     pub(super) globals: Vec<KnownGlobal<A>>,
     pub(super) tables: Vec<KnownTable<A>>,
     pub(super) memory: Option<(A::Memory, Vec<u8>)>,
     pub(super) program: Option<A::Program>,
     /// What the program keeps in a global.
-    pub(super) kept: Value,
+    pub(super) kept: Referent,
     /// The calls that have not returned.
     pub(super) running: Vec<Running>,
     /// What the host has returned to the module, or thrown.
-    pub(super) returned: Option<Value>,
+    pub(super) returned: Option<Referent>,
     /// The handle to the error with which the host has failed.
-    pub(super) failed: Option<Value>,
+    pub(super) failed: Option<Referent>,
     /// Whether there may be objects in the heap that the model does not know.
     inexact: bool,
     /// The numbers of the tokens that live until the store is gone.
@@ -137,7 +137,7 @@ impl<A: Driver> World<A> {
             tables: Vec::new(),
             memory: None,
             program: None,
-            kept: Value::Null,
+            kept: Referent::Null,
             running: Vec::new(),
             returned: None,
             failed: None,
@@ -156,7 +156,7 @@ impl<A: Driver> World<A> {
 
     // ---- handles ----
 
-    pub(super) fn push(&mut self, handle: Option<A::Ref>, value: Value) {
+    pub(super) fn push(&mut self, handle: Option<A::Ref>, value: Referent) {
         if !A::SCOPED && self.handles().count() > HANDLES {
             // A deleted handle's number is used by another then.
             self.scopes[0].drain(..HANDLES / 2);
@@ -173,7 +173,7 @@ impl<A: Driver> World<A> {
     pub(super) fn handle(&self, byte: u8) -> Handle<A> {
         let count = self.handles().count();
         if count == 0 || byte >= 0xf8 {
-            return Handle { handle: None, value: Value::Null };
+            return Handle { handle: None, value: Referent::Null };
         }
         self.handles().nth(usize::from(byte) % count).expect("there are that many").clone()
     }
@@ -182,7 +182,7 @@ impl<A: Driver> World<A> {
     pub(super) fn given(&mut self, byte: u8) -> Handle<A> {
         let handle = self.handle(byte);
         // It may be put in a box.
-        self.inexact |= matches!(handle.value, Value::Thing(_));
+        self.inexact |= matches!(handle.value, Referent::Thing(_));
         handle
     }
 
@@ -215,15 +215,15 @@ impl<A: Driver> World<A> {
         ended
     }
 
-    pub(super) fn object(&mut self, is_array: bool, refs: Vec<Value>) -> Value {
+    pub(super) fn object(&mut self, is_array: bool, refs: Vec<Referent>) -> Referent {
         self.objects.push(Object { is_array, refs });
-        Value::Object(self.objects.len() - 1)
+        Referent::Object(self.objects.len() - 1)
     }
 
     /// Notes that a token is attached to a value. The number of the token that was attached before.
     pub(super) fn attach(
         &mut self,
-        value: Value,
+        value: Referent,
         attachment: A::Attachment,
         token: u32,
     ) -> Option<u32> {
@@ -232,7 +232,7 @@ impl<A: Driver> World<A> {
 
     // ---- what lives ----
 
-    fn roots(&self) -> Vec<Value> {
+    fn roots(&self) -> Vec<Referent> {
         let handles = self.handles().map(|handle| handle.value);
         let owned = self.owned.iter().map(|(_, value)| *value);
         let globals = self.globals.iter().map(|global| global.value);
@@ -245,12 +245,12 @@ impl<A: Driver> World<A> {
     }
 
     /// These values, and what they refer to.
-    fn reachable(&self, roots: impl IntoIterator<Item = Value>) -> Reachable {
+    fn reachable(&self, roots: impl IntoIterator<Item = Referent>) -> Reachable {
         let mut waiting: Vec<_> = roots.into_iter().collect();
         let mut found = HashSet::new();
         while let Some(value) = waiting.pop() {
             if found.insert(value)
-                && let Value::Object(n) = value
+                && let Referent::Object(n) = value
             {
                 waiting.extend_from_slice(&self.objects[n].refs);
             }
@@ -287,7 +287,7 @@ impl<A: Driver> World<A> {
             ensure!(!dropped || !lives, "what is attached to {value:?} was dropped");
             ensure!(dropped || lives || !exact, "what is attached to {value:?} leaks");
             // Attached to an object is a box of the heap.
-            expected += u64::from(lives && matches!(value, Value::Object(_)));
+            expected += u64::from(lives && matches!(value, Referent::Object(_)));
         }
         for token in self.lasting.iter().chain(self.finalizers.iter().map(|other| &other.weak)) {
             ensure!(self.ledger.times_dropped(*token) == 0, "host value {token} was dropped");
@@ -304,7 +304,7 @@ impl<A: Driver> World<A> {
     }
 
     /// Notes the finalizers whose objects must have been found dead.
-    fn note_dead(&mut self, finalizable: &[Value]) {
+    fn note_dead(&mut self, finalizable: &[Referent]) {
         for i in 0..self.finalizers.len() {
             let mut others = finalizable.to_vec();
             others.remove(i);
@@ -340,12 +340,12 @@ impl<A: Driver> World<A> {
         &self,
         cx: &mut A::Context<'_>,
         actual: Option<&A::Ref>,
-        expected: Value,
+        expected: Referent,
     ) -> Result<()> {
         let seen = actual.map(|actual| A::inspect(cx, actual)).transpose()?;
         let shape = |n: usize| (self.objects[n].is_array, self.objects[n].refs.len());
         ensure!(fits(seen, expected, shape), "{seen:?} instead of {expected:?}");
-        if let Value::Thing(n) = expected {
+        if let Referent::Thing(n) = expected {
             let same = A::same(cx, actual, Some(&self.things[n]))?;
             ensure!(same, "something else instead of {expected:?}");
         }
@@ -366,7 +366,7 @@ impl<A: Driver> World<A> {
         &mut self,
         cx: &mut A::Context<'_>,
         actual: Option<A::Ref>,
-        expected: Value,
+        expected: Referent,
     ) -> Result<()> {
         self.check(cx, actual.as_ref(), expected)?;
         self.push(actual, expected);
@@ -374,7 +374,7 @@ impl<A: Driver> World<A> {
     }
 
     /// Keeps a handle to something that is not in the heap.
-    pub(super) fn thing(&mut self, cx: &mut A::Context<'_>, handle: A::Ref) -> Result<Value> {
+    pub(super) fn thing(&mut self, cx: &mut A::Context<'_>, handle: A::Ref) -> Result<Referent> {
         let mut known = None;
         for (number, thing) in self.things.iter().enumerate() {
             if A::same(cx, Some(thing), Some(&handle))? {
@@ -387,25 +387,25 @@ impl<A: Driver> World<A> {
             self.things.len() - 1
         });
         let Seen::Thing = A::inspect(cx, &handle)? else { bail!("it is in the heap") };
-        self.found(cx, Some(handle), Value::Thing(number))?;
-        Ok(Value::Thing(number))
+        self.found(cx, Some(handle), Referent::Thing(number))?;
+        Ok(Referent::Thing(number))
     }
 }
 
 /// The values that can be reached.
-struct Reachable(HashSet<Value>);
+struct Reachable(HashSet<Referent>);
 
 impl Reachable {
-    fn has(&self, value: Value) -> bool {
+    fn has(&self, value: Referent) -> bool {
         match value {
-            Value::Object(_) | Value::Host(_) => self.0.contains(&value),
-            Value::Null | Value::I31(_) | Value::Thing(_) => true,
+            Referent::Object(_) | Referent::Host(_) => self.0.contains(&value),
+            Referent::Null | Referent::I31(_) | Referent::Thing(_) => true,
         }
     }
 
     /// How many of them are in the heap.
     fn count(&self) -> u64 {
-        let in_heap = |value: &&Value| matches!(value, Value::Object(_) | Value::Host(_));
+        let in_heap = |value: &&Referent| matches!(value, Referent::Object(_) | Referent::Host(_));
         self.0.iter().filter(in_heap).count() as u64
     }
 }

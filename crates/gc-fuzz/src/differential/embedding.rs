@@ -7,7 +7,7 @@ macro_rules! embedding {
     ($engine:ident) => {
         use super::generate::FUEL;
         use super::instrument::FUEL_EXPORT;
-        use super::run::{Argument, Call, Outcome, Run, Value, hash};
+        use super::run::{Argument, Call, ObservedValue, Outcome, Run, hash};
         use gc_testkit::choices::Choices;
         use $engine::{
             AnyRef, AsContext, AsContextMut, Caller, Engine, Error, Extern, ExternRef, ExternType,
@@ -310,7 +310,7 @@ macro_rules! embedding {
             store: &mut Store<()>,
             exports: Vec<(String, Extern)>,
             identity: bool,
-        ) -> Result<Vec<(String, Value)>> {
+        ) -> Result<Vec<(String, ObservedValue)>> {
             let mut state = Vec::new();
             let mut describer = Describer::new(identity);
             let mut store = RootScope::new(store);
@@ -322,7 +322,7 @@ macro_rules! embedding {
                     }
                     Extern::Memory(memory) => {
                         let data = memory.data(&store);
-                        Value::Memory(data.len(), hash(data))
+                        ObservedValue::Memory(data.len(), hash(data))
                     }
                     Extern::Table(table) => {
                         let mut elements = Vec::new();
@@ -330,9 +330,9 @@ macro_rules! embedding {
                             let element = table.get(&mut store, index).expect("it is in bounds");
                             elements.push(element.into());
                         }
-                        describer.budget = Value::BUDGET;
+                        describer.budget = ObservedValue::BUDGET;
                         let described = describer.each(&mut store, &elements, Describer::describe);
-                        Value::Table(described?)
+                        ObservedValue::Table(described?)
                     }
                     _ => continue,
                 };
@@ -359,7 +359,7 @@ macro_rules! embedding {
             let exception = scope.as_context_mut().take_pending_exception().expect("it was thrown");
             let exception = Val::ExnRef(Some(exception));
             let exception = Describer::new(false).export(&mut scope, &exception)?;
-            let Value::Exn(payload) = exception else { unreachable!("it is an exception") };
+            let ObservedValue::Exn(payload) = exception else { unreachable!("it is an exception") };
             Ok(Outcome::Threw(payload))
         }
 
@@ -400,7 +400,7 @@ macro_rules! embedding {
         impl Describer {
             fn new(identity: bool) -> Describer {
                 let (objects, funcs) = (Vec::new(), Vec::new());
-                Describer { budget: Value::BUDGET, identity, objects, funcs }
+                Describer { budget: ObservedValue::BUDGET, identity, objects, funcs }
             }
 
             /// Describes a value with a budget of its own.
@@ -408,8 +408,8 @@ macro_rules! embedding {
                 &mut self,
                 store: &mut RootScope<&mut Store<()>>,
                 value: &Val,
-            ) -> Result<Value> {
-                self.budget = Value::BUDGET;
+            ) -> Result<ObservedValue> {
+                self.budget = ObservedValue::BUDGET;
                 self.describe(store, value)
             }
 
@@ -418,8 +418,8 @@ macro_rules! embedding {
                 &mut self,
                 store: &mut S,
                 values: &[Val],
-                describe: fn(&mut Self, &mut S, &Val) -> Result<Value>,
-            ) -> Result<Vec<Value>> {
+                describe: fn(&mut Self, &mut S, &Val) -> Result<ObservedValue>,
+            ) -> Result<Vec<ObservedValue>> {
                 values.iter().map(|value| describe(self, store, value)).collect()
             }
 
@@ -463,75 +463,77 @@ macro_rules! embedding {
                 &mut self,
                 store: &mut S,
                 value: &Val,
-            ) -> Result<Value> {
+            ) -> Result<ObservedValue> {
                 if self.budget == 0 {
-                    return Ok(Value::Deep);
+                    return Ok(ObservedValue::Deep);
                 }
                 self.budget -= 1;
                 Ok(match value {
-                    Val::I32(value) => Value::I32(*value),
-                    Val::I64(value) => Value::I64(*value),
-                    Val::F32(bits) => Value::F32(*bits),
-                    Val::F64(bits) => Value::F64(*bits),
-                    Val::V128(value) => Value::V128(value.as_u128()),
+                    Val::I32(value) => ObservedValue::I32(*value),
+                    Val::I64(value) => ObservedValue::I64(*value),
+                    Val::F32(bits) => ObservedValue::F32(*bits),
+                    Val::F64(bits) => ObservedValue::F64(*bits),
+                    Val::V128(value) => ObservedValue::V128(value.as_u128()),
                     Val::FuncRef(None)
                     | Val::ExternRef(None)
                     | Val::AnyRef(None)
-                    | Val::ExnRef(None) => Value::Null,
+                    | Val::ExnRef(None) => ObservedValue::Null,
                     Val::FuncRef(Some(func)) => {
                         let ty = func.ty(&*store);
                         let number = self.number(store, func);
-                        Value::Func(ty.params().len(), ty.results().len(), number)
+                        ObservedValue::Func(ty.params().len(), ty.results().len(), number)
                     }
                     Val::ExternRef(Some(external)) => match external.data(&*store)? {
-                        Some(data) => Value::Extern(*data.downcast_ref().expect("a number")),
+                        Some(data) => {
+                            ObservedValue::Extern(*data.downcast_ref().expect("a number"))
+                        }
                         None => {
                             let internal = AnyRef::convert_extern(&mut *store, *external)?;
                             let value = self.describe(store, &internal.into())?;
-                            Value::Externalized(Box::new(value))
+                            ObservedValue::Externalized(Box::new(value))
                         }
                     },
                     Val::AnyRef(Some(any)) => {
                         if let Some(value) = any.as_i31(&*store)? {
-                            Value::I31(value.get_i32())
+                            ObservedValue::I31(value.get_i32())
                         } else if let Some(object) = any.as_struct(&*store)? {
                             if let Some(number) = self.again(store, value)? {
-                                return Ok(Value::Again(number));
+                                return Ok(ObservedValue::Again(number));
                             }
                             let fields: Vec<Val> = object.fields(&mut *store)?.collect();
-                            Value::Struct(self.each(store, &fields, Self::describe)?)
+                            ObservedValue::Struct(self.each(store, &fields, Self::describe)?)
                         } else if let Some(array) = any.as_array(&*store)? {
                             if let Some(number) = self.again(store, value)? {
-                                return Ok(Value::Again(number));
+                                return Ok(ObservedValue::Again(number));
                             }
                             let len = array.len(&*store)?;
                             let mut described = Vec::new();
-                            let mut most = Value::ELEMENTS;
+                            let mut most = ObservedValue::ELEMENTS;
                             let mut index = 0;
                             while index < len.min(most) {
                                 let element = array.get(&mut *store, index)?;
                                 use Val::{F32, F64, I32, I64, V128};
                                 if let I32(_) | I64(_) | F32(_) | F64(_) | V128(_) = element {
                                     // Numbers lead nowhere.
-                                    most = Value::NUMBERS;
+                                    most = ObservedValue::NUMBERS;
                                     self.budget += 1;
                                 }
                                 described.push(self.describe(store, &element)?);
                                 index += 1;
                             }
-                            Value::Array(len, described)
+                            ObservedValue::Array(len, described)
                         } else {
                             let external = ExternRef::convert_any(&mut *store, *any)?;
                             let data = external.data(&*store)?.expect("a value of the host");
-                            Value::Internalized(*data.downcast_ref().expect("a number"))
+                            ObservedValue::Internalized(*data.downcast_ref().expect("a number"))
                         }
                     }
                     Val::ExnRef(Some(exception)) => {
                         if let Some(number) = self.again(store, value)? {
-                            return Ok(Value::Again(number));
+                            return Ok(ObservedValue::Again(number));
                         }
                         let fields: Vec<Val> = exception.fields(&mut *store)?.collect();
-                        Value::Exn(self.each(store, &fields, Self::describe)?)
+                        ObservedValue::Exn(self.each(store, &fields, Self::describe)?)
                     }
                     // One of the engines has values of stack switching.
                     #[allow(unreachable_patterns)]

@@ -33,7 +33,7 @@ pub(crate) use generate::config;
 pub use generate::{FUEL, generate};
 pub use instrument::{COUNTERS, FUEL_EXPORT, instrument};
 pub use ours::Setting;
-pub use run::{Argument, Call, Outcome, Run, Value, Verdict, compare, hash};
+pub use run::{Argument, Call, ObservedValue, Outcome, Run, Verdict, compare, hash};
 
 pub(super) const TARGET: Target =
     Target { name: "differential", run: differential, seeds: 150, length: 8 << 10, mutate: None };

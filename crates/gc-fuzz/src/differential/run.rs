@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A value. Floats are bits. References are described by what can be seen through them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum ObservedValue {
     /// An `i32`.
     I32(i32),
     /// An `i64`.
@@ -20,31 +20,31 @@ pub enum Value {
     /// An unboxed integer.
     I31(i32),
     /// A struct with its fields.
-    Struct(Vec<Value>),
+    Struct(Vec<ObservedValue>),
     /// An array: its length and its first elements.
-    Array(u32, Vec<Value>),
+    Array(u32, Vec<ObservedValue>),
     /// An external reference with this value of the host.
     Extern(u32),
     /// An external reference to an internal one.
-    Externalized(Box<Value>),
+    Externalized(Box<ObservedValue>),
     /// An internal reference to an external one with this value of the host.
     Internalized(u32),
     /// A function with these numbers of parameters and results, and which of the functions in the
     /// description it is.
     Func(usize, usize, usize),
     /// An exception with its payload.
-    Exn(Vec<Value>),
+    Exn(Vec<ObservedValue>),
     /// The object of this number in the order in which objects are described, once more.
     Again(usize),
-    /// A value after the [budget](Value::BUDGET) is used.
+    /// A value after the [budget](ObservedValue::BUDGET) is used.
     Deep,
     /// A memory: its length in bytes and a hash of them.
     Memory(usize, u64),
     /// A table with its elements.
-    Table(Vec<Value>),
+    Table(Vec<ObservedValue>),
 }
 
-impl Value {
+impl ObservedValue {
     /// How many values of a result or an export are described at most. JavaScript does not know whether
     /// it saw an object before, so for it only this ends the description of a graph.
     pub const BUDGET: usize = 200;
@@ -81,11 +81,11 @@ pub enum Argument {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It returned these values.
-    Returned(Vec<Value>),
+    Returned(Vec<ObservedValue>),
     /// It trapped for this reason.
     Trapped(&'static str),
     /// An exception with this payload left it.
-    Threw(Vec<Value>),
+    Threw(Vec<ObservedValue>),
     /// Something was used up: the stack, the heap, or a limit of the engine. What this does to a
     /// module is not part of the comparison.
     Exhausted(String),
@@ -103,7 +103,7 @@ pub struct Call {
     /// How it ended.
     pub outcome: Outcome,
     /// The fuel that was left.
-    pub fuel: Value,
+    pub fuel: ObservedValue,
 }
 
 /// All that is seen of a module in one engine.
@@ -116,7 +116,7 @@ pub struct Run {
     /// The exported functions that could not be called, because no argument is known.
     pub uncalled: usize,
     /// The exported globals, memories and tables after the calls.
-    pub state: Vec<(String, Value)>,
+    pub state: Vec<(String, ObservedValue)>,
     /// Whether calls got only what JavaScript can see.
     pub for_javascript: bool,
 }
@@ -125,7 +125,7 @@ impl Run {
     /// The final value of the exported `i32` global `name`, or 0.
     pub fn count(&self, name: &str) -> i32 {
         match self.state.iter().find(|(export, _)| export == name) {
-            Some((_, Value::I32(count))) => *count,
+            Some((_, ObservedValue::I32(count))) => *count,
             _ => 0,
         }
     }

@@ -3,7 +3,7 @@
 use super::features::Features;
 use super::generate::FUEL;
 use super::instrument::FUEL_EXPORT;
-use super::run::{Argument, Call, Outcome, Run, Value, hash};
+use super::run::{Argument, Call, ObservedValue, Outcome, Run, hash};
 use anyhow::{Context as _, Result, ensure};
 use std::sync::LazyLock;
 use wasmi::errors::{ErrorKind, InstantiationError};
@@ -78,9 +78,9 @@ pub(super) fn repeat(bytes: &[u8], leader: &Run) -> Result<Option<Run>> {
 /// have no other references but those to values of the host.
 pub(super) fn comparable(run: &Run) -> Run {
     let mut run = run.clone();
-    let hide = |values: &mut Vec<Value>| {
+    let hide = |values: &mut Vec<ObservedValue>| {
         for value in values {
-            if let Value::Func(_, _, number) = value {
+            if let ObservedValue::Func(_, _, number) = value {
                 *number = 0;
             }
         }
@@ -92,8 +92,8 @@ pub(super) fn comparable(run: &Run) -> Run {
     }
     for (_, value) in &mut run.state {
         match value {
-            Value::Table(elements) => hide(elements),
-            Value::Func(_, _, number) => *number = 0,
+            ObservedValue::Table(elements) => hide(elements),
+            ObservedValue::Func(_, _, number) => *number = 0,
             _ => {}
         }
     }
@@ -224,32 +224,32 @@ fn call(
     })
 }
 
-fn describe(store: &Store<()>, value: &Val) -> Value {
+fn describe(store: &Store<()>, value: &Val) -> ObservedValue {
     match value {
-        Val::I32(value) => Value::I32(*value),
-        Val::I64(value) => Value::I64(*value),
-        Val::F32(value) => Value::F32(value.to_bits()),
-        Val::F64(value) => Value::F64(value.to_bits()),
-        Val::V128(value) => Value::V128(value.as_u128()),
-        Val::FuncRef(Nullable::Null) | Val::ExternRef(Nullable::Null) => Value::Null,
+        Val::I32(value) => ObservedValue::I32(*value),
+        Val::I64(value) => ObservedValue::I64(*value),
+        Val::F32(value) => ObservedValue::F32(value.to_bits()),
+        Val::F64(value) => ObservedValue::F64(value.to_bits()),
+        Val::V128(value) => ObservedValue::V128(value.as_u128()),
+        Val::FuncRef(Nullable::Null) | Val::ExternRef(Nullable::Null) => ObservedValue::Null,
         Val::FuncRef(Nullable::Val(func)) => {
             let ty = func.ty(store);
-            Value::Func(ty.params().len(), ty.results().len(), 0)
+            ObservedValue::Func(ty.params().len(), ty.results().len(), 0)
         }
         Val::ExternRef(Nullable::Val(external)) => {
             let data = external.data(store.as_context());
-            Value::Extern(*data.downcast_ref().expect("a number"))
+            ObservedValue::Extern(*data.downcast_ref().expect("a number"))
         }
     }
 }
 
 /// What an exported global, memory or table holds.
-fn state(store: &Store<()>, export: Extern) -> Option<Value> {
+fn state(store: &Store<()>, export: Extern) -> Option<ObservedValue> {
     match export {
         Extern::Global(global) => Some(describe(store, &global.get(store))),
         Extern::Memory(memory) => {
             let data = memory.data(store);
-            Some(Value::Memory(data.len(), hash(data)))
+            Some(ObservedValue::Memory(data.len(), hash(data)))
         }
         Extern::Table(table) => {
             let elements = (0..table.size(store)).enumerate().map(|(before, index)| {
@@ -257,9 +257,13 @@ fn state(store: &Store<()>, export: Extern) -> Option<Value> {
                     Ref::Func(func) => Val::FuncRef(func),
                     Ref::Extern(external) => Val::ExternRef(external),
                 };
-                if before < Value::BUDGET { describe(store, &value) } else { Value::Deep }
+                if before < ObservedValue::BUDGET {
+                    describe(store, &value)
+                } else {
+                    ObservedValue::Deep
+                }
             });
-            Some(Value::Table(elements.collect()))
+            Some(ObservedValue::Table(elements.collect()))
         }
         Extern::Func(_) => None,
     }

@@ -60,11 +60,11 @@ struct Held {
 /// A type, and what is known of it.
 struct Known {
     ty: StructType,
-    kind: Kind,
+    kind: TypeOrigin,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum TypeOrigin {
     /// The one with this number.
     Numbered(u8),
     /// The supertype and the type of a field are those with these numbers, which are groups of their
@@ -262,11 +262,11 @@ impl<'a> Worker<'a> {
         }
         let (first, second) = (which % 16, which / 16);
         let known = match kind % 4 {
-            0 => Known { ty: numbered(self.engine, first)?, kind: Kind::Numbered(first) },
+            0 => Known { ty: numbered(self.engine, first)?, kind: TypeOrigin::Numbered(first) },
             1 | 2 => Known {
                 // Nothing else keeps the types to which it refers.
                 ty: referring(self.engine, first, second)?,
-                kind: Kind::Referring { supertype: first, field: second },
+                kind: TypeOrigin::Referring { supertype: first, field: second },
             },
             _ => {
                 let Some(at) = usize::from(which).checked_rem(self.modules.len()) else {
@@ -276,7 +276,7 @@ impl<'a> Worker<'a> {
                 let kept = module.get_export("kept").context("it exports a global")?;
                 let content = kept.unwrap_global().content().clone();
                 let ty = content.unwrap_ref().heap_type().unwrap_concrete_struct().clone();
-                Known { ty, kind: Kind::Module(*shape) }
+                Known { ty, kind: TypeOrigin::Module(*shape) }
             }
         };
         self.types.push(known);
@@ -302,7 +302,7 @@ impl<'a> Worker<'a> {
         let Known { ty, kind } = &self.types[at];
         let other = numbered(self.engine, which % 16)?;
         let equal = StructType::eq(ty, &other);
-        let expected = *kind == Kind::Numbered(which % 16);
+        let expected = *kind == TypeOrigin::Numbered(which % 16);
         ensure!(equal == expected, "{kind:?} and {} are mixed up", which % 16);
         check_references(self.engine, ty, *kind)?;
         let Some(at) = usize::from(which).checked_rem(self.stores.len()) else { return Ok(()) };
@@ -348,15 +348,15 @@ fn referring(engine: &Engine, supertype: u8, field: u8) -> Result<StructType> {
 }
 
 /// Checks that the types to which a type refers are still the same.
-fn check_references(engine: &Engine, ty: &StructType, kind: Kind) -> Result<()> {
+fn check_references(engine: &Engine, ty: &StructType, kind: TypeOrigin) -> Result<()> {
     let last = ty.fields().last().context("it has fields")?;
     let referred = |field: FieldType| {
         let content = field.element_type().unwrap_val_type().clone();
         content.unwrap_ref().heap_type().unwrap_concrete_struct().clone()
     };
     match kind {
-        Kind::Numbered(_) => ensure!(ty.supertype().is_none(), "a type has a supertype"),
-        Kind::Referring { supertype, field } => {
+        TypeOrigin::Numbered(_) => ensure!(ty.supertype().is_none(), "a type has a supertype"),
+        TypeOrigin::Referring { supertype, field } => {
             let above = ty.supertype().context("it has a supertype")?;
             let equal = StructType::eq(&above, &numbered(engine, supertype)?);
             ensure!(equal, "another type is the supertype instead of {supertype}");
@@ -364,7 +364,7 @@ fn check_references(engine: &Engine, ty: &StructType, kind: Kind) -> Result<()> 
             let equal = StructType::eq(&referred(last), &numbered(engine, field)?);
             ensure!(equal, "another type is that of a field instead of {field}");
         }
-        Kind::Module(shape) => {
+        TypeOrigin::Module(shape) => {
             let own = ty.fields().len() - 3;
             ensure!(own == own_fields(shape), "{own} fields in a module of shape {shape}");
             let leaf = referred(last);

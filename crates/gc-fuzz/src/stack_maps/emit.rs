@@ -5,26 +5,26 @@
 
 use super::model::{ARRAY, EXCEPTION, FIRST_I31, FIRST_TOKEN, NULL};
 use super::program::{
-    Call, Catch, Class, Cond, ELEMENTS, Expr, Function, GLOBALS, Kind, Program, Stmt, TAGS, Way,
+    Call, Catch, Class, Cond, ELEMENTS, Expr, Function, GLOBALS, Program, RefKind, Stmt, TAGS, Way,
 };
 use std::fmt::Write as _;
 
-fn wat(kind: Kind) -> &'static str {
+fn wat(kind: RefKind) -> &'static str {
     match kind {
-        Kind::Object => "(ref null $o)",
-        Kind::NonNull => "(ref $o)",
-        Kind::Any => "anyref",
-        Kind::Extern => "externref",
-        Kind::Exception => "exnref",
+        RefKind::Object => "(ref null $o)",
+        RefKind::NonNull => "(ref $o)",
+        RefKind::Any => "anyref",
+        RefKind::Extern => "externref",
+        RefKind::Exception => "exnref",
     }
 }
 
-fn null(kind: Kind) -> &'static str {
+fn null(kind: RefKind) -> &'static str {
     match kind {
-        Kind::Object | Kind::NonNull => "ref.null $o",
-        Kind::Any => "ref.null any",
-        Kind::Extern => "ref.null extern",
-        Kind::Exception => "ref.null exn",
+        RefKind::Object | RefKind::NonNull => "ref.null $o",
+        RefKind::Any => "ref.null any",
+        RefKind::Extern => "ref.null extern",
+        RefKind::Exception => "ref.null exn",
     }
 }
 
@@ -37,7 +37,7 @@ fn class(class: Class) -> &'static str {
 }
 
 /// `(what a b c)`, or nothing if there is nothing in it.
-fn list(what: &str, kinds: &[Kind]) -> String {
+fn list(what: &str, kinds: &[RefKind]) -> String {
     if kinds.is_empty() {
         return String::new();
     }
@@ -144,7 +144,7 @@ impl Emitter {
         self.put("return))");
         self.put("(global.set $fuel (i32.sub (global.get $fuel) (i32.const 1)))");
         for (n, kind) in locals.iter().enumerate().skip(params.len()) {
-            if *kind == Kind::NonNull {
+            if *kind == RefKind::NonNull {
                 self.default(*kind);
                 self.put(format!("local.set {}", 1 + n));
             }
@@ -164,9 +164,9 @@ impl Emitter {
         self.put(")");
     }
 
-    fn default(&mut self, kind: Kind) {
+    fn default(&mut self, kind: RefKind) {
         match kind {
-            Kind::NonNull => self.put("ref.null $o call $fresh struct.new $o"),
+            RefKind::NonNull => self.put("ref.null $o call $fresh struct.new $o"),
             kind => self.put(null(kind)),
         }
     }
@@ -424,26 +424,26 @@ impl Emitter {
     }
 
     /// Leaves the number of the object, or of what else it is.
-    fn see(&mut self, kind: Kind, expr: &Expr) {
+    fn see(&mut self, kind: RefKind, expr: &Expr) {
         match kind {
-            Kind::Object => {
+            RefKind::Object => {
                 self.put("block (result i32) block");
                 self.expr(expr);
                 self.put(format!("br_on_null 0 struct.get $o 1 br 1 end i32.const {NULL} end"));
             }
-            Kind::NonNull => {
+            RefKind::NonNull => {
                 self.expr(expr);
                 self.put("struct.get $o 1");
             }
-            Kind::Any => {
+            RefKind::Any => {
                 self.expr(expr);
                 self.put("call $which");
             }
-            Kind::Extern => {
+            RefKind::Extern => {
                 self.expr(expr);
                 self.put("any.convert_extern call $which");
             }
-            Kind::Exception => {
+            RefKind::Exception => {
                 self.put(format!("i32.const {NULL} i32.const {EXCEPTION}"));
                 self.expr(expr);
                 self.put("ref.is_null select");

@@ -1,7 +1,7 @@
 //! Programs from choices.
 
 use super::program::{
-    Call, Catch, Class, Cond, ELEMENTS, Expr, Function, GLOBALS, Kind, Program, Stmt, TAGS, Way,
+    Call, Catch, Class, Cond, ELEMENTS, Expr, Function, GLOBALS, Program, RefKind, Stmt, TAGS, Way,
 };
 use gc_testkit::choices::Choices;
 
@@ -13,8 +13,8 @@ struct Generator {
     /// The signatures of all functions, and those bodies that were made.
     functions: Vec<Function>,
     /// The types of the locals of the function that is being made.
-    locals: Vec<Kind>,
-    results: Vec<Kind>,
+    locals: Vec<RefKind>,
+    results: Vec<RefKind>,
     /// The number of loops and try statements around the place.
     breaks: usize,
     budget: i32,
@@ -27,7 +27,7 @@ pub(super) fn program(mut choices: Choices) -> Program {
     for number in 0..2 + choices.below(3) {
         let mut list = |few, many| {
             let most = if choices.below(8) == 7 { many } else { few };
-            (0..choices.below(most)).map(|_| choices.pick(&Kind::ALL)).collect::<Vec<_>>()
+            (0..choices.below(most)).map(|_| choices.pick(&RefKind::ALL)).collect::<Vec<_>>()
         };
         let (params, results) =
             if number == 0 { Default::default() } else { (list(4, 14), list(3, 11)) };
@@ -61,7 +61,7 @@ impl Generator {
     fn function(&mut self, number: usize) {
         let mut locals = self.functions[number].params.clone();
         for _ in 0..2 + self.choices.below(5) {
-            locals.push(self.choices.pick(&Kind::ALL));
+            locals.push(self.choices.pick(&RefKind::ALL));
         }
         self.locals = locals;
         self.results = self.functions[number].results.clone();
@@ -107,17 +107,17 @@ impl Generator {
     }
 
     /// A local of exactly this type. Others would change what the local may hold.
-    fn target(&mut self, kind: Kind) -> Option<usize> {
+    fn target(&mut self, kind: RefKind) -> Option<usize> {
         let all: Vec<_> = (0..self.locals.len()).filter(|l| kind.is_a(self.locals[*l])).collect();
         if all.is_empty() { None } else { Some(self.choices.pick(&all)) }
     }
 
-    fn targets(&mut self, kinds: &[Kind]) -> Vec<Option<usize>> {
+    fn targets(&mut self, kinds: &[RefKind]) -> Vec<Option<usize>> {
         kinds.iter().map(|kind| self.target(*kind)).collect()
     }
 
-    fn kind(&mut self) -> Kind {
-        self.choices.pick(&Kind::ALL)
+    fn kind(&mut self) -> RefKind {
+        self.choices.pick(&RefKind::ALL)
     }
 
     fn stmt(&mut self, depth: usize) -> Option<Stmt> {
@@ -142,17 +142,17 @@ impl Generator {
                 let targets = self.targets(&self.functions[call.function].results.clone());
                 Stmt::SetMany(targets, call)
             }
-            8 => Stmt::SetNext(self.expr(Kind::NonNull, 1), self.expr(Kind::Object, 2)),
+            8 => Stmt::SetNext(self.expr(RefKind::NonNull, 1), self.expr(RefKind::Object, 2)),
             9 => {
                 let global = self.choices.below(GLOBALS.len());
                 Stmt::SetGlobal(global, self.expr(GLOBALS[global], 2))
             }
-            10 => Stmt::SetElement(self.choices.below(ELEMENTS), self.expr(Kind::Any, 2)),
+            10 => Stmt::SetElement(self.choices.below(ELEMENTS), self.expr(RefKind::Any, 2)),
             11 if self.breaks > 0 => {
                 let cond = Cond::Fresh(self.choices.pick(&[3, 7, 5, 1]));
                 Stmt::Break(cond, self.choices.below(self.breaks.min(3)))
             }
-            11 | 12 => Stmt::Rethrow(self.expr(Kind::Exception, 1)),
+            11 | 12 => Stmt::Rethrow(self.expr(RefKind::Exception, 1)),
             13 | 14 => {
                 let count = 1 + self.choices.below(3) as i32;
                 self.breaks += 1;
@@ -198,7 +198,7 @@ impl Generator {
             let tag = self.choices.below(TAGS.len() + 1).checked_sub(1);
             let payload = self.targets(tag.map_or(&[], |tag| TAGS[tag]));
             let with = self.choices.below(2) == 1;
-            let reference = with.then(|| self.target(Kind::Exception));
+            let reference = with.then(|| self.target(RefKind::Exception));
             let body = self.list(0, 3, depth + 1);
             catches.push(Catch { tag, payload, reference, body });
         }
@@ -228,16 +228,16 @@ impl Generator {
         Call { way, function, arguments }
     }
 
-    fn exprs(&mut self, kinds: &[Kind], depth: usize) -> Vec<Expr> {
+    fn exprs(&mut self, kinds: &[RefKind], depth: usize) -> Vec<Expr> {
         kinds.iter().map(|kind| self.expr(*kind, depth)).collect()
     }
 
-    fn boxed(&mut self, kind: Kind, depth: usize) -> Box<Expr> {
+    fn boxed(&mut self, kind: RefKind, depth: usize) -> Box<Expr> {
         Box::new(self.expr(kind, depth))
     }
 
     /// An expression that allocates nothing and calls nothing.
-    fn leaf(&mut self, kind: Kind) -> Expr {
+    fn leaf(&mut self, kind: RefKind) -> Expr {
         let locals: Vec<_> =
             (0..self.locals.len()).filter(|l| self.locals[*l].is_a(kind)).collect();
         if !locals.is_empty() && self.choices.below(8) != 7 {
@@ -245,19 +245,19 @@ impl Generator {
         }
         let globals: Vec<_> = (0..GLOBALS.len()).filter(|g| GLOBALS[*g].is_a(kind)).collect();
         match self.choices.below(4) {
-            0 if kind == Kind::Any => Expr::I31(self.choices.below(100) as i32),
-            1 if kind == Kind::Any => Expr::Element(self.choices.below(ELEMENTS)),
+            0 if kind == RefKind::Any => Expr::I31(self.choices.below(100) as i32),
+            1 if kind == RefKind::Any => Expr::Element(self.choices.below(ELEMENTS)),
             0 | 1 if !globals.is_empty() => Expr::Global(self.choices.pick(&globals)),
             _ => Expr::Null(kind),
         }
     }
 
     /// An expression of type `kind`, with others in it at most `depth` deep.
-    fn expr(&mut self, kind: Kind, depth: usize) -> Expr {
+    fn expr(&mut self, kind: RefKind, depth: usize) -> Expr {
         self.budget -= 1;
         if depth == 0 || self.budget < 0 {
             return match self.leaf(kind) {
-                Expr::Null(Kind::NonNull) => Expr::New(Box::new(self.leaf(Kind::Object))),
+                Expr::Null(RefKind::NonNull) => Expr::New(Box::new(self.leaf(RefKind::Object))),
                 leaf => leaf,
             };
         }
@@ -278,42 +278,42 @@ impl Generator {
                     None => self.expr(kind, d),
                 }
             }
-            5 if kind == Kind::Any => Expr::Same(self.boxed(kind, d)),
+            5 if kind == RefKind::Any => Expr::Same(self.boxed(kind, d)),
             _ => self.operator(kind, d),
         }
     }
 
-    fn operator(&mut self, kind: Kind, d: usize) -> Expr {
+    fn operator(&mut self, kind: RefKind, d: usize) -> Expr {
         match kind {
-            Kind::Object => match self.choices.below(3) {
-                0 => self.expr(Kind::NonNull, d),
-                1 => Expr::Next(self.boxed(Kind::NonNull, d)),
-                _ => Expr::Next(self.boxed(Kind::Object, d)),
+            RefKind::Object => match self.choices.below(3) {
+                0 => self.expr(RefKind::NonNull, d),
+                1 => Expr::Next(self.boxed(RefKind::NonNull, d)),
+                _ => Expr::Next(self.boxed(RefKind::Object, d)),
             },
-            Kind::NonNull => match self.choices.below(6) {
-                0 | 1 => Expr::New(self.boxed(Kind::Object, d)),
+            RefKind::NonNull => match self.choices.below(6) {
+                0 | 1 => Expr::New(self.boxed(RefKind::Object, d)),
                 2 => {
-                    let next = self.boxed(Kind::Object, d);
+                    let next = self.boxed(RefKind::Object, d);
                     let class = self.choices.pick(&[Class::P, Class::Q]);
-                    Expr::NewSub(class, next, Box::new(self.leaf(Kind::Any)))
+                    Expr::NewSub(class, next, Box::new(self.leaf(RefKind::Any)))
                 }
-                3 => Expr::OrElse(self.boxed(Kind::Object, d), self.boxed(kind, d)),
+                3 => Expr::OrElse(self.boxed(RefKind::Object, d), self.boxed(kind, d)),
                 4 => {
                     let fail = self.choices.below(2) == 1;
-                    Expr::Cast(Class::O, fail, self.boxed(Kind::Any, d), self.boxed(kind, d))
+                    Expr::Cast(Class::O, fail, self.boxed(RefKind::Any, d), self.boxed(kind, d))
                 }
                 _ => {
                     let fail = self.choices.below(2) == 1;
-                    let tested = self.boxed(Kind::Any, d);
-                    let next = self.boxed(Kind::Object, d);
+                    let tested = self.boxed(RefKind::Any, d);
+                    let next = self.boxed(RefKind::Object, d);
                     let class = self.choices.pick(&[Class::P, Class::Q]);
-                    let other = Expr::NewSub(class, next, Box::new(self.leaf(Kind::Any)));
+                    let other = Expr::NewSub(class, next, Box::new(self.leaf(RefKind::Any)));
                     Expr::Cast(class, fail, tested, Box::new(other))
                 }
             },
-            Kind::Any => match self.choices.below(5) {
-                0 => self.expr(Kind::Object, d),
-                1 => Expr::FromExtern(self.boxed(Kind::Extern, d)),
+            RefKind::Any => match self.choices.below(5) {
+                0 => self.expr(RefKind::Object, d),
+                1 => Expr::FromExtern(self.boxed(RefKind::Extern, d)),
                 2 => Expr::Same(self.boxed(kind, d)),
                 _ => {
                     let count = 1 + self.choices.below(5);
@@ -321,11 +321,11 @@ impl Generator {
                     Expr::Pick(elements, self.choices.below(count + 1))
                 }
             },
-            Kind::Extern => match self.choices.below(3) {
-                0 => Expr::ToExtern(self.boxed(Kind::Any, d)),
+            RefKind::Extern => match self.choices.below(3) {
+                0 => Expr::ToExtern(self.boxed(RefKind::Any, d)),
                 _ => Expr::Token,
             },
-            Kind::Exception => {
+            RefKind::Exception => {
                 let tag = self.choices.below(TAGS.len());
                 Expr::Caught(tag, self.exprs(TAGS[tag], d))
             }
@@ -337,11 +337,11 @@ impl Generator {
         match self.choices.below(8) {
             0 | 1 => Cond::Fresh(self.choices.pick(&[1, 2, 3, 4])),
             2 => Cond::Depth,
-            3 => Cond::IsNull(self.expr(Kind::Object, d)),
-            4 => Cond::Is(Class::O, self.expr(Kind::Any, d)),
-            5 => Cond::Is(Class::P, self.expr(Kind::Any, d)),
-            6 => Cond::Is(Class::Q, self.expr(Kind::Any, d)),
-            _ => Cond::Equal(self.expr(Kind::Object, d), self.expr(Kind::Object, d)),
+            3 => Cond::IsNull(self.expr(RefKind::Object, d)),
+            4 => Cond::Is(Class::O, self.expr(RefKind::Any, d)),
+            5 => Cond::Is(Class::P, self.expr(RefKind::Any, d)),
+            6 => Cond::Is(Class::Q, self.expr(RefKind::Any, d)),
+            _ => Cond::Equal(self.expr(RefKind::Object, d), self.expr(RefKind::Object, d)),
         }
     }
 }

@@ -2,12 +2,12 @@
 //! collection.
 
 use super::program::{
-    Call, Class, Cond, ELEMENTS, Expr, Function, GLOBALS, Kind, Program, Stmt, Way,
+    Call, Class, Cond, ELEMENTS, Expr, Function, GLOBALS, Program, RefKind, Stmt, Way,
 };
 use std::collections::BTreeSet;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Value {
+enum ModelValue {
     Null,
     I31(i32),
     Object(usize),
@@ -18,8 +18,8 @@ enum Value {
 
 struct Object {
     class: Class,
-    next: Value,
-    extra: Value,
+    next: ModelValue,
+    extra: ModelValue,
 }
 
 /// The host values at a collection.
@@ -51,8 +51,8 @@ pub(super) struct Outcome {
 enum Flow {
     Next,
     Break(usize),
-    Return(Vec<Value>),
-    TailCall(Way, usize, Vec<Value>),
+    Return(Vec<ModelValue>),
+    TailCall(Way, usize, Vec<ModelValue>),
 }
 
 /// An exception on its way to a handler.
@@ -63,13 +63,13 @@ type Step<T> = Result<T, Thrown>;
 struct Model<'a> {
     program: &'a Program,
     objects: Vec<Object>,
-    arrays: Vec<Vec<Value>>,
-    exceptions: Vec<(usize, Vec<Value>)>,
+    arrays: Vec<Vec<ModelValue>>,
+    exceptions: Vec<(usize, Vec<ModelValue>)>,
     tokens: u32,
-    globals: [Value; GLOBALS.len()],
-    table: [Value; ELEMENTS],
+    globals: [ModelValue; GLOBALS.len()],
+    table: [ModelValue; ELEMENTS],
     /// Operands of all frames, and what the host holds.
-    stack: Vec<Value>,
+    stack: Vec<ModelValue>,
     /// The locals of all frames.
     frames: Vec<Frame>,
     fuel: i32,
@@ -78,7 +78,7 @@ struct Model<'a> {
 
 struct Frame {
     depth: i32,
-    locals: Vec<Value>,
+    locals: Vec<ModelValue>,
 }
 
 /// What `program` does.
@@ -89,8 +89,8 @@ pub(super) fn run(program: &Program) -> Outcome {
         arrays: vec![],
         exceptions: vec![],
         tokens: 0,
-        globals: [Value::Null; GLOBALS.len()],
-        table: [Value::Null; ELEMENTS],
+        globals: [ModelValue::Null; GLOBALS.len()],
+        table: [ModelValue::Null; ELEMENTS],
         stack: vec![],
         frames: vec![],
         fuel: program.fuel,
@@ -108,25 +108,27 @@ pub(super) fn run(program: &Program) -> Outcome {
 
 impl Model<'_> {
     /// The host values that can be reached from `roots`.
-    fn reach(&self, roots: impl Iterator<Item = Value>) -> BTreeSet<u32> {
+    fn reach(&self, roots: impl Iterator<Item = ModelValue>) -> BTreeSet<u32> {
         let mut tokens = BTreeSet::new();
         let mut seen = std::collections::HashSet::new();
-        let mut queue: Vec<Value> = roots.collect();
+        let mut queue: Vec<ModelValue> = roots.collect();
         while let Some(value) = queue.pop() {
             let (kind, number) = match value {
-                Value::Null | Value::I31(_) => continue,
-                Value::Token(number) => {
+                ModelValue::Null | ModelValue::I31(_) => continue,
+                ModelValue::Token(number) => {
                     tokens.insert(number);
                     continue;
                 }
-                Value::Object(number) => (0, number),
-                Value::Array(number) => (1, number),
-                Value::Exception(number) => (2, number),
+                ModelValue::Object(number) => (0, number),
+                ModelValue::Array(number) => (1, number),
+                ModelValue::Exception(number) => (2, number),
             };
             if seen.insert((kind, number)) {
                 match value {
-                    Value::Object(n) => queue.extend([self.objects[n].next, self.objects[n].extra]),
-                    Value::Array(n) => queue.extend(&self.arrays[n]),
+                    ModelValue::Object(n) => {
+                        queue.extend([self.objects[n].next, self.objects[n].extra])
+                    }
+                    ModelValue::Array(n) => queue.extend(&self.arrays[n]),
                     _ => queue.extend(&self.exceptions[number].1),
                 }
             }
@@ -146,17 +148,17 @@ impl Model<'_> {
         self.outcome.collections.push(alive);
     }
 
-    fn pop(&mut self) -> Value {
+    fn pop(&mut self) -> ModelValue {
         self.stack.pop().expect("an operand")
     }
 
-    fn pop_many(&mut self, count: usize) -> Vec<Value> {
+    fn pop_many(&mut self, count: usize) -> Vec<ModelValue> {
         self.stack.split_off(self.stack.len() - count)
     }
 
-    fn new_object(&mut self, class: Class, next: Value, extra: Value) -> Value {
+    fn new_object(&mut self, class: Class, next: ModelValue, extra: ModelValue) -> ModelValue {
         self.objects.push(Object { class, next, extra });
-        Value::Object(self.objects.len() - 1)
+        ModelValue::Object(self.objects.len() - 1)
     }
 
     /// Uses a unit of fuel. False if there is none.
@@ -167,7 +169,12 @@ impl Model<'_> {
     }
 
     /// Runs a function, and those that it calls instead of returning.
-    fn function(&mut self, number: usize, depth: i32, arguments: Vec<Value>) -> Step<Vec<Value>> {
+    fn function(
+        &mut self,
+        number: usize,
+        depth: i32,
+        arguments: Vec<ModelValue>,
+    ) -> Step<Vec<ModelValue>> {
         let base = self.stack.len();
         let mut next = (number, depth, arguments);
         loop {
@@ -180,8 +187,10 @@ impl Model<'_> {
             let mut locals = arguments;
             for kind in &function.locals[function.params.len()..] {
                 locals.push(match kind {
-                    Kind::NonNull => self.new_object(Class::O, Value::Null, Value::Null),
-                    _ => Value::Null,
+                    RefKind::NonNull => {
+                        self.new_object(Class::O, ModelValue::Null, ModelValue::Null)
+                    }
+                    _ => ModelValue::Null,
                 });
             }
             self.frames.push(Frame { depth, locals });
@@ -207,10 +216,10 @@ impl Model<'_> {
     }
 
     /// What a function returns that does nothing.
-    fn defaults(&mut self, function: &Function) -> Vec<Value> {
-        let value = |kind: &Kind| match kind {
-            Kind::NonNull => self.new_object(Class::O, Value::Null, Value::Null),
-            _ => Value::Null,
+    fn defaults(&mut self, function: &Function) -> Vec<ModelValue> {
+        let value = |kind: &RefKind| match kind {
+            RefKind::NonNull => self.new_object(Class::O, ModelValue::Null, ModelValue::Null),
+            _ => ModelValue::Null,
         };
         function.results.iter().map(value).collect()
     }
@@ -220,8 +229,8 @@ impl Model<'_> {
         &mut self,
         callee: usize,
         depth: i32,
-        arguments: Vec<Value>,
-    ) -> Step<Vec<Value>> {
+        arguments: Vec<ModelValue>,
+    ) -> Step<Vec<ModelValue>> {
         let base = self.stack.len();
         self.stack.extend(&arguments);
         self.collect();
@@ -232,7 +241,7 @@ impl Model<'_> {
         Ok(results)
     }
 
-    fn call(&mut self, call: &Call) -> Step<Vec<Value>> {
+    fn call(&mut self, call: &Call) -> Step<Vec<ModelValue>> {
         let arguments = self.exprs(&call.arguments)?;
         let depth = self.frame().depth - 1;
         match call.way {
@@ -245,21 +254,21 @@ impl Model<'_> {
         self.frames.last_mut().expect("a function runs")
     }
 
-    fn set(&mut self, local: Option<usize>, value: Value) {
+    fn set(&mut self, local: Option<usize>, value: ModelValue) {
         if let Some(local) = local {
             self.frame().locals[local] = value;
         }
     }
 
     /// Sets locals from the last to the first, as code does.
-    fn set_many(&mut self, locals: &[Option<usize>], values: &[Value]) {
+    fn set_many(&mut self, locals: &[Option<usize>], values: &[ModelValue]) {
         for (local, value) in locals.iter().zip(values).rev() {
             self.set(*local, *value);
         }
     }
 
     /// The values of expressions, which are operands until the last one is there.
-    fn exprs(&mut self, exprs: &[Expr]) -> Step<Vec<Value>> {
+    fn exprs(&mut self, exprs: &[Expr]) -> Step<Vec<ModelValue>> {
         for expr in exprs {
             self.push(expr)?;
         }
@@ -272,16 +281,16 @@ impl Model<'_> {
         Ok(())
     }
 
-    fn expr(&mut self, expr: &Expr) -> Step<Value> {
+    fn expr(&mut self, expr: &Expr) -> Step<ModelValue> {
         Ok(match expr {
             Expr::Local(local) => self.frame().locals[*local],
-            Expr::Null(_) => Value::Null,
+            Expr::Null(_) => ModelValue::Null,
             Expr::Global(global) => self.globals[*global],
             Expr::Element(element) => self.table[*element],
-            Expr::I31(number) => Value::I31(*number),
+            Expr::I31(number) => ModelValue::I31(*number),
             Expr::New(next) => {
                 let next = self.expr(next)?;
-                self.new_object(Class::O, next, Value::Null)
+                self.new_object(Class::O, next, ModelValue::Null)
             }
             Expr::NewSub(class, next, extra) => {
                 let next = self.expr(next)?;
@@ -290,7 +299,7 @@ impl Model<'_> {
             }
             Expr::Token => {
                 self.tokens += 1;
-                Value::Token(self.tokens - 1)
+                ModelValue::Token(self.tokens - 1)
             }
             Expr::Same(value) => {
                 self.push(value)?;
@@ -310,11 +319,11 @@ impl Model<'_> {
                 self.expr(if first { a } else { b })?
             }
             Expr::Next(object) => match self.expr(object)? {
-                Value::Object(number) => self.objects[number].next,
-                _ => Value::Null,
+                ModelValue::Object(number) => self.objects[number].next,
+                _ => ModelValue::Null,
             },
             Expr::OrElse(a, b) => match self.expr(a)? {
-                Value::Null => self.expr(b)?,
+                ModelValue::Null => self.expr(b)?,
                 value => value,
             },
             Expr::Cast(class, _, tested, other) => match self.expr(tested)? {
@@ -326,7 +335,7 @@ impl Model<'_> {
                 let elements = self.exprs(elements)?;
                 let element = elements.get(*index).copied();
                 self.arrays.push(elements);
-                element.unwrap_or(Value::Array(self.arrays.len() - 1))
+                element.unwrap_or(ModelValue::Array(self.arrays.len() - 1))
             }
             Expr::Caught(tag, payload) => {
                 let base = self.stack.len();
@@ -335,21 +344,21 @@ impl Model<'_> {
                     // The payload's exception is caught in the same place.
                     Err(Thrown(exception)) => {
                         self.stack.truncate(base);
-                        Value::Exception(exception)
+                        ModelValue::Exception(exception)
                     }
                 }
             }
         })
     }
 
-    fn new_exception(&mut self, tag: usize, payload: Vec<Value>) -> Value {
+    fn new_exception(&mut self, tag: usize, payload: Vec<ModelValue>) -> ModelValue {
         self.exceptions.push((tag, payload));
-        Value::Exception(self.exceptions.len() - 1)
+        ModelValue::Exception(self.exceptions.len() - 1)
     }
 
-    fn is(&self, class: Class, value: Value) -> bool {
+    fn is(&self, class: Class, value: ModelValue) -> bool {
         match value {
-            Value::Object(number) => self.objects[number].class >= class,
+            ModelValue::Object(number) => self.objects[number].class >= class,
             _ => false,
         }
     }
@@ -358,7 +367,7 @@ impl Model<'_> {
         Ok(match cond {
             Cond::Depth => self.frame().depth % 2 == 1,
             Cond::Fresh(mask) => self.objects.len() as i32 & mask == *mask,
-            Cond::IsNull(expr) => self.expr(expr)? == Value::Null,
+            Cond::IsNull(expr) => self.expr(expr)? == ModelValue::Null,
             Cond::Is(class, expr) => {
                 let value = self.expr(expr)?;
                 self.is(*class, value)
@@ -427,7 +436,7 @@ impl Model<'_> {
                 let catch = catches.iter().find(|c| c.tag.is_none_or(|caught| caught == tag));
                 let Some(catch) = catch else { return Err(Thrown(exception)) };
                 if let Some(local) = catch.reference {
-                    self.set(local, Value::Exception(exception));
+                    self.set(local, ModelValue::Exception(exception));
                 }
                 self.set_many(&catch.payload, &payload);
                 return Ok(broken(self.list(&catch.body)?));
@@ -438,7 +447,7 @@ impl Model<'_> {
                 return Err(Thrown(self.exceptions.len() - 1));
             }
             Stmt::Rethrow(expr) => {
-                if let Value::Exception(exception) = self.expr(expr)? {
+                if let ModelValue::Exception(exception) = self.expr(expr)? {
                     return Err(Thrown(exception));
                 }
             }
@@ -450,8 +459,8 @@ impl Model<'_> {
             Stmt::SetNext(object, next) => {
                 self.push(object)?;
                 let next = self.expr(next)?;
-                let Value::Object(object) = self.pop() else { unreachable!("it is not null") };
-                let younger = matches!(next, Value::Object(next) if next >= object);
+                let ModelValue::Object(object) = self.pop() else { unreachable!("it is not null") };
+                let younger = matches!(next, ModelValue::Object(next) if next >= object);
                 if !younger {
                     self.objects[object].next = next;
                 }
@@ -463,15 +472,15 @@ impl Model<'_> {
     }
 
     /// Writes down which object this is.
-    fn see(&mut self, kind: Kind, value: Value) {
+    fn see(&mut self, kind: RefKind, value: ModelValue) {
         let text = match value {
-            Value::Null => NULL,
-            _ if kind == Kind::Exception => EXCEPTION,
-            Value::Exception(_) => unreachable!("an exception is nothing else"),
-            Value::I31(number) => FIRST_I31 + number,
-            Value::Object(number) => number as i32,
-            Value::Array(_) => ARRAY,
-            Value::Token(number) => FIRST_TOKEN + number as i32,
+            ModelValue::Null => NULL,
+            _ if kind == RefKind::Exception => EXCEPTION,
+            ModelValue::Exception(_) => unreachable!("an exception is nothing else"),
+            ModelValue::I31(number) => FIRST_I31 + number,
+            ModelValue::Object(number) => number as i32,
+            ModelValue::Array(_) => ARRAY,
+            ModelValue::Token(number) => FIRST_TOKEN + number as i32,
         };
         self.outcome.log.push(text);
     }

@@ -3,7 +3,7 @@
 
 /// The type of a reference.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum RefKind {
     /// `(ref null $o)`: an object or null.
     Object,
     /// `(ref $o)`: an object.
@@ -16,27 +16,31 @@ pub(super) enum Kind {
     Exception,
 }
 
-impl Kind {
-    pub(super) const ALL: [Kind; 5] =
-        [Kind::Object, Kind::NonNull, Kind::Any, Kind::Extern, Kind::Exception];
+impl RefKind {
+    pub(super) const ALL: [RefKind; 5] =
+        [RefKind::Object, RefKind::NonNull, RefKind::Any, RefKind::Extern, RefKind::Exception];
 
     /// Whether a value of this type is one of `other` too.
-    pub(super) fn is_a(self, other: Kind) -> bool {
+    pub(super) fn is_a(self, other: RefKind) -> bool {
         self == other
             || match other {
-                Kind::Object => self == Kind::NonNull,
-                Kind::Any => matches!(self, Kind::Object | Kind::NonNull),
+                RefKind::Object => self == RefKind::NonNull,
+                RefKind::Any => matches!(self, RefKind::Object | RefKind::NonNull),
                 _ => false,
             }
     }
 }
 
 /// The payloads of the tags.
-pub(super) const TAGS: [&[Kind]; 3] =
-    [&[Kind::Object, Kind::Extern], &[Kind::Any, Kind::NonNull, Kind::Any, Kind::Exception], &[]];
+pub(super) const TAGS: [&[RefKind]; 3] = [
+    &[RefKind::Object, RefKind::Extern],
+    &[RefKind::Any, RefKind::NonNull, RefKind::Any, RefKind::Exception],
+    &[],
+];
 
 /// The types of the globals.
-pub(super) const GLOBALS: [Kind; 4] = [Kind::Object, Kind::Any, Kind::Extern, Kind::Exception];
+pub(super) const GLOBALS: [RefKind; 4] =
+    [RefKind::Object, RefKind::Any, RefKind::Extern, RefKind::Exception];
 
 /// The number of elements of the table of `anyref`.
 pub(super) const ELEMENTS: usize = 4;
@@ -72,7 +76,7 @@ pub(super) struct Call {
 #[derive(Clone, Debug)]
 pub(super) enum Expr {
     Local(usize),
-    Null(Kind),
+    Null(RefKind),
     Global(usize),
     Element(usize),
     I31(i32),
@@ -86,8 +90,8 @@ pub(super) enum Expr {
     Same(Box<Expr>),
     /// A function with one result.
     Call(Call),
-    Select(Kind, Box<Expr>, Box<Expr>, Box<Cond>),
-    If(Kind, Box<Cond>, Box<Expr>, Box<Expr>),
+    Select(RefKind, Box<Expr>, Box<Expr>, Box<Cond>),
+    If(RefKind, Box<Cond>, Box<Expr>, Box<Expr>),
     /// The field `next`, or null.
     Next(Box<Expr>),
     /// The first one, or the second one if it is null.
@@ -123,7 +127,7 @@ pub(super) enum Stmt {
     /// Calls a function, and keeps these results in locals.
     SetMany(Vec<Option<usize>>, Call),
     /// Writes down which object a reference refers to.
-    See(Kind, Expr),
+    See(RefKind, Expr),
     /// A collection, after which the host compares what is alive.
     Collect,
     If(Cond, Vec<Stmt>, Vec<Stmt>),
@@ -157,10 +161,10 @@ pub(super) struct Catch {
 /// A function. Its first parameter, which is not in the lists, is the remaining depth of calls.
 #[derive(Clone, Debug)]
 pub(super) struct Function {
-    pub(super) params: Vec<Kind>,
-    pub(super) results: Vec<Kind>,
+    pub(super) params: Vec<RefKind>,
+    pub(super) results: Vec<RefKind>,
     /// The types of the parameters and of the other locals.
-    pub(super) locals: Vec<Kind>,
+    pub(super) locals: Vec<RefKind>,
     pub(super) body: Vec<Stmt>,
     /// What it returns at its end.
     pub(super) ends: Vec<Expr>,

@@ -3,7 +3,7 @@
 use super::model::Model;
 use super::schema::{STRUCTS, Ty};
 use crate::refs::{host_number, internal};
-use crate::value::Value;
+use crate::value::Referent;
 use anyhow::{Context, Result, bail, ensure};
 use gc_wasm::{AnyRef, AsContextMut, ExternRef, Rooted, Val};
 use std::collections::HashMap;
@@ -13,26 +13,26 @@ use std::hash::{DefaultHasher, Hasher};
 pub(super) fn check(
     mut store: impl AsContextMut,
     model: &Model,
-    expected: Value,
+    expected: Referent,
     actual: Option<Rooted<AnyRef>>,
 ) -> Result<()> {
     let Some(actual) = actual else {
-        ensure!(expected == Value::Null, "null instead of {expected:?}");
+        ensure!(expected == Referent::Null, "null instead of {expected:?}");
         return Ok(());
     };
     match expected {
-        Value::Null => bail!("{:?} instead of null", actual.ty(&store)?),
-        Value::I31(n) => {
+        Referent::Null => bail!("{:?} instead of null", actual.ty(&store)?),
+        Referent::I31(n) => {
             let i31 = actual.as_i31(&store)?.context("no i31")?.get_u32();
             ensure!(i31 == n, "the i31 {i31} instead of {n}");
         }
-        Value::Host(n) => {
+        Referent::Host(n) => {
             let external = ExternRef::convert_any(&store, actual)?;
             let number = host_number(&store, external)?;
             ensure!(number == Some(n), "host value {number:?} instead of {n}");
         }
-        Value::Thing(_) => bail!("the model has nothing else"),
-        Value::Object(n) => {
+        Referent::Thing(_) => bail!("the model has nothing else"),
+        Referent::Object(n) => {
             let object = &model.objects[n];
             if STRUCTS.contains(&object.ty) {
                 let actual = actual.as_struct(&store)?.context("no struct")?;
@@ -71,7 +71,7 @@ pub(super) struct Graph {
     /// The numbers of the objects whose references have this hash.
     hashes: HashMap<u64, Vec<usize>>,
     /// What is still to be compared.
-    waiting: Vec<(Value, Option<Rooted<AnyRef>>)>,
+    waiting: Vec<(Referent, Option<Rooted<AnyRef>>)>,
 }
 
 impl Graph {
@@ -81,13 +81,13 @@ impl Graph {
         &mut self,
         mut store: impl AsContextMut,
         model: &Model,
-        expected: Value,
+        expected: Referent,
         actual: Option<Rooted<AnyRef>>,
     ) -> Result<()> {
         self.waiting.push((expected, actual));
         while let Some((expected, actual)) = self.waiting.pop() {
             check(&mut store, model, expected, actual)?;
-            let (Value::Object(n), Some(actual)) = (expected, actual) else { continue };
+            let (Referent::Object(n), Some(actual)) = (expected, actual) else { continue };
             if let Some(known) = self.found.get(&n) {
                 ensure!(
                     Rooted::ref_eq(&store, known, &actual)?,

@@ -5,10 +5,10 @@ use super::schema::{
     ARRAYS, BUDGET, Cast, FAILED, GLOBALS, Item, LOCALS, NEW, NEW_LEN, PARAMS, RESULT, SEGMENTS,
     STRUCTS, TABLES, Ty, converts, references,
 };
-use crate::value::Value;
+use crate::value::Referent;
 use gc_wasm::Trap;
 
-use Value::Null;
+use Referent::Null;
 
 #[derive(Clone, Debug)]
 pub(super) struct Object {
@@ -16,7 +16,7 @@ pub(super) struct Object {
     /// The number of a struct.
     pub(super) n: u32,
     /// The elements, or the fields with references.
-    pub(super) refs: Vec<Value>,
+    pub(super) refs: Vec<Referent>,
 }
 
 /// What the host must see when the program calls it.
@@ -25,7 +25,7 @@ pub(super) enum Seen {
     /// A collection, with the host values that globals, tables and segments hold.
     Gc(Vec<u32>),
     /// These arguments.
-    Take([Value; 3]),
+    Take([Referent; 3]),
     /// Values were made, the first with this number.
     Make(u32),
 }
@@ -35,9 +35,9 @@ pub(super) enum Seen {
 pub(super) struct Model {
     pub(super) functions: Vec<Vec<Node>>,
     pub(super) objects: Vec<Object>,
-    pub(super) globals: [Value; GLOBALS.len()],
-    pub(super) tables: [Vec<Value>; TABLES.len()],
-    pub(super) segments: [Vec<Value>; SEGMENTS.len()],
+    pub(super) globals: [Referent; GLOBALS.len()],
+    pub(super) tables: [Vec<Referent>; TABLES.len()],
+    pub(super) segments: [Vec<Referent>; SEGMENTS.len()],
     pub(super) acc: u32,
     pub(super) serial: u32,
     pub(super) budget: u32,
@@ -46,7 +46,7 @@ pub(super) struct Model {
     pub(super) seen: Vec<Seen>,
 }
 
-pub(super) type Locals = [Value; LOCALS.len()];
+pub(super) type Locals = [Referent; LOCALS.len()];
 
 impl Model {
     /// The state after the instantiation.
@@ -67,16 +67,16 @@ impl Model {
             for item in segment.items {
                 let value = match *item {
                     Item::Null => Null,
-                    Item::I31(n) => Value::I31(n),
+                    Item::I31(n) => Referent::I31(n),
                     Item::Struct(ty, n) => {
                         let mut refs = vec![Null; references(ty)];
                         if ty == Ty::Leaf {
-                            refs[3] = Value::Host(0);
+                            refs[3] = Referent::Host(0);
                         }
                         model.object(ty, n, refs)
                     }
-                    Item::Array(n) => model.object(Ty::Anys, 0, vec![Value::I31(n), Null]),
-                    Item::Imported => Value::Host(0),
+                    Item::Array(n) => model.object(Ty::Anys, 0, vec![Referent::I31(n), Null]),
+                    Item::Imported => Referent::Host(0),
                 };
                 model.segments[number].push(value);
             }
@@ -85,26 +85,26 @@ impl Model {
     }
 
     /// Calls the first function.
-    pub(super) fn call(&mut self, arguments: [Value; PARAMS]) -> Result<Value, Trap> {
+    pub(super) fn call(&mut self, arguments: [Referent; PARAMS]) -> Result<Referent, Trap> {
         self.budget = BUDGET;
         self.function(0, arguments)
     }
 
     /// The references of globals, tables and segments, and the imported value.
-    pub(super) fn roots(&self) -> Vec<Value> {
+    pub(super) fn roots(&self) -> Vec<Referent> {
         let tables = self.tables.iter().chain(&self.segments).flatten();
-        self.globals.iter().chain(tables).copied().chain([Value::Host(0)]).collect()
+        self.globals.iter().chain(tables).copied().chain([Referent::Host(0)]).collect()
     }
 
     /// The objects and host values that these and what they refer to are.
-    pub(super) fn reachable(&self, roots: &[Value]) -> (Vec<usize>, Vec<u32>) {
+    pub(super) fn reachable(&self, roots: &[Referent]) -> (Vec<usize>, Vec<u32>) {
         let mut seen = vec![false; self.objects.len()];
         let mut hosts = vec![false; self.made as usize];
         let mut waiting = roots.to_vec();
         while let Some(value) = waiting.pop() {
             match value {
-                Value::Host(n) => hosts[n as usize] = true,
-                Value::Object(n) if !seen[n] => {
+                Referent::Host(n) => hosts[n as usize] = true,
+                Referent::Object(n) if !seen[n] => {
                     seen[n] = true;
                     waiting.extend_from_slice(&self.objects[n].refs);
                 }
@@ -115,27 +115,27 @@ impl Model {
         (all(seen), all(hosts).into_iter().map(|n| n as u32).collect())
     }
 
-    pub(super) fn object(&mut self, ty: Ty, n: u32, refs: Vec<Value>) -> Value {
+    pub(super) fn object(&mut self, ty: Ty, n: u32, refs: Vec<Referent>) -> Referent {
         self.objects.push(Object { ty, n, refs });
-        Value::Object(self.objects.len() - 1)
+        Referent::Object(self.objects.len() - 1)
     }
 
-    pub(super) fn is(&self, value: Value, ty: Ty) -> bool {
+    pub(super) fn is(&self, value: Referent, ty: Ty) -> bool {
         match (value, ty) {
             (_, Ty::Ext | Ty::Any) | (Null, _) => true,
-            (Value::I31(_), _) => ty == Ty::Eq,
-            (Value::Host(_) | Value::Thing(_), _) => false,
-            (Value::Object(n), _) => self.objects[n].ty.is_subtype(ty),
+            (Referent::I31(_), _) => ty == Ty::Eq,
+            (Referent::Host(_) | Referent::Thing(_), _) => false,
+            (Referent::Object(n), _) => self.objects[n].ty.is_subtype(ty),
         }
     }
 
     pub(super) fn cast(
         &mut self,
-        value: Value,
+        value: Referent,
         from: Ty,
         to: Ty,
         how: Cast,
-    ) -> Result<Value, Trap> {
+    ) -> Result<Referent, Trap> {
         if converts(from, to) {
             return Ok(value);
         }
@@ -154,14 +154,14 @@ impl Model {
     }
 
     /// What a test of `value` for one of the types finds.
-    pub(super) fn is_of(&self, value: Value, tested: &str, nullable: bool) -> bool {
+    pub(super) fn is_of(&self, value: Referent, tested: &str, nullable: bool) -> bool {
         match (value, tested) {
             (Null, _) => nullable,
             (_, "any") => true,
             (_, "none") => false,
-            (Value::I31(_), name) => matches!(name, "i31" | "eq"),
-            (Value::Host(_) | Value::Thing(_), _) => false,
-            (Value::Object(n), name) => match (self.objects[n].ty, name) {
+            (Referent::I31(_), name) => matches!(name, "i31" | "eq"),
+            (Referent::Host(_) | Referent::Thing(_), _) => false,
+            (Referent::Object(n), name) => match (self.objects[n].ty, name) {
                 (_, "eq") => true,
                 (ty, "array") => ARRAYS.iter().any(|(array, _)| *array == ty),
                 (ty, "struct") => STRUCTS.contains(&ty),
@@ -187,8 +187,8 @@ impl Model {
     pub(super) fn function(
         &mut self,
         number: usize,
-        arguments: [Value; PARAMS],
-    ) -> Result<Value, Trap> {
+        arguments: [Referent; PARAMS],
+    ) -> Result<Referent, Trap> {
         let mut locals = [Null; LOCALS.len()];
         locals[..PARAMS].copy_from_slice(&arguments);
         for local in NEW {

@@ -6,7 +6,7 @@ use super::model::{Model, Seen};
 use super::ops::Program;
 use super::schema::{BUDGET, GLOBALS, PARAMS, TABLES};
 use crate::refs::internal;
-use crate::value::Value;
+use crate::value::Referent;
 use crate::{report, way::Way};
 use anyhow::{Context, Result, bail, ensure};
 use gc_testkit::Ledger;
@@ -102,7 +102,7 @@ pub(super) fn run(bytes: &[u8]) -> Result<()> {
         linker.define(&scope, "", "value", value)?;
         linker.instantiate(&mut scope, &module)?
     };
-    let mut last = (Value::Null, None);
+    let mut last = (Referent::Null, None);
     for round in 0..rounds % 3 + 1 {
         model = call(&mut store, instance, model, &mut last)
             .with_context(|| format!("in call {round}"))?;
@@ -123,11 +123,11 @@ fn call(
     store: &mut Store<Host>,
     instance: Instance,
     mut model: Model,
-    last: &mut (Value, Option<OwnedRooted<AnyRef>>),
+    last: &mut (Referent, Option<OwnedRooted<AnyRef>>),
 ) -> Result<Model> {
     let number = model.made;
     model.made += 1;
-    let arguments: [Value; PARAMS] = [Value::Host(number), last.0, model.globals[4]];
+    let arguments: [Referent; PARAMS] = [Referent::Host(number), last.0, model.globals[4]];
     model.seen.clear();
     let expected = model.call(arguments);
     let model = Arc::new(model);
@@ -196,7 +196,7 @@ fn compare(store: &mut Store<Host>, instance: Instance, model: &Model) -> Result
 fn finish(
     store: &mut Store<Host>,
     model: &Model,
-    last: &(Value, Option<OwnedRooted<AnyRef>>),
+    last: &(Referent, Option<OwnedRooted<AnyRef>>),
 ) -> Result<()> {
     store.gc(None)?;
     let mut roots = model.roots();

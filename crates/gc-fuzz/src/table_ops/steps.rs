@@ -6,10 +6,10 @@ use super::schema::{
     ARRAYS, COPIES, Cast, FIELDS, GLOBALS, LOCALS, LONG, MADE, PARAMS, SEGMENTS, STRUCTS, TABLES,
     TESTED, Ty, cast, index, is_behind, length, pick, references, source, target,
 };
-use crate::value::Value;
+use crate::value::Referent;
 use gc_wasm::Trap;
 
-use Value::Null;
+use Referent::Null;
 
 impl Model {
     /// Does one operation of function `number`.
@@ -49,7 +49,7 @@ impl Model {
     }
 
     /// A local as a value of this type.
-    fn local(&mut self, locals: &Locals, from: u8, ty: Ty, how: Cast) -> Result<Value, Trap> {
+    fn local(&mut self, locals: &Locals, from: u8, ty: Ty, how: Cast) -> Result<Referent, Trap> {
         let from = source(from, ty);
         self.cast(locals[from], LOCALS[from].1, ty, how)
     }
@@ -60,7 +60,7 @@ impl Model {
         locals: &mut Locals,
         to: u8,
         ty: Ty,
-        value: Value,
+        value: Referent,
         how: Cast,
     ) -> Result<(), Trap> {
         let to = target(to, ty);
@@ -180,7 +180,7 @@ impl Model {
             Op::TableCopy { tables, at, start, len, how } => {
                 let (to, from) = COPIES[pick(tables, COPIES.len())];
                 let values = part(&self.tables[from], start, len, Trap::TableOutOfBounds);
-                let values = values.map(<[Value]>::to_vec);
+                let values = values.map(<[Referent]>::to_vec);
                 let places = part_mut(&mut self.tables[to], at, len, Trap::TableOutOfBounds);
                 match (places, values) {
                     (Ok(places), Ok(values)) => places.copy_from_slice(&values),
@@ -209,7 +209,7 @@ impl Model {
             Op::FieldGet { object, field, to, how } => {
                 let number = pick(field, FIELDS.len());
                 match self.local(locals, object, FIELDS[number].owner, cast(how))? {
-                    Value::Object(n) => {
+                    Referent::Object(n) => {
                         self.set(
                             locals,
                             to,
@@ -230,7 +230,7 @@ impl Model {
                     }
                     let value = self.local(locals, from, FIELDS[number].ty, cast(how))?;
                     match object {
-                        Value::Object(n) => self.objects[n].refs[number] = value,
+                        Referent::Object(n) => self.objects[n].refs[number] = value,
                         _ => guarded(Trap::NullReference, how)?,
                     }
                 }
@@ -295,7 +295,7 @@ impl Model {
                 let number = pick(segment, SEGMENTS.len());
                 let array = self.local(locals, object, SEGMENTS[number].array, cast(how))?;
                 let values = part(&self.segments[number], start, len, Trap::TableOutOfBounds);
-                let values = values.map(<[Value]>::to_vec);
+                let values = values.map(<[Referent]>::to_vec);
                 match (self.elements(array, at, index(len)), values) {
                     (Ok(places), Ok(values)) => places.copy_from_slice(&values),
                     (Err(trap), _) | (_, Err(trap)) => guarded(trap, how)?,
@@ -304,7 +304,7 @@ impl Model {
             Op::Behind { object, kind, how } if is_behind(how) => match ARRAYS.get(pick(kind, 4)) {
                 None => return Err(Trap::TableOutOfBounds),
                 Some((array, _)) => {
-                    if let Value::Object(_) = self.local(locals, object, *array, Cast::Test)? {
+                    if let Referent::Object(_) = self.local(locals, object, *array, Cast::Test)? {
                         return Err(Trap::ArrayOutOfBounds);
                     }
                 }
@@ -338,7 +338,7 @@ impl Model {
                     ARRAYS[pick(kind, 3)].0,
                     Cast::Branch { nullable: true },
                 )? {
-                    Value::Object(n) => self.accumulate(self.objects[n].refs.len() as u32),
+                    Referent::Object(n) => self.accumulate(self.objects[n].refs.len() as u32),
                     _ => self.accumulate(77),
                 }
             }
@@ -356,7 +356,7 @@ impl Model {
             }
             Op::Null { to } => locals[pick(to, LOCALS.len())] = Null,
             Op::I31 { to, value } => {
-                self.set(locals, to, Ty::Any, Value::I31(value.into()), Cast::Test)?
+                self.set(locals, to, Ty::Any, Referent::I31(value.into()), Cast::Test)?
             }
             Op::Garbage { .. } => drop(self.spend()),
             Op::Gc => {
@@ -366,7 +366,7 @@ impl Model {
             Op::Make { order } => {
                 for i in 0..3 {
                     let local = MADE[(i + usize::from(order)) % 3];
-                    locals[local] = Value::Host(self.made + i as u32);
+                    locals[local] = Referent::Host(self.made + i as u32);
                 }
                 self.seen.push(Seen::Make(self.made));
                 self.made += 3;
@@ -395,8 +395,8 @@ impl Model {
     }
 
     /// Elements of an array.
-    fn elements(&mut self, array: Value, at: u8, len: u32) -> Result<&mut [Value], Trap> {
-        let Value::Object(n) = array else { return Err(Trap::NullReference) };
+    fn elements(&mut self, array: Referent, at: u8, len: u32) -> Result<&mut [Referent], Trap> {
+        let Referent::Object(n) = array else { return Err(Trap::NullReference) };
         let at = index(at) as usize;
         let range = at..at + len as usize;
         self.objects[n].refs.get_mut(range).ok_or(Trap::ArrayOutOfBounds)
@@ -413,12 +413,17 @@ fn is_checked(would_trap: bool, how: u8) -> bool {
     would_trap && cast(how) != Cast::Trap
 }
 
-fn part(values: &[Value], start: u8, len: u8, trap: Trap) -> Result<&[Value], Trap> {
+fn part(values: &[Referent], start: u8, len: u8, trap: Trap) -> Result<&[Referent], Trap> {
     let start = index(start) as usize;
     values.get(start..start + index(len) as usize).ok_or(trap)
 }
 
-fn part_mut(values: &mut [Value], start: u8, len: u8, trap: Trap) -> Result<&mut [Value], Trap> {
+fn part_mut(
+    values: &mut [Referent],
+    start: u8,
+    len: u8,
+    trap: Trap,
+) -> Result<&mut [Referent], Trap> {
     let start = index(start) as usize;
     values.get_mut(start..start + index(len) as usize).ok_or(trap)
 }

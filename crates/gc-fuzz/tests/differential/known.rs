@@ -1,7 +1,8 @@
 //! A module whose counts are known, and faults that the comparison must notice.
 
 use gc_fuzz::differential::{
-    Argument, COUNTERS, Outcome, Run, Setting, Value, Verdict, compare, instrument, ours, wasmtime,
+    Argument, COUNTERS, ObservedValue, Outcome, Run, Setting, Verdict, compare, instrument, ours,
+    wasmtime,
 };
 use gc_testkit::choices::Choices;
 
@@ -77,18 +78,18 @@ fn the_comparison_notices_each_difference() -> anyhow::Result<()> {
     };
     notices(&|run| run.calls[0].outcome = Outcome::Trapped("unreachable"));
     notices(&|run| run.calls[1].outcome = Outcome::Returned(vec![]));
-    notices(&|run| run.calls[2].fuel = Value::I32(-1));
+    notices(&|run| run.calls[2].fuel = ObservedValue::I32(-1));
     notices(&|run| drop(run.calls.pop()));
     notices(&|run| drop(run.state.pop()));
     notices(&|run| run.refused = Some(Outcome::Trapped("cast")));
     for index in 0..run.state.len() {
-        notices(&|run| run.state[index].1 = Value::Null);
+        notices(&|run| run.state[index].1 = ObservedValue::Null);
     }
     // Objects are compared by what is in them.
     let pairs: Vec<_> = run.calls.iter().filter(|call| call.export == "objects").collect();
-    let one = |next| Value::Struct(vec![Value::I32(1), next]);
-    assert_eq!(pairs[0].outcome, Outcome::Returned(vec![one(Value::Null)]));
-    assert_eq!(pairs[1].outcome, Outcome::Returned(vec![one(one(Value::Null))]));
+    let one = |next| ObservedValue::Struct(vec![ObservedValue::I32(1), next]);
+    assert_eq!(pairs[0].outcome, Outcome::Returned(vec![one(ObservedValue::Null)]));
+    assert_eq!(pairs[1].outcome, Outcome::Returned(vec![one(one(ObservedValue::Null))]));
     // What is used up in one engine ends the comparison.
     let mut other = run.clone();
     other.calls[0].outcome = Outcome::Exhausted("stack".to_string());

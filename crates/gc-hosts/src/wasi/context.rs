@@ -1,6 +1,6 @@
 //! The context of a program: its arguments, its environment and its descriptors.
 
-use super::descriptor::{Descriptor, Directory, Kind};
+use super::descriptor::{Descriptor, DescriptorKind, Directory};
 use super::errno::Errno;
 use crate::stdio::{InputStream, OutputStream, Stdio};
 use crate::wait::Waiter;
@@ -138,8 +138,11 @@ impl WasiCtxBuilder {
     /// Makes the context. The builder is empty afterwards.
     pub fn build(&mut self) -> WasiCtx {
         let WasiCtxBuilder { args, env, stdio, preopens } = std::mem::take(self);
-        let streams =
-            [Kind::Input(stdio.stdin), Kind::Output(stdio.stdout), Kind::Output(stdio.stderr)];
+        let streams = [
+            DescriptorKind::Input(stdio.stdin),
+            DescriptorKind::Output(stdio.stdout),
+            DescriptorKind::Output(stdio.stderr),
+        ];
         let streams = streams.into_iter().map(Descriptor::stream);
         let dirs = preopens
             .into_iter()
@@ -161,9 +164,9 @@ impl WasiCtx {
         self.waiter.set_interrupt(handle);
         for descriptor in self.descriptors.iter().flatten() {
             match &descriptor.kind {
-                Kind::Input(stream) => stream.set_interrupt(handle),
-                Kind::Output(stream) => stream.set_interrupt(handle),
-                Kind::File(_) | Kind::Directory(_) => {}
+                DescriptorKind::Input(stream) => stream.set_interrupt(handle),
+                DescriptorKind::Output(stream) => stream.set_interrupt(handle),
+                DescriptorKind::File(_) | DescriptorKind::Directory(_) => {}
             }
         }
     }

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 
 /// An open stream, file or directory.
 pub(super) struct Descriptor {
-    pub(super) kind: Kind,
+    pub(super) kind: DescriptorKind,
     /// Whether it was opened to be read.
     pub(super) reads: bool,
     /// Whether it was opened to be written.
@@ -20,7 +20,7 @@ pub(super) struct Descriptor {
     pub(super) flags: u32,
 }
 
-pub(super) enum Kind {
+pub(super) enum DescriptorKind {
     Input(InputStream),
     Output(OutputStream),
     File(OwnedFd),
@@ -93,38 +93,43 @@ fn filetype_of_entry(ty: cap_std::fs::FileType) -> u8 {
 }
 
 impl Descriptor {
-    pub(super) fn stream(kind: Kind) -> Descriptor {
-        let reads = matches!(kind, Kind::Input(_));
+    pub(super) fn stream(kind: DescriptorKind) -> Descriptor {
+        let reads = matches!(kind, DescriptorKind::Input(_));
         Descriptor { kind, reads, writes: !reads, flags: 0 }
     }
 
     pub(super) fn directory(directory: Directory) -> Descriptor {
-        Descriptor { kind: Kind::Directory(directory), reads: false, writes: false, flags: 0 }
+        Descriptor {
+            kind: DescriptorKind::Directory(directory),
+            reads: false,
+            writes: false,
+            flags: 0,
+        }
     }
 
     /// The open file of the process, if it is one.
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.kind {
-            Kind::Input(stream) => stream.fd(),
-            Kind::Output(stream) => stream.fd(),
-            Kind::File(file) => Some(file.as_fd()),
-            Kind::Directory(directory) => Some(directory.dir.as_fd()),
+            DescriptorKind::Input(stream) => stream.fd(),
+            DescriptorKind::Output(stream) => stream.fd(),
+            DescriptorKind::File(file) => Some(file.as_fd()),
+            DescriptorKind::Directory(directory) => Some(directory.dir.as_fd()),
         }
     }
 
     /// The file. A stream has no place and no size.
     pub(super) fn file(&self) -> Result<BorrowedFd<'_>, Errno> {
         match &self.kind {
-            Kind::File(file) => Ok(file.as_fd()),
-            Kind::Input(_) | Kind::Output(_) => Err(Errno::Spipe),
-            Kind::Directory(_) => Err(Errno::Badf),
+            DescriptorKind::File(file) => Ok(file.as_fd()),
+            DescriptorKind::Input(_) | DescriptorKind::Output(_) => Err(Errno::Spipe),
+            DescriptorKind::Directory(_) => Err(Errno::Badf),
         }
     }
 
     /// The directory.
     pub(super) fn dir(&self) -> Result<&Directory, Errno> {
         match &self.kind {
-            Kind::Directory(directory) => Ok(directory),
+            DescriptorKind::Directory(directory) => Ok(directory),
             _ => Err(Errno::Notdir),
         }
     }
@@ -133,7 +138,7 @@ impl Descriptor {
     pub(super) fn filestat(&self) -> Result<Filestat, Errno> {
         let Some(fd) = self.fd() else { return Ok(Filestat::default()) };
         let mut stat = Filestat::of(&fstat(fd)?);
-        let is_stream = matches!(self.kind, Kind::Input(_) | Kind::Output(_));
+        let is_stream = matches!(self.kind, DescriptorKind::Input(_) | DescriptorKind::Output(_));
         // C libraries take a character device without a position for a terminal.
         if is_stream && stat.filetype == filetype::CHARACTER_DEVICE && !fd.is_terminal() {
             stat.filetype = filetype::UNKNOWN;
@@ -147,10 +152,12 @@ impl Descriptor {
         let write = if self.writes { rights::FD_WRITE } else { 0 };
         match &self.kind {
             // Without `FD_SEEK` and `FD_TELL`, by which C libraries recognise terminals.
-            Kind::Input(_) | Kind::Output(_) => (rights::STREAM | read | write, 0),
-            Kind::File(file) if file.is_terminal() => (rights::STREAM | read | write, 0),
-            Kind::File(_) => (rights::FILE | read | write, 0),
-            Kind::Directory(_) => (rights::DIRECTORY, rights::INHERITED),
+            DescriptorKind::Input(_) | DescriptorKind::Output(_) => {
+                (rights::STREAM | read | write, 0)
+            }
+            DescriptorKind::File(file) if file.is_terminal() => (rights::STREAM | read | write, 0),
+            DescriptorKind::File(_) => (rights::FILE | read | write, 0),
+            DescriptorKind::Directory(_) => (rights::DIRECTORY, rights::INHERITED),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Functions of descriptors: `fd_*`, and `sock_*`, for which no program has a socket.
 
 use super::context::WasiCtx;
-use super::descriptor::{Descriptor, Kind};
+use super::descriptor::{Descriptor, DescriptorKind};
 use super::errno::Errno;
-use super::memory::{GuestMemory, Place};
+use super::memory::{GuestMemory, GuestRange};
 use super::types::{fdflags, filetype, new_times};
 use crate::stdio::write_file;
 use crate::wait::Waiter;
@@ -23,7 +23,7 @@ impl Descriptor {
     fn read(
         &self,
         memory: &mut GuestMemory<'_>,
-        places: &[Place],
+        places: &[GuestRange],
         waiter: &Waiter,
     ) -> Result<u32, Errno> {
         let regular = places.len() > 1 && self.filestat()?.filetype == filetype::REGULAR_FILE;
@@ -31,12 +31,12 @@ impl Descriptor {
         for place in places {
             let bytes = memory.at(*place)?;
             let read = match &self.kind {
-                Kind::Input(stream) => stream.read(bytes).map_err(Errno::from),
-                Kind::File(file) => {
+                DescriptorKind::Input(stream) => stream.read(bytes).map_err(Errno::from),
+                DescriptorKind::File(file) => {
                     waiter.readable(file.as_fd())?;
                     rustix::io::read(file, &mut *bytes).map_err(Errno::from)
                 }
-                Kind::Output(_) | Kind::Directory(_) => Err(Errno::Badf),
+                DescriptorKind::Output(_) | DescriptorKind::Directory(_) => Err(Errno::Badf),
             };
             match read {
                 Ok(count) => total += count as u32,
@@ -56,7 +56,7 @@ impl Descriptor {
     fn read_at(
         &self,
         memory: &mut GuestMemory<'_>,
-        places: &[Place],
+        places: &[GuestRange],
         mut offset: u64,
     ) -> Result<u32, Errno> {
         let file = self.file()?;
@@ -86,7 +86,7 @@ impl Descriptor {
         f: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<()>,
     ) -> Result<(), Errno> {
         match &self.kind {
-            Kind::Directory(directory) => {
+            DescriptorKind::Directory(directory) => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 Ok(f(openat(&directory.dir, c".", flags, Mode::empty())?.as_fd())?)
             }
@@ -153,9 +153,9 @@ impl WasiCtx {
         memory.check_array(out, 1, 4)?;
         let slices = memory.slices(&places)?;
         let written = match &descriptor.kind {
-            Kind::Output(stream) => stream.write_vectored(&slices)?,
-            Kind::File(file) => write_file(&self.waiter, file.as_fd(), &slices)?,
-            Kind::Input(_) | Kind::Directory(_) => return Err(Errno::Badf),
+            DescriptorKind::Output(stream) => stream.write_vectored(&slices)?,
+            DescriptorKind::File(file) => write_file(&self.waiter, file.as_fd(), &slices)?,
+            DescriptorKind::Input(_) | DescriptorKind::Directory(_) => return Err(Errno::Badf),
         };
         memory.write_u32(out, written as u32)
     }
@@ -293,7 +293,7 @@ impl WasiCtx {
         if changed == 0 {
             return Ok(());
         }
-        let Kind::File(file) = &descriptor.kind else { return Err(Errno::Notsup) };
+        let DescriptorKind::File(file) = &descriptor.kind else { return Err(Errno::Notsup) };
         if changed & !(fdflags::APPEND | fdflags::NONBLOCK) != 0 {
             return Err(Errno::Notsup);
         }
@@ -346,10 +346,10 @@ impl WasiCtx {
     ) -> Result<(), Errno> {
         let times = new_times(atim, mtim, flags)?;
         match &self.descriptor(fd)?.kind {
-            Kind::Input(_) | Kind::Output(_) => Err(Errno::Notsup),
-            Kind::File(file) => Ok(futimens(file, &times)?),
+            DescriptorKind::Input(_) | DescriptorKind::Output(_) => Err(Errno::Notsup),
+            DescriptorKind::File(file) => Ok(futimens(file, &times)?),
             // A directory that is opened only to find paths has no times of its own.
-            Kind::Directory(directory) => {
+            DescriptorKind::Directory(directory) => {
                 Ok(utimensat(&directory.dir, c".", &times, AtFlags::empty())?)
             }
         }
@@ -386,7 +386,9 @@ impl WasiCtx {
     /// after the other, until the first that is no such directory.
     fn preopened(&self, fd: u32) -> Result<&[u8], Errno> {
         match &self.descriptor(fd)?.kind {
-            Kind::Directory(directory) => directory.preopened.as_deref().ok_or(Errno::Badf),
+            DescriptorKind::Directory(directory) => {
+                directory.preopened.as_deref().ok_or(Errno::Badf)
+            }
             _ => Err(Errno::Badf),
         }
     }
@@ -400,7 +402,7 @@ impl WasiCtx {
         cookie: u64,
         out: u32,
     ) -> Result<(), Errno> {
-        let Kind::Directory(directory) = &mut self.descriptor_mut(fd)?.kind else {
+        let DescriptorKind::Directory(directory) = &mut self.descriptor_mut(fd)?.kind else {
             return Err(Errno::Notdir);
         };
         if cookie == 0 || directory.entries.is_empty() {

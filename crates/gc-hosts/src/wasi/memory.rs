@@ -16,7 +16,7 @@ pub(super) struct GuestMemory<'a>(&'a mut [u8]);
 
 /// A place in the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct GuestRange {
     at: u32,
     len: u32,
 }
@@ -93,7 +93,7 @@ impl<'a> GuestMemory<'a> {
 
     /// The places that an array of `iovec` or `ciovec` names, as far as they hold bytes. Together
     /// they are not longer than [`BYTES`].
-    pub(super) fn places(&self, at: u32, count: u32) -> Result<Vec<Place>, Errno> {
+    pub(super) fn places(&self, at: u32, count: u32) -> Result<Vec<GuestRange>, Errno> {
         if count > SLICES {
             return Err(Errno::Inval);
         }
@@ -102,25 +102,25 @@ impl<'a> GuestMemory<'a> {
         let mut left = BYTES;
         for entry in 0..count {
             let entry = at + 8 * entry;
-            let place = Place { at: self.u32(entry)?, len: self.u32(entry + 4)? };
+            let place = GuestRange { at: self.u32(entry)?, len: self.u32(entry + 4)? };
             // A place outside the memory is an error even if it would not be reached.
             self.bytes(place.at, place.len)?;
             let len = left.min(place.len as usize);
             left -= len;
             if len > 0 {
-                places.push(Place { at: place.at, len: len as u32 });
+                places.push(GuestRange { at: place.at, len: len as u32 });
             }
         }
         Ok(places)
     }
 
     /// The bytes at a place.
-    pub(super) fn at(&mut self, place: Place) -> Result<&mut [u8], Errno> {
+    pub(super) fn at(&mut self, place: GuestRange) -> Result<&mut [u8], Errno> {
         self.bytes_mut(place.at, place.len)
     }
 
     /// The bytes at these places, to write them to a file.
-    pub(super) fn slices(&self, places: &[Place]) -> Result<Vec<IoSlice<'_>>, Errno> {
+    pub(super) fn slices(&self, places: &[GuestRange]) -> Result<Vec<IoSlice<'_>>, Errno> {
         places.iter().map(|place| Ok(IoSlice::new(self.bytes(place.at, place.len)?))).collect()
     }
 }
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(memory.check_array(0, 0x2000_0001, 8), Err(Errno::Fault));
         memory.write_u32(0, 60).unwrap();
         memory.write_u32(4, 4).unwrap();
-        assert_eq!(memory.places(0, 1).unwrap(), [Place { at: 60, len: 4 }]);
+        assert_eq!(memory.places(0, 1).unwrap(), [GuestRange { at: 60, len: 4 }]);
         assert_eq!(memory.places(0, SLICES + 1), Err(Errno::Inval));
         memory.write_u32(4, 5).unwrap();
         assert_eq!(memory.places(0, 1), Err(Errno::Fault));

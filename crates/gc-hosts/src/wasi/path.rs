@@ -8,7 +8,7 @@
 //! `path_remove_directory("d/")` succeeds, as on the system itself.
 
 use super::context::WasiCtx;
-use super::descriptor::{Descriptor, Directory, Kind};
+use super::descriptor::{Descriptor, DescriptorKind, Directory};
 use super::errno::Errno;
 use super::memory::GuestMemory;
 use super::types::{
@@ -125,7 +125,7 @@ fn open(
     if ty == filetype::DIRECTORY {
         return Ok(Descriptor::directory(Directory::opened(Dir::from_std_file(file))));
     }
-    Ok(Descriptor { kind: Kind::File(OwnedFd::from(file)), reads, writes, flags })
+    Ok(Descriptor { kind: DescriptorKind::File(OwnedFd::from(file)), reads, writes, flags })
 }
 
 impl WasiCtx {

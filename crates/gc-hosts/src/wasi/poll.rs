@@ -2,7 +2,7 @@
 
 use super::clocks::{clock, now};
 use super::context::WasiCtx;
-use super::descriptor::{Descriptor, Kind};
+use super::descriptor::{Descriptor, DescriptorKind};
 use super::errno::Errno;
 use super::memory::GuestMemory;
 use super::types::filetype;
@@ -77,10 +77,10 @@ impl Descriptor {
             return Some(Err(Errno::Badf));
         }
         match (&self.kind, self.fd()) {
-            (Kind::Directory(_), _) => Some(Err(Errno::Badf)),
+            (DescriptorKind::Directory(_), _) => Some(Err(Errno::Badf)),
             // A reader or writer of the host does not say whether it would wait.
             (_, None) => Some(Ok(Ready { bytes: u64::from(kind == FD_READ), flags: 0 })),
-            (Kind::File(_), Some(fd)) => {
+            (DescriptorKind::File(_), Some(fd)) => {
                 let stat = self.filestat().ok()?;
                 if stat.filetype != filetype::REGULAR_FILE {
                     return None;

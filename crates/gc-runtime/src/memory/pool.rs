@@ -72,13 +72,13 @@ pub struct Pool {
     max_unused_warm: u32,
     decommit_batch: usize,
     below: Arc<dyn MemorySource>,
-    memories: Kind,
-    tables: Kind,
+    memories: SlotPool,
+    tables: SlotPool,
 }
 
 /// The slots of one kind, and who waits for one of them.
 #[derive(Debug)]
-struct Kind {
+struct SlotPool {
     options: PoolSlots,
     slots: Mutex<Slots>,
     /// Notified when fewer slots are being cleared.
@@ -163,9 +163,9 @@ enum Source {
     Cold,
 }
 
-impl Kind {
-    fn new(options: PoolSlots) -> Kind {
-        Kind { options, slots: Mutex::default(), cleared: Condvar::new() }
+impl SlotPool {
+    fn new(options: PoolSlots) -> SlotPool {
+        SlotPool { options, slots: Mutex::default(), cleared: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots> {
@@ -193,7 +193,7 @@ impl Kind {
 
 /// Slots that one thread clears. Others may wait for them.
 struct Clearing<'a> {
-    kind: &'a Kind,
+    kind: &'a SlotPool,
     dirty: vec::IntoIter<UsedReservation>,
     /// The number of slots that are not cleared yet.
     left: u32,
@@ -230,7 +230,7 @@ impl Pool {
     /// An empty pool, whose address space comes from `below`.
     pub fn new(options: PoolOptions, below: Arc<dyn MemorySource>) -> Pool {
         let PoolOptions { memories, tables, max_unused_warm, decommit_batch } = options;
-        let (memories, tables) = (Kind::new(memories), Kind::new(tables));
+        let (memories, tables) = (SlotPool::new(memories), SlotPool::new(tables));
         Pool { max_unused_warm, decommit_batch, below, memories, tables }
     }
 
@@ -254,7 +254,7 @@ impl Pool {
     }
 
     /// The slots for a purpose. `None` if it has none.
-    fn kind(&self, purpose: MemoryPurpose) -> Option<&Kind> {
+    fn kind(&self, purpose: MemoryPurpose) -> Option<&SlotPool> {
         match purpose {
             MemoryPurpose::LinearMemory => Some(&self.memories),
             MemoryPurpose::Table => Some(&self.tables),
@@ -275,7 +275,7 @@ impl Pool {
 
     /// Chooses a slot, and counts it as used. If all slots are in use or are not cleared, it clears
     /// those that wait for it, or waits for the thread that does.
-    fn take(&self, kind: &Kind, request: &MemoryRequest) -> Result<Source, HeapError> {
+    fn take(&self, kind: &SlotPool, request: &MemoryRequest) -> Result<Source, HeapError> {
         let limit = kind.options.total;
         let mut slots = kind.lock();
         loop {

@@ -6,7 +6,7 @@ use crate::{GcCause, HeapError, IncompleteWalk, Occupancy, Pause, PauseKind, Tra
 use std::time::{Duration, Instant};
 
 /// A stop of the mutator for a collection.
-struct Stop {
+struct MutatorStop {
     start: Instant,
     root_search: Duration,
     bytes_before: u64,
@@ -76,7 +76,7 @@ impl GcStore {
     }
 
     #[cfg(feature = "async")]
-    async fn collect_async(&mut self, stop: Stop) -> Result<bool, HeapError> {
+    async fn collect_async(&mut self, stop: MutatorStop) -> Result<bool, HeapError> {
         let start = Instant::now();
         let (result, kind) = self.begin_gc(GcCause::Asked).collect_async().await;
         self.finish_gc(result, stop, kind, start.elapsed(), None)?;
@@ -88,7 +88,7 @@ impl GcStore {
         &mut self,
         tracer: &mut dyn TraceRoots,
         cause: GcCause,
-    ) -> Result<Option<Stop>, HeapError> {
+    ) -> Result<Option<MutatorStop>, HeapError> {
         self.heap.core().assert_may_collect();
         self.check_usable()?;
         let mut start = Instant::now();
@@ -113,7 +113,7 @@ impl GcStore {
             root_search = Duration::ZERO;
         }
         self.heap.core_mut().pauses.begin(start);
-        Ok(Some(Stop { start, root_search, bytes_before, verified }))
+        Ok(Some(MutatorStop { start, root_search, bytes_before, verified }))
     }
 
     /// Adds the roots on the stack to the list.
@@ -132,7 +132,7 @@ impl GcStore {
     fn finish_gc(
         &mut self,
         result: Result<(), HeapError>,
-        stop: Stop,
+        stop: MutatorStop,
         kind: PauseKind,
         collection: Duration,
         tracer: Option<&mut dyn TraceRoots>,

@@ -13,7 +13,7 @@ use gc_compiler::{
 use gc_types::{RootKind, Trap, TypeIndex, VMGcKind};
 
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum VariableKind {
     Ref,
     Int,
     Wide,
@@ -30,18 +30,18 @@ pub(super) struct Build<'a, 'b> {
 impl Build<'_, '_> {
     pub(super) fn declare(&mut self, reference: Value, wide: Value) {
         let kinds = [
-            (Kind::Ref, REFS, types::I64),
-            (Kind::Int, INTS, types::I32),
-            (Kind::Wide, WIDES, types::I64),
-            (Kind::Func, FUNCS, types::I64),
+            (VariableKind::Ref, REFS, types::I64),
+            (VariableKind::Int, INTS, types::I32),
+            (VariableKind::Wide, WIDES, types::I64),
+            (VariableKind::Func, FUNCS, types::I64),
         ];
         for (kind, count, ty) in kinds {
             for n in 0..count {
                 let variable = self.e.builder.declare_var(ty);
                 self.variables[kind as usize].push(variable);
                 let first = match (kind, n) {
-                    (Kind::Ref, 0) => reference,
-                    (Kind::Wide, 0) => wide,
+                    (VariableKind::Ref, 0) => reference,
+                    (VariableKind::Wide, 0) => wide,
                     _ => self.e.builder.ins().iconst(ty, 0),
                 };
                 self.e.builder.def_var(variable, first);
@@ -49,28 +49,28 @@ impl Build<'_, '_> {
         }
     }
 
-    fn get(&mut self, kind: Kind, n: Var) -> Value {
+    fn get(&mut self, kind: VariableKind, n: Var) -> Value {
         self.e.builder.use_var(self.variables[kind as usize][n])
     }
 
-    pub(super) fn set(&mut self, kind: Kind, n: Var, value: Value) {
+    pub(super) fn set(&mut self, kind: VariableKind, n: Var, value: Value) {
         self.e.builder.def_var(self.variables[kind as usize][n], value);
     }
 
     pub(super) fn r(&mut self, n: Var) -> Value {
-        self.get(Kind::Ref, n)
+        self.get(VariableKind::Ref, n)
     }
 
     pub(super) fn i(&mut self, n: Var) -> Value {
-        self.get(Kind::Int, n)
+        self.get(VariableKind::Int, n)
     }
 
     pub(super) fn w(&mut self, n: Var) -> Value {
-        self.get(Kind::Wide, n)
+        self.get(VariableKind::Wide, n)
     }
 
     fn f(&mut self, n: Var) -> Value {
-        self.get(Kind::Func, n)
+        self.get(VariableKind::Func, n)
     }
 
     pub(super) fn program(&mut self, program: &Program) {
@@ -282,22 +282,22 @@ impl Build<'_, '_> {
                         true => this.e.i31_get_s(reference),
                         false => this.e.i31_get_u(reference),
                     };
-                    this.set(Kind::Int, i, value);
+                    this.set(VariableKind::Int, i, value);
                 });
             }
             Op::StructGet { r, of, second } => self.on(of, BASE, |this, of| {
                 let value = this.e.struct_get(of, &layout, usize::from(second), None);
-                this.set(Kind::Ref, r, value);
+                this.set(VariableKind::Ref, r, value);
             }),
             Op::StructGetWide { w, of } => self.on(of, BASE, |this, of| {
                 let value = this.e.struct_get(of, &layout, 2, None);
-                this.set(Kind::Wide, w, value);
+                this.set(VariableKind::Wide, w, value);
             }),
             Op::StructGetFunc { f, of } => self.on(of, BASE, |this, of| {
                 let id = this.e.struct_get(of, &layout, 3, None);
                 let expected = this.func_type();
                 let value = this.e.func_ref_from_id(id, true, Some(&expected));
-                this.set(Kind::Func, f, value);
+                this.set(VariableKind::Func, f, value);
             }),
             Op::StructSet { of, r, second } => self.on(of, BASE, |this, of| {
                 let r = this.r(r);
@@ -314,12 +314,12 @@ impl Build<'_, '_> {
             }),
             Op::ArrayLen { i, of } => self.on(of, REFS_TYPE, |this, of| {
                 let value = this.e.array_len(of);
-                this.set(Kind::Int, i, value);
+                this.set(VariableKind::Int, i, value);
             }),
             Op::ArrayGet { r, of, i } => self.on(of, REFS_TYPE, |this, of| {
                 let i = this.small(i, 3);
                 let value = this.e.array_get(of, &REF_ARRAY, i, None);
-                this.set(Kind::Ref, r, value);
+                this.set(VariableKind::Ref, r, value);
             }),
             Op::ArraySet { of, i, r } => self.on(of, REFS_TYPE, |this, of| {
                 let (i, r) = (this.small(i, 3), this.r(r));
@@ -328,7 +328,7 @@ impl Build<'_, '_> {
             Op::ArrayGetConst { r, of, index } => self.on(of, REFS_TYPE, |this, of| {
                 let index = this.e.builder.ins().iconst(types::I32, i64::from(index % 8));
                 let value = this.e.array_get(of, &REF_ARRAY, index, None);
-                this.set(Kind::Ref, r, value);
+                this.set(VariableKind::Ref, r, value);
             }),
             Op::ArraySetConst { of, index, r } => self.on(of, REFS_TYPE, |this, of| {
                 let r = this.r(r);
@@ -338,7 +338,7 @@ impl Build<'_, '_> {
             Op::BytesGet { i, of, at } => self.on(of, BYTES_TYPE, |this, of| {
                 let at = this.small(at, 3);
                 let value = this.e.array_get(of, &BYTE_ARRAY, at, Some(Extend::Signed));
-                this.set(Kind::Int, i, value);
+                this.set(VariableKind::Int, i, value);
             }),
             Op::RereadWide { w, of, alias, value } => self.reread_wide(w, of, alias, value),
             Op::RereadByte { i, of, alias, at, value } => {
@@ -390,7 +390,7 @@ impl Build<'_, '_> {
                 let offset = self.e.offsets().func_ref_code();
                 let code = self.e.load_native(types::I64, regions::TYPES, f, offset);
                 let value = self.call(Some(code), a, w);
-                self.set(Kind::Ref, r, value);
+                self.set(VariableKind::Ref, r, value);
                 self.e.builder.ins().jump(no, &[]);
                 self.e.continue_in(no);
             }
@@ -400,43 +400,43 @@ impl Build<'_, '_> {
     }
 
     /// Emits an operation that has a result for every operand. Returns the variable that is set.
-    fn value_op(&mut self, op: Op) -> (Kind, Var, Value) {
+    fn value_op(&mut self, op: Op) -> (VariableKind, Var, Value) {
         let layout = layout();
         match op {
-            Op::Null { r } => (Kind::Ref, r, self.e.ref_null()),
+            Op::Null { r } => (VariableKind::Ref, r, self.e.ref_null()),
             Op::I31 { r, i } => {
                 let value = self.i(i);
-                (Kind::Ref, r, self.e.ref_i31(value))
+                (VariableKind::Ref, r, self.e.ref_i31(value))
             }
-            Op::Move { r, from } => (Kind::Ref, r, self.r(from)),
+            Op::Move { r, from } => (VariableKind::Ref, r, self.r(from)),
             Op::Select { r, i, a, b } => {
                 let (i, a, b) = (self.i(i), self.r(a), self.r(b));
-                (Kind::Ref, r, self.e.builder.ins().select(i, a, b))
+                (VariableKind::Ref, r, self.e.builder.ins().select(i, a, b))
             }
             Op::SelectInt { i, a, b } => {
                 let (condition, a, b) = (self.i(i), self.i(a), self.i(b));
-                (Kind::Int, i, self.e.builder.ins().select(condition, a, b))
+                (VariableKind::Int, i, self.e.builder.ins().select(condition, a, b))
             }
             Op::Const { i, value } => {
-                (Kind::Int, i, self.e.builder.ins().iconst(types::I32, i64::from(value)))
+                (VariableKind::Int, i, self.e.builder.ins().iconst(types::I32, i64::from(value)))
             }
             Op::Arith { i, arith, a, b } => {
                 let (a, value) = (self.i(a), self.i(b));
                 let b = self.divisor(arith, b, value);
-                (Kind::Int, i, self.arith(arith, a, b))
+                (VariableKind::Int, i, self.arith(arith, a, b))
             }
             Op::ArithWide { w, arith, a, b } => {
                 let (a, value) = (self.w(a), self.w(b));
                 let b = self.divisor(arith, b, value);
-                (Kind::Wide, w, self.arith(arith, a, b))
+                (VariableKind::Wide, w, self.arith(arith, a, b))
             }
             Op::Icmp { i, a, b, condition } => {
                 let (a, b) = (self.i(a), self.i(b));
-                (Kind::Int, i, self.icmp(condition, a, b))
+                (VariableKind::Int, i, self.icmp(condition, a, b))
             }
             Op::IcmpWide { i, a, b, condition } => {
                 let (a, b) = (self.w(a), self.w(b));
-                (Kind::Int, i, self.icmp(condition, a, b))
+                (VariableKind::Int, i, self.icmp(condition, a, b))
             }
             Op::Widen { w, i, signed } => {
                 let value = self.i(i);
@@ -445,84 +445,92 @@ impl Build<'_, '_> {
                     true => ins.sextend(types::I64, value),
                     false => ins.uextend(types::I64, value),
                 };
-                (Kind::Wide, w, wide)
+                (VariableKind::Wide, w, wide)
             }
             Op::Narrow { i, w } => {
                 let value = self.w(w);
-                (Kind::Int, i, self.e.builder.ins().ireduce(types::I32, value))
+                (VariableKind::Int, i, self.e.builder.ins().ireduce(types::I32, value))
             }
             Op::StructNew { r, a, b, w } => {
                 let (word, a, b, w) = (self.word(NODE), self.r(a), self.r(b), self.w(w));
                 let id = self.e.builder.ins().iconst(types::I32, 0);
-                (Kind::Ref, r, self.e.struct_new(word, &layout, &[a, b, w, id]))
+                (VariableKind::Ref, r, self.e.struct_new(word, &layout, &[a, b, w, id]))
             }
             Op::StructNewDefault { r, base } => {
                 let word = self.word(if base { BASE } else { NODE });
-                (Kind::Ref, r, self.e.struct_new_default(word, &layout))
+                (VariableKind::Ref, r, self.e.struct_new_default(word, &layout))
             }
             Op::ArrayNewDefault { r, i } => {
                 let (word, length) = (self.word(REFS_TYPE), self.small(i, 7));
-                (Kind::Ref, r, self.e.array_new(word, &REF_ARRAY, ArrayInit::Default(length)))
+                (
+                    VariableKind::Ref,
+                    r,
+                    self.e.array_new(word, &REF_ARRAY, ArrayInit::Default(length)),
+                )
             }
             Op::ArrayNewFill { r, i, a } => {
                 let (word, length, value) = (self.word(REFS_TYPE), self.small(i, 7), self.r(a));
-                (Kind::Ref, r, self.e.array_new(word, &REF_ARRAY, ArrayInit::Fill(value, length)))
+                (
+                    VariableKind::Ref,
+                    r,
+                    self.e.array_new(word, &REF_ARRAY, ArrayInit::Fill(value, length)),
+                )
             }
             Op::ArrayNewElements { r, a, b } => {
                 let (word, a, b) = (self.word(REFS_TYPE), self.r(a), self.r(b));
                 let elements = ArrayInit::Elements(&[a, b, a, b, a, b]);
-                (Kind::Ref, r, self.e.array_new(word, &REF_ARRAY, elements))
+                (VariableKind::Ref, r, self.e.array_new(word, &REF_ARRAY, elements))
             }
             Op::BytesNew { r, i, value } => {
                 let (word, length, value) =
                     (self.word(BYTES_TYPE), self.small(i, 7), self.i(value));
                 let fill = ArrayInit::Fill(value, length);
-                (Kind::Ref, r, self.e.array_new(word, &BYTE_ARRAY, fill))
+                (VariableKind::Ref, r, self.e.array_new(word, &BYTE_ARRAY, fill))
             }
             Op::TableGet { r, i } => {
                 let place = self.table(i);
-                (Kind::Ref, r, self.e.read_ref(place))
+                (VariableKind::Ref, r, self.e.read_ref(place))
             }
             Op::GlobalGet { r } => {
                 let place = self.global();
-                (Kind::Ref, r, self.e.read_ref(place))
+                (VariableKind::Ref, r, self.e.read_ref(place))
             }
-            Op::FuncGet { f } => (Kind::Func, f, self.native(FUNC_REF)),
+            Op::FuncGet { f } => (VariableKind::Func, f, self.native(FUNC_REF)),
             Op::IsNull { i, r } => {
                 let r = self.r(r);
                 let is_null = self.e.ref_is_null(r);
-                (Kind::Int, i, self.e.builder.ins().uextend(types::I32, is_null))
+                (VariableKind::Int, i, self.e.builder.ins().uextend(types::I32, is_null))
             }
             Op::Same { i, a, b } => {
                 let (a, b) = (self.r(a), self.r(b));
                 let same = self.e.ref_eq(a, b);
-                (Kind::Int, i, self.e.builder.ins().uextend(types::I32, same))
+                (VariableKind::Int, i, self.e.builder.ins().uextend(types::I32, same))
             }
             Op::Test { i, r, target } => {
                 let (r, test) = (self.r(r), self.target(target));
                 let passes = self.e.ref_test(r, &test);
-                (Kind::Int, i, self.e.builder.ins().uextend(types::I32, passes))
+                (VariableKind::Int, i, self.e.builder.ins().uextend(types::I32, passes))
             }
             Op::FuncTest { i, f } => {
                 let f = self.f(f);
                 let target = Some(self.func_type());
                 let test = FuncRefTest { nullable: true, known_non_null: false, target };
                 let passes = self.e.func_ref_test(f, &test);
-                (Kind::Int, i, self.e.builder.ins().uextend(types::I32, passes))
+                (VariableKind::Int, i, self.e.builder.ins().uextend(types::I32, passes))
             }
             Op::Call { r, a, w } => {
                 let (a, w) = (self.r(a), self.w(w));
-                (Kind::Ref, r, self.call(None, a, w))
+                (VariableKind::Ref, r, self.call(None, a, w))
             }
             Op::HostNew { r, i } => {
                 let i = self.i(i);
                 self.e.call_host(HOST_NEW.0, &[i]);
-                (Kind::Ref, r, self.e.host_result_ref())
+                (VariableKind::Ref, r, self.e.host_result_ref())
             }
             Op::HostQuiet { i, r } => {
                 let r = self.r(r);
                 self.e.call_host(HOST_QUIET.0, &[r]);
-                (Kind::Int, i, self.e.host_result_i32())
+                (VariableKind::Int, i, self.e.host_result_i32())
             }
             op => unreachable!("{op:?} is on an object"),
         }

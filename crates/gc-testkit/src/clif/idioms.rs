@@ -1,7 +1,7 @@
 //! Emits operations that belong together. What is known after one of them matters for another, so a
 //! wrong simplification shows, which it would hardly do in operations at random.
 
-use super::emit::{Build, Kind};
+use super::emit::{Build, VariableKind};
 use super::program::Var;
 use super::world::*;
 use cranelift_codegen::ir::{InstBuilder, types};
@@ -23,7 +23,7 @@ impl Build<'_, '_> {
             let new = this.e.builder.ins().iadd(value, before);
             this.on(alias, BASE, |this, alias| this.e.struct_set(alias, &layout, 2, new));
             let after = this.e.struct_get(of, &layout, 2, None);
-            this.set(Kind::Wide, w, after);
+            this.set(VariableKind::Wide, w, after);
         });
     }
 
@@ -34,7 +34,7 @@ impl Build<'_, '_> {
         let length = self.e.builder.ins().iconst(types::I32, 8);
         let fill = ArrayInit::Fill(value_of_all, length);
         let array = self.e.array_new(word, &BYTE_ARRAY, fill);
-        self.set(Kind::Ref, of, array);
+        self.set(VariableKind::Ref, of, array);
         self.on(of, BYTES_TYPE, |this, of| {
             let at = this.small(at, 3);
             let before = this.e.array_get(of, &BYTE_ARRAY, at, Some(Extend::Unsigned));
@@ -44,7 +44,7 @@ impl Build<'_, '_> {
                 this.e.array_set(alias, &BYTE_ARRAY, at, new);
             });
             let after = this.e.array_get(of, &BYTE_ARRAY, at, Some(Extend::Unsigned));
-            this.set(Kind::Int, i, after);
+            this.set(VariableKind::Int, i, after);
         });
     }
 
@@ -65,14 +65,14 @@ impl Build<'_, '_> {
             let (test, passed) = (self.target(kind), self.e.builder.create_block());
             self.e.ref_test_branch(value, &test, passed, out);
             self.e.continue_in(passed);
-            self.set(Kind::Ref, r, value);
+            self.set(VariableKind::Ref, r, value);
             self.e.builder.ins().jump(joined, &[]);
         }
         self.e.continue_in(joined);
         let (r, test) = (self.r(r), self.target(target));
         let passes = self.e.ref_test(r, &test);
         let passes = self.e.builder.ins().uextend(types::I32, passes);
-        self.set(Kind::Int, i, passes);
+        self.set(VariableKind::Int, i, passes);
         self.e.builder.ins().jump(out, &[]);
         self.e.continue_in(out);
     }

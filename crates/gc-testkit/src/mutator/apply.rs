@@ -1,7 +1,7 @@
 //! Executes an [`Op`] on a mock mutator. The object determines what the operation's small numbers
 //! mean (which field, which range). The shadow heap uses its own object in the same way.
 
-use super::{Mutator, Place};
+use super::{Mutator, RootSlot};
 use crate::ops::{self, Op};
 use crate::schema::BYTES;
 use gc_runtime::HeapError;
@@ -194,7 +194,7 @@ impl Mutator {
     /// Runs `then` on the reference that [`ops::object`] chooses, if there is one.
     fn on(
         &mut self,
-        place: Place,
+        place: RootSlot,
         then: impl FnOnce(&mut Self, VMGcRef) -> Result<Effect, HeapError>,
     ) -> Result<Effect, HeapError> {
         match ops::object(place, |place| self.get(place)) {
@@ -206,7 +206,7 @@ impl Mutator {
     /// Runs `then` on the reference that [`ops::array()`] chooses, if there is one.
     fn on_array(
         &mut self,
-        place: Place,
+        place: RootSlot,
         then: impl FnOnce(&mut Self, VMGcRef) -> Result<Effect, HeapError>,
     ) -> Result<Effect, HeapError> {
         match self.array(place) {
@@ -215,7 +215,7 @@ impl Mutator {
         }
     }
 
-    fn array(&self, place: Place) -> Option<VMGcRef> {
+    fn array(&self, place: RootSlot) -> Option<VMGcRef> {
         let is_array = |object: &VMGcRef| self.store.array_len(object).is_ok();
         ops::array(place, |place| self.get(place), is_array)
     }

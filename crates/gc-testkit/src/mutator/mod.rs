@@ -18,7 +18,7 @@ pub(crate) use apply::truncate;
 pub use apply::{Collection, Effect};
 pub use slots::Slots;
 
-use crate::place::Place;
+use crate::place::RootSlot;
 use crate::schema::{self, Schema};
 use crate::{Ledger, Token};
 use anyhow::ensure;
@@ -103,22 +103,22 @@ impl Mutator {
     // ---- slots ------------------------------------------------------------
 
     /// The reference at `place`. It is valid until the next collection.
-    pub fn get(&self, place: Place) -> Option<VMGcRef> {
+    pub fn get(&self, place: RootSlot) -> Option<VMGcRef> {
         self.slots.get(place)
     }
 
     /// Moves a reference that the host holds to `to`, and overwrites the old contents.
-    pub fn put(&mut self, to: Place, owned: VMGcRef) {
+    pub fn put(&mut self, to: RootSlot, owned: VMGcRef) {
         match to {
-            Place::Stack(_) => {
+            RootSlot::Stack(_) => {
                 let word = self.store.expose_gc_ref_to_wasm(owned);
                 self.slots.set_word(to, word);
             }
-            Place::Table(_) | Place::Global(_) => {
+            RootSlot::Table(_) | RootSlot::Global(_) => {
                 self.write_slot(to, Some(&owned));
                 self.store.drop_gc_ref(owned);
             }
-            Place::Handle(_) => {
+            RootSlot::Handle(_) => {
                 let old = self.slots.get(to);
                 self.slots.set_word(to, owned.as_raw_u32());
                 if let Some(old) = old {
@@ -129,30 +129,30 @@ impl Mutator {
     }
 
     /// Copies the contents of `from` to `to`, and overwrites the old contents.
-    pub fn copy(&mut self, from: Place, to: Place) {
+    pub fn copy(&mut self, from: RootSlot, to: RootSlot) {
         let source = self.slots.get(from);
         match (&source, from, to) {
             (None, _, _) => self.clear(to),
             // Compiled code copies its own references without a barrier.
-            (Some(source), Place::Stack(_), Place::Stack(_)) => {
+            (Some(source), RootSlot::Stack(_), RootSlot::Stack(_)) => {
                 self.slots.set_word(to, source.as_raw_u32());
             }
-            (Some(source), _, Place::Stack(_) | Place::Handle(_)) => {
+            (Some(source), _, RootSlot::Stack(_) | RootSlot::Handle(_)) => {
                 let clone = self.store.clone_gc_ref(source);
                 self.put(to, clone);
             }
-            (Some(source), _, Place::Table(_) | Place::Global(_)) => {
+            (Some(source), _, RootSlot::Table(_) | RootSlot::Global(_)) => {
                 self.write_slot(to, Some(source));
             }
         }
     }
 
     /// Empties `at`.
-    pub fn clear(&mut self, at: Place) {
+    pub fn clear(&mut self, at: RootSlot) {
         match at {
-            Place::Stack(_) => self.slots.set_word(at, 0),
-            Place::Table(_) | Place::Global(_) => self.write_slot(at, None),
-            Place::Handle(_) => {
+            RootSlot::Stack(_) => self.slots.set_word(at, 0),
+            RootSlot::Table(_) | RootSlot::Global(_) => self.write_slot(at, None),
+            RootSlot::Handle(_) => {
                 let old = self.slots.get(at);
                 self.slots.set_word(at, 0);
                 if let Some(old) = old {
@@ -164,7 +164,7 @@ impl Mutator {
 
     /// Empties every slot.
     pub fn clear_all(&mut self) {
-        Place::all().for_each(|place| self.clear(place));
+        RootSlot::all().for_each(|place| self.clear(place));
         while self.let_go() {}
     }
 
@@ -198,7 +198,7 @@ impl Mutator {
 
     /// Overwrites a table's element or a global with a new reference to `source`'s
     /// object.
-    pub fn write_slot(&mut self, to: Place, source: Option<&VMGcRef>) {
+    pub fn write_slot(&mut self, to: RootSlot, source: Option<&VMGcRef>) {
         if let Some(slot) = self.slots.other_mut(to) {
             self.store.write_slot(slot, source);
         }
@@ -210,7 +210,7 @@ impl Mutator {
     ///
     /// # Errors
     /// As [`GcStore::alloc_struct`].
-    pub fn alloc_struct(&mut self, ty: TypeIndex, tag: u16, to: Place) -> Result<(), HeapError> {
+    pub fn alloc_struct(&mut self, ty: TypeIndex, tag: u16, to: RootSlot) -> Result<(), HeapError> {
         let is_exn = matches!(self.store.heap().core().layouts.get(ty), Some(GcLayout::Exn(_)));
         let object = if is_exn {
             let tag = u32::from(tag);
@@ -226,13 +226,18 @@ impl Mutator {
     ///
     /// # Errors
     /// As [`GcStore::alloc_array`].
-    pub fn alloc_array(&mut self, ty: TypeIndex, length: u32, to: Place) -> Result<(), HeapError> {
+    pub fn alloc_array(
+        &mut self,
+        ty: TypeIndex,
+        length: u32,
+        to: RootSlot,
+    ) -> Result<(), HeapError> {
         let array = self.store.alloc_array(&mut self.slots, ty, length)?;
         self.put(to, array);
         Ok(())
     }
 
-    /// Allocates an array for a handle without a [`Place`].
+    /// Allocates an array for a handle without a [`RootSlot`].
     ///
     /// # Errors
     /// As [`GcStore::alloc_array`].
@@ -246,7 +251,7 @@ impl Mutator {
     ///
     /// # Errors
     /// As [`GcStore::alloc_externref`].
-    pub fn alloc_externref(&mut self, to: Place) -> Result<u32, HeapError> {
+    pub fn alloc_externref(&mut self, to: RootSlot) -> Result<u32, HeapError> {
         let token = self.ledger.issue();
         let number = token.number();
         match self.store.alloc_externref(&mut self.slots, Box::new(token)) {

@@ -4,7 +4,7 @@
 //! slots.
 #![allow(unsafe_code)]
 
-use crate::place::{Place, SLOTS};
+use crate::place::{RootSlot, SLOTS};
 use anyhow::{Result, ensure};
 use gc_runtime::{FrameSlot, GcRootsList, IncompleteWalk, TraceRoots};
 use gc_types::{RootKind, VMGcRef};
@@ -36,37 +36,37 @@ impl Default for Slots {
 
 impl Slots {
     /// The word at `place`.
-    pub fn word(&self, place: Place) -> u32 {
+    pub fn word(&self, place: RootSlot) -> u32 {
         match place {
-            Place::Stack(_) => self.stack[1 + place.number()] as u32,
+            RootSlot::Stack(_) => self.stack[1 + place.number()] as u32,
             _ => self.others[1 + place.number() - SLOTS],
         }
     }
 
     /// Writes the word at `place`, without any barrier.
-    pub fn set_word(&mut self, place: Place, word: u32) {
+    pub fn set_word(&mut self, place: RootSlot, word: u32) {
         match place {
-            Place::Stack(_) => self.stack[1 + place.number()] = u64::from(word),
+            RootSlot::Stack(_) => self.stack[1 + place.number()] = u64::from(word),
             _ => self.others[1 + place.number() - SLOTS] = word,
         }
     }
 
     /// The slot at `place`, unless that is on the stack.
-    pub(crate) fn other_mut(&mut self, place: Place) -> Option<&mut u32> {
+    pub(crate) fn other_mut(&mut self, place: RootSlot) -> Option<&mut u32> {
         match place {
-            Place::Stack(_) => None,
+            RootSlot::Stack(_) => None,
             _ => Some(&mut self.others[1 + place.number() - SLOTS]),
         }
     }
 
     /// The reference at `place`, without a barrier. It is valid until the next collection.
-    pub fn get(&self, place: Place) -> Option<VMGcRef> {
+    pub fn get(&self, place: RootSlot) -> Option<VMGcRef> {
         VMGcRef::from_raw_u32(self.word(place))
     }
 
     /// Empties all slots, without any barrier.
     pub fn forget(&mut self) {
-        Place::all().for_each(|place| self.set_word(place, 0));
+        RootSlot::all().for_each(|place| self.set_word(place, 0));
     }
 
     /// Sets whether walks fail from now on.
@@ -134,7 +134,7 @@ mod tests {
     fn every_place_is_a_root_of_its_own() {
         let (mut slots, mut roots) = (Slots::default(), GcRootsList::default());
         slots.register(&mut roots);
-        for (i, place) in Place::all().enumerate() {
+        for (i, place) in RootSlot::all().enumerate() {
             assert_eq!(place.number(), i);
             slots.set_word(place, 16 + 8 * i as u32);
         }
@@ -144,13 +144,13 @@ mod tests {
             .map(|root| (root.get().unwrap().as_raw_u32(), root.kind(), root.owner().to_string()))
             .collect();
         seen.sort_by_key(|root| root.0);
-        let expected = Place::all().map(|place| {
+        let expected = RootSlot::all().map(|place| {
             let word = 16 + 8 * place.number() as u32;
             let (kind, owner) = match place {
-                Place::Stack(_) => (RootKind::Stack, "stack slot".to_owned()),
-                Place::Table(n) => (RootKind::Table, format!("element {n} of table 0")),
-                Place::Global(n) => (RootKind::Global, format!("global {n}")),
-                Place::Handle(n) => (RootKind::Handle, format!("handle {n}")),
+                RootSlot::Stack(_) => (RootKind::Stack, "stack slot".to_owned()),
+                RootSlot::Table(n) => (RootKind::Table, format!("element {n} of table 0")),
+                RootSlot::Global(n) => (RootKind::Global, format!("global {n}")),
+                RootSlot::Handle(n) => (RootKind::Handle, format!("handle {n}")),
             };
             (word, kind, owner)
         });
@@ -162,7 +162,7 @@ mod tests {
         for mut root in roots.all() {
             root.set(VMGcRef::from_heap_index(1 << 20).unwrap());
         }
-        assert!(Place::all().all(|place| slots.word(place) == 1 << 20));
+        assert!(RootSlot::all().all(|place| slots.word(place) == 1 << 20));
         slots.check().unwrap();
         slots.set_lost(true);
         assert!(slots.trace_stack(&mut roots).is_err());
@@ -170,9 +170,9 @@ mod tests {
 
     #[test]
     fn every_byte_names_a_place() {
-        let named: std::collections::HashSet<_> = (0..=255).map(Place::from_byte).collect();
+        let named: std::collections::HashSet<_> = (0..=255).map(RootSlot::from_byte).collect();
         assert_eq!(named.len(), 4 * SLOTS);
-        assert!(Place::all().all(|place| named.contains(&place)));
+        assert!(RootSlot::all().all(|place| named.contains(&place)));
     }
 
     #[test]

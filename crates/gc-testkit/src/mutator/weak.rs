@@ -2,7 +2,7 @@
 
 use super::{Effect, Mutator};
 use crate::ops::{WEAK_HANDLES, WEAK_MAPS};
-use crate::place::Place;
+use crate::place::RootSlot;
 use gc_runtime::{WeakHandle, WeakMap};
 use gc_types::VMGcRef;
 
@@ -34,7 +34,7 @@ impl Mutator {
     }
 
     /// Reads 1 if the object lives.
-    pub(super) fn upgrade(&mut self, slot: u8, to: Place) -> Effect {
+    pub(super) fn upgrade(&mut self, slot: u8, to: RootSlot) -> Effect {
         let handle = &self.weak.handles[usize::from(slot) % WEAK_HANDLES];
         let Some(handle) = handle else { return Effect::Nothing };
         match self.store.upgrade(handle).expect(OWN) {
@@ -59,7 +59,7 @@ impl Mutator {
     }
 
     /// Reads 1 if there is a value.
-    pub(super) fn map_get(&mut self, map: u8, key: &VMGcRef, to: Place) -> Effect {
+    pub(super) fn map_get(&mut self, map: u8, key: &VMGcRef, to: RootSlot) -> Effect {
         let map = self.weak_map(map);
         match self.store.weak_map_get(&map, key).expect(OWN) {
             Some(value) => {
@@ -86,7 +86,7 @@ impl Mutator {
     }
 
     /// Reads the number of the finalizer.
-    pub(super) fn take_finalizable(&mut self, to: Place) -> Effect {
+    pub(super) fn take_finalizable(&mut self, to: RootSlot) -> Effect {
         let Some((object, value)) = self.store.next_finalizable() else { return Effect::Nothing };
         self.put(to, object);
         let number = value.downcast::<u32>().expect("every finalizer is a number");

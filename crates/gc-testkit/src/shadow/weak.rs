@@ -11,7 +11,7 @@
 use super::{ObjectId, Shadow, ShadowRef, target};
 use crate::mutator::Effect;
 use crate::ops::{self, Op, WEAK_HANDLES, WEAK_MAPS};
-use crate::place::Place;
+use crate::place::RootSlot;
 use anyhow::{Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -177,7 +177,7 @@ impl Shadow {
     }
 
     /// The reference that [`ops::object`] chooses.
-    fn chosen(&self, place: Place) -> Option<ShadowRef> {
+    fn chosen(&self, place: RootSlot) -> Option<ShadowRef> {
         ops::object(place, |place| self.root(place))
     }
 
@@ -238,7 +238,7 @@ impl Shadow {
     }
 
     /// Follows the reading of a weak handle.
-    fn upgraded(&mut self, slot: usize, to: Place, effect: Effect) -> Result<()> {
+    fn upgraded(&mut self, slot: usize, to: RootSlot, effect: Effect) -> Result<()> {
         let handle = self.weak.handles[slot];
         let made = self.weak.made[slot];
         match effect {
@@ -264,7 +264,7 @@ impl Shadow {
     }
 
     /// Follows the taking of an object that waits for its finalizer.
-    fn finalized(&mut self, to: Place, effect: Effect) -> Result<()> {
+    fn finalized(&mut self, to: RootSlot, effect: Effect) -> Result<()> {
         let Effect::Read(number) = effect else {
             let none = effect == Effect::Nothing && self.weak.ready.is_empty();
             ensure!(none, "no finalizer, but one must be ready: {effect:?}");

@@ -2,7 +2,7 @@
 
 use gc_testkit::differential::Differential;
 use gc_testkit::ops::Op;
-use gc_testkit::place::Place;
+use gc_testkit::place::RootSlot;
 use gc_testkit::schema::Schema;
 use gc_testkit::{Reclaims, Subject};
 
@@ -24,26 +24,26 @@ fn run(ops: &[Op]) {
 /// A collection clears the handle before it keeps the object for its finalizer.
 #[test]
 fn a_finalizer_revives_an_object_without_its_weak_handles() {
-    let object = Place::Stack(0);
+    let object = RootSlot::Stack(0);
     run(&[
         Op::AllocStruct { ty: 0, tag: 0, to: object },
         Op::Finalize { object },
         Op::Downgrade { object, slot: 4 },
         Op::Clear { at: object },
         Op::Collect,
-        Op::TakeFinalizable { to: Place::Table(3) },
-        Op::Upgrade { slot: 4, to: Place::Global(1) },
+        Op::TakeFinalizable { to: RootSlot::Table(3) },
+        Op::Upgrade { slot: 4, to: RootSlot::Global(1) },
         // A handle that is made after that is not affected.
-        Op::Downgrade { object: Place::Table(3), slot: 4 },
+        Op::Downgrade { object: RootSlot::Table(3), slot: 4 },
         Op::Collect,
-        Op::Upgrade { slot: 4, to: Place::Global(1) },
+        Op::Upgrade { slot: 4, to: RootSlot::Global(1) },
     ]);
 }
 
 /// The same, when the object hangs on the one with the finalizer.
 #[test]
 fn a_finalizer_revives_what_its_object_reaches_without_weak_handles() {
-    let (object, other) = (Place::Stack(0), Place::Stack(1));
+    let (object, other) = (RootSlot::Stack(0), RootSlot::Stack(1));
     run(&[
         Op::AllocArray { ty: 5, length: 1, to: object },
         Op::AllocStruct { ty: 0, tag: 0, to: other },
@@ -53,7 +53,7 @@ fn a_finalizer_revives_what_its_object_reaches_without_weak_handles() {
         Op::Clear { at: object },
         Op::Clear { at: other },
         Op::Collect,
-        Op::TakeFinalizable { to: Place::Table(3) },
-        Op::Upgrade { slot: 0, to: Place::Global(1) },
+        Op::TakeFinalizable { to: RootSlot::Table(3) },
+        Op::Upgrade { slot: 0, to: RootSlot::Global(1) },
     ]);
 }

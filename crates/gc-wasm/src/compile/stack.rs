@@ -71,12 +71,12 @@ pub(super) struct Handler {
     /// The position of its frame.
     pub(super) frame: usize,
     /// What it is in the frame.
-    pub(super) place: Place,
+    pub(super) place: HandlerPlace,
 }
 
 /// What a handler is in its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum HandlerPlace {
     /// The clause with this number.
     Clause(usize),
     /// The relay with this number.
@@ -191,7 +191,7 @@ impl Stack {
         let mut own = Vec::new();
         for (clause, Clause { tag, .. }) in clauses.iter().enumerate() {
             if seen.insert(tag) {
-                own.push(Handler { tag: *tag, frame, place: Place::Clause(clause) });
+                own.push(Handler { tag: *tag, frame, place: HandlerPlace::Clause(clause) });
             }
             if tag.is_none() {
                 break;
@@ -206,7 +206,7 @@ impl Stack {
             }
             if all.len() > MOST_LISTED {
                 all.truncate(listed.len());
-                all.push(Handler { tag: None, frame, place: Place::Relay(relays.len()) });
+                all.push(Handler { tag: None, frame, place: HandlerPlace::Relay(relays.len()) });
                 relays.push(Relay { number: self.relays, handlers, block: None });
                 self.relays += 1;
             }

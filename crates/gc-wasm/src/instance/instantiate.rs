@@ -9,7 +9,7 @@ use crate::store::{StoreOpaque, limits};
 use crate::vm::func_ref::FuncRef;
 use crate::vm::globals::GlobalData;
 use crate::vm::instance::{InstanceData, SegmentElements};
-use crate::vm::layout::Place;
+use crate::vm::layout::DefinitionPlace;
 use crate::vm::table::Element;
 use crate::vm::tag::{TagData, TagId};
 use crate::vm::words::VMWords;
@@ -105,7 +105,9 @@ fn allocate(store: &mut StoreOpaque, module: &Module, imports: &[Extern]) -> Res
     }
     // Nothing can fail after this, so the parts whose addresses the store keeps are kept too.
     for (i, ty) in info.globals.iter().enumerate().skip(info.num_imported_globals as usize) {
-        let Place::Inline(offset) = layout.global(i as u32) else { unreachable!("defined") };
+        let DefinitionPlace::Inline(offset) = layout.global(i as u32) else {
+            unreachable!("defined")
+        };
         let place = instance.vmctx.at(offset);
         let global = GlobalData { place, ty: *ty };
         instance.globals.push(store.globals.push(store.jit.gc_mut(), global));
@@ -145,7 +147,9 @@ fn allocate_parts(
         import_one(store, instance, import.index, given)?;
     }
     for (i, ty) in info.memories.iter().enumerate().skip(info.num_imported_memories as usize) {
-        let Place::Inline(offset) = layout.memory(i as u32) else { unreachable!("defined") };
+        let DefinitionPlace::Inline(offset) = layout.memory(i as u32) else {
+            unreachable!("defined")
+        };
         let definition = instance.vmctx.at(offset);
         let what = || format!("allocating {}", info.names.describe_memory(i as u32));
         // Which memory of which module it is.
@@ -153,7 +157,9 @@ fn allocate_parts(
         instance.memories.push(store.new_memory(*ty, definition, affinity, Some(&what))?);
     }
     for (i, ty) in info.tables.iter().enumerate().skip(info.num_imported_tables as usize) {
-        let Place::Inline(offset) = layout.table(i as u32) else { unreachable!("defined") };
+        let DefinitionPlace::Inline(offset) = layout.table(i as u32) else {
+            unreachable!("defined")
+        };
         let definition = instance.vmctx.at(offset);
         let what = || format!("allocating {}", info.names.describe_table(i as u32));
         let growth = info.table_growth[i];
@@ -177,8 +183,8 @@ fn import_one(
 ) -> Result<()> {
     let layout = instance.module.layout();
     /// Writes the address of an imported definition.
-    fn put(instance: &InstanceData, place: Place, definition: &VMWords) {
-        let Place::Indirect(offset) = place else { unreachable!("imported") };
+    fn put(instance: &InstanceData, place: DefinitionPlace, definition: &VMWords) {
+        let DefinitionPlace::Indirect(offset) = place else { unreachable!("imported") };
         instance.vmctx.set_pointer(offset, definition.address());
     }
     match (index, given) {

@@ -66,10 +66,10 @@ impl Count {
         self.used.load(Ordering::Relaxed)
     }
 
-    fn take(self: &Arc<Count>) -> Result<Place> {
+    fn take(self: &Arc<Count>) -> Result<PoolPermit> {
         let next = |used| (used < self.limit).then_some(used + 1);
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next) {
-            Ok(_) => Ok(Place(Some(self.clone()))),
+            Ok(_) => Ok(PoolPermit(Some(self.clone()))),
             Err(_) => Err(PoolConcurrencyLimitError { limit: self.limit, kind: self.kind }.into()),
         }
     }
@@ -78,9 +78,9 @@ impl Count {
 /// The right to one of the things that a pool limits, until it is dropped. Without a pool it is
 /// nothing.
 #[derive(Debug)]
-pub(crate) struct Place(Option<Arc<Count>>);
+pub(crate) struct PoolPermit(Option<Arc<Count>>);
 
-impl Drop for Place {
+impl Drop for PoolPermit {
     fn drop(&mut self) {
         if let Some(count) = &self.0 {
             count.used.fetch_sub(1, Ordering::Relaxed);
@@ -139,20 +139,20 @@ impl crate::Engine {
     /// # Errors
     /// [`PoolConcurrencyLimitError`]. This is so for all of these.
     #[inline]
-    pub(crate) fn take_instance(&self) -> Result<Place> {
-        self.pool().map_or(Ok(Place(None)), |pool| pool.instances.take())
+    pub(crate) fn take_instance(&self) -> Result<PoolPermit> {
+        self.pool().map_or(Ok(PoolPermit(None)), |pool| pool.instances.take())
     }
 
     /// The right to one more table.
     #[inline]
-    pub(crate) fn take_table(&self) -> Result<Place> {
-        self.pool().map_or(Ok(Place(None)), |pool| pool.tables.take())
+    pub(crate) fn take_table(&self) -> Result<PoolPermit> {
+        self.pool().map_or(Ok(PoolPermit(None)), |pool| pool.tables.take())
     }
 
     /// The right to one more stack of an asynchronous call, which keeps it as long as it has the
     /// stack.
-    pub(crate) fn take_stack(&self) -> Result<Place> {
-        self.pool().map_or(Ok(Place(None)), |pool| pool.stacks.take())
+    pub(crate) fn take_stack(&self) -> Result<PoolPermit> {
+        self.pool().map_or(Ok(PoolPermit(None)), |pool| pool.stacks.take())
     }
 }
 

@@ -13,7 +13,7 @@ use wasmtime_types::{
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+enum CompositeKind {
     Func,
     Struct,
     Array,
@@ -29,7 +29,7 @@ pub(crate) struct ModuleTypes {
     indices: Vec<TypeIndex>,
     /// The first module type with each index.
     numbers: HashMap<TypeIndex, TypeIndex>,
-    kinds: Vec<Kind>,
+    kinds: Vec<CompositeKind>,
     /// Whether one of them is of objects, or of functions that take or return references to
     /// objects.
     use_heap: bool,
@@ -53,9 +53,9 @@ impl ModuleTypes {
                 bail!("unsupported: shared types");
             }
             self.kinds.push(match &ty.composite_type.inner {
-                CompositeInnerType::Func(_) => Kind::Func,
-                CompositeInnerType::Struct(_) => Kind::Struct,
-                CompositeInnerType::Array(_) => Kind::Array,
+                CompositeInnerType::Func(_) => CompositeKind::Func,
+                CompositeInnerType::Struct(_) => CompositeKind::Struct,
+                CompositeInnerType::Array(_) => CompositeKind::Array,
                 CompositeInnerType::Cont(_) => bail!("unsupported: continuation types"),
             });
         }
@@ -159,9 +159,9 @@ impl TypeConvert for ModuleTypes {
             panic!("types are converted as they stand in the module");
         };
         match self.kinds[index as usize] {
-            Kind::Func => WasmHeapType::ConcreteFunc(edge),
-            Kind::Struct => WasmHeapType::ConcreteStruct(edge),
-            Kind::Array => WasmHeapType::ConcreteArray(edge),
+            CompositeKind::Func => WasmHeapType::ConcreteFunc(edge),
+            CompositeKind::Struct => WasmHeapType::ConcreteStruct(edge),
+            CompositeKind::Array => WasmHeapType::ConcreteArray(edge),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::func_ref::FuncRef;
 use super::words::VMWords;
 use crate::Module;
-use crate::pool::Place;
+use crate::pool::PoolPermit;
 use gc_runtime::{Admission, SegmentId};
 
 /// The evaluated elements of a segment. A dropped segment has none.
@@ -42,7 +42,7 @@ pub(crate) struct InstanceData {
     pub(crate) dropped_data: Vec<bool>,
     /// Admits the memory of `vmctx`.
     pub(crate) _admission: Admission,
-    pub(crate) _place: Place,
+    pub(crate) _place: PoolPermit,
 }
 
 impl InstanceData {

@@ -49,7 +49,7 @@ pub(crate) struct VMContextLayout {
 
 /// The place of a definition: in the vmctx, or behind a pointer in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum DefinitionPlace {
     /// At this offset in the vmctx.
     Inline(u32),
     /// At the address that is stored at this offset in the vmctx.
@@ -190,26 +190,26 @@ impl VMContextLayout {
     }
 
     /// The place of the definition of table `index` (imports included).
-    pub(crate) fn table(&self, index: u32) -> Place {
+    pub(crate) fn table(&self, index: u32) -> DefinitionPlace {
         match index.checked_sub(self.num_imported_tables) {
-            Some(defined) => Place::Inline(self.tables + defined * 2 * self.pointer()),
-            None => Place::Indirect(self.table_imports + index * self.pointer()),
+            Some(defined) => DefinitionPlace::Inline(self.tables + defined * 2 * self.pointer()),
+            None => DefinitionPlace::Indirect(self.table_imports + index * self.pointer()),
         }
     }
 
     /// The place of the definition of memory `index` (imports included).
-    pub(crate) fn memory(&self, index: u32) -> Place {
+    pub(crate) fn memory(&self, index: u32) -> DefinitionPlace {
         match index.checked_sub(self.num_imported_memories) {
-            Some(defined) => Place::Inline(self.memories + defined * 2 * self.pointer()),
-            None => Place::Indirect(self.memory_imports + index * self.pointer()),
+            Some(defined) => DefinitionPlace::Inline(self.memories + defined * 2 * self.pointer()),
+            None => DefinitionPlace::Indirect(self.memory_imports + index * self.pointer()),
         }
     }
 
     /// The place of global `index` (imports included).
-    pub(crate) fn global(&self, index: u32) -> Place {
+    pub(crate) fn global(&self, index: u32) -> DefinitionPlace {
         match index.checked_sub(self.num_imported_globals) {
-            Some(defined) => Place::Inline(self.globals + defined * 16),
-            None => Place::Indirect(self.global_imports + index * self.pointer()),
+            Some(defined) => DefinitionPlace::Inline(self.globals + defined * 16),
+            None => DefinitionPlace::Indirect(self.global_imports + index * self.pointer()),
         }
     }
 
@@ -251,11 +251,11 @@ mod tests {
         let layout = VMContextLayout::of(OFFSETS, &counts).unwrap();
         let prefix = OFFSETS.vmctx_prefix_size();
         assert_eq!(layout.func_import_ref(1), prefix + 24 + 16);
-        assert_eq!(layout.table(0), Place::Indirect(prefix + 48));
+        assert_eq!(layout.table(0), DefinitionPlace::Indirect(prefix + 48));
         assert_eq!(layout.tag(0), prefix + 56);
-        assert_eq!(layout.table(3), Place::Inline(prefix + 64 + 2 * 16));
+        assert_eq!(layout.table(3), DefinitionPlace::Inline(prefix + 64 + 2 * 16));
         // A global is aligned.
-        assert_eq!(layout.global(0), Place::Inline((prefix + 112).next_multiple_of(16)));
+        assert_eq!(layout.global(0), DefinitionPlace::Inline((prefix + 112).next_multiple_of(16)));
         assert_eq!(layout.size() % 16, 0);
         assert!(layout.size() >= layout.func_ref(1) + OFFSETS.func_ref_size());
         let bytes: usize = layout.regions().map(|(_, bytes)| bytes).sum();

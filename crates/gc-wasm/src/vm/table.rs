@@ -6,7 +6,7 @@ use super::layout::DEFINITION_LEN;
 use super::words::VMWords;
 use crate::Engine;
 use crate::module::table_growth::TableGrowth;
-use crate::pool::Place;
+use crate::pool::PoolPermit;
 use anyhow::Result;
 use gc_runtime::{GcStore, HeapError, MemoryPurpose, SlotsId, ZeroedVec};
 use gc_types::{Trap, VMGcRef};
@@ -48,7 +48,7 @@ pub(crate) struct TableData {
     is_growing: bool,
     /// The most elements that any table of the engine has.
     most: u64,
-    _place: Place,
+    _place: PoolPermit,
 }
 
 /// Overwrites a counted slot that is outside the heap.

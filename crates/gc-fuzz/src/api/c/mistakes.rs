@@ -6,7 +6,7 @@ use super::{Boxed, C, Program, Shared};
 use crate::api::driver::{Export, Mistakes, Stores as _};
 use crate::api::host::{Host, TABLE_LIMIT};
 use crate::api::world::{Handle, World, pick};
-use crate::value::Value;
+use crate::value::Referent;
 use anyhow::{Context as _, Result, ensure};
 use reclaim::*;
 
@@ -110,7 +110,7 @@ fn another_engine(world: &mut World<C>, store: &wasm_store_t) -> Result<()> {
 pub(super) fn wrong(world: &mut World<C>, what: u8, from: u8) -> Result<()> {
     match what % 17 {
         0..=2 => {
-            let Handle { handle: Some(handle), value: Value::Object(n) } = world.handle(from)
+            let Handle { handle: Some(handle), value: Referent::Object(n) } = world.handle(from)
             else {
                 return Ok(());
             };
@@ -276,7 +276,7 @@ fn table(world: &World<C>, from: u8) -> Result<()> {
 /// Takes a reference for an `i31` or an exception.
 fn reference(world: &World<C>, from: u8) -> Result<()> {
     let Handle { handle: Some(handle), value } = world.handle(from) else { return Ok(()) };
-    if matches!(value, Value::I31(_)) {
+    if matches!(value, Referent::I31(_)) {
         return Ok(());
     }
     let (read, _) = written(|out| reclaim_i31_get(Some(&handle), out));

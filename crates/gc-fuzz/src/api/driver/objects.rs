@@ -1,7 +1,7 @@
 //! Handles and objects.
 
 use super::Api;
-use crate::value::Value;
+use crate::value::Referent;
 use anyhow::Result;
 use gc_testkit::Token;
 
@@ -95,15 +95,15 @@ pub(in crate::api) trait Objects: Api {
 /// Whether a reference that the API describes so can be the value. What an object is, is known by its number.
 pub(in crate::api) fn fits(
     seen: Option<Seen>,
-    value: Value,
+    value: Referent,
     object: impl Fn(usize) -> (bool, usize),
 ) -> bool {
     match (value, seen) {
-        (Value::Null, None) | (Value::Host(_), Some(Seen::Host)) => true,
-        (Value::Thing(_), Some(Seen::Thing)) => true,
-        (Value::I31(n), Some(Seen::I31(i31))) => n == i31,
-        (Value::Object(n), Some(Seen::Struct(number))) => !object(n).0 && number as usize == n,
-        (Value::Object(n), Some(Seen::Array(len))) => object(n) == (true, len as usize),
+        (Referent::Null, None) | (Referent::Host(_), Some(Seen::Host)) => true,
+        (Referent::Thing(_), Some(Seen::Thing)) => true,
+        (Referent::I31(n), Some(Seen::I31(i31))) => n == i31,
+        (Referent::Object(n), Some(Seen::Struct(number))) => !object(n).0 && number as usize == n,
+        (Referent::Object(n), Some(Seen::Array(len))) => object(n) == (true, len as usize),
         _ => false,
     }
 }

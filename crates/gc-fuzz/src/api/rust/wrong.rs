@@ -6,12 +6,12 @@ use super::{Cx, Handled, Rust, linking, value, wrong_places as places};
 use crate::api::driver::Export;
 use crate::api::host::Host;
 use crate::api::world::{Handle, World};
-use crate::value::Value;
+use crate::value::Referent;
 use anyhow::{Context as _, Result, ensure};
 use gc_wasm::{Func, FuncType, Ref, Val, ValType};
 
 /// A handle, and what it refers to.
-pub(super) type Given = (Option<Handled>, Value);
+pub(super) type Given = (Option<Handled>, Referent);
 
 /// The text of the error of a value of a wrong type.
 pub(super) const MISMATCH: &str = "type mismatch: expected ";

@@ -7,7 +7,7 @@ use super::{Cx, Handled, Rust, value};
 use crate::api::host::TABLE_LIMIT;
 use crate::api::world::{World, pick};
 use crate::refs::internal;
-use crate::value::Value;
+use crate::value::Referent;
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_wasm::{
     ArrayRef, Global, GlobalType, HeapType, Mutability, Ref, RefType, StructRef, Table, TableType,
@@ -133,7 +133,7 @@ pub(super) fn object(
     index: u8,
     (handle, known): Given,
 ) -> Result<()> {
-    let (Some(handle), Value::Object(n)) = (handle, known) else { return Ok(()) };
+    let (Some(handle), Referent::Object(n)) = (handle, known) else { return Ok(()) };
     let refs = &world.objects[n].refs;
     let (place, read) = match world.objects[n].is_array {
         true => (0, array(cx, handle, refs.len(), index)?),
@@ -247,10 +247,10 @@ pub(super) fn typed_place(
     (handle, value): Given,
 ) -> Result<()> {
     let is = |array: bool| match value {
-        Value::Object(n) => world.objects[n].is_array == array,
+        Referent::Object(n) => world.objects[n].is_array == array,
         _ => false,
     };
-    let (i31, host) = (matches!(value, Value::I31(_)), matches!(value, Value::Host(_)));
+    let (i31, host) = (matches!(value, Referent::I31(_)), matches!(value, Referent::Host(_)));
     let (ty, fits) = match index % 8 {
         0 => (HeapType::Any, true),
         1 => (HeapType::Eq, !host),
@@ -262,7 +262,7 @@ pub(super) fn typed_place(
         _ => (HeapType::ConcreteArray(world.own.array_type.clone()), is(true)),
     };
     let nullable = index & 8 == 0;
-    let fits = if value == Value::Null { nullable } else { fits };
+    let fits = if value == Referent::Null { nullable } else { fits };
     let ty = RefType::new(nullable, ty);
     let matches = Val::AnyRef(handle).matches_ty(&*cx, &ValType::Ref(ty.clone()))?;
     ensure!(matches == fits, "{value:?} is of the type {ty}: {matches}");

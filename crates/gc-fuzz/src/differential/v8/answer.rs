@@ -1,6 +1,6 @@
 //! The answers of the `node` program as runs.
 
-use super::super::run::{Call, Outcome, Run, Value};
+use super::super::run::{Call, ObservedValue, Outcome, Run};
 use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 
@@ -12,7 +12,7 @@ pub(super) fn run(answer: &Json, leader: &Run) -> Result<Run> {
         return Ok(run);
     }
     for (call, made) in leader.calls.iter().zip(list(&answer["calls"])?) {
-        let fuel = Value::I32(made["fuel"].as_i64().context("a number")? as i32);
+        let fuel = ObservedValue::I32(made["fuel"].as_i64().context("a number")? as i32);
         run.calls.push(Call { outcome: outcome(&made["outcome"])?, fuel, ..call.clone() });
     }
     // It has no state if something was used up.
@@ -28,7 +28,7 @@ fn list(json: &Json) -> Result<&Vec<Json>> {
     json.as_array().with_context(|| format!("no list: {json}"))
 }
 
-fn values(json: &Json) -> Result<Vec<Value>> {
+fn values(json: &Json) -> Result<Vec<ObservedValue>> {
     list(json)?.iter().map(value).collect()
 }
 
@@ -83,10 +83,10 @@ fn trapped(message: &str) -> Outcome {
     }
 }
 
-fn value(json: &Json) -> Result<Value> {
+fn value(json: &Json) -> Result<ObservedValue> {
     match json.as_str() {
-        Some("null") => return Ok(Value::Null),
-        Some("deep") => return Ok(Value::Deep),
+        Some("null") => return Ok(ObservedValue::Null),
+        Some("deep") => return Ok(ObservedValue::Deep),
         Some(other) => bail!("an unknown value {other:?}"),
         None => {}
     }
@@ -94,24 +94,24 @@ fn value(json: &Json) -> Result<Value> {
     let number = || json.as_i64().with_context(|| format!("no number: {json}"));
     let text = || json.as_str().with_context(|| format!("no text: {json}"));
     Ok(match kind {
-        "i32" => Value::I32(number()? as i32),
-        "i64" => Value::I64(text()?.parse()?),
-        "f32" => Value::F32(number()? as u32),
-        "f64" => Value::F64(text()?.parse()?),
-        "i31" => Value::I31(number()? as i32),
-        "extern" => Value::Extern(number()? as u32),
-        "internalized" => Value::Internalized(number()? as u32),
-        "externalized" => Value::Externalized(Box::new(value(json)?)),
-        "func" => Value::Func(number()? as usize, 0, 0),
-        "struct" => Value::Struct(values(json)?),
+        "i32" => ObservedValue::I32(number()? as i32),
+        "i64" => ObservedValue::I64(text()?.parse()?),
+        "f32" => ObservedValue::F32(number()? as u32),
+        "f64" => ObservedValue::F64(text()?.parse()?),
+        "i31" => ObservedValue::I31(number()? as i32),
+        "extern" => ObservedValue::Extern(number()? as u32),
+        "internalized" => ObservedValue::Internalized(number()? as u32),
+        "externalized" => ObservedValue::Externalized(Box::new(value(json)?)),
+        "func" => ObservedValue::Func(number()? as usize, 0, 0),
+        "struct" => ObservedValue::Struct(values(json)?),
         "array" => {
             let length = json[0].as_u64().context("a length")? as u32;
-            Value::Array(length, values(&json[1])?)
+            ObservedValue::Array(length, values(&json[1])?)
         }
-        "table" => Value::Table(values(json)?),
+        "table" => ObservedValue::Table(values(json)?),
         "memory" => {
             let length = json[0].as_u64().context("a length")? as usize;
-            Value::Memory(length, json[1].as_u64().context("a hash")?)
+            ObservedValue::Memory(length, json[1].as_u64().context("a hash")?)
         }
         other => bail!("an unknown kind of value {other:?}"),
     })

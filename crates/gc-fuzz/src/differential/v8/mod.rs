@@ -11,7 +11,7 @@ mod node;
 use super::features::Features;
 use super::generate::FUEL;
 use super::instrument::FUEL_EXPORT;
-use super::run::{Argument, Call, Outcome, Run, Value};
+use super::run::{Argument, Call, ObservedValue, Outcome, Run};
 use anyhow::{Result, ensure};
 use gc_wasm::{ExternType, FuncType, HeapType, Module, ValType};
 use serde_json::{Value as Json, json};
@@ -94,8 +94,8 @@ pub(super) fn repeat(bytes: &[u8], compiled: &Module, leader: &Run) -> Result<Op
         "calls": calls.collect::<Vec<_>>(),
         "fuel": FUEL_EXPORT,
         "full": FUEL,
-        "budget": Value::BUDGET,
-        "elements": Value::ELEMENTS,
+        "budget": ObservedValue::BUDGET,
+        "elements": ObservedValue::ELEMENTS,
     }))?;
     if let Some(why) = answer.get("limit") {
         log::debug!("V8 refuses the module: {why}");
@@ -187,22 +187,25 @@ pub(super) fn comparable(run: &Run, theirs: &Run) -> Run {
         }
     }
     for (index, (_, value)) in run.state.iter_mut().enumerate() {
-        let hidden = theirs.state.get(index).is_some_and(|(_, value)| *value == Value::Deep);
-        if hidden { *value = Value::Deep } else { hide(value) }
+        let hidden =
+            theirs.state.get(index).is_some_and(|(_, value)| *value == ObservedValue::Deep);
+        if hidden { *value = ObservedValue::Deep } else { hide(value) }
     }
     run
 }
 
-fn hide(value: &mut Value) {
+fn hide(value: &mut ObservedValue) {
     match value {
-        Value::F32(bits) if f32::from_bits(*bits).is_nan() => *bits = 0x7fc0_0000,
-        Value::F64(bits) if f64::from_bits(*bits).is_nan() => *bits = 0x7ff8 << 48,
-        Value::V128(_) | Value::Exn(_) => *value = Value::Deep,
-        Value::Func(_, results, number) => (*results, *number) = (0, 0),
-        Value::Struct(values) | Value::Array(_, values) | Value::Table(values) => {
+        ObservedValue::F32(bits) if f32::from_bits(*bits).is_nan() => *bits = 0x7fc0_0000,
+        ObservedValue::F64(bits) if f64::from_bits(*bits).is_nan() => *bits = 0x7ff8 << 48,
+        ObservedValue::V128(_) | ObservedValue::Exn(_) => *value = ObservedValue::Deep,
+        ObservedValue::Func(_, results, number) => (*results, *number) = (0, 0),
+        ObservedValue::Struct(values)
+        | ObservedValue::Array(_, values)
+        | ObservedValue::Table(values) => {
             values.iter_mut().for_each(hide);
         }
-        Value::Externalized(value) => hide(value),
+        ObservedValue::Externalized(value) => hide(value),
         _ => {}
     }
 }

@@ -38,7 +38,7 @@ const INCREMENT: u32 = 4096;
 
 /// Whether a collection looks for cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trace {
+pub(super) enum CycleSearch {
     /// Looks for cycles.
     Yes,
     /// Looks for cycles if little memory is free without that.
@@ -79,7 +79,7 @@ pub(super) struct DrcCollection<'a> {
     roots: GcRootsIter<'a>,
     host_data: &'a mut ExternRefHostDataTable,
     weak: &'a mut WeakTable,
-    trace: Trace,
+    trace: CycleSearch,
     /// Whether cycles were looked for.
     traced: bool,
     phase: Phase,
@@ -105,7 +105,7 @@ impl<'a> DrcCollection<'a> {
         heap: &'a mut DrcHeap,
         roots: GcRootsIter<'a>,
         tables: Tables<'a>,
-        trace: Trace,
+        trace: CycleSearch,
     ) -> Self {
         // If it does not look for cycles, or is abandoned before it has found some.
         tables.weak.keep_all();
@@ -239,9 +239,9 @@ impl<'a> DrcCollection<'a> {
         let heap = &mut *self.heap;
         heap.space.begin_anew();
         let trace = match self.trace {
-            Trace::Yes => true,
-            Trace::IfCramped => heap.is_cramped(),
-            Trace::No => false,
+            CycleSearch::Yes => true,
+            CycleSearch::IfCramped => heap.is_cramped(),
+            CycleSearch::No => false,
         };
         if trace {
             self.traced = true;
@@ -373,7 +373,7 @@ impl<'a> DrcCollection<'a> {
     /// Ends the collection without looking for cycles, if the search has not begun.
     fn cut_short(&mut self) {
         if self.phase < Phase::Mark {
-            self.trace = Trace::No;
+            self.trace = CycleSearch::No;
         } else if self.phase == Phase::Mark {
             let mut group = 0;
             while (group as usize) < self.heap.space.map().len() {

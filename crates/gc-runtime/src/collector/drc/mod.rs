@@ -40,7 +40,7 @@ use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest, GcRootsList, GcRuntime,
     GcStats, HeapCore, HeapError, HeapMemory, LastResort, Occupancy,
 };
-use collect::{DrcCollection, Tables, Trace, Traced};
+use collect::{CycleSearch, DrcCollection, Tables, Traced};
 use counts::{Counts, Work};
 use gc_types::collector::drc::{COUNT_ONE, LISTED, MATURE, NAME, OP_LIST};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
@@ -238,14 +238,14 @@ impl DrcHeap {
     }
 
     /// Whether a collection for this cause looks for cycles.
-    fn trace_for(&self, cause: GcCause) -> Trace {
+    fn trace_for(&self, cause: GcCause) -> CycleSearch {
         let grown = self.space.mature_bytes() >= self.core.plan.goal || self.core.review_is_due();
         match cause {
-            GcCause::NoRoom if grown => Trace::Yes,
-            GcCause::NoRoom if self.is_at_limit() && self.is_cramped() => Trace::IfCramped,
-            GcCause::NoRoom => Trace::No,
-            GcCause::HostValues if !grown && self.values < self.trace_at_values => Trace::No,
-            _ => Trace::Yes,
+            GcCause::NoRoom if grown => CycleSearch::Yes,
+            GcCause::NoRoom if self.is_at_limit() && self.is_cramped() => CycleSearch::IfCramped,
+            GcCause::NoRoom => CycleSearch::No,
+            GcCause::HostValues if !grown && self.values < self.trace_at_values => CycleSearch::No,
+            _ => CycleSearch::Yes,
         }
     }
 
@@ -435,7 +435,7 @@ impl GcHeap for DrcHeap {
         // A policy may give up without an attempt to grow.
         self.cannot_grow |= cause == GcCause::Exhausted;
         let trace = self.trace_for(cause);
-        let roots = if trace == Trace::No { roots.uncounted() } else { roots.all() };
+        let roots = if trace == CycleSearch::No { roots.uncounted() } else { roots.all() };
         Box::new(DrcCollection::new(self, roots, Tables { host_data, weak }, trace))
     }
 

@@ -62,7 +62,7 @@ fn word(heap: &dyn GcHeap, gc_ref: &VMGcRef) -> u32 {
 
 /// Collects without roots and without looking for cycles.
 fn collect_counts(heap: &mut DrcHeap) {
-    assert_eq!(heap.trace_for(GcCause::NoRoom), Trace::No);
+    assert_eq!(heap.trace_for(GcCause::NoRoom), CycleSearch::No);
     let mut host_data = ExternRefHostDataTable::default();
     let mut roots = GcRootsList::default();
     let mut weak = WeakTable::default();

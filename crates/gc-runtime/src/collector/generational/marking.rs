@@ -55,7 +55,7 @@ impl Grey {
 
 /// Why the loop ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Stop {
+pub(super) enum MarkStop {
     /// Nothing is left to mark.
     Done,
     /// The budget was used.
@@ -154,10 +154,10 @@ impl GenerationalHeap {
             }
             .run(budget);
             match stop {
-                Stop::Done => return true,
-                Stop::Budget => {}
-                Stop::ManySlots => self.evacuate_less(),
-                Stop::Damage(at, what) => self.core.note_damage(at, what),
+                MarkStop::Done => return true,
+                MarkStop::Budget => {}
+                MarkStop::ManySlots => self.evacuate_less(),
+                MarkStop::Damage(at, what) => self.core.note_damage(at, what),
             }
         }
         self.marker.stack.is_empty()
@@ -166,7 +166,7 @@ impl GenerationalHeap {
 
 impl Marking<'_> {
     #[inline(never)]
-    fn run(&mut self, budget: &mut u32) -> Stop {
+    fn run(&mut self, budget: &mut u32) -> MarkStop {
         let (mut references, mut objects) = ([0; REFERENCES], [Grey::default(); OBJECTS]);
         let mut objects = Queue::new(&mut objects);
         let mut lane = Lane {
@@ -180,13 +180,13 @@ impl Marking<'_> {
         let mut left = *budget;
         let stop = loop {
             if let Some((at, what)) = lane.damage {
-                break Stop::Damage(at, what);
+                break MarkStop::Damage(at, what);
             }
             if self.slots.len() > MAX_SLOTS {
-                break Stop::ManySlots;
+                break MarkStop::ManySlots;
             }
             if left == 0 {
-                break Stop::Budget;
+                break MarkStop::Budget;
             }
             if lane.references.count >= FETCHED {
                 self.mark_oldest(&mut lane);
@@ -202,7 +202,7 @@ impl Marking<'_> {
                 self.mark_oldest(&mut lane);
                 continue;
             }
-            let Some(object) = objects.pop() else { break Stop::Done };
+            let Some(object) = objects.pop() else { break MarkStop::Done };
             left = left.saturating_sub(self.scan(object, &mut lane));
         };
         while lane.references.count > 0 {
@@ -216,7 +216,7 @@ impl Marking<'_> {
         self.old.add_marked(lane.marked);
         *budget = left;
         match (stop, lane.damage) {
-            (_, Some((at, what))) => Stop::Damage(at, what),
+            (_, Some((at, what))) => MarkStop::Damage(at, what),
             _ => stop,
         }
     }

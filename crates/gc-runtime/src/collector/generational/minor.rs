@@ -6,8 +6,8 @@
 //! values of externrefs.
 
 use super::GenerationalHeap;
-use super::scavenge::{ELEMENTS, Found, Scavenge, Stop};
-use super::trace::Trace;
+use super::scavenge::{ELEMENTS, ScavengeLoop, ScavengeStop, ScavengeWork};
+use super::trace::TraceState;
 use crate::space::blocks::BLOCK_SIZE;
 use crate::space::shapes::Object;
 use gc_types::VMGcHeader;
@@ -34,7 +34,7 @@ struct Damaged;
 #[derive(Debug, Default)]
 pub(super) struct Scavenger {
     /// What was found and not visited.
-    pub(super) found: Found,
+    pub(super) found: ScavengeWork,
     /// Objects that were retained.
     retained: Vec<u32>,
     retained_bytes: u64,
@@ -45,7 +45,7 @@ pub(super) struct Scavenger {
     /// Whether a trace or evacuation needs references to old objects.
     pub(super) looks_at_old: bool,
     /// The trace that this minor collection is part of.
-    pub(super) trace: Trace,
+    pub(super) trace: TraceState,
 }
 
 impl GenerationalHeap {
@@ -90,9 +90,9 @@ impl GenerationalHeap {
     /// moved: memory is taken from the system, or the object is retained.
     #[cold]
     #[inline(never)]
-    fn relieve(&mut self, stop: Stop) -> Result<u32, Damaged> {
+    fn relieve(&mut self, stop: ScavengeStop) -> Result<u32, Damaged> {
         let (at, what) = match stop {
-            Stop::NoRoom(young) => {
+            ScavengeStop::NoRoom(young) => {
                 let new = self.alloc_in_more(young.object.size).unwrap_or_else(|| {
                     self.scavenger.retained.push(young.index);
                     self.scavenger.retained_bytes += u64::from(young.object.size);
@@ -100,11 +100,11 @@ impl GenerationalHeap {
                 });
                 match self.scavenge().ok_or(Damaged)?.place(young, new) {
                     Ok(new) => return Ok(new),
-                    Err(Stop::Damage(at, what)) => (at, what),
-                    Err(Stop::NoRoom(_)) => (new, "an object with a place has no room"),
+                    Err(ScavengeStop::Damage(at, what)) => (at, what),
+                    Err(ScavengeStop::NoRoom(_)) => (new, "an object with a place has no room"),
                 }
             }
-            Stop::Damage(at, what) => (at, what),
+            ScavengeStop::Damage(at, what) => (at, what),
         };
         self.core.note_damage(at, what);
         Err(Damaged)
@@ -181,7 +181,7 @@ impl GenerationalHeap {
 
     /// Finds slots.
     #[inline(always)]
-    fn find(&mut self, find: impl FnOnce(&mut Scavenge<'_>) -> Result<(), Stop>) {
+    fn find(&mut self, find: impl FnOnce(&mut ScavengeLoop<'_>) -> Result<(), ScavengeStop>) {
         if let Some(mut scavenge) = self.scavenge()
             && let Err(stop) = find(&mut scavenge)
         {

@@ -74,7 +74,7 @@ pub(super) fn least_size(size: u32, roots: u32) -> u32 {
 
 /// What a collection found in the nursery.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
+pub(super) struct NurseryUse {
     /// The bytes of all objects.
     pub(super) used: u32,
     /// The bytes of those that are alive.
@@ -83,7 +83,7 @@ pub(super) struct Found {
     pub(super) roots: u32,
 }
 
-impl Found {
+impl NurseryUse {
     /// Whether enough of a nursery of `size` bytes was used for conclusions.
     fn is_telling(self, size: u32) -> bool {
         self.used >= size / 2
@@ -92,8 +92,8 @@ impl Found {
 
 /// The next size of a nursery of `size` bytes that may have at most `most` bytes, of which `cached`
 /// fit the cache.
-fn adapted_size(size: u32, cached: u32, most: u32, found: Found) -> u32 {
-    let Found { survived, roots, .. } = found;
+fn adapted_size(size: u32, cached: u32, most: u32, found: NurseryUse) -> u32 {
+    let NurseryUse { survived, roots, .. } = found;
     let used = u64::from(found.used);
     let doubled = size.saturating_mul(2);
     let most = if doubled <= cached || 2 * survived <= MOST_SURVIVORS {
@@ -142,12 +142,12 @@ impl Sizing {
 
     /// The next size of a nursery of `size` bytes that may have `end` bytes, if `live` bytes of old
     /// objects lived at the last marking.
-    pub(super) fn next(&mut self, size: u32, end: u32, live: u64, found: Found) -> u32 {
+    pub(super) fn next(&mut self, size: u32, end: u32, live: u64, found: NurseryUse) -> u32 {
         let cached = cached_size();
         self.next_with(size, cached, most_size(end, cached, live), found)
     }
 
-    fn next_with(&mut self, size: u32, cached: u32, most: u32, found: Found) -> u32 {
+    fn next_with(&mut self, size: u32, cached: u32, most: u32, found: NurseryUse) -> u32 {
         if let Some(before) = self.trial {
             if !found.is_telling(size) {
                 return least_size(size, found.roots).min(most);
@@ -182,7 +182,7 @@ mod tests {
     const CACHED: u32 = 16 * MIB;
 
     fn adapt(size: u32, most: u32, used: u32, survived: u32, roots: u32) -> u32 {
-        adapted_size(size, CACHED, most, Found { used, survived: survived.into(), roots })
+        adapted_size(size, CACHED, most, NurseryUse { used, survived: survived.into(), roots })
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
     fn a_larger_nursery_is_tried_where_old_objects_die_soon() {
         let mut sizing = Sizing::default();
         let next = |sizing: &mut Sizing, size: u32, survived: u32| {
-            let found = Found { used: size, survived: survived.into(), roots: 0 };
+            let found = NurseryUse { used: size, survived: survived.into(), roots: 0 };
             sizing.next_with(size, CACHED, CACHED, found)
         };
         let all = |size| size;
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!((sizing.failed, sizing.trial), (0, None));
         // A trial with too few objects goes on.
         let mut sizing = Sizing { trial: Some(MIN_NURSERY), ..Sizing::default() };
-        let found = Found { used: MIN_NURSERY, survived: MIN_NURSERY.into(), roots: 0 };
+        let found = NurseryUse { used: MIN_NURSERY, survived: MIN_NURSERY.into(), roots: 0 };
         assert_eq!(sizing.next_with(4 * MIN_NURSERY, CACHED, CACHED, found), 4 * MIN_NURSERY);
         assert_eq!(sizing.trial, Some(MIN_NURSERY));
         // None is tried that would not fit the cache.
@@ -263,7 +263,7 @@ mod tests {
             [(3 * MIN_NURSERY, 3 * MIN_NURSERY), (MIN_NURSERY + MIN_NURSERY / 2, MIN_NURSERY)]
         {
             sizing = Sizing { due: true, ..Sizing::default() };
-            let found = Found { used: MIN_NURSERY, survived: MIN_NURSERY.into(), roots: 0 };
+            let found = NurseryUse { used: MIN_NURSERY, survived: MIN_NURSERY.into(), roots: 0 };
             assert_eq!(sizing.next_with(MIN_NURSERY, CACHED, most, found), tried);
         }
     }

@@ -8,7 +8,7 @@
 
 use super::GenerationalHeap;
 use super::major::Phase;
-use super::nursery_size::{Found, first_size, least_size};
+use super::nursery_size::{NurseryUse, first_size, least_size};
 use crate::object::by_halves;
 use crate::space::blocks::{BLOCK_SIZE, GiveBack};
 use crate::{GcHeap, HeapError};
@@ -38,7 +38,7 @@ impl GenerationalHeap {
     /// stack.
     pub(super) fn adapt_nursery(&mut self, used: u32, survived: u64, roots: u32) {
         let end = self.nursery.end - NURSERY_START;
-        let found = Found { used, survived, roots };
+        let found = NurseryUse { used, survived, roots };
         let mut size = self.sizing.next(self.nursery_size(), end, self.core.live, found);
         let deep = self.core.stack_room().next_multiple_of(NURSERY_ALIGN.into());
         size = size.max(deep.min(end.into()) as u32);

@@ -81,7 +81,7 @@ pub(super) struct Piece {
 
 /// Why the loop stopped before it was done.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Stop {
+pub(super) enum ScavengeStop {
     /// The old generation has no room for this young object of so many bytes.
     NoRoom(Young),
     /// The heap is damaged.
@@ -97,7 +97,7 @@ pub(super) struct Young {
 
 /// What is still to be visited, and what was found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct ScavengeWork {
     /// Slots that refer to young objects.
     pub(super) slots: Vec<Entry>,
     /// Arrays of which some elements were not visited.
@@ -108,7 +108,7 @@ pub(super) struct Found {
     pub(super) bytes: u64,
 }
 
-impl Found {
+impl ScavengeWork {
     /// Whether nothing is left to visit.
     pub(super) fn is_done(&self) -> bool {
         self.slots.is_empty() && self.pieces.is_empty() && self.old.is_empty()
@@ -116,11 +116,11 @@ impl Found {
 }
 
 /// The parts of a heap that the loop uses. The loop changes nothing else.
-pub(super) struct Scavenge<'h> {
+pub(super) struct ScavengeLoop<'h> {
     bytes: HeapBytes<'h>,
     shapes: &'h Shapes,
     old: &'h mut Old,
-    found: &'h mut Found,
+    found: &'h mut ScavengeWork,
     tables: &'h mut Tables,
     /// Bytes of the nursery.
     nursery: u32,
@@ -144,8 +144,8 @@ pub(super) fn fetch(bytes: &HeapBytes<'_>, word: u32) {
     bytes.prefetch(u64::from(word) + 16);
 }
 
-/// What the loop keeps in registers. It is taken from the heap ([`Scavenge::lane`]) and put back
-/// ([`Scavenge::put_back`]).
+/// What the loop keeps in registers. It is taken from the heap ([`ScavengeLoop::lane`]) and put back
+/// ([`ScavengeLoop::put_back`]).
 struct Lane {
     slots: Vec<Entry>,
     bump: Bump,
@@ -167,9 +167,9 @@ impl GenerationalHeap {
 
     /// The parts of the heap that scavenging needs. `None` if nothing is mapped.
     #[inline]
-    pub(super) fn scavenge(&mut self) -> Option<Scavenge<'_>> {
+    pub(super) fn scavenge(&mut self) -> Option<ScavengeLoop<'_>> {
         let used = self.core.memory.data_u32(NEXT);
-        Some(Scavenge {
+        Some(ScavengeLoop {
             bytes: self.core.memory.bytes()?,
             shapes: &self.shapes,
             old: &mut self.old,
@@ -182,7 +182,7 @@ impl GenerationalHeap {
     }
 }
 
-impl Scavenge<'_> {
+impl ScavengeLoop<'_> {
     /// Takes from the heap what the loop changes often.
     #[inline(always)]
     fn lane(&mut self) -> Lane {
@@ -196,7 +196,7 @@ impl Scavenge<'_> {
         }
     }
 
-    /// Gives back to the heap what [`lane`](Scavenge::lane) took.
+    /// Gives back to the heap what [`lane`](ScavengeLoop::lane) took.
     #[inline(always)]
     fn put_back(&mut self, lane: Lane) {
         self.found.bytes = u64::from(self.used.saturating_sub(NURSERY_START) - lane.left);
@@ -209,7 +209,7 @@ impl Scavenge<'_> {
     pub(super) fn forward_all<'w>(
         &mut self,
         words: &mut std::slice::IterMut<'w, u32>,
-    ) -> Option<(&'w mut u32, Stop)> {
+    ) -> Option<(&'w mut u32, ScavengeStop)> {
         let mut lane = self.lane();
         let stop = words.find_map(|word| match self.forward(*word, &mut lane) {
             Ok(new) => {
@@ -224,7 +224,7 @@ impl Scavenge<'_> {
 
     /// Moves a young object to the free memory at `new`, or retains it if that is where it is, and
     /// finds its slots.
-    pub(super) fn place(&mut self, young: Young, new: u32) -> Result<u32, Stop> {
+    pub(super) fn place(&mut self, young: Young, new: u32) -> Result<u32, ScavengeStop> {
         let mut lane = self.lane();
         let new = self.place_in(young, new, &mut lane);
         self.put_back(lane);
@@ -234,14 +234,14 @@ impl Scavenge<'_> {
     /// The new place of the object to which `word` refers, in the nursery. Moves the object if it was
     /// not moved yet, and finds its slots.
     #[inline(always)]
-    fn forward(&mut self, word: u32, lane: &mut Lane) -> Result<u32, Stop> {
+    fn forward(&mut self, word: u32, lane: &mut Lane) -> Result<u32, ScavengeStop> {
         let header = if word < self.used && word.is_multiple_of(8) {
             self.bytes.read_u64(u64::from(word) + HEADER)
         } else {
             None
         };
         let Some(header) = header else {
-            return Err(Stop::Damage(word, "a reference to no young object"));
+            return Err(ScavengeStop::Damage(word, "a reference to no young object"));
         };
         let forward = (header >> 32) as u32;
         if forward != 0 {
@@ -250,7 +250,7 @@ impl Scavenge<'_> {
             return if forward & FORWARDED != 0 && (is_old || target == word) {
                 Ok(target)
             } else {
-                Err(Stop::Damage(word, "a young object was moved to no object"))
+                Err(ScavengeStop::Damage(word, "a young object was moved to no object"))
             };
         }
         match self.move_plain(word, header as u32, lane) {
@@ -308,30 +308,35 @@ impl Scavenge<'_> {
 
     /// Moves an object that was not moved yet, and finds its slots.
     #[inline(always)]
-    fn move_any(&mut self, word: u32, header: u32, lane: &mut Lane) -> Result<u32, Stop> {
+    fn move_any(&mut self, word: u32, header: u32, lane: &mut Lane) -> Result<u32, ScavengeStop> {
         let bytes = &self.bytes;
         let length = || bytes.read_u32(u64::from(word) + u64::from(ArrayLayout::LENGTH_OFFSET));
         let object = match self.shapes.object_with(header, length) {
             Some(object) if object.size <= self.used - word => object,
-            _ => return Err(Stop::Damage(word, "a young object with an invalid header or size")),
+            _ => {
+                return Err(ScavengeStop::Damage(
+                    word,
+                    "a young object with an invalid header or size",
+                ));
+            }
         };
         if object.size > lane.left {
-            return Err(Stop::Damage(word, "young objects overlap"));
+            return Err(ScavengeStop::Damage(word, "young objects overlap"));
         }
         let young = Young { index: word, object };
         match self.old.take_at(&mut lane.bump, object.size) {
             Some(new) => self.place_in(young, new, lane),
-            None => Err(Stop::NoRoom(young)),
+            None => Err(ScavengeStop::NoRoom(young)),
         }
     }
 
-    /// As [`place`](Scavenge::place).
+    /// As [`place`](ScavengeLoop::place).
     #[inline(always)]
-    fn place_in(&mut self, young: Young, new: u32, lane: &mut Lane) -> Result<u32, Stop> {
+    fn place_in(&mut self, young: Young, new: u32, lane: &mut Lane) -> Result<u32, ScavengeStop> {
         let Young { index, object } = young;
         let at = u64::from(index);
         if new != index && self.bytes.copy_object(new.into(), at, object.size).is_none() {
-            return Err(Stop::Damage(new, "the old generation is not mapped"));
+            return Err(ScavengeStop::Damage(new, "the old generation is not mapped"));
         }
         let _mapped = self.bytes.write_u32(at + COLLECTOR_WORD, new | FORWARDED);
         lane.left -= object.size;
@@ -377,7 +382,7 @@ impl Scavenge<'_> {
     }
 
     /// Finds slots in the first elements of a piece of an array.
-    pub(super) fn find_in_piece(&mut self, piece: Piece) -> Result<(), Stop> {
+    pub(super) fn find_in_piece(&mut self, piece: Piece) -> Result<(), ScavengeStop> {
         let object = self.known(piece.index)?;
         self.find_elements(piece, object);
         Ok(())
@@ -395,18 +400,18 @@ impl Scavenge<'_> {
 
     /// The object at `index`, which is in the old generation, or was moved or retained.
     #[inline(always)]
-    fn known(&self, index: u32) -> Result<Object, Stop> {
+    fn known(&self, index: u32) -> Result<Object, ScavengeStop> {
         let at = u64::from(index);
         let header = self.bytes.read_u32(at + HEADER).unwrap_or_default();
         let length = || self.bytes.read_u32(at + u64::from(ArrayLayout::LENGTH_OFFSET));
         // No access outside the heap succeeds, so the size is not checked.
         let object = self.shapes.object_with(header, length);
-        object.ok_or(Stop::Damage(index, "an old object with an invalid header or size"))
+        object.ok_or(ScavengeStop::Damage(index, "an old object with an invalid header or size"))
     }
 
     /// Finds slots on a card: all slots of structs that begin on it, and the array elements that
     /// lie on it.
-    pub(super) fn find_on_card(&mut self, card: u32) -> Result<(), Stop> {
+    pub(super) fn find_on_card(&mut self, card: u32) -> Result<(), ScavengeStop> {
         let before = match self.old.blocks.owner(card) {
             Owner::Nobody => return Ok(()),
             Owner::Block(start) => self.old.map.start_before(card, start),
@@ -425,7 +430,7 @@ impl Scavenge<'_> {
     /// Finds slots in the part of an object that lies on a card. If a struct begins there, its
     /// whole rest counts.
     #[inline]
-    fn find_in_part(&mut self, index: u32, card: u32) -> Result<(), Stop> {
+    fn find_in_part(&mut self, index: u32, card: u32) -> Result<(), ScavengeStop> {
         let object = self.known(index)?;
         let (low, high) = (u64::from(card), u64::from(card) + u64::from(CARD_SIZE));
         let at = u64::from(index);
@@ -515,7 +520,7 @@ impl Scavenge<'_> {
     /// Moves the referents of slots, and of the slots found in them, and updates the slots, as far
     /// as `budget` allows. An entry at which it stops is on the stack again.
     #[inline(never)]
-    pub(super) fn run(&mut self, budget: &mut u32) -> Result<(), Stop> {
+    pub(super) fn run(&mut self, budget: &mut u32) -> Result<(), ScavengeStop> {
         let mut lane = self.lane();
         let mut left = *budget;
         let stop = loop {

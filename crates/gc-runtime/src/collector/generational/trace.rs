@@ -137,7 +137,7 @@ impl Chooser {
 
 /// A trace under way.
 #[derive(Debug, Default)]
-pub(super) struct Trace {
+pub(super) struct TraceState {
     /// Whether a trace is under way.
     pub(super) is_active: bool,
     /// Old objects that were found and are not scanned yet.
@@ -149,7 +149,7 @@ pub(super) struct Trace {
     is_over: bool,
 }
 
-impl Trace {
+impl TraceState {
     /// Whether the trace should become a minor collection.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
@@ -190,7 +190,7 @@ impl GenerationalHeap {
         self.scavenger.looks_at_old = true;
         let mut grey = std::mem::take(&mut self.scavenger.trace.grey);
         grey.clear();
-        self.scavenger.trace = Trace { is_active: true, grey, most, ..Trace::default() };
+        self.scavenger.trace = TraceState { is_active: true, grey, most, ..TraceState::default() };
     }
 
     /// Follows the reference `word`, which does not refer to a young object.

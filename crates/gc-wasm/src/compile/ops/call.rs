@@ -6,7 +6,7 @@
 //! the module that are [likely](crate::compile::targets): these are compared with, and called
 //! directly.
 
-use super::Kind;
+use super::CallKind;
 use super::exceptions::Callee;
 use crate::compile::env::{self, func_type};
 use crate::compile::targets::Field;
@@ -31,15 +31,15 @@ enum Likely {
 }
 
 impl Translator<'_, '_> {
-    pub(super) fn call(&mut self, index: u32, kind: Kind) -> Result<()> {
+    pub(super) fn call(&mut self, index: u32, kind: CallKind) -> Result<()> {
         let ty = self.env.registered(self.env.cx.info.funcs[index as usize].ty);
         if self.env.cx.info.defined_func(index).is_some() {
             let callee = self.env.function(self.builder.func, index)?;
             let ty = func_type(ty)?;
             let args = self.call_args(self.env.vmctx, ty);
             match kind {
-                Kind::Call => self.emit_call(Callee::Direct(callee), &args, ty)?,
-                Kind::Tail => {
+                CallKind::Call => self.emit_call(Callee::Direct(callee), &args, ty)?,
+                CallKind::Tail => {
                     self.builder.ins().return_call(callee, &args);
                     self.stack.set_unreachable();
                 }
@@ -85,7 +85,7 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn call_ref(&mut self, type_index: u32, kind: Kind) -> Result<()> {
+    pub(super) fn call_ref(&mut self, type_index: u32, kind: CallKind) -> Result<()> {
         let ty = self.env.module_type(type_index);
         let non_null = self.top_is_non_null();
         let null = (!non_null).then_some(Trap::NullReference);
@@ -93,10 +93,10 @@ impl Translator<'_, '_> {
         let reference = self.stack.pop();
         let Some(id) = id else {
             return match kind {
-                Kind::Call => self.call_likely(ty, Likely::Reference(reference), None, |t| {
+                CallKind::Call => self.call_likely(ty, Likely::Reference(reference), None, |t| {
                     t.call_func_ref(ty, reference, null, kind)
                 }),
-                Kind::Tail => self.call_func_ref(ty, reference, null, kind),
+                CallKind::Tail => self.call_func_ref(ty, reference, null, kind),
             };
         };
         if let Some(null) = null {
@@ -170,15 +170,22 @@ impl Translator<'_, '_> {
         Ok(self.builder.ins().icmp(IntCC::Equal, callee, own))
     }
 
-    pub(super) fn call_indirect(&mut self, type_index: u32, table: u32, kind: Kind) -> Result<()> {
+    pub(super) fn call_indirect(
+        &mut self,
+        type_index: u32,
+        table: u32,
+        kind: CallKind,
+    ) -> Result<()> {
         let expected = self.env.module_type(type_index);
         let index = self.stack.pop();
         let address = self.table_element(table, index, 8, Trap::TableOutOfBounds);
         let func_ref = self.load(types::I64, env::TABLE_FUNCS, address, 0);
         let otherwise = |t: &mut Self| t.call_element(expected, table, func_ref, kind);
         match kind {
-            Kind::Call => self.call_likely(expected, Likely::Reference(func_ref), None, otherwise),
-            Kind::Tail => otherwise(self),
+            CallKind::Call => {
+                self.call_likely(expected, Likely::Reference(func_ref), None, otherwise)
+            }
+            CallKind::Tail => otherwise(self),
         }
     }
 
@@ -188,7 +195,7 @@ impl Translator<'_, '_> {
         expected: &RegisteredType,
         table: u32,
         func_ref: ir::Value,
-        kind: Kind,
+        kind: CallKind,
     ) -> Result<()> {
         let element = self.env.cx.info.tables[table as usize].ref_type;
         if self.always_matches(&element, expected) {
@@ -231,7 +238,7 @@ impl Translator<'_, '_> {
         ty: &RegisteredType,
         func_ref: ir::Value,
         null: Option<Trap>,
-        kind: Kind,
+        kind: CallKind,
     ) -> Result<()> {
         let offsets = self.env.cx.layout.offsets;
         let flags = self.func_ref_flags(null);
@@ -254,18 +261,18 @@ impl Translator<'_, '_> {
         ty: &RegisteredType,
         code: ir::Value,
         vmctx: ir::Value,
-        kind: Kind,
+        kind: CallKind,
     ) -> Result<()> {
         match kind {
-            Kind::Call => self.env.annotations.leaves_instance = true,
-            Kind::Tail => self.return_from_host(ty, code, vmctx)?,
+            CallKind::Call => self.env.annotations.leaves_instance = true,
+            CallKind::Tail => self.return_from_host(ty, code, vmctx)?,
         }
         let signature = self.env.signature(self.builder.func, ty)?;
         let ty = func_type(ty)?;
         let args = self.call_args(vmctx, ty);
         match kind {
-            Kind::Call => self.emit_call(Callee::Indirect(signature, code), &args, ty)?,
-            Kind::Tail => {
+            CallKind::Call => self.emit_call(Callee::Indirect(signature, code), &args, ty)?,
+            CallKind::Tail => {
                 self.builder.ins().return_call_indirect(signature, code, &args);
                 self.stack.set_unreachable();
             }

@@ -11,7 +11,7 @@
 
 use crate::compile::env;
 use crate::compile::signature::clif_type;
-use crate::compile::stack::{Clause, FrameKind, Handler, Place, Relay};
+use crate::compile::stack::{Clause, FrameKind, Handler, HandlerPlace, Relay};
 use crate::compile::translate::Translator;
 use crate::types::registered::RegisteredType;
 use anyhow::{Context as _, Result};
@@ -131,7 +131,7 @@ impl<'a> Translator<'a, '_> {
     fn listed(&mut self, handler: Handler) -> (Option<ExceptionTag>, ir::Block) {
         let block = self.handler_block(handler);
         let tag = match (&self.stack.frames[handler.frame].kind, handler.place) {
-            (FrameKind::Try { relays, .. }, Place::Relay(relay)) => {
+            (FrameKind::Try { relays, .. }, HandlerPlace::Relay(relay)) => {
                 Some(tag_of_relay(relays[relay].number))
             }
             _ => handler.tag.map(ExceptionTag::from_u32),
@@ -145,8 +145,8 @@ impl<'a> Translator<'a, '_> {
             unreachable!("only frames of this kind have handlers");
         };
         let block = match handler.place {
-            Place::Clause(clause) => &mut clauses[clause].block,
-            Place::Relay(relay) => &mut relays[relay].block,
+            HandlerPlace::Clause(clause) => &mut clauses[clause].block,
+            HandlerPlace::Relay(relay) => &mut relays[relay].block,
         };
         *block.get_or_insert_with(|| {
             let block = self.builder.create_block();
@@ -274,7 +274,7 @@ impl<'a> Translator<'a, '_> {
         let is_imported = |tag: u32| tag < self.env.cx.info.num_imported_tags;
         for handler in handlers {
             match handler.tag {
-                None if matches!(handler.place, Place::Relay(_)) => return None,
+                None if matches!(handler.place, HandlerPlace::Relay(_)) => return None,
                 None => return Some(*handler),
                 Some(caught) if caught == tag => return Some(*handler),
                 Some(caught) if is_imported(caught) && is_imported(tag) => return None,

@@ -3,7 +3,7 @@
 use crate::compile::env;
 use crate::compile::signature::clif_type;
 use crate::compile::translate::Translator;
-use crate::vm::layout::Place;
+use crate::vm::layout::DefinitionPlace;
 use anyhow::Result;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_compiler::RefPlace;
@@ -32,8 +32,10 @@ impl Translator<'_, '_> {
     fn global_place(&mut self, index: u32) -> (ir::Value, u32, Region) {
         let vmctx = self.env.vmctx;
         let (address, offset) = match self.env.cx.layout.global(index) {
-            Place::Inline(offset) => (vmctx, offset),
-            Place::Indirect(offset) => (self.load(types::I64, env::IMPORTS, vmctx, offset), 0),
+            DefinitionPlace::Inline(offset) => (vmctx, offset),
+            DefinitionPlace::Indirect(offset) => {
+                (self.load(types::I64, env::IMPORTS, vmctx, offset), 0)
+            }
         };
         let region = env::global(self.env.cx.info, index);
         env::intern(self.builder.func, region);

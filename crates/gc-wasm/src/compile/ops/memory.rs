@@ -9,7 +9,7 @@
 use crate::compile::env;
 use crate::compile::translate::Translator;
 use crate::host_calls;
-use crate::vm::layout::Place;
+use crate::vm::layout::DefinitionPlace;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, Endianness, InstBuilder, MemFlagsData, Opcode, types};
 use gc_types::Trap;
@@ -130,8 +130,10 @@ impl Translator<'_, '_> {
     fn memory_place(&mut self, index: u32) -> (ir::Value, u32) {
         let vmctx = self.env.vmctx;
         match self.env.cx.layout.memory(index) {
-            Place::Inline(offset) => (vmctx, offset),
-            Place::Indirect(offset) => (self.load(types::I64, env::IMPORTS, vmctx, offset), 0),
+            DefinitionPlace::Inline(offset) => (vmctx, offset),
+            DefinitionPlace::Indirect(offset) => {
+                (self.load(types::I64, env::IMPORTS, vmctx, offset), 0)
+            }
         }
     }
 

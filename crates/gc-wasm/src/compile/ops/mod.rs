@@ -26,7 +26,7 @@ use wasmparser::Operator;
 
 /// The use of a call's results.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum CallKind {
     /// The results are operands.
     Call,
     /// The results are the results of the caller. The caller's frame is removed before the callee
@@ -61,16 +61,16 @@ pub(super) fn operator(t: &mut Translator<'_, '_>, op: &Operator<'_>) -> Result<
             t.br_on_cast(*relative_depth, *to_ref_type, false)?;
         }
 
-        Call { function_index } => t.call(*function_index, Kind::Call)?,
+        Call { function_index } => t.call(*function_index, CallKind::Call)?,
         CallIndirect { type_index, table_index } => {
-            t.call_indirect(*type_index, *table_index, Kind::Call)?;
+            t.call_indirect(*type_index, *table_index, CallKind::Call)?;
         }
-        CallRef { type_index } => t.call_ref(*type_index, Kind::Call)?,
-        ReturnCall { function_index } => t.call(*function_index, Kind::Tail)?,
+        CallRef { type_index } => t.call_ref(*type_index, CallKind::Call)?,
+        ReturnCall { function_index } => t.call(*function_index, CallKind::Tail)?,
         ReturnCallIndirect { type_index, table_index } => {
-            t.call_indirect(*type_index, *table_index, Kind::Tail)?;
+            t.call_indirect(*type_index, *table_index, CallKind::Tail)?;
         }
-        ReturnCallRef { type_index } => t.call_ref(*type_index, Kind::Tail)?,
+        ReturnCallRef { type_index } => t.call_ref(*type_index, CallKind::Tail)?,
 
         TryTable { try_table } => t.try_table(try_table)?,
         Throw { tag_index } => t.throw(*tag_index)?,

@@ -4,7 +4,7 @@
 use crate::compile::env;
 use crate::compile::translate::Translator;
 use crate::host_calls;
-use crate::vm::layout::Place;
+use crate::vm::layout::DefinitionPlace;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_compiler::RefPlace;
@@ -26,8 +26,10 @@ impl Translator<'_, '_> {
     fn table_place(&mut self, index: u32) -> (ir::Value, u32) {
         let vmctx = self.env.vmctx;
         match self.env.cx.layout.table(index) {
-            Place::Inline(offset) => (vmctx, offset),
-            Place::Indirect(offset) => (self.load(types::I64, env::IMPORTS, vmctx, offset), 0),
+            DefinitionPlace::Inline(offset) => (vmctx, offset),
+            DefinitionPlace::Indirect(offset) => {
+                (self.load(types::I64, env::IMPORTS, vmctx, offset), 0)
+            }
         }
     }
 

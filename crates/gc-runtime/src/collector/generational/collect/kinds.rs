@@ -6,7 +6,7 @@
 
 use super::super::GenerationalHeap;
 use super::super::major::{Log, Phase};
-use super::stages::{Evacuate, Increment, Scavenge};
+use super::stages::{Evacuate, Increment, ScavengeStage};
 use crate::WeakScope;
 
 /// A collection under way, by its kind.
@@ -15,7 +15,7 @@ pub(super) enum Machine {
     Minor(Minor),
     Begin(Begin),
     Finish(Finish),
-    Trace(Trace),
+    Trace(TraceStage),
     Full(Full),
     Complete,
 }
@@ -48,7 +48,7 @@ impl Machine {
         match self {
             Machine::Minor(minor) | Machine::Begin(Begin::Minor(minor)) => minor.moves(),
             Machine::Finish(Finish::Minor(minor)) => minor.moves(),
-            Machine::Trace(trace) => matches!(trace, Trace::Find(_) | Trace::Again(_)),
+            Machine::Trace(trace) => matches!(trace, TraceStage::Find(_) | TraceStage::Again(_)),
             Machine::Full(full) => {
                 matches!(full, Full::Scavenge(_) | Full::Evacuate(_) | Full::Again(_))
             }
@@ -82,7 +82,7 @@ impl Machine {
 pub(super) enum Minor {
     /// Finishes the sweep of an earlier collection.
     Prepare,
-    Scavenge(Scavenge),
+    Scavenge(ScavengeStage),
     /// Marks what weak references keep. Everything else was marked between collections.
     MarkWeak,
     Evacuate(Evacuate),
@@ -93,7 +93,7 @@ impl Minor {
         match self {
             Minor::Prepare => {
                 if on.heap.sweep_some(on.budget) {
-                    *self = Minor::Scavenge(Scavenge::begin(on));
+                    *self = Minor::Scavenge(ScavengeStage::begin(on));
                 }
             }
             Minor::Scavenge(scavenge) => {
@@ -225,13 +225,13 @@ impl Finish {
 /// Collects everything at once: moves young objects that it finds, and marks old ones. Becomes a
 /// minor collection if it finds too much alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trace {
+pub(super) enum TraceStage {
     /// Finishes the sweep of an earlier collection.
     Prepare,
     Find(Find),
     Sweep,
     /// Empties the nursery of retained objects.
-    Again(Scavenge),
+    Again(ScavengeStage),
 }
 
 /// The steps in which a trace finds objects.
@@ -242,55 +242,55 @@ pub(super) enum Find {
     Grey,
 }
 
-/// The result of a part of the work of a [`Trace`].
+/// The result of a part of the work of a [`TraceStage`].
 enum Traced {
     More,
     Done,
     GivenUp(Minor),
 }
 
-impl Trace {
+impl TraceStage {
     fn work(&mut self, on: &mut Increment<'_, '_>) -> Traced {
         match self {
-            Trace::Prepare => {
+            TraceStage::Prepare => {
                 if on.heap.sweep_some(on.budget) {
                     if !on.heap.may_trace() {
-                        return Traced::GivenUp(Minor::Scavenge(Scavenge::begin(on)));
+                        return Traced::GivenUp(Minor::Scavenge(ScavengeStage::begin(on)));
                     }
                     on.heap.begin_trace();
                     on.weak.begin(WeakScope::All);
-                    *self = Trace::Find(Find::Roots);
+                    *self = TraceStage::Find(Find::Roots);
                 }
             }
-            Trace::Find(Find::Roots) => {
+            TraceStage::Find(Find::Roots) => {
                 if on.scavenge_roots() {
-                    *self = Trace::Find(Find::Grey);
+                    *self = TraceStage::Find(Find::Grey);
                 }
             }
-            Trace::Find(Find::Grey) => {
+            TraceStage::Find(Find::Grey) => {
                 let done = on.scavenge_weak();
                 if on.heap.scavenger.trace.is_over() {
                     on.heap.give_trace_up();
                     on.weak.begin(WeakScope::Young);
-                    return Traced::GivenUp(Minor::Scavenge(Scavenge::Cards));
+                    return Traced::GivenUp(Minor::Scavenge(ScavengeStage::Cards));
                 }
                 if done && on.heap.core.damage.is_none() {
                     let used = on.heap.nursery_used();
                     on.end_minor();
                     on.heap.end_trace(used);
-                    *self = Trace::Sweep;
+                    *self = TraceStage::Sweep;
                 }
             }
-            Trace::Sweep => {
+            TraceStage::Sweep => {
                 if on.sweep() {
                     if !on.heap.nursery.retains() {
                         return Traced::Done;
                     }
                     on.roots.restart();
-                    *self = Trace::Again(Scavenge::begin(on));
+                    *self = TraceStage::Again(ScavengeStage::begin(on));
                 }
             }
-            Trace::Again(scavenge) => {
+            TraceStage::Again(scavenge) => {
                 if scavenge.work(on) {
                     return Traced::Done;
                 }
@@ -305,13 +305,13 @@ impl Trace {
 pub(super) enum Full {
     /// Abandons a major collection that is under way, or finishes its sweep.
     Prepare,
-    Scavenge(Scavenge),
+    Scavenge(ScavengeStage),
     MarkRoots,
     Mark,
     Evacuate(Evacuate),
     Sweep,
     /// Empties the nursery of retained objects.
-    Again(Scavenge),
+    Again(ScavengeStage),
 }
 
 impl Full {
@@ -322,7 +322,7 @@ impl Full {
                 // Room is needed.
                 on.heap.cancel_evacuation();
                 if on.heap.sweep_some(on.budget) {
-                    *self = Full::Scavenge(Scavenge::begin(on));
+                    *self = Full::Scavenge(ScavengeStage::begin(on));
                 }
             }
             Full::Scavenge(scavenge) => {
@@ -358,7 +358,7 @@ impl Full {
                         return true;
                     }
                     on.roots.restart();
-                    *self = Full::Again(Scavenge::begin(on));
+                    *self = Full::Again(ScavengeStage::begin(on));
                 }
             }
             Full::Again(scavenge) => return scavenge.work(on),

@@ -16,7 +16,7 @@ use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcProgress, GcRootsIter, GcRootsList,
     HeapError, PauseKind, WeakTable,
 };
-use kinds::{Begin, Finish, Full, Machine, Minor, Trace};
+use kinds::{Begin, Finish, Full, Machine, Minor, TraceStage};
 use stages::Increment;
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ const INCREMENT: u32 = 4096;
 
 /// The kind of a collection: the objects that it collects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum CollectionKind {
     /// The nursery.
     Minor,
     /// The nursery. Then a major collection begins.
@@ -55,7 +55,7 @@ pub(super) struct GenerationalCollection<'a> {
 
 impl GenerationalHeap {
     /// The kind of collection for this cause.
-    pub(super) fn choose(&mut self, cause: GcCause) -> Kind {
+    pub(super) fn choose(&mut self, cause: GcCause) -> CollectionKind {
         let under_way = self.is_major_under_way();
         match cause {
             GcCause::NoRoom => {
@@ -63,43 +63,47 @@ impl GenerationalHeap {
                     || !self.has_room_for_minor()
                     || self.large_wanted && self.major_is_due();
                 match (stuck, under_way) {
-                    (true, true) => Kind::Finish,
-                    (true, false) => Kind::Full,
-                    (false, _) if self.trace_pays() => Kind::Trace,
-                    (false, false) if self.marking_is_due() => Kind::Begin,
-                    (false, _) => Kind::Minor,
+                    (true, true) => CollectionKind::Finish,
+                    (true, false) => CollectionKind::Full,
+                    (false, _) if self.trace_pays() => CollectionKind::Trace,
+                    (false, false) if self.marking_is_due() => CollectionKind::Begin,
+                    (false, _) => CollectionKind::Minor,
                 }
             }
             // A trace may be abandoned. Then it would drop none of these values.
             GcCause::HostValues if self.old.externrefs.len() > self.nursery.externrefs.len() => {
-                Kind::Full
+                CollectionKind::Full
             }
-            GcCause::HostValues if self.trace_pays() => Kind::Trace,
-            GcCause::HostValues => Kind::Minor,
+            GcCause::HostValues if self.trace_pays() => CollectionKind::Trace,
+            GcCause::HostValues => CollectionKind::Minor,
             GcCause::Zeal => {
                 self.zeal_count = self.zeal_count.wrapping_add(1);
                 match self.zeal_count % 16 {
-                    2 => Kind::Begin,
-                    11 => Kind::Finish,
-                    0 => Kind::Full,
-                    1 | 9 | 12 | 13 if self.may_trace() => Kind::Trace,
-                    _ => Kind::Minor,
+                    2 => CollectionKind::Begin,
+                    11 => CollectionKind::Finish,
+                    0 => CollectionKind::Full,
+                    1 | 9 | 12 | 13 if self.may_trace() => CollectionKind::Trace,
+                    _ => CollectionKind::Minor,
                 }
             }
-            _ => Kind::Full,
+            _ => CollectionKind::Full,
         }
     }
 
     /// Whether a collection needs all roots. Other collections need only the remembered roots,
     /// because the rest do not refer to young objects.
-    pub(super) fn needs_all_roots(&self, kind: Kind) -> bool {
-        matches!(kind, Kind::Full | Kind::Begin | Kind::Trace)
+    pub(super) fn needs_all_roots(&self, kind: CollectionKind) -> bool {
+        matches!(kind, CollectionKind::Full | CollectionKind::Begin | CollectionKind::Trace)
             || self.phase == Phase::Evacuating
             || self.tables.wants_all_slots()
     }
 
     /// The roots that a collection needs.
-    pub(super) fn roots_for<'a>(&self, kind: Kind, roots: &'a mut GcRootsList) -> GcRootsIter<'a> {
+    pub(super) fn roots_for<'a>(
+        &self,
+        kind: CollectionKind,
+        roots: &'a mut GcRootsList,
+    ) -> GcRootsIter<'a> {
         match self.needs_all_roots(kind) {
             true => roots.all(),
             false => roots.remembered(self.tables.slots()),
@@ -108,21 +112,29 @@ impl GenerationalHeap {
 }
 
 impl<'a> GenerationalCollection<'a> {
-    pub(super) fn new(heap: &'a mut GenerationalHeap, store: StoreTables<'a>, kind: Kind) -> Self {
+    pub(super) fn new(
+        heap: &'a mut GenerationalHeap,
+        store: StoreTables<'a>,
+        kind: CollectionKind,
+    ) -> Self {
         let machine = match kind {
-            Kind::Begin if heap.may_begin_major() => Machine::Begin(Begin::Minor(Minor::Prepare)),
-            Kind::Minor | Kind::Begin => Machine::Minor(Minor::Prepare),
-            Kind::Finish => Machine::Finish(Finish::Mark),
-            Kind::Trace => Machine::Trace(Trace::Prepare),
-            Kind::Full => Machine::Full(Full::Prepare),
+            CollectionKind::Begin if heap.may_begin_major() => {
+                Machine::Begin(Begin::Minor(Minor::Prepare))
+            }
+            CollectionKind::Minor | CollectionKind::Begin => Machine::Minor(Minor::Prepare),
+            CollectionKind::Finish => Machine::Finish(Finish::Mark),
+            CollectionKind::Trace => Machine::Trace(TraceStage::Prepare),
+            CollectionKind::Full => Machine::Full(Full::Prepare),
         };
         let kind = match kind {
-            Kind::Full => PauseKind::Full,
+            CollectionKind::Full => PauseKind::Full,
             // A trace finds all garbage too, but evacuates nothing. So there may be room only after
             // a full collection.
-            Kind::Begin | Kind::Finish | Kind::Trace => PauseKind::Major,
-            Kind::Minor if heap.phase == Phase::Evacuating => PauseKind::Major,
-            Kind::Minor => PauseKind::Minor,
+            CollectionKind::Begin | CollectionKind::Finish | CollectionKind::Trace => {
+                PauseKind::Major
+            }
+            CollectionKind::Minor if heap.phase == Phase::Evacuating => PauseKind::Major,
+            CollectionKind::Minor => PauseKind::Minor,
         };
         GenerationalCollection { heap, store, machine, kind }
     }

@@ -23,7 +23,7 @@ pub(super) struct Increment<'c, 'a> {
 
 /// Empties the nursery: moves its reachable objects to the old generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scavenge {
+pub(super) enum ScavengeStage {
     /// Follows the roots.
     Roots,
     /// Scans the cards of old objects.
@@ -32,29 +32,29 @@ pub(super) enum Scavenge {
     Grey,
 }
 
-impl Scavenge {
+impl ScavengeStage {
     /// Begins the stage. The iterator over the roots must be at the first root.
-    pub(super) fn begin(on: &mut Increment<'_, '_>) -> Scavenge {
+    pub(super) fn begin(on: &mut Increment<'_, '_>) -> ScavengeStage {
         on.heap.begin_minor();
         on.weak.begin(WeakScope::Young);
-        Scavenge::Roots
+        ScavengeStage::Roots
     }
 
     /// Does a part of the work. Returns whether the nursery is empty, or its survivors are
     /// retained.
     pub(super) fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
         match self {
-            Scavenge::Roots => {
+            ScavengeStage::Roots => {
                 if on.scavenge_roots() {
-                    *self = Scavenge::Cards;
+                    *self = ScavengeStage::Cards;
                 }
             }
-            Scavenge::Cards => {
+            ScavengeStage::Cards => {
                 if on.heap.scan_cards(on.budget) {
-                    *self = Scavenge::Grey;
+                    *self = ScavengeStage::Grey;
                 }
             }
-            Scavenge::Grey => {
+            ScavengeStage::Grey => {
                 if on.scavenge_weak() && on.heap.core.damage.is_none() {
                     on.end_minor();
                     return true;

@@ -24,22 +24,22 @@ fn damage_ends_a_collection() {
         let mut f = Fixture::new(4 << 20);
         let pair = f.pair(0, 0);
         f.stack[0] = u64::from(pair);
-        f.collect(Kind::Minor);
+        f.collect(CollectionKind::Minor);
         let old = f.top();
         let young = f.pair(0, 0);
         f.stack[1] = u64::from(young);
         damage(&mut f, young, old);
         assert!(matches!(f.heap.verify(), Err(HeapError::Corrupt { .. })), "break {i}");
-        let result = f.begin(Kind::Full).collect();
+        let result = f.begin(CollectionKind::Full).collect();
         assert!(matches!(result, Err(HeapError::Corrupt { .. })), "break {i}");
         let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
         assert!(matches!(f.heap.alloc_raw(header, 16), Err(HeapError::Corrupt { .. })));
-        assert!(f.begin(Kind::Minor).collect().is_err());
+        assert!(f.begin(CollectionKind::Minor).collect().is_err());
         f.stack.fill(0);
         assert!(f.heap.reset(&mut f.host_data));
         f.heap.verify().unwrap();
         f.pair(0, 0);
-        f.collect(Kind::Full);
+        f.collect(CollectionKind::Full);
         assert_eq!(f.live(), 0);
     }
 }
@@ -59,7 +59,7 @@ fn more_than_the_nursery_is_never_copied() {
         f.stack[n] = u64::from(outer) + 16 + n as u64 * 8;
     }
     f.pair(0, 0);
-    let result = f.begin(Kind::Minor).collect();
+    let result = f.begin(CollectionKind::Minor).collect();
     assert!(matches!(result, Err(HeapError::Corrupt { .. })), "{result:?}");
     assert!(f.heap.old.total.bytes < 512 << 10);
 }
@@ -70,10 +70,10 @@ fn a_header_of_zeros_is_damage() {
     // There is a place for the next object.
     let pair = f.pair(0, 0);
     f.stack[0] = u64::from(pair);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     let pair = f.pair(0, 0);
     f.stack[0] = u64::from(pair);
     f.poke(pair, 0, 0);
-    let result = f.begin(Kind::Minor).collect();
+    let result = f.begin(CollectionKind::Minor).collect();
     assert!(matches!(result, Err(HeapError::Corrupt { .. })), "{result:?}");
 }

@@ -39,7 +39,7 @@ fn thin_blocks() -> Fixture {
         let top = f.top();
         f.write(f.stack[1] as u32, 12 + 4 * u64::from(n), top);
     }
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     let array = f.stack[1] as u32;
     // A line has eight pairs, and a block is chosen if half of its lines are free. So of three lines
     // one remains.
@@ -50,7 +50,7 @@ fn thin_blocks() -> Fixture {
             f.write(array, 12 + 4 * n as u64, 0);
         }
     }
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     f
 }
 
@@ -68,18 +68,18 @@ fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
     for n in 0..300_000_usize {
         f.write(many, 12 + 4 * n as u64, objects[n % objects.len()]);
     }
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     f.heap.core.slice = Duration::from_secs(3600);
     let mut sizes = Vec::new();
     for _ in 0..3 {
-        f.collect(Kind::Begin);
+        f.collect(CollectionKind::Begin);
         sizes.push(chosen(&f, &objects));
         while f.heap.phase == Phase::Marking && !f.heap.marking_waits() {
             f.heap.major_slice();
         }
         assert_eq!(chosen(&f, &objects), 0, "it was not given up");
         while f.heap.phase != Phase::Idle {
-            f.collect(Kind::Minor);
+            f.collect(CollectionKind::Minor);
             f.heap.major_slice();
         }
     }
@@ -92,7 +92,7 @@ fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
 #[test]
 fn too_many_slots_at_the_end_of_marking_are_noticed() {
     let mut f = thin_blocks();
-    f.collect(Kind::Begin);
+    f.collect(CollectionKind::Begin);
     assert!(f.heap.evacuator.is_active());
     let array = f.stack[1] as u32;
     // As many as may be, before the array is scanned, which refers into the chosen blocks.

@@ -6,7 +6,7 @@ use crate::{MemoryPurpose, MemoryRequest, MemorySource, Reservation, UsedReserva
 
 /// Begins a major collection and runs `mutate` between its slices.
 fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) -> u32 {
-    f.collect(Kind::Begin);
+    f.collect(CollectionKind::Begin);
     let mut slices = 0;
     while f.heap.phase == Phase::Marking {
         mutate(f, slices);
@@ -27,11 +27,11 @@ fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) ->
 fn marking_keeps_what_was_reachable_when_it_began() {
     let mut f = Fixture::new(8 << 20);
     f.list(20_000);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     let garbage = f.top();
     f.stack[0] = 0;
     f.list(20_000);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     assert_eq!(f.live(), 40_000);
     let mut last = 0;
     let slices = beside_marking(&mut f, |f, slice| {
@@ -46,16 +46,16 @@ fn marking_keeps_what_was_reachable_when_it_began() {
             (f.stack[0], last) = (u64::from(tail), tail);
         }
         if slice % 50 == 49 {
-            f.collect(Kind::Minor);
+            f.collect(CollectionKind::Minor);
         }
     });
     assert!(slices > 100, "{slices}");
     assert!(!f.heap.old.map.is_start(garbage), "garbage from before survives");
     assert!(f.heap.old.map.is_start(last));
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     let length = f.list_length();
     assert!(length < 19_990 && f.live() >= 20_000, "{length} {}", f.live());
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     assert_eq!(f.live(), u64::from(f.list_length()) + 1);
 }
 
@@ -63,7 +63,7 @@ fn marking_keeps_what_was_reachable_when_it_began() {
 fn emitted_stores_beside_marking_are_logged() {
     let mut f = Fixture::new(8 << 20);
     f.list(5000);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     let mut cut = 0;
     beside_marking(&mut f, |f, slice| {
         assert_eq!(f.heap.core.memory.data_u32(MARKING), 1);
@@ -88,17 +88,17 @@ fn marking_is_given_up_when_the_log_was_too_short() {
     f.list(5000);
     // For short slices.
     f.heap.zeal = 1;
-    f.collect(Kind::Begin);
+    f.collect(CollectionKind::Begin);
     assert_eq!(f.heap.phase, Phase::Marking);
     f.stack[0] = 0;
     f.heap.core.memory.set_data_u64(LOG_LEN, LOG_CAPACITY + 1);
     f.heap.major_slice();
     assert_eq!((f.heap.phase, f.live()), (Phase::Idle, 5000));
     f.heap.verify().unwrap();
-    f.collect(Kind::Begin);
+    f.collect(CollectionKind::Begin);
     f.heap.core.memory.set_data_u64(LOG_LEN, u64::MAX);
-    f.collect(Kind::Finish);
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Finish);
+    f.collect(CollectionKind::Full);
     assert_eq!(f.live(), 0);
 }
 
@@ -125,7 +125,7 @@ fn marking_is_not_interleaved_without_memory_for_the_log() {
     let mut f = Fixture::in_memory(HeapMemory::new(&options).unwrap(), &COLLECTOR);
     f.list(5000);
     f.heap.zeal = 1;
-    f.collect(Kind::Begin);
+    f.collect(CollectionKind::Begin);
     assert_eq!((f.heap.phase, f.heap.core.memory.data_u32(MARKING)), (Phase::Idle, 0));
     // Emitted code does not log this.
     let rest = f.read(f.top(), CDR);
@@ -133,7 +133,7 @@ fn marking_is_not_interleaved_without_memory_for_the_log() {
     f.stack[0] = u64::from(rest);
     f.heap.major_slice();
     assert_eq!((f.heap.phase, f.live()), (Phase::Idle, 5000));
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     assert_eq!((f.list_length(), f.live()), (4999, 4999));
 }
 
@@ -141,7 +141,7 @@ fn marking_is_not_interleaved_without_memory_for_the_log() {
 fn allocation_drives_a_major_collection_to_its_end() {
     let mut f = Fixture::new(16 << 20);
     f.list(200_000);
-    f.collect(Kind::Begin);
+    f.collect(CollectionKind::Begin);
     f.stack[0] = 0;
     let mut chunks = 0;
     while f.heap.phase != Phase::Idle {
@@ -149,7 +149,7 @@ fn allocation_drives_a_major_collection_to_its_end() {
         for _ in 0..2048 {
             let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
             if f.heap.alloc_raw(header, 16).is_err() {
-                f.collect(Kind::Minor);
+                f.collect(CollectionKind::Minor);
             }
         }
         assert!(chunks < 1000, "no slices are done");
@@ -159,7 +159,7 @@ fn allocation_drives_a_major_collection_to_its_end() {
     assert!(slices > 10, "{slices} pauses of {chunks} slices");
     // The objects were reachable when marking began, so only the next collection frees them.
     assert_eq!(f.heap.old.total.objects, 200_000);
-    f.collect(Kind::Begin);
-    f.collect(Kind::Finish);
+    f.collect(CollectionKind::Begin);
+    f.collect(CollectionKind::Finish);
     assert_eq!(f.live(), 0);
 }

@@ -9,7 +9,7 @@ mod store;
 mod trace;
 mod verifier;
 
-use super::collect::Kind;
+use super::collect::CollectionKind;
 use super::*;
 use crate::{GcProgress, GcRootsList, HeapBounds, HeapOptions, PauseKind, WeakTable};
 use gc_types::collector::generational::{
@@ -76,7 +76,7 @@ impl Fixture {
     }
 
     #[allow(unsafe_code)]
-    fn begin(&mut self, kind: Kind) -> GenerationalCollection<'_> {
+    fn begin(&mut self, kind: CollectionKind) -> GenerationalCollection<'_> {
         self.roots.clear_stack();
         let first = self.stack.as_mut_ptr();
         for i in 0..self.stack.len() {
@@ -99,7 +99,7 @@ impl Fixture {
         self.slot[0]
     }
 
-    fn collect(&mut self, kind: Kind) {
+    fn collect(&mut self, kind: CollectionKind) {
         self.begin(kind).collect().unwrap();
         self.heap.verify().unwrap();
     }
@@ -126,7 +126,7 @@ impl Fixture {
     /// Collects the nursery if there is no room in it for some pairs.
     fn make_room(&mut self) {
         if self.heap.next() + 64 > self.heap.nursery.limit {
-            self.collect(Kind::Minor);
+            self.collect(CollectionKind::Minor);
         }
     }
 
@@ -195,7 +195,7 @@ fn a_minor_collection_moves_what_is_reachable_and_empties_the_nursery() {
     f.pair(a, c);
     f.write(a, CAR, c);
     (f.stack[0], f.stack[3]) = (u64::from(c), u64::from(c));
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     assert_eq!((f.live(), f.heap.nursery_used()), (3, 0));
     let c = f.top();
     assert!(!f.heap.is_young(c) && f.stack[3] == u64::from(c));
@@ -203,9 +203,9 @@ fn a_minor_collection_moves_what_is_reachable_and_empties_the_nursery() {
     assert_eq!(f.read(a, CAR), c);
     // Old garbage stays until a full collection.
     f.stack.fill(0);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     assert_eq!(f.live(), 3);
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     assert_eq!((f.live(), f.heap.stats().collections), (0, 3));
 }
 
@@ -217,7 +217,7 @@ fn young_objects_are_found_through_cards() {
     arrays.iter().enumerate().for_each(|(i, &array)| f.stack[i] = u64::from(array));
     let pair = f.pair(0, 0);
     f.stack[3] = u64::from(pair);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     let old: Vec<u32> = f.stack[..4].iter().map(|&word| word as u32).collect();
     assert!(old.iter().all(|&object| !f.heap.is_young(object)));
     let slots = [
@@ -234,14 +234,14 @@ fn young_objects_are_found_through_cards() {
             f.write(object, offset, young);
         }
         f.heap.verify().unwrap();
-        f.collect(Kind::Minor);
+        f.collect(CollectionKind::Minor);
         for &(object, offset) in &slots {
             let moved = f.read(object, offset);
             assert!(f.heap.old.map.is_start(moved), "round {round}: {offset}");
         }
     }
     // The pairs of each round replaced those of the previous round.
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     assert_eq!(f.live(), 4 + 6);
 }
 
@@ -262,7 +262,7 @@ fn the_cards_of_a_large_new_array_are_clean() {
         let pair = f.pair(0, 0);
         f.write(array, u64::from(last - array), pair);
         f.heap.verify().unwrap();
-        f.collect(Kind::Minor);
+        f.collect(CollectionKind::Minor);
         let pair = f.read(array, u64::from(last - array));
         assert!(!f.heap.is_young(pair) && f.heap.old.map.is_start(pair));
     }
@@ -272,12 +272,12 @@ fn the_cards_of_a_large_new_array_are_clean() {
 fn a_slot_outside_the_heap_is_a_root_when_it_was_remembered() {
     let mut f = Fixture::new(4 << 20);
     // After this it is not new.
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     let pair = f.pair(0, 0);
     f.slot[0] = pair;
     let address = (&raw const f.slot[0]).addr();
     f.heap.remember_slot(address, pair);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     assert!(!f.heap.is_young(f.slot()) && f.live() == 1);
     // The slot refers to no young object any more, so it is not remembered.
     assert!(!f.heap.tables.slots().contains(address));
@@ -286,7 +286,7 @@ fn a_slot_outside_the_heap_is_a_root_when_it_was_remembered() {
     f.slot[0] = f.pair(0, 0);
     f.heap.tables.remember_all();
     assert!(f.needs_all_roots());
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     assert!(!f.heap.is_young(f.slot()));
     f.pair(0, 0);
     assert!(!f.needs_all_roots());
@@ -304,7 +304,7 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     let (arrays, names) = (kept.len(), f.stack.len());
     f.stack.extend(&kept);
     // Makes the rest of their blocks available.
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     while let Some(pair) = f.heap.alloc_old(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16) {
         kept.push(u64::from(pair.as_raw_u32()));
     }
@@ -315,11 +315,11 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     let externref = (&mut f.heap as &mut dyn GcHeap).alloc_externref(externref).unwrap();
     f.stack[1] = u64::from(externref.as_raw_u32());
     let young = f.top();
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     assert_eq!((f.top(), f.list_length()), (young, 1000));
     assert!(f.heap.nursery.retains());
     assert!(f.needs_all_roots());
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     assert_eq!((f.top(), f.list_length(), f.host_data.len()), (young, 1000, 1));
     // An old object may refer to a retained one, over any number of collections.
     let holder = f.stack[names] as u32;
@@ -327,8 +327,8 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     f.poke(holder, 8, 2000);
     f.write(holder, 12, f.top());
     f.stack[0] = 0;
-    f.collect(Kind::Full);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Full);
+    f.collect(CollectionKind::Minor);
     f.stack[0] = u64::from(f.read(holder, 12));
     assert_eq!((f.top(), f.list_length()), (young, 1000));
     // Nothing is allocated in the nursery beside them.
@@ -341,10 +341,10 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     f.poke(holder, 0, BYTES.header_word(VMGcKind::ArrayRef));
     f.poke(holder, 8, 8000);
     f.stack[1] = 0;
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     assert_eq!((f.list_length(), f.heap.nursery.retained.len(), f.host_data.len()), (500, 500, 0));
     f.stack.truncate(names + arrays / 2);
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     assert!(!f.heap.nursery.retains() && !f.heap.is_young(f.top()));
     assert_eq!((f.list_length(), f.heap.nursery_used()), (500, 0));
     f.pair(0, 0);
@@ -364,7 +364,7 @@ fn structures_are_not_mixed() {
             f.stack[n] = u64::from(pair);
         }
     }
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     for n in 0..f.stack.len() {
         let (mut at, mut length) = (f.read(f.stack[n] as u32, CDR), 1);
         while let next @ 1.. = f.read(at, CDR) {
@@ -404,7 +404,7 @@ fn emitted_code_is_handed_out_no_more_than_is_allowed() {
     }
     f.pair(0, 0);
     assert!(left(&f) > 256);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     // The limit ends with what the heap has.
     f.heap.limit_inline_allocation(NonZeroU32::new(64));
     assert!(f.heap.reset(&mut f.host_data));
@@ -414,11 +414,11 @@ fn emitted_code_is_handed_out_no_more_than_is_allowed() {
 
 #[test]
 fn a_collection_can_be_abandoned_anywhere() {
-    for kind in [Kind::Minor, Kind::Begin, Kind::Full] {
+    for kind in [CollectionKind::Minor, CollectionKind::Begin, CollectionKind::Full] {
         for increments in (0..40).chain([100, 1000]) {
             let mut f = Fixture::new(8 << 20);
             f.list(10_000);
-            f.collect(Kind::Minor);
+            f.collect(CollectionKind::Minor);
             f.stack[0] = u64::from(f.read(f.top(), CDR));
             f.list(10_000);
             f.heap.core.slice = Duration::ZERO;
@@ -433,8 +433,8 @@ fn a_collection_can_be_abandoned_anywhere() {
             drop(collection);
             f.heap.verify().unwrap();
             assert_eq!(f.list_length(), 19_999);
-            f.collect(Kind::Minor);
-            f.collect(Kind::Full);
+            f.collect(CollectionKind::Minor);
+            f.collect(CollectionKind::Full);
             assert_eq!((f.list_length(), f.live()), (19_999, 19_999));
         }
     }
@@ -451,12 +451,12 @@ fn memory_of_the_dead_is_used_again() {
             f.stack[0] = u64::from(pair);
             f.pair(0, 0);
             if f.heap.next() > f.heap.nursery.limit - 64 {
-                f.collect(Kind::Minor);
+                f.collect(CollectionKind::Minor);
             }
         }
         let array = f.refs(30_000 + round * 100);
         f.stack[1] = u64::from(array);
-        f.collect(Kind::Full);
+        f.collect(CollectionKind::Full);
         assert_eq!((f.list_length(), f.live()), (15_000, 15_001));
     }
     assert_eq!(f.heap.old.large.len(), 1);
@@ -471,13 +471,13 @@ fn a_young_externref_gives_its_value_up_at_once() {
         let externref = (&mut f.heap as &mut dyn GcHeap).alloc_externref(id).unwrap();
         f.stack[i % 5] = u64::from(externref.as_raw_u32());
     }
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     assert_eq!(Arc::strong_count(&value), 6);
     f.stack.fill(0);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     assert_eq!(Arc::strong_count(&value), 6);
-    f.collect(Kind::Begin);
-    f.collect(Kind::Finish);
+    f.collect(CollectionKind::Begin);
+    f.collect(CollectionKind::Finish);
     assert_eq!((Arc::strong_count(&value), f.host_data.len()), (1, 0));
 }
 
@@ -495,7 +495,7 @@ fn what_emitted_code_allocated_is_counted_by_its_bytes() {
     for _ in 0..2 {
         let stats = f.heap.stats();
         assert_eq!((stats.allocations, stats.allocated_bytes), (1001, 1001 * 16));
-        f.collect(Kind::Minor);
+        f.collect(CollectionKind::Minor);
     }
     f.pair(0, 0);
     assert_eq!(f.heap.stats().allocations, 1002);

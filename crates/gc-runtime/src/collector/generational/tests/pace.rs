@@ -17,15 +17,15 @@ fn a_slice_without_time_does_one_step_of_work() {
     // A thousand large objects, half of which die.
     for n in 0..1000 {
         if f.heap.next() + 9000 > f.heap.nursery.limit {
-            f.collect(Kind::Minor);
+            f.collect(CollectionKind::Minor);
         }
         let large = f.refs(2100);
         f.write(wide, 12 + n * 4, large);
     }
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     (0..500).for_each(|n| f.write(wide, 12 + n * 8, 0));
     assert_eq!(f.heap.old.large.len(), 1001);
-    f.collect(Kind::Begin);
+    f.collect(CollectionKind::Begin);
     // Emitted code logs more than is read in one step.
     for n in 0..10 * STEP {
         f.heap.tables.set_log(n as usize, 0, 0);
@@ -71,14 +71,14 @@ fn a_slice_without_time_does_one_step_of_work() {
 fn free_blocks_are_given_back_in_slices() {
     let mut f = Fixture::new(64 << 20);
     f.list(1_000_000);
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     let before = f.heap.unbacked();
     f.stack[0] = 0;
     f.heap.core.slice = Duration::ZERO;
     let mut policy = AdaptivePolicy::memory();
     policy.cushion = 0;
     f.heap.core.policy = Box::new(policy);
-    f.collect(Kind::Begin);
+    f.collect(CollectionKind::Begin);
     let mut most = 0;
     while f.heap.phase != Phase::Idle {
         let before = f.heap.unbacked();
@@ -90,7 +90,7 @@ fn free_blocks_are_given_back_in_slices() {
     assert!(given_back > 12 << 20, "{given_back}");
     assert_eq!(f.heap.stats().heap_bytes, f.heap.core.memory.usable() - f.heap.unbacked());
     f.list(1_000_000);
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     assert_eq!(f.list_length(), 1_000_000);
 }
 
@@ -107,7 +107,7 @@ fn the_nursery_follows_what_survives() {
             let pair = f.pair(0, f.top());
             f.stack[0] = if survives { u64::from(pair) } else { 0 };
         }
-        f.collect(Kind::Minor);
+        f.collect(CollectionKind::Minor);
         f.heap.nursery_size() / LEAST
     };
     // Everything survives, so two collections free nothing.
@@ -131,7 +131,7 @@ fn the_nursery_follows_what_survives() {
                 f.write(pair, CDR, 0);
             }
         }
-        f.collect(Kind::Minor);
+        f.collect(CollectionKind::Minor);
         f.heap.nursery_size() / LEAST
     };
     let sizes: Vec<u32> = (0..6).map(|_| some(&mut f)).collect();
@@ -154,7 +154,7 @@ fn marking_keeps_up_with_what_is_promoted() {
         while f.heap.taken_bytes() < f.heap.major_threshold() {
             f.list(1000);
         }
-        f.collect(Kind::Begin);
+        f.collect(CollectionKind::Begin);
         // What is lost leaves less room, so slices are larger.
         let (lost, pace) = (f.heap.marker.lost, f.heap.to_keep_up());
         f.heap.marker.lost = 0;
@@ -167,7 +167,7 @@ fn marking_keeps_up_with_what_is_promoted() {
         let taken = f.heap.taken_bytes();
         assert!(taken < began_at / 100 * 140, "{taken} after {began_at}: it ends late");
         assert!(taken > began_at / 100 * 110, "{taken} after {began_at}: it was done all at once");
-        f.collect(Kind::Full);
+        f.collect(CollectionKind::Full);
     }
 }
 
@@ -183,14 +183,14 @@ fn keep_one_in(f: &mut Fixture, distance: u32) {
             f.stack[1] = u64::from(pair);
         }
     }
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     let mut at = f.stack[1] as u32;
     while at != 0 {
         f.write(at, CAR, 0);
         at = f.read(at, CDR);
     }
     f.stack[0] = 0;
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
 }
 
 /// Memory between objects that nothing can use counts when the next marking begins. But it counts for
@@ -225,7 +225,7 @@ fn full_heap() -> (Fixture, u32) {
     // A slice does one step of work.
     f.heap.core.slice = Duration::ZERO;
     f.list(200_000);
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     while f.heap.taken_bytes() < f.heap.major_threshold() {
         f.list(1000);
     }
@@ -246,7 +246,7 @@ fn large(f: &mut Fixture, bytes: u32) {
 #[test]
 fn large_objects_do_not_hurry_marking() {
     let (mut f, threshold) = full_heap();
-    f.collect(Kind::Begin);
+    f.collect(CollectionKind::Begin);
     f.heap.large_wanted = true;
     for _ in 0..5 {
         let marked = f.heap.old.marked_objects();
@@ -254,16 +254,16 @@ fn large_objects_do_not_hurry_marking() {
         // One of them is the array itself.
         assert!(f.heap.old.marked_objects() - marked <= u64::from(STEP) + 1);
         assert!(f.heap.phase == Phase::Marking && !f.heap.collection_pays());
-        assert_eq!(f.heap.choose(GcCause::NoRoom), Kind::Minor);
+        assert_eq!(f.heap.choose(GcCause::NoRoom), CollectionKind::Minor);
     }
     assert!(f.heap.taken_bytes() > 2 * u64::from(threshold));
     (0..2).for_each(|_| large(&mut f, threshold / 4));
     assert!(f.heap.collection_pays());
-    assert_eq!(f.heap.choose(GcCause::NoRoom), Kind::Finish);
+    assert_eq!(f.heap.choose(GcCause::NoRoom), CollectionKind::Finish);
     assert_eq!(f.heap.marker.large, 7 * u64::from((threshold / 4) & !7));
-    f.collect(Kind::Finish);
+    f.collect(CollectionKind::Finish);
     // The next marking excuses others.
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     assert_eq!((f.heap.marker.large_before, f.heap.marker.large), (0, 0));
     assert_eq!(u64::from(f.list_length()), f.live());
 }
@@ -272,7 +272,7 @@ fn large_objects_do_not_hurry_marking() {
 #[test]
 fn promoted_objects_hurry_marking() {
     let (mut f, threshold) = full_heap();
-    f.collect(Kind::Begin);
+    f.collect(CollectionKind::Begin);
     let (began_at, most) = (f.heap.taken_bytes(), f.heap.deadline(5));
     assert!(most - began_at <= u64::from(threshold / 2), "{most} {began_at}");
     assert!(!f.heap.major_is_due());
@@ -294,7 +294,7 @@ fn objects_promoted_before_marking_hurry_it() {
         f.heap.alloc_old(header, 16).unwrap();
     }
     assert!(!f.heap.is_major_under_way() && !f.heap.major_is_due());
-    f.collect(Kind::Begin);
+    f.collect(CollectionKind::Begin);
     assert!(f.heap.major_is_due());
 }
 
@@ -307,11 +307,11 @@ fn marking_begins_in_slices_however_large_the_heap_is() {
     assert!(!f.heap.is_major_under_way());
     f.heap.large_wanted = true;
     assert!(f.heap.collection_pays());
-    assert_eq!(f.heap.choose(GcCause::NoRoom), Kind::Begin);
-    f.collect(Kind::Begin);
+    assert_eq!(f.heap.choose(GcCause::NoRoom), CollectionKind::Begin);
+    f.collect(CollectionKind::Begin);
     // It has as much time as if it had begun earlier.
     assert!(!f.heap.collection_pays());
-    assert_eq!(f.heap.choose(GcCause::NoRoom), Kind::Minor);
+    assert_eq!(f.heap.choose(GcCause::NoRoom), CollectionKind::Minor);
     let room = f.heap.deadline(5) - f.heap.taken_bytes();
     assert!(room > u64::from(threshold / 5 * 2), "{room} of {threshold}");
 }

@@ -10,7 +10,7 @@ const LAST: usize = 1;
 impl Fixture {
     /// Runs the collection that the heap chooses when the nursery is full. Returns the kind and the
     /// promoted bytes.
-    fn make_room_as_chosen(&mut self) -> Option<(Kind, u64)> {
+    fn make_room_as_chosen(&mut self) -> Option<(CollectionKind, u64)> {
         if self.heap.next() + 64 <= self.heap.nursery.limit {
             return None;
         }
@@ -22,7 +22,7 @@ impl Fixture {
 
     /// Moves `count` pairs through a queue of ten. Pairs that have left it still refer to their
     /// successors. Returns the kinds and the promoted bytes of the collections.
-    fn queue(&mut self, count: u32) -> Vec<(Kind, u64)> {
+    fn queue(&mut self, count: u32) -> Vec<(CollectionKind, u64)> {
         let mut collections = Vec::new();
         for n in 0..count {
             collections.extend(self.make_room_as_chosen());
@@ -60,7 +60,7 @@ impl Fixture {
 fn a_dead_old_chain_hands_on_nothing() {
     let mut f = Fixture::new(64 << 20);
     // Makes a plan.
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     // Two hundred nurseries.
     let collections = f.queue(200 * 16_384);
     assert!(collections.len() >= 200, "{}", collections.len());
@@ -76,16 +76,16 @@ fn a_dead_old_chain_hands_on_nothing() {
     // The same when there are many host values and the nursery is large enough.
     f.queue(8000);
     let kind = f.heap.choose(GcCause::HostValues);
-    assert!(kind == Kind::Trace && f.heap.needs_all_roots(kind));
+    assert!(kind == CollectionKind::Trace && f.heap.needs_all_roots(kind));
 }
 
 #[test]
 fn a_collection_before_the_nursery_is_full_does_not_end_traces() {
     let mut f = Fixture::new(64 << 20);
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     f.queue(20 * 16_384);
     f.list(100);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     (0..100).for_each(|_| _ = f.pair(0, 0));
     // The same when a large object finds no room.
     let kind = f.heap.choose(GcCause::NoRoom);
@@ -96,7 +96,7 @@ fn a_collection_before_the_nursery_is_full_does_not_end_traces() {
 #[test]
 fn traces_are_given_up_when_all_lives() {
     let mut f = Fixture::new(64 << 20);
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     f.queue(20 * 16_384);
     assert!(f.heap.chooser.traces());
     let mut kinds = Vec::new();
@@ -105,7 +105,7 @@ fn traces_are_given_up_when_all_lives() {
         let pair = f.pair(0, f.top());
         f.stack[0] = u64::from(pair);
     }
-    let tried = kinds.iter().filter(|&&kind| kind == Kind::Trace).count();
+    let tried = kinds.iter().filter(|&&kind| kind == CollectionKind::Trace).count();
     assert!((1..=2).contains(&tried) && kinds.len() > 25, "{kinds:?}");
     assert!(!f.heap.chooser.traces());
     assert_eq!(f.list_length(), 500_010);
@@ -118,14 +118,14 @@ fn nothing_is_tried_where_much_is_known_to_live() {
     for n in 0..700_000 {
         if n == 200_000 {
             // What lives is known from here on.
-            f.collect(Kind::Full);
+            f.collect(CollectionKind::Full);
             kinds.clear();
         }
         kinds.extend(f.make_room_as_chosen().map(|(kind, _)| kind));
         let pair = f.pair(0, f.top());
         f.stack[0] = u64::from(pair);
     }
-    assert!(kinds.len() > 25 && !kinds.contains(&Kind::Trace), "{kinds:?}");
+    assert!(kinds.len() > 25 && !kinds.contains(&CollectionKind::Trace), "{kinds:?}");
     assert_eq!(f.list_length(), 700_000);
 }
 
@@ -137,13 +137,13 @@ fn a_trace_keeps_what_is_reachable_and_nothing_else() {
     let (dead, top) = (f.pair(0, 0), f.refs(3000));
     (f.stack[0], f.stack[1]) = (u64::from(top), u64::from(dead));
     (2..4).for_each(|slot| f.externref(slot));
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     let dead = f.stack[1] as u32;
     (1..3).for_each(|slot| f.stack[slot] = 0);
     // Old to young to old to young, and a dead old one to young ones.
     let middle = f.pair(0, 0);
     f.write(f.top(), 12 + 4 * 2000, middle);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     let middle = f.read(f.top(), 12 + 4 * 2000);
     f.write(f.top(), 12 + 4 * 2000, 0);
     let (last, between) = (f.pair(0, 0), f.pair(0, middle));
@@ -156,30 +156,30 @@ fn a_trace_keeps_what_is_reachable_and_nothing_else() {
     f.stack[5] = 0;
     assert_eq!(f.host_data.len(), 4);
     f.heap.chooser.expect(1 << 30, 1);
-    f.collect(Kind::Trace);
+    f.collect(CollectionKind::Trace);
     assert_eq!((f.live(), f.host_data.len(), f.heap.phase), (6, 2, Phase::Idle));
     let between = f.read(f.top(), 12);
     let last = f.read(f.read(between, CDR), CAR);
     assert!(f.heap.old.map.is_start(between) && f.heap.old.map.is_start(last));
     assert!(!f.heap.old.map.is_start(dead));
-    assert_eq!(f.begin(Kind::Trace).kind(), PauseKind::Major);
+    assert_eq!(f.begin(CollectionKind::Trace).kind(), PauseKind::Major);
 }
 
 /// The store asks again only when there are twice as many host values.
 #[test]
 fn host_values_whose_externrefs_died_old_are_dropped_although_traces_pay() {
     let mut f = Fixture::new(64 << 20);
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     f.queue(20 * 16_384);
     f.stack.fill(0);
     for slot in 0..8 {
         f.externref(slot);
     }
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     f.stack.fill(0);
     // More objects live than a trace may find.
     f.list(3000);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     (0..5000).for_each(|_| _ = f.pair(0, 0));
     assert!(f.heap.trace_pays());
     let kind = f.heap.choose(GcCause::HostValues);
@@ -191,7 +191,7 @@ fn host_values_whose_externrefs_died_old_are_dropped_although_traces_pay() {
 fn a_trace_that_finds_too_much_becomes_a_minor_collection() {
     let mut f = Fixture::new(8 << 20);
     f.list(1000);
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     // At the far end of the list, only the card shows the reference before everything is marked.
     let mut end = f.top();
     while f.read(end, CDR) != 0 {
@@ -200,7 +200,7 @@ fn a_trace_that_finds_too_much_becomes_a_minor_collection() {
     let young = f.pair(0, 0);
     f.write(end, CDR, young);
     f.heap.chooser.expect(2000, 16);
-    let mut collection = f.begin(Kind::Trace);
+    let mut collection = f.begin(CollectionKind::Trace);
     collection.collect().unwrap();
     assert_eq!(collection.kind(), PauseKind::Minor);
     drop(collection);
@@ -216,7 +216,7 @@ fn a_trace_can_be_abandoned_anywhere() {
         f.heap.core.slice = Duration::ZERO;
         f.queue(20_000);
         f.heap.chooser.expect(1 << 30, 1);
-        let mut collection = f.begin(Kind::Trace);
+        let mut collection = f.begin(CollectionKind::Trace);
         let mut progress = GcProgress::Continue;
         for _ in 0..steps {
             progress = collection.collect_increment().unwrap();
@@ -227,7 +227,7 @@ fn a_trace_can_be_abandoned_anywhere() {
         f.heap.verify().unwrap();
         assert_eq!(f.chain(), 10, "{steps}");
         f.queue(20_000);
-        f.collect(Kind::Full);
+        f.collect(CollectionKind::Full);
         f.stack[LAST] = 0;
         assert_eq!(u64::from(f.chain()), f.live(), "{steps}");
     }
@@ -243,7 +243,7 @@ fn what_finds_no_room_in_a_trace_does_when_it_has_swept() {
     }
     // The rest of their blocks.
     f.stack.extend(&kept);
-    f.collect(Kind::Full);
+    f.collect(CollectionKind::Full);
     while f.heap.alloc_old(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16).is_some() {}
     // An old object refers to young ones. Half of the others die.
     let holder = kept[0] as u32;
@@ -254,7 +254,7 @@ fn what_finds_no_room_in_a_trace_does_when_it_has_swept() {
     f.stack.truncate(8 + kept.len() / 2);
     f.externref(1);
     f.heap.chooser.expect(1 << 30, 1);
-    f.collect(Kind::Trace);
+    f.collect(CollectionKind::Trace);
     assert_eq!((f.list_length(), f.host_data.len()), (1000, 1));
     assert_eq!(f.read(holder, 12 + 4 * 1999), f.top());
     assert!(!f.heap.nursery.retains() && !f.heap.is_young(f.top()) && !f.heap.chooser.traces());

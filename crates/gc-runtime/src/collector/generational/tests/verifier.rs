@@ -16,7 +16,7 @@ fn objects(f: &mut Fixture) -> Objects {
     let array = f.refs(100);
     f.write(array, 12 + 4, leaf);
     f.stack[0] = f.pair(array, 0).into();
-    f.collect(Kind::Minor);
+    f.collect(CollectionKind::Minor);
     let top = f.top();
     let array = f.read(top, CAR);
     let leaf = f.read(array, 12 + 4);
@@ -28,7 +28,7 @@ fn objects(f: &mut Fixture) -> Objects {
 /// The verifier's error: the object, the message, and the path.
 fn found(f: &mut Fixture) -> (u32, &'static str, String) {
     // Names the roots.
-    f.begin(Kind::Full).abandon();
+    f.begin(CollectionKind::Full).abandon();
     match crate::verify::verify(&f.heap, &f.host_data, &f.weak, &mut f.roots, None) {
         Err(HeapError::Verification { at, what, path }) => (at, what, path),
         other => panic!("{other:?}"),
