@@ -1,6 +1,8 @@
-//! Runs the specification's scripts under every built-in collector. A whole run also compares its
-//! counts with the table in the book. `BLESS=1 cargo test -p gc-conformance --test spec` writes the
-//! table again.
+//! Runs the specification's scripts under every built-in collector, and those of `tests/scripts`. A whole
+//! run also compares its counts of the specification's with the table in the book. `BLESS=1 cargo test -p
+//! gc-conformance --test spec` writes the table again.
+
+mod scripts;
 
 use gc_conformance::spec::{SpecCounts, trials_counted};
 use gc_wasm::Collector;
@@ -15,8 +17,9 @@ const END: &str = "<!-- end -->";
 fn main() -> ExitCode {
     let counts = SpecCounts::default();
     let arguments = Arguments::from_args();
-    let conclusion =
-        gc_conformance::conclude(&arguments, trials_counted(&Collector::all(), &counts));
+    let mut trials = trials_counted(&Collector::all(), &counts);
+    trials.extend(scripts::trials());
+    let conclusion = gc_conformance::conclude(&arguments, trials);
     let is_whole = conclusion.num_filtered_out == 0 && !arguments.list && !arguments.ignored;
     if is_whole && conclusion.num_failed == 0 && !is_in_book(&counts.table()) {
         eprintln!(

@@ -1,0 +1,37 @@
+;; Globals and tables that hold objects. A module uses the objects of another one.
+
+(module $owner
+  (type $cell (struct (field (mut i32)) (field (mut (ref null $cell)))))
+  (global $g (export "global") (mut (ref null $cell))
+    (struct.new $cell (i32.const 5)
+      (struct.new $cell (i32.const 6) (ref.null $cell))))
+  (global (export "const") (ref $cell)
+    (struct.new $cell (i32.const 7) (ref.null $cell)))
+  (table (export "table") 2 10 (ref null $cell))
+  (func (export "sum") (result i32)
+    (i32.add (struct.get $cell 0 (global.get $g))
+      (struct.get $cell 0 (table.get 0 (i32.const 1))))))
+(register "owner")
+
+(module $user
+  (import "reclaim" "gc" (func $gc))
+  (export "gc" (func $gc))
+  (type (func))
+  (type $cell (struct (field (mut i32)) (field (mut (ref null $cell)))))
+  (import "owner" "global" (global $g (mut (ref null $cell))))
+  (import "owner" "const" (global $const (ref $cell)))
+  (import "owner" "table" (table $t 2 (ref null $cell)))
+  (global $own (ref null $cell)
+    (struct.new $cell (i32.const 70) (global.get $const)))
+  (func (export "move")
+    (table.set $t (i32.const 1) (struct.get $cell 1 (global.get $g)))
+    (global.set $g (struct.new $cell (i32.const 100) (global.get $g))))
+  (func (export "own") (result i32)
+    (i32.add (struct.get $cell 0 (global.get $own))
+      (struct.get $cell 0 (struct.get $cell 1 (global.get $own))))))
+
+(invoke $user "gc")
+(invoke $user "move")
+(invoke $user "gc")
+(assert_return (invoke $owner "sum") (i32.const 106))
+(assert_return (invoke $user "own") (i32.const 77))
