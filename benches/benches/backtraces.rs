@@ -2,13 +2,35 @@
 //! call each other, and the last one traps. The time should not depend on the number of modules that the
 //! store, or the process, has besides.
 //!
-//! The report of criterion has the times. The ratio is printed at the end.
+//! Both stores take turns. The ratio is the median over the turns.
 
 use anyhow::{Context as _, Result, ensure};
-use criterion::BenchmarkId;
-use gc_benches::measure;
+use clap::Parser;
+use comfy_table::Cell;
+use gc_benches::clock::Clock;
+use gc_benches::measure::median;
+use gc_benches::options::Turns;
+use gc_benches::record::{Record, Subject};
+use gc_benches::report::{right, table, target};
 use gc_wasm::{Engine, Extern, Instance, Module, Store, TypedFunc, WasmBacktrace};
-use std::time::Instant;
+
+const SUBJECT: Subject = Subject {
+    name: "backtraces",
+    title: "A trap with a backtrace",
+    about: "Twenty functions, each in another module, call each other, and the last one traps. The time \
+            should not depend on the number of modules that the store has besides. Both stores take turns. \
+            Times are processor time of the thread; times and the ratio are medians.",
+};
+
+/// Measures traps with backtraces.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    turns: Turns,
+}
+
+/// Traps in a turn.
+const TRAPS: u32 = 200;
 
 /// The functions on the stack.
 const FRAMES: usize = 20;
@@ -50,35 +72,33 @@ fn chain(modules: usize) -> Result<(Store<()>, TypedFunc<(), ()>)> {
 }
 
 fn main() -> Result<()> {
-    let mut criterion = measure::criterion();
-    let mut group = criterion.benchmark_group("backtraces");
-    let mut best = Vec::new();
-    for modules in MODULES {
-        let (mut store, run) = chain(modules)?;
-        let mut least = f64::INFINITY;
-        group.bench_function(BenchmarkId::new("trap", modules), |bencher| {
-            bencher.iter_custom(|count| {
-                let start = Instant::now();
-                for _ in 0..count {
-                    run.call(&mut store, ()).expect_err("it traps");
-                }
-                let took = start.elapsed();
-                least = least.min(took.as_secs_f64() / count as f64);
-                took
-            });
-        });
-        best.push(least);
+    let options = Options::parse();
+    let mut record = Record::new(SUBJECT);
+    let mut chains = MODULES.map(chain).into_iter().collect::<Result<Vec<_>>>()?;
+    let mut times = vec![Vec::new(); chains.len()];
+    for _ in 0..options.turns.rules().runs {
+        for ((store, run), times) in chains.iter_mut().zip(&mut times) {
+            let began = Clock::start();
+            for _ in 0..TRAPS {
+                run.call(&mut *store, ()).expect_err("it traps");
+            }
+            times.push(began.spent().cpu.as_secs_f64() * 1e6 / f64::from(TRAPS));
+        }
     }
-    group.finish();
-    criterion.final_summary();
-    println!(
-        "\na trap with {FRAMES} frames: {:.1} us with {} modules, {:.1} us with {}: {:.2}, of at most \
-         {TARGET}",
-        best[0] * 1e6,
-        MODULES[0],
-        best[1] * 1e6,
-        MODULES[1],
-        best[1] / best[0]
-    );
-    Ok(())
+    if options.turns.test {
+        println!("backtraces: ok");
+        return Ok(());
+    }
+    let mut rows = table("modules", ["µs a trap".to_owned()]);
+    for (modules, times) in MODULES.iter().zip(&times) {
+        rows.add_row([
+            Cell::new(modules),
+            right(format!("{:.1}", median(times).unwrap_or(f64::NAN))),
+        ]);
+    }
+    record.table(&format!("A trap with {FRAMES} frames"), &rows);
+    let ratios: Vec<f64> = times[0].iter().zip(&times[1]).map(|(few, many)| many / few).collect();
+    let ratio = median(&ratios).unwrap_or(f64::NAN);
+    record.lines([&*format!("the ratio of both: {ratio:.2}{}", target(ratio, Some(TARGET)))]);
+    record.finish()
 }

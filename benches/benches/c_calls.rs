@@ -7,12 +7,23 @@
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use comfy_table::Cell;
+use gc_benches::record::{Record, Subject};
 use gc_benches::report::{right, table};
 use gc_wasm::{Engine, Func, Linker, Module, Store, ValRaw};
 use std::ffi::c_void;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
+
+const SUBJECT: Subject = Subject {
+    name: "c_calls",
+    title: "Calls with raw values from C and from Rust",
+    about: "The host calls WebAssembly with raw values, and WebAssembly calls a function of the host in a \
+            loop: through the C interface, by the addresses of its functions, and through that of Rust. The \
+            rows of `wasm_func_call` are the C function that checks and allocates. All ways take turns. \
+            Each time is that of the shortest turn, in wall-clock time: other processes only make turns \
+            longer.",
+};
 
 /// Measures calls with raw values from C and from Rust.
 #[derive(Parser)]
@@ -227,10 +238,8 @@ fn c(shape: &Shape, raw: bool) -> Result<Vec<Turn>> {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let mut report = table(
-        "calls with raw values",
-        ["ns in Rust", "ns in C", "ratio", "target"].map(str::to_owned),
-    );
+    let mut record = Record::new(SUBJECT);
+    let mut report = table("call", ["ns in Rust", "ns in C", "ratio", "target"].map(str::to_owned));
     for shape in SHAPES {
         let mut turns: Vec<Turn> = rust(shape)?.into();
         turns.extend(c(shape, true)?);
@@ -262,7 +271,7 @@ fn main() -> Result<()> {
     }
     match options.test {
         true => println!("c_calls: ok"),
-        false => println!("{report}"),
+        false => record.table("Nanoseconds of a call", &report),
     }
-    Ok(())
+    record.finish()
 }

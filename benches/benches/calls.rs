@@ -1,22 +1,34 @@
 //! Calls between host and WebAssembly: the host calls WebAssembly through a typed function, and with
 //! values that are checked in each call or never, and WebAssembly calls a host function in a loop.
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use anyhow::Result;
 use gc_benches::Call;
-use gc_benches::measure::{self, Loop, compare_calls, compare_loops};
+use gc_benches::measure::{Bench, Loop};
+use gc_benches::record::Subject;
+
+const SUBJECT: Subject = Subject {
+    name: "calls",
+    title: "Calls between host and WebAssembly",
+    about: "The host calls WebAssembly through a typed function, with values that are checked in each call \
+            (untyped), and with raw values (unchecked). WebAssembly calls a function of the host in a loop. \
+            Engines are timed one after the other, and each of this project takes turns with Wasmtime's \
+            fastest. Times and ratios are medians of 20 samples or more.",
+};
 
 const WAT: &str = include_str!("../wat/calls.wat");
 
-fn host_to_wasm(c: &mut Criterion) {
-    compare_calls(c, "host to wasm: () -> ()", WAT, Call::Nop);
-    compare_calls(c, "host to wasm: (i32, i32) -> i32", WAT, Call::Add);
-    compare_calls(c, "host to wasm: (externref) -> externref", WAT, Call::Same);
-    compare_calls(c, "host to wasm, untyped: (i32, i32) -> i32", WAT, Call::UntypedAdd);
-    compare_calls(c, "host to wasm, untyped: (externref) -> externref", WAT, Call::UntypedSame);
-    compare_calls(c, "host to wasm, unchecked: (i32, i32) -> i32", WAT, Call::UncheckedAdd);
-}
-
-fn wasm_to_host(c: &mut Criterion) {
+fn main() -> Result<()> {
+    let mut bench = Bench::new(SUBJECT)?;
+    for (group, call) in [
+        ("host to wasm: () -> ()", Call::Nop),
+        ("host to wasm: (i32, i32) -> i32", Call::Add),
+        ("host to wasm: (externref) -> externref", Call::Same),
+        ("host to wasm, untyped: (i32, i32) -> i32", Call::UntypedAdd),
+        ("host to wasm, untyped: (externref) -> externref", Call::UntypedSame),
+        ("host to wasm, unchecked: (i32, i32) -> i32", Call::UncheckedAdd),
+    ] {
+        bench.calls(group, WAT, call)?;
+    }
     const CALLS: i32 = 10_000;
     for (export, ty, answer) in [
         ("host nop", "() -> ()", 0),
@@ -32,9 +44,7 @@ fn wasm_to_host(c: &mut Criterion) {
             elements: CALLS as u64,
             calls_per_store: u64::MAX,
         };
-        compare_loops(c, &format!("wasm to host: {ty}"), it);
+        bench.loops(&format!("wasm to host: {ty}"), it)?;
     }
+    bench.finish()
 }
-
-criterion_group!(name = benches; config = measure::criterion(); targets = host_to_wasm, wasm_to_host);
-criterion_main!(benches);

@@ -7,6 +7,7 @@
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use comfy_table::Cell;
+use gc_benches::record::{Record, Subject};
 use gc_benches::report::{right, table, target};
 use gc_benches::{suite, wanted};
 use gc_wasm::explore::machine_code;
@@ -14,6 +15,16 @@ use gc_wasm::{Cache, CacheConfig, CacheStore, Config, Engine, FolderCache, Memor
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+const SUBJECT: Subject = Subject {
+    name: "compile",
+    title: "Compilation",
+    about: "Compiling large modules on one thread: without a cache, as a ratio to it with a cache of \
+            functions that is empty or full and with a cache of whole modules, and beside Wasmtime, with the \
+            size of the code. The cases take turns. Each time is that of the shortest turn, in wall-clock \
+            time. The modules are those of `tests/toolchains`, and of a folder beside the project if it \
+            exists.",
+};
 
 /// Measures compilation with and without caches.
 #[derive(Parser)]
@@ -40,6 +51,7 @@ const LARGE: u64 = 100_000;
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    let mut record = Record::new(SUBJECT);
     let mut modules = Vec::new();
     find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/toolchains"), &mut modules)?;
     let shared = suite::beside().with_file_name("programs");
@@ -71,14 +83,16 @@ fn main() -> Result<()> {
         let first = [Cell::new(name), right(format!("{:.1}", plain * 1e3))];
         report.add_row(first.into_iter().chain(cells));
     }
-    println!("{report}");
-    print_beside(&modules, turns)
+    record.table("With caches", &report);
+    add_beside(&modules, turns, &mut record)?;
+    record.finish()
 }
 
-/// Prints the time and the size of the code beside Wasmtime's, and whether the targets are met.
-fn print_beside(modules: &[PathBuf], turns: usize) -> Result<()> {
-    let header =
-        ["bytes", "ms", "W., ms", "ratio", "code, KiB", "W., KiB", "ratio"].map(str::to_owned);
+/// Adds the time and the size of the code beside Wasmtime's, and whether the targets are met.
+fn add_beside(modules: &[PathBuf], turns: usize, record: &mut Record) -> Result<()> {
+    record.engines(["wasmtime"]);
+    let header = ["bytes", "ms", "Wasmtime, ms", "ratio", "code, KiB", "Wasmtime, KiB", "ratio"]
+        .map(str::to_owned);
     let mut report = table("module", header);
     let mut largest: Option<(usize, [f64; 2])> = None;
     for path in modules {
@@ -104,11 +118,13 @@ fn print_beside(modules: &[PathBuf], turns: usize) -> Result<()> {
             largest = Some((bytes.len(), ratios));
         }
     }
-    println!("{report}");
+    record.table("Beside Wasmtime", &report);
     if let Some((_, [time, size])) = largest {
         let [most_time, most_size] = TARGETS.map(Some);
-        println!("the largest: time {time:.2}{}", target(time, most_time));
-        println!("the largest: size {size:.2}{}", target(size, most_size));
+        record.lines([
+            &*format!("the largest: time {time:.2}{}", target(time, most_time)),
+            &*format!("the largest: size {size:.2}{}", target(size, most_size)),
+        ]);
     }
     Ok(())
 }

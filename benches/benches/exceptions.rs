@@ -13,6 +13,7 @@ use comfy_table::Cell;
 use gc_benches::clock::Which;
 use gc_benches::options::Turns;
 use gc_benches::race::race;
+use gc_benches::record::{Record, Subject};
 use gc_benches::report::{right, table};
 use gc_benches::suite::Program;
 use gc_benches::{Settings, contestants, v8, with_stack};
@@ -27,6 +28,15 @@ const PLACES: usize = 8;
 
 /// The limit of the ratio to Wasmtime's time for a throw.
 const TARGET: f64 = 0.5;
+
+const SUBJECT: Subject = Subject {
+    name: "exceptions",
+    title: "Exceptions",
+    about: "Throwing an exception and catching it across three frames, and a call inside of a handler that is \
+            not used, beside the same call without one (`loss`). Engines take turns. A time is the median of \
+            the turns, in processor time of the thread, and then the mean over several places in memory at \
+            which the functions are compiled.",
+};
 
 /// Measures exceptions.
 #[derive(Parser)]
@@ -44,9 +54,11 @@ fn main() -> Result<()> {
 type Times = [Option<f64>; CASES.len()];
 
 fn run(options: &Options) -> Result<()> {
+    let mut record = Record::new(SUBJECT);
     let mut engines = contestants(&Settings::default())?;
     engines.retain(|engine| engine.name() != "wasmtime copying 256M");
     engines.extend(v8::v8_or_warning());
+    record.engines(engines.iter().map(|engine| engine.name()));
     let mut wrong = Vec::new();
     // The times of each engine, at each place.
     let mut times: Vec<Vec<Times>> = vec![Vec::new(); engines.len()];
@@ -82,8 +94,8 @@ fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     let names: Vec<&str> = engines.iter().map(|engine| engine.name()).collect();
-    report(&names, &times);
-    Ok(())
+    report(&names, &times, &mut record);
+    record.finish()
 }
 
 /// The program, with a function before the others that moves them by about 32 bytes for each step of
@@ -96,7 +108,7 @@ fn at_place(place: usize) -> String {
     WAT.replace(";; PLACE", &function)
 }
 
-fn report(names: &[&str], times: &[Vec<Times>]) {
+fn report(names: &[&str], times: &[Vec<Times>], record: &mut Record) {
     let mean = |times: &[Times], column: usize| {
         let all: Option<Vec<f64>> = times.iter().map(|times| times[column]).collect();
         all.map(|all| all.iter().sum::<f64>() / all.len() as f64)
@@ -105,7 +117,7 @@ fn report(names: &[&str], times: &[Vec<Times>]) {
     let fastest = wasmtimes.filter_map(|(_, times)| mean(times, 0)).min_by(f64::total_cmp);
     let columns =
         ["throw, ns", "of Wasmtime", "call, ns", "in try, ns", "loss", "least loss", "most loss"];
-    let mut rows = table("exceptions", columns.into_iter().map(str::to_owned));
+    let mut rows = table("engine", columns.into_iter().map(str::to_owned));
     let shown = |value: Option<f64>, digits: usize| {
         right(value.map_or("-".to_owned(), |value| format!("{value:.digits$}")))
     };
@@ -126,9 +138,11 @@ fn report(names: &[&str], times: &[Vec<Times>]) {
             percent(losses.max_by(f64::total_cmp)),
         ]);
     }
-    println!("{rows}\n");
-    println!(
-        "Target: a throw takes at most {TARGET} of the time of Wasmtime's fastest collector, and"
-    );
-    println!("a handler that is not used loses at most what it loses in Wasmtime.");
+    record.table("Throws and handlers", &rows);
+    record.lines([
+        &*format!(
+            "target: a throw takes at most {TARGET} of the time of Wasmtime's fastest collector"
+        ),
+        "target: a handler that is not used loses at most what it loses in Wasmtime",
+    ]);
 }

@@ -8,10 +8,21 @@
 use anyhow::{Result, ensure};
 use clap::Parser;
 use comfy_table::Cell;
+use gc_benches::measure::median;
+use gc_benches::record::{Record, Subject};
 use gc_benches::report::{right, table};
 use gc_benches::{Contestant, Module, Settings, contestants, reclaim, wanted};
 use serde_json::json;
 use std::time::Duration;
+
+const SUBJECT: Subject = Subject {
+    name: "instantiate",
+    title: "A store with an instance, in short turns",
+    about: "Making a store and an instance in it, and dropping both: of a module without tables, memories and \
+            GC types, and of one that allocates one object. Engines take turns of 3 ms, and the time is the \
+            median of all turns, in processor time of the thread. The engines `cold` have a source of memory \
+            that keeps nothing. The ratio is to the fastest of Wasmtime's engines.",
+};
 
 /// Measures how long it takes to make a store and an instance, and to drop both.
 #[derive(Parser)]
@@ -61,23 +72,30 @@ const TURN: Duration = Duration::from_millis(3);
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    let mut record = Record::new(SUBJECT);
     let mut engines = contestants(&Settings::default())?;
     engines.extend(reclaim::cold(&Settings::default())?);
     engines.retain(|engine| wanted(&options.engine, engine.name()));
     ensure!(!engines.is_empty(), "no engine matches the filter");
+    record.engines(engines.iter().map(|engine| engine.name()));
     for case in CASES.iter().filter(|case| wanted(&options.case, case.name)) {
-        run(case, &engines, &options)?;
+        run(case, &engines, &options, &mut record)?;
     }
-    Ok(())
+    record.finish()
 }
 
-fn run(case: &Case, engines: &[Box<dyn Contestant>], options: &Options) -> Result<()> {
+fn run(
+    case: &Case,
+    engines: &[Box<dyn Contestant>],
+    options: &Options,
+    record: &mut Record,
+) -> Result<()> {
     let modules = engines.iter().map(|engine| engine.compile(case.wat));
     let modules = modules.collect::<Result<Vec<Box<dyn Module>>>>()?;
     let mut counts = Vec::new();
     for module in &modules {
         let warm_up = if options.test { 1 } else { 50 };
-        let time = module.instances(case.export, warm_up)?;
+        let time = module.instances(case.export, warm_up)?.cpu;
         let each = time.as_nanos().max(1) / u128::from(warm_up);
         counts.push((TURN.as_nanos() / each.max(1)).clamp(1, 1 << 20) as u64);
     }
@@ -89,27 +107,28 @@ fn run(case: &Case, engines: &[Box<dyn Contestant>], options: &Options) -> Resul
     for turn in 0..options.turns.max(1) {
         // Another engine begins each time, so that no engine always follows the same one.
         for i in (0..modules.len()).map(|i| (i + turn) % modules.len()) {
-            let time = modules[i].instances(case.export, counts[i])?;
+            let time = modules[i].instances(case.export, counts[i])?.cpu;
             times[i].push(time.as_secs_f64() * 1e6 / counts[i] as f64);
         }
     }
-    let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
-    report(case, engines, &medians, options);
+    let medians: Vec<f64> = times.iter().filter_map(|times| median(times)).collect();
+    report(case, engines, &medians, options, record);
     Ok(())
 }
 
-fn median(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-fn report(case: &Case, engines: &[Box<dyn Contestant>], medians: &[f64], options: &Options) {
+fn report(
+    case: &Case,
+    engines: &[Box<dyn Contestant>],
+    medians: &[f64],
+    options: &Options,
+    record: &mut Record,
+) {
     let named = engines.iter().map(|engine| engine.name()).zip(medians);
     let peers = named.clone().filter(|(name, _)| name.starts_with("wasmtime"));
     let fastest = peers.min_by(|a, b| a.1.total_cmp(b.1));
     let of = fastest.map_or("no other engine", |(name, _)| name);
     let columns = ["µs".to_owned(), format!("of {of}"), "target".to_owned()];
-    let mut rows = table(case.name, columns);
+    let mut rows = table("engine", columns);
     for (name, time) in named {
         let ratio = fastest.map(|(_, fastest)| time / fastest);
         let ours = name.starts_with("reclaim");
@@ -133,6 +152,6 @@ fn report(case: &Case, engines: &[Box<dyn Contestant>], medians: &[f64], options
         ]);
     }
     if !options.json {
-        println!("{rows}\n");
+        record.table(case.name, &rows);
     }
 }

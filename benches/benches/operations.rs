@@ -10,6 +10,7 @@ use comfy_table::Cell;
 use gc_benches::clock::Which;
 use gc_benches::options::Turns;
 use gc_benches::race::race;
+use gc_benches::record::{Record, Subject};
 use gc_benches::report::{right, table};
 use gc_benches::suite::Program;
 use gc_benches::{Settings, contestants, v8, wanted, with_stack};
@@ -59,6 +60,15 @@ const CASES: &[Case] = &[
     case("global", 10_000_000, 0.25),
 ];
 
+const SUBJECT: Subject = Subject {
+    name: "operations",
+    title: "Single operations",
+    about: "One operation in a loop, beside Wasmtime and V8: copies and fills of arrays, casts, arithmetic of \
+            `i31`, calls of closures, tables and globals. The number in a name is that of the bytes or \
+            references. Engines take turns. The time is that of one round, the median of the turns, in \
+            processor time of the thread. The target is for the ratio to V8's time.",
+};
+
 /// Measures single operations.
 #[derive(Parser)]
 struct Options {
@@ -74,11 +84,13 @@ fn main() -> Result<()> {
 }
 
 fn run(options: &Options) -> Result<()> {
+    let mut record = Record::new(SUBJECT);
     let mut engines = contestants(&Settings::default())?;
     engines.retain(|engine| ["reclaim generational", "wasmtime copying"].contains(&engine.name()));
     let before = engines.len();
     engines.extend(v8::v8_or_warning());
     let has_v8 = engines.len() > before;
+    record.engines(engines.iter().map(|engine| engine.name()));
     let mut wrong = Vec::new();
     let names = engines.iter().map(|engine| format!("{}, ns", engine.name()));
     let others = ["of V8", "target", "of memcpy"].map(str::to_owned);
@@ -124,9 +136,9 @@ fn run(options: &Options) -> Result<()> {
     if options.turns.test {
         println!("operations: ok");
     } else {
-        println!("{rows}");
+        record.table("Nanoseconds of a round", &rows);
     }
-    Ok(())
+    record.finish()
 }
 
 /// The nanoseconds in which the host copies `bytes` bytes, one further in each round.

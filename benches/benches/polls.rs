@@ -8,11 +8,20 @@ use comfy_table::Cell;
 use gc_benches::clock::Which;
 use gc_benches::options::Turns;
 use gc_benches::race::race;
-use gc_benches::report::{right, table};
+use gc_benches::record::{Record, Subject};
+use gc_benches::report::{geometric_mean, right, table, target};
 use gc_benches::{Settings, reclaim, suite, wanted, with_stack};
 
 /// The limit of the geometric mean of all ratios.
 const TARGET: f64 = 1.01;
+
+const SUBJECT: Subject = Subject {
+    name: "polls",
+    title: "What interrupts cost",
+    about: "Whole programs under `generational` with loops that poll and without. The two engines take turns. \
+            The ratio is that of the shortest turns, in processor time of the thread. The programs are those \
+            of `tests/programs`, and those of a folder beside the project if it exists.",
+};
 
 /// Measures the cost of interrupts.
 #[derive(Parser)]
@@ -30,6 +39,7 @@ fn main() -> Result<()> {
 }
 
 fn run(options: &Options) -> Result<()> {
+    let mut record = Record::new(SUBJECT);
     let engines = reclaim::interruptible(&Settings::default())?;
     let mut programs = suite::project("programs")?;
     if suite::beside().is_dir() {
@@ -63,7 +73,7 @@ fn run(options: &Options) -> Result<()> {
     }
     ratios.sort_by(|a, b| b.2.total_cmp(&a.2));
     let columns = ["ms without", "ratio with"].map(str::to_owned);
-    let mut rows = table("loops that poll", columns);
+    let mut rows = table("program", columns);
     for (name, time, ratio) in &ratios {
         rows.add_row([
             Cell::new(name),
@@ -71,12 +81,8 @@ fn run(options: &Options) -> Result<()> {
             right(format!("{ratio:.3}")),
         ]);
     }
-    println!("{rows}\n");
-    let logs: f64 = ratios.iter().map(|(_, _, ratio)| ratio.ln()).sum();
-    let mean = (logs / ratios.len() as f64).exp();
-    let met = if mean <= TARGET { "met" } else { "missed" };
-    println!("Geometric mean: {mean:.4}. The target, at most {TARGET}, is {met}.");
-    let (worst, _, ratio) = &ratios[0];
-    println!("The worst program is {worst}: {ratio:.3}.");
-    Ok(())
+    record.table("Loops that poll", &rows);
+    let mean = geometric_mean(ratios.iter().map(|(_, _, ratio)| *ratio)).unwrap_or(f64::NAN);
+    record.lines([&*format!("geometric mean: {mean:.4}{}", target(mean, Some(TARGET)))]);
+    record.finish()
 }

@@ -2,13 +2,22 @@
 //! a module with one function, a module with GC types, the same with one call, which allocates an
 //! object, and modules that import functions of the host, which are made once for all stores.
 //!
-//! The report of criterion has the times. The ratios to the fastest collector of Wasmtime with the
-//! same strategy are printed at the end, with what they should be at most.
+//! The targets are for the ratios to the fastest collector of Wasmtime with the same strategy.
 
-use anyhow::Context as _;
-use criterion::{BenchmarkId, Criterion};
-use gc_benches::{Contestant, Module, Settings, measure, peer, reclaim};
-use std::cell::RefCell;
+use anyhow::Result;
+use gc_benches::measure::Bench;
+use gc_benches::record::Subject;
+use gc_benches::{Settings, peer, reclaim};
+
+const SUBJECT: Subject = Subject {
+    name: "stores",
+    title: "A store with an instance",
+    about: "Making a store and an instance in it, and dropping both: on demand, and from a pool. The modules \
+            have one function, or GC types, or import functions of the host, which are made once for all \
+            stores. `one object` is a call that allocates one. Engines are timed one after the other, and \
+            each of this project takes turns with Wasmtime's fastest. Times and ratios are medians of 20 \
+            samples or more.",
+};
 
 const PLAIN: &str = include_str!("../wat/plain.wat");
 const OBJECT: &str = include_str!("../wat/object.wat");
@@ -43,74 +52,21 @@ fn imports(count: usize) -> String {
     format!(r#"(module {imports} (func (export "run") (param i32) (result i32) local.get 0))"#)
 }
 
-/// The engines of one strategy.
-type Engines = Vec<Box<dyn Contestant>>;
-
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<()> {
     let settings = Settings::default();
     let on_demand = gc_benches::contestants(&settings)?;
     let mut pooled = reclaim::pooled(&settings)?;
     pooled.extend(peer::pooled(&settings)?);
-    let mut criterion = measure::criterion();
-    let mut lines = Vec::new();
+    let mut bench = Bench::new(SUBJECT)?;
     for case in &cases() {
         for (strategy, engines, target) in
             [("on demand", &on_demand, case.targets[0]), ("pooled", &pooled, case.targets[1])]
         {
             let name = format!("{} ({strategy})", case.name);
-            let times = compare(&mut criterion, &name, engines, case)?;
-            lines.extend(ratios(&name, &times, target));
+            bench.compare(&name, 1, engines, Some(target), |engine, times| {
+                Ok(engine.compile(&case.wat)?.instances(case.export, times)?.cpu)
+            })?;
         }
     }
-    criterion.final_summary();
-    println!();
-    lines.iter().for_each(|line| println!("{line}"));
-    Ok(())
-}
-
-/// Times all engines. Returns the best sample of each that was not left out, in µs: other processes
-/// only make samples longer.
-fn compare(
-    criterion: &mut Criterion,
-    name: &str,
-    engines: &Engines,
-    case: &Case,
-) -> anyhow::Result<Vec<(String, f64)>> {
-    let mut group = criterion.benchmark_group(name);
-    let mut times = Vec::new();
-    for engine in engines {
-        let module: Box<dyn Module> = engine.compile(&case.wat)?;
-        // A bench that fails has no time, and reports the error here.
-        module.instances(case.export, 1).with_context(|| engine.name().to_owned())?;
-        let samples = RefCell::new(Vec::new());
-        group.bench_function(BenchmarkId::from_parameter(engine.name()), |bencher| {
-            bencher.iter_custom(|times| {
-                let time = module.instances(case.export, times);
-                let time = time.unwrap_or_else(|error| panic!("{}: {error:#}", engine.name()));
-                samples.borrow_mut().push(time.as_secs_f64() * 1e6 / times as f64);
-                time
-            });
-        });
-        if let Some(best) = samples.into_inner().into_iter().min_by(f64::total_cmp) {
-            times.push((engine.name().to_owned(), best));
-        }
-    }
-    group.finish();
-    Ok(times)
-}
-
-/// A line for each engine of this project.
-fn ratios(name: &str, times: &[(String, f64)], target: f64) -> Vec<String> {
-    let peers = times.iter().filter(|(engine, _)| engine.starts_with("wasmtime"));
-    let Some((peer, best)) = peers.min_by(|a, b| a.1.total_cmp(&b.1)) else { return Vec::new() };
-    let ours = times.iter().filter(|(engine, _)| engine.starts_with("reclaim"));
-    ours.map(|(engine, time)| {
-        let ratio = time / best;
-        let verdict = if ratio <= target { "met" } else { "missed" };
-        format!(
-            "{name:<26} {engine:<21} {time:>7.3} µs, {ratio:.2} of {peer} ({best:.3} µs): \
-             {verdict}, at most {target}"
-        )
-    })
-    .collect()
+    bench.finish()
 }

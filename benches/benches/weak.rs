@@ -7,6 +7,7 @@
 use anyhow::{Result, ensure};
 use clap::Parser;
 use comfy_table::Cell;
+use gc_benches::record::{Record, Subject};
 use gc_benches::report::{right, table};
 use gc_benches::wanted;
 use gc_wasm::{
@@ -14,6 +15,14 @@ use gc_wasm::{
     TypedFunc, WeakMap,
 };
 use std::time::Duration;
+
+const SUBJECT: Subject = Subject {
+    name: "weak",
+    title: "Pauses with a large weak map",
+    about: "The pauses of a heap with 200 MB of live objects, with a weak map of a million entries and without \
+            it: of young collections and of a collection of the whole heap. Both cases take turns. The \
+            figures are medians of pauses, in wall-clock time, and their ratio.",
+};
 
 /// Measures the pauses of heaps with and without a weak map.
 #[derive(Parser)]
@@ -74,6 +83,7 @@ struct Pauses {
 
 fn main() -> Result<()> {
     let options = Options::parse();
+    let mut record = Record::new(SUBJECT);
     let (blocks, entries, churn, turns) = match options.test {
         true => (100, 1000, 10_000, 1),
         false => (200_000, options.entries, 4_000_000, options.turns.max(1)),
@@ -109,9 +119,9 @@ fn main() -> Result<()> {
         }
     }
     if !options.test {
-        println!("{rows}");
+        record.table("Medians of the pauses", &rows);
     }
-    Ok(())
+    record.finish()
 }
 
 /// Makes the live objects and the map, then garbage, and returns the medians of the pauses that

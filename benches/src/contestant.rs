@@ -47,7 +47,7 @@ pub trait Module {
     ///
     /// # Errors
     /// If the module has other imports, or the call fails.
-    fn instances(&self, export: Option<&str>, times: u64) -> Result<Duration>;
+    fn instances(&self, export: Option<&str>, times: u64) -> Result<Spent>;
 }
 
 /// A call from the host.
@@ -93,13 +93,13 @@ pub trait Running {
     ///
     /// # Errors
     /// If there is no such export, or it traps.
-    fn repeat(&mut self, export: &str, arg: i32, times: u64) -> Result<(i32, Duration)>;
+    fn repeat(&mut self, export: &str, arg: i32, times: u64) -> Result<(i32, Spent)>;
 
     /// Makes a call from the host `times` times.
     ///
     /// # Errors
     /// If the module does not export the function, or it traps.
-    fn call(&mut self, call: Call, times: u64) -> Result<Duration>;
+    fn call(&mut self, call: Call, times: u64) -> Result<Spent>;
 }
 
 /// Ends the call that runs in an instance.
@@ -156,11 +156,11 @@ macro_rules! contestant {
     ($api:ident) => {
         use anyhow::Context as _;
         use std::hint::black_box;
-        use std::time::{Duration, Instant};
         use $api::{
             Caller, Engine, ExternRef, Instance, Linker, Module, RootScope, Rooted, Store, Val,
             ValRaw,
         };
+        use $crate::clock::{Clock, Spent};
         use $crate::ticks::Ticks;
 
         struct Entrant {
@@ -218,7 +218,7 @@ macro_rules! contestant {
                 Ok(Box::new(Run { store, instance }))
             }
 
-            fn instances(&self, export: Option<&str>, times: u64) -> anyhow::Result<Duration> {
+            fn instances(&self, export: Option<&str>, times: u64) -> anyhow::Result<Spent> {
                 let engine = self.module.engine();
                 let mut linker = Linker::new(engine);
                 linker.allow_shadowing(true);
@@ -229,7 +229,7 @@ macro_rules! contestant {
                     0 => None,
                     _ => Some(linker.instantiate_pre(&self.module)?),
                 };
-                let began = Instant::now();
+                let began = Clock::start();
                 for _ in 0..times {
                     let mut store = Store::new(engine, ());
                     let instance = match &pre {
@@ -242,22 +242,18 @@ macro_rules! contestant {
                     }
                     black_box(&instance);
                 }
-                Ok(began.elapsed())
+                Ok(began.spent())
             }
         }
 
         impl $crate::Running for Run {
-            fn run(
-                &mut self,
-                export: &str,
-                arg: i32,
-            ) -> anyhow::Result<($crate::Answer, $crate::clock::Spent)> {
+            fn run(&mut self, export: &str, arg: i32) -> anyhow::Result<($crate::Answer, Spent)> {
                 let func = self
                     .instance
                     .get_func(&mut self.store, export)
                     .ok_or_else(|| anyhow::anyhow!("there is no function `{export}`"))?;
                 let mut results = [Val::I32(0)];
-                let began = $crate::clock::Clock::start();
+                let began = Clock::start();
                 func.call(&mut self.store, &[Val::I32(arg)], &mut results)?;
                 let time = began.spent();
                 let answer = match results[0] {
@@ -287,36 +283,36 @@ macro_rules! contestant {
                 export: &str,
                 arg: i32,
                 times: u64,
-            ) -> anyhow::Result<(i32, Duration)> {
+            ) -> anyhow::Result<(i32, Spent)> {
                 let Run { store, instance } = self;
                 let func = instance.get_typed_func::<i32, i32>(&mut *store, export)?;
                 let mut answer = 0;
-                let began = Instant::now();
+                let began = Clock::start();
                 for _ in 0..times {
                     answer = func.call(&mut *store, black_box(arg))?;
                 }
-                Ok((answer, began.elapsed()))
+                Ok((answer, began.spent()))
             }
 
-            fn call(&mut self, call: $crate::Call, times: u64) -> anyhow::Result<Duration> {
+            fn call(&mut self, call: $crate::Call, times: u64) -> anyhow::Result<Spent> {
                 let Run { store, instance } = self;
                 match call {
                     $crate::Call::Nop => {
                         let func = instance.get_typed_func::<(), ()>(&mut *store, "nop")?;
-                        let began = Instant::now();
+                        let began = Clock::start();
                         for _ in 0..times {
                             func.call(&mut *store, ())?;
                         }
-                        Ok(began.elapsed())
+                        Ok(began.spent())
                     }
                     $crate::Call::Add => {
                         let func =
                             instance.get_typed_func::<(i32, i32), i32>(&mut *store, "add")?;
-                        let began = Instant::now();
+                        let began = Clock::start();
                         for i in 0..times {
                             black_box(func.call(&mut *store, (black_box(i as i32), 1))?);
                         }
-                        Ok(began.elapsed())
+                        Ok(began.spent())
                     }
                     $crate::Call::Same => {
                         type Extern = Option<Rooted<ExternRef>>;
@@ -324,48 +320,48 @@ macro_rules! contestant {
                             instance.get_typed_func::<Extern, Extern>(&mut *store, "same")?;
                         let mut outer = RootScope::new(&mut *store);
                         let value = ExternRef::new(&mut outer, 7)?;
-                        let began = Instant::now();
+                        let began = Clock::start();
                         for _ in 0..times {
                             // The scope unroots the result.
                             let mut scope = RootScope::new(&mut outer);
                             black_box(func.call(&mut scope, Some(value))?);
                         }
-                        Ok(began.elapsed())
+                        Ok(began.spent())
                     }
                     $crate::Call::UntypedAdd => {
                         let func = instance.get_func(&mut *store, "add").context("add")?;
                         let mut results = [Val::I32(0)];
-                        let began = Instant::now();
+                        let began = Clock::start();
                         for i in 0..times {
                             let params = [Val::I32(black_box(i as i32)), Val::I32(1)];
                             func.call(&mut *store, &params, &mut results)?;
                             black_box(&results);
                         }
-                        Ok(began.elapsed())
+                        Ok(began.spent())
                     }
                     $crate::Call::UntypedSame => {
                         let func = instance.get_func(&mut *store, "same").context("same")?;
                         let mut outer = RootScope::new(&mut *store);
                         let value = ExternRef::new(&mut outer, 7)?;
                         let mut results = [Val::I32(0)];
-                        let began = Instant::now();
+                        let began = Clock::start();
                         for _ in 0..times {
                             let mut scope = RootScope::new(&mut outer);
                             func.call(&mut scope, &[value.into()], &mut results)?;
                             black_box(&results);
                         }
-                        Ok(began.elapsed())
+                        Ok(began.spent())
                     }
                     $crate::Call::UncheckedAdd => {
                         let func = instance.get_func(&mut *store, "add").context("add")?;
-                        let began = Instant::now();
+                        let began = Clock::start();
                         for i in 0..times {
                             let mut slots = [ValRaw::i32(black_box(i as i32)), ValRaw::i32(1)];
                             // SAFETY: `add` takes two numbers and returns one.
                             unsafe { func.call_unchecked(&mut *store, &mut slots)? };
                             black_box(slots[0].get_i32());
                         }
-                        Ok(began.elapsed())
+                        Ok(began.spent())
                     }
                 }
             }

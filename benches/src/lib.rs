@@ -4,8 +4,9 @@
 //! of Wasmtime's ([`peer`]). Both have the same embedding interface, so the same source,
 //! [`contestant`](mod@contestant), runs them, and both get the same host code. The criterion
 //! benches time small loops. The program `programs` times whole programs, and `stress` runs
-//! programs that stress a heap; it finds pauses in the [`ticks`] of a program. `price` measures what collection costs ([`price`](mod@price)), and
-//! `memory` what memory buys ([`trade`]). [`plot`] draws pictures.
+//! programs that stress a heap; it finds pauses in the [`ticks`] of a program. `price` measures what
+//! collection costs ([`price`](mod@price)), and `memory` what memory buys ([`trade`]). [`plot`] draws
+//! pictures, and [`record`] writes what a bench has measured as a page of the book.
 
 pub mod clock;
 pub mod contestant;
@@ -18,6 +19,7 @@ pub mod plot;
 pub mod price;
 pub mod race;
 pub mod reclaim;
+pub mod record;
 pub mod report;
 pub mod suite;
 pub mod ticks;

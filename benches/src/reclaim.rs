@@ -8,6 +8,7 @@ use gc_wasm::{
 };
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 contestant!(gc_wasm);
 

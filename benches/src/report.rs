@@ -1,9 +1,11 @@
 //! The report of `programs`: milliseconds, ratios, and the project's targets.
 
 use crate::clock::Which;
+use crate::contestant::Heap;
 use crate::race::Outcome;
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, Row, Table, presets};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Engines, and the outcome of each program on each of them.
 #[derive(Debug)]
@@ -61,6 +63,9 @@ impl Pair {
         }
     }
 }
+
+/// What is shown of a heap.
+type Shown = fn(&Heap) -> String;
 
 /// A pair's ratios.
 struct Ratios {
@@ -140,21 +145,59 @@ impl Results<'_> {
         Some(table)
     }
 
-    /// A line for each pair: the geometric mean and the worst ratio, with the targets if there are
-    /// any.
-    pub fn summary(&self) -> Vec<String> {
-        let line = |ratios: &Ratios| {
+    /// A row for each pair: the geometric mean and the worst ratio, with the targets if there are any.
+    /// `None` if no pair ran.
+    pub fn summary(&self) -> Option<Table> {
+        let header = ["geometric mean", "target", "worst", "target", "worst program"];
+        let mut table = table("ratio", header.map(str::to_owned));
+        let all = self.ratios();
+        for ratios in &all {
             let Pair { mean, worst, .. } = ratios.pair;
             let (program, ratio) = ratios.worst();
-            format!(
-                "{}: geometric mean {:.2}{}, worst {ratio:.2} ({program}){}",
-                ratios.pair.name(),
-                ratios.mean(),
-                target(ratios.mean(), mean),
-                target(ratio, worst),
-            )
-        };
-        self.ratios().iter().map(line).collect()
+            let shown = |value: f64| right(format!("{value:.2}"));
+            table.add_row([
+                Cell::new(ratios.pair.name()),
+                shown(ratios.mean()),
+                right(verdict(ratios.mean(), mean)),
+                shown(ratio),
+                right(verdict(ratio, worst)),
+                Cell::new(program),
+            ]);
+        }
+        (!all.is_empty()).then_some(table)
+    }
+
+    /// Tables of the longest pauses, the sums of pauses and the peaks of heaps, each with its heading. They
+    /// have the engines that report them.
+    pub fn heaps(&self) -> Vec<(String, Table)> {
+        let heap =
+            |outcomes: &[Option<Outcome>], at: usize| outcomes[at].as_ref()?.as_ref().ok()?.heap();
+        let reports =
+            |at: &usize| self.rows.iter().any(|(_, outcomes)| heap(outcomes, *at).is_some());
+        let engines: Vec<usize> = (0..self.engines.len()).filter(reports).collect();
+        fn ms(time: Duration) -> f64 {
+            time.as_secs_f64() * 1e3
+        }
+        let columns: [(&str, Shown); 4] = [
+            ("Collections", |heap| heap.collections.to_string()),
+            ("Sum of the pauses, ms", |heap| format!("{:.1}", ms(heap.pause_total))),
+            ("Longest pause, ms", |heap| format!("{:.2}", ms(heap.pause_longest))),
+            ("Peak of the heap, MiB", |heap| {
+                format!("{:.1}", heap.peak_bytes as f64 / f64::from(1 << 20))
+            }),
+        ];
+        let tables = columns.into_iter().filter(|_| !engines.is_empty()).map(|(heading, of)| {
+            let names = engines.iter().map(|at| self.engines[*at].to_owned());
+            let mut table = table("program", names);
+            for (name, outcomes) in &self.rows {
+                let cells = engines
+                    .iter()
+                    .map(|at| heap(outcomes, *at).map_or(String::new(), |heap| of(&heap)));
+                table.add_row(std::iter::once(Cell::new(name)).chain(cells.map(right)));
+            }
+            (heading.to_owned(), table)
+        });
+        tables.collect()
     }
 
     /// One JSON object for each engine on the last program.
@@ -237,11 +280,16 @@ pub fn geometric_mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| (logs / f64::from(count)).exp())
 }
 
+/// Whether a value is at most its target, as the text of a cell. Empty if there is no target.
+fn verdict(value: f64, most: Option<f64>) -> String {
+    let verdict = |most: f64| if value <= most { "met" } else { "MISSED" };
+    most.map_or(String::new(), |most| format!("{most}: {}", verdict(most)))
+}
+
 /// Whether a value is at most its target, as text. Empty if there is no target.
 pub fn target(value: f64, most: Option<f64>) -> String {
     match most {
-        Some(most) if value <= most => format!(" (target {most}: met)"),
-        Some(most) => format!(" (target {most}: MISSED)"),
+        Some(_) => format!(" (target {})", verdict(value, most)),
         None => String::new(),
     }
 }
@@ -253,6 +301,29 @@ pub fn table(first: &str, header: impl IntoIterator<Item = String>) -> Table {
     let header = header.into_iter().map(right);
     table.set_header(std::iter::once(Cell::new(first)).chain(header));
     table
+}
+
+/// A table as Markdown without padding. Columns of numbers are aligned at the right.
+pub fn markdown(table: &Table) -> String {
+    let cells = |row: &Row| -> Vec<String> { row.cell_iter().map(Cell::content).collect() };
+    let header = table.header().map(cells).unwrap_or_default();
+    let mut rows: Vec<Vec<String>> = table.row_iter().map(cells).collect();
+    rows.iter_mut().for_each(|row| row.resize(header.len(), String::new()));
+    let marks = (0..header.len()).map(|column| {
+        let mut texts = rows.iter().map(|row| row[column].as_str()).filter(|text| !text.is_empty());
+        // What was not measured stands as `-`.
+        let number = |text: &str| {
+            text == "-"
+                || text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit())
+        };
+        if column > 0 && texts.all(number) { "--:" } else { "---" }
+    });
+    let mut text =
+        format!("| {} |\n|{}|\n", header.join(" | "), marks.collect::<Vec<_>>().join("|"));
+    for row in rows {
+        text += &format!("| {} |\n", row.join(" | "));
+    }
+    text
 }
 
 /// A right-aligned cell.

@@ -128,7 +128,7 @@ impl Module for Compiled {
         Ok(Box::new(Run { process: Rc::clone(&self.0), instance }))
     }
 
-    fn instances(&self, _: Option<&str>, _: u64) -> Result<Duration> {
+    fn instances(&self, _: Option<&str>, _: u64) -> Result<Spent> {
         bail!("not measured in V8")
     }
 }
@@ -164,11 +164,11 @@ impl Running for Run {
         None
     }
 
-    fn repeat(&mut self, _: &str, _: i32, _: u64) -> Result<(i32, Duration)> {
+    fn repeat(&mut self, _: &str, _: i32, _: u64) -> Result<(i32, Spent)> {
         bail!("not measured in V8")
     }
 
-    fn call(&mut self, _: Call, _: u64) -> Result<Duration> {
+    fn call(&mut self, _: Call, _: u64) -> Result<Spent> {
         bail!("not measured in V8")
     }
 }

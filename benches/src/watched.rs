@@ -46,7 +46,7 @@ impl Module for Compiled {
         Ok(Box::new(Run { inner, limit: self.limit }))
     }
 
-    fn instances(&self, export: Option<&str>, times: u64) -> Result<Duration> {
+    fn instances(&self, export: Option<&str>, times: u64) -> Result<Spent> {
         self.inner.instances(export, times)
     }
 }
@@ -92,11 +92,11 @@ impl Running for Run {
         self.inner.as_ref().ok()?.heap()
     }
 
-    fn repeat(&mut self, export: &str, arg: i32, times: u64) -> Result<(i32, Duration)> {
+    fn repeat(&mut self, export: &str, arg: i32, times: u64) -> Result<(i32, Spent)> {
         self.inner()?.repeat(export, arg, times)
     }
 
-    fn call(&mut self, call: Call, times: u64) -> Result<Duration> {
+    fn call(&mut self, call: Call, times: u64) -> Result<Spent> {
         self.inner()?.call(call, times)
     }
 }

@@ -6,11 +6,29 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use comfy_table::Cell;
 use gc_benches::options::Race;
+use gc_benches::record::{Record, Subject};
 use gc_benches::report::{right, table};
 use gc_benches::{Contestant, plot, reclaim, suite, trade, with_stack};
 use gc_wasm::Collector;
 use serde_json::json;
 use std::path::PathBuf;
+
+const MEMORY: Subject = Subject {
+    name: "memory",
+    title: "Memory of objects and heaps",
+    about: "The bytes of an object of some types, which must be its header and fields rounded up to eight under \
+            every collector, and the peak of the heap of the stress program `live_set`, which makes ten times \
+            as much garbage as lives. Neither depends on the speed of the machine.",
+};
+
+const POLICIES: Subject = Subject {
+    name: "policies",
+    title: "What memory buys: time and peak under each heap policy",
+    about: "Geometric means over the programs of the processor time and of the peak of the heap, both as ratios \
+            to the least that any collector with any policy needs for that program. `null` does not take \
+            part, because it frees nothing. Collectors and policies take turns, each run is in a fresh store, \
+            and a time is the median of the runs.",
+};
 
 /// Measures the memory use of the collectors.
 #[derive(Parser)]
@@ -69,8 +87,10 @@ fn main() -> Result<()> {
         let mut engines = reclaim::all(&options.race.settings())?;
         engines.retain(|engine| options.race.wants(engine.name()));
         ensure!(!engines.is_empty(), "no engine matches the filter");
-        objects(&options.race, &engines)?;
-        peaks(&options, &engines)
+        let mut record = Record::new(MEMORY);
+        objects(&options.race, &engines, &mut record)?;
+        peaks(&options, &engines, &mut record)?;
+        if options.race.json { Ok(()) } else { record.finish() }
     })
 }
 
@@ -84,16 +104,14 @@ fn policies(options: &Options) -> Result<()> {
     let programs = asked.programs(suite::timed(options.folder.as_deref())?)?;
     let mut wrong = Vec::new();
     let (settings, rules) = (asked.settings(), asked.rules(false)?);
+    let mut record = Record::new(POLICIES);
     let trade =
         trade::measure(&programs, &collectors, &settings, options.fixed, rules, &mut wrong)?;
     if asked.json {
         trade.json().iter().for_each(|line| println!("{line}"));
     } else if !asked.smoke {
-        println!(
-            "\nProcessor time and peak of the heap, as ratios to the least of each program \
-             (geometric means):\n\n{}\n",
-            trade.table()
-        );
+        record.table("Processor time and peak of the heap", &trade.table());
+        record.finish()?;
     }
     trade.failures().iter().for_each(|line| eprintln!("{line}"));
     let picture = trade.picture().draw()?;
@@ -112,7 +130,7 @@ fn names(engines: &Engines) -> impl Iterator<Item = String> {
 }
 
 /// Bytes per object of each type.
-fn objects(asked: &Race, engines: &Engines) -> Result<()> {
+fn objects(asked: &Race, engines: &Engines, record: &mut Record) -> Result<()> {
     let mut sizes =
         table("type", ["header and fields".to_owned()].into_iter().chain(names(engines)));
     for (ty, new, fields) in TYPES {
@@ -133,13 +151,13 @@ fn objects(asked: &Race, engines: &Engines) -> Result<()> {
         sizes.add_row(cells);
     }
     if !asked.json {
-        println!("\nBytes per object:\n\n{sizes}");
+        record.table("Bytes of an object", &sizes);
     }
     Ok(())
 }
 
 /// The peak of the heap for each live size.
-fn peaks(options: &Options, engines: &Engines) -> Result<()> {
+fn peaks(options: &Options, engines: &Engines, record: &mut Record) -> Result<()> {
     let asked = &options.race;
     let programs = suite::project("stress")?;
     let mut peaks = table("live, MiB", names(engines));
@@ -167,10 +185,7 @@ fn peaks(options: &Options, engines: &Engines) -> Result<()> {
         peaks.add_row(cells);
     }
     if !asked.json {
-        println!(
-            "\nPeak of the heap in MiB (and as a multiple of what lives), with ten times as much \
-             garbage:\n\n{peaks}"
-        );
+        record.table("Peak of the heap in MiB (and as a multiple of what lives)", &peaks);
     }
     Ok(())
 }

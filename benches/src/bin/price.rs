@@ -18,6 +18,7 @@ use gc_benches::plot::curves::{Curves, Line, Point};
 use gc_benches::plot::{self, Mark};
 use gc_benches::price::{Conditions, Mean, Priced, frees_nothing, mean, measure};
 use gc_benches::reclaim::HeapPolicy;
+use gc_benches::record::{Record, Subject};
 use gc_benches::report::{right, table, target};
 use gc_benches::{suite, with_stack};
 use gc_wasm::Collector;
@@ -25,6 +26,17 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
+
+const SUBJECT: Subject = Subject {
+    name: "price",
+    title: "The price of collection, in heaps of several sizes",
+    about: "The total time of a program under each collector, divided by the least time that it is known to take \
+            without collections. Heaps are multiples of the smallest in which the program completes under \
+            any collector; `null` has 4 GiB. The page \"The price of collection\" explains the method. \
+            Collectors and sizes take turns, each run is in a fresh store, and a time is the median of the \
+            runs. A mean over fewer programs than all has their number beside it. The programs of \
+            `programs/` are those of `tests/programs`.",
+};
 
 /// Measures the price of collection.
 #[derive(Parser)]
@@ -99,6 +111,7 @@ fn run(options: &Options) -> Result<()> {
         }
         Ok(())
     };
+    let mut record = Record::new(SUBJECT);
     let (mut wrong, mut all) = (Vec::new(), Vec::new());
     for program in asked.programs(suite::timed(options.folder.as_deref())?)? {
         let priced = measure(&program, &conditions, &mut wrong)?;
@@ -109,7 +122,8 @@ fn run(options: &Options) -> Result<()> {
     let report = Report { conditions: &conditions, all: &all, clock: options.clock };
     say(report.means())?;
     if !asked.json && !asked.smoke {
-        report.print();
+        report.add_to(&mut record);
+        record.finish()?;
     }
     let picture = report.picture().draw()?;
     if let Some(path) = &options.svg {
@@ -195,29 +209,30 @@ impl Report<'_> {
         self.columns().into_iter().filter_map(line).collect()
     }
 
-    fn print(&self) {
-        let clock = self.clock.name();
-        println!("\nPrices by {clock}, in multiples of the smallest heap:\n\n{}", self.programs());
+    fn add_to(&self, record: &mut Record) {
         for clock in CLOCKS {
-            println!("\nGeometric means by {}:\n\n{}", clock.name(), self.mean_table(clock));
-        }
-        println!("\nMean share of the time in collections, in percent:\n\n{}", self.shares());
-        for priced in self.all {
-            for entry in &priced.entries {
-                if let Err(error) = &entry.outcome {
-                    let (program, kib) = (&priced.program, entry.bytes >> 10);
-                    println!("{program} on {} in {kib} KiB: {error}", entry.collector);
-                }
-            }
+            record.table(&format!("Geometric means by {}", clock.name()), &self.mean_table(clock));
         }
         let (collector, size, most) = TARGET;
         if let Some(mean) = mean(self.all, collector, Some(size), self.clock) {
             let verdict = target(mean.value, Some(most));
             let (value, programs) = (mean.value, self.number(mean));
-            println!(
-                "\n{collector} in {size} times the smallest heap: {value:.3}{programs}{verdict}"
+            let line = format!(
+                "{collector} in {size} times the smallest heap: {value:.3}{programs}{verdict}"
             );
+            record.lines([&*line]);
         }
+        record.table("Mean share of the time in collections, in percent", &self.shares());
+        record.table(&format!("Prices by {}", self.clock.name()), &self.programs());
+        let failed = self.all.iter().flat_map(|priced| {
+            priced.entries.iter().filter_map(|entry| {
+                let error = entry.outcome.as_ref().err()?;
+                let (program, kib) = (&priced.program, entry.bytes >> 10);
+                Some(format!("{program} on {} in {kib} KiB: {error}", entry.collector))
+            })
+        });
+        let failed: Vec<String> = failed.collect();
+        record.lines(failed.iter().map(String::as_str));
     }
 
     /// The number of programs of a mean, if some did not complete.

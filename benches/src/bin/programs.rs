@@ -11,9 +11,23 @@ use clap::Parser;
 use gc_benches::clock::Which;
 use gc_benches::options::Race;
 use gc_benches::race::race;
+use gc_benches::record::{Record, Subject};
 use gc_benches::report::Results;
 use gc_benches::{picture, plot, suite, with_stack};
 use std::path::PathBuf;
+
+const SUBJECT: Subject = Subject {
+    name: "programs",
+    title: "Whole programs",
+    about: "The time of whole programs under each collector, under Wasmtime's and in V8, and the pauses and the \
+            peak of the heap under this project's. The programs of `programs/` are those of \
+            `tests/programs`. Engines take turns, each run is in a fresh store, and a time is the median of the runs, in processor time \
+            of the thread that runs the program. V8 compiles and collects on other threads too, and \
+            `generational` prepares memory on one, which are not counted. A ratio is that of a collector \
+            of this project to Wasmtime's of this name, or to the better of two, or to V8. `256M` is \
+            Wasmtime's copying collector with that much heap from the start. Pauses are wall-clock time. They and the peak are \
+            those of the run whose longest pause was the shortest.",
+};
 
 /// Times whole programs under every collector, beside Wasmtime's and V8's.
 #[derive(Parser)]
@@ -41,6 +55,8 @@ fn run(options: &Options) -> Result<()> {
     let rules = asked.rules(true)?;
     let programs = asked.programs(suite::timed(options.folder.as_deref())?)?;
     let engines = asked.engines_and_v8()?;
+    let mut record = Record::new(SUBJECT);
+    record.engines(engines.iter().map(|engine| engine.name()));
 
     let mut wrong = Vec::new();
     let mut results = Results {
@@ -60,13 +76,18 @@ fn run(options: &Options) -> Result<()> {
     if asked.json {
         results.json_of_ratios().iter().for_each(|line| println!("{line}"));
     } else if !asked.smoke {
-        let clock = options.clock.name();
-        let table = results.milliseconds();
-        println!("\nMilliseconds of {clock}, median of {} at most:\n\n{table}", rules.runs);
-        if let Some(ratios) = results.ratio_table() {
-            println!("\nRatios (below 1: this project's is faster):\n\n{ratios}\n");
+        if let Some(summary) = results.summary() {
+            record.table("Means and targets", &summary);
         }
-        results.summary().iter().for_each(|line| println!("{line}"));
+        if let Some(ratios) = results.ratio_table() {
+            record.table("Ratios (below 1: this project's is faster)", &ratios);
+        }
+        let clock = options.clock.name();
+        record.table(&format!("Milliseconds of {clock}"), &results.milliseconds());
+        for (heading, table) in results.heaps() {
+            record.table(&heading, &table);
+        }
+        record.finish()?;
     }
     if let Some(path) = &options.svg {
         plot::save(path, &picture::draw(&results)?)?;

@@ -15,12 +15,33 @@ use comfy_table::Cell;
 use gc_benches::clock::Which;
 use gc_benches::options::Race;
 use gc_benches::race::{Outcome, race};
+use gc_benches::record::{Record, Subject};
 use gc_benches::report::{entry, right, table};
 use gc_benches::suite::Program;
 use gc_benches::ticks::{self, Agreement, Figures, Observed, THRESHOLD, WINDOWS};
 use gc_benches::{Contestant, suite, with_stack};
 use serde_json::json;
 use std::time::Duration;
+
+const STRESS: Subject = Subject {
+    name: "stress",
+    title: "Pauses of programs that stress the heap",
+    about: "Time, collections, pauses and peak of the heap in the programs of `tests/stress`, under each \
+            collector. Engines take turns, and each run is in a fresh store. Times are medians. Pauses are \
+            wall-clock time. They, the collections and the peak are those of the run whose longest pause was \
+            the shortest: other processes only make pauses longer. Wasmtime reports no pauses.",
+};
+
+const UTILISATION: Subject = Subject {
+    name: "utilisation",
+    title: "Minimum mutator utilisation",
+    about: "The least share of any window of a run in which the program runs (MMU), for windows of several \
+            lengths. The program itself is watched: it calls the host after each piece of work, and a gap \
+            between two calls that is much longer than the median gap (`work`) is a pause. Its length is the \
+            gap less the median. The rows `processor` leave out the time in which the thread did not run. \
+            The rows `log` are the pauses that the collector reports. Pauses are wall-clock time. Each \
+            figure is the best of the runs, but the times of the program are medians.",
+};
 
 /// Stresses the heap of each collector.
 #[derive(Parser)]
@@ -82,6 +103,8 @@ fn rows<'a>(
 fn run(asked: &Race) -> Result<()> {
     let programs = asked.programs(suite::project("stress")?)?;
     let engines = asked.engines()?;
+    let mut record = Record::new(STRESS);
+    record.engines(engines.iter().map(|engine| engine.name()));
     let mut wrong = Vec::new();
     for program in &programs {
         let rows = rows(asked, program, &engines, &mut wrong)?;
@@ -97,11 +120,11 @@ fn run(asked: &Race) -> Result<()> {
                 }
             }
         } else {
-            report(&format!("{}({arg})", program.name), &program.name, &rows);
+            report(&format!("{}({arg})", program.name), &program.name, &rows, &mut record);
         }
     }
     ensure!(wrong.is_empty(), "wrong answers:\n{}", wrong.join("\n"));
-    Ok(())
+    if asked.json { Ok(()) } else { record.finish() }
 }
 
 /// Runs the programs that can be watched, and prints what their ticks show.
@@ -116,6 +139,8 @@ fn watch(asked: &Race) -> Result<()> {
     });
     ensure!(asked.smoke || !programs.is_empty(), "none of the chosen programs can be watched");
     let engines = asked.engines()?;
+    let mut record = Record::new(UTILISATION);
+    record.engines(engines.iter().map(|engine| engine.name()));
     let mut wrong = Vec::new();
     for program in &programs {
         let rows = rows(asked, program, &engines, &mut wrong)?;
@@ -126,14 +151,15 @@ fn watch(asked: &Race) -> Result<()> {
             continue;
         }
         let arg = asked.arg.unwrap_or(program.arg);
-        utilisations(&format!("{}({arg})", program.name), program, &rows, asked.json);
+        let title = format!("{}({arg})", program.name);
+        utilisations(&title, program, &rows, (!asked.json).then_some(&mut record));
     }
     ensure!(wrong.is_empty(), "wrong answers:\n{}", wrong.join("\n"));
-    Ok(())
+    if asked.json { Ok(()) } else { record.finish() }
 }
 
-/// Prints the utilisations in one program: a table, or lines of JSON.
-fn utilisations(title: &str, program: &Program, rows: &[Row<'_>], as_json: bool) {
+/// Adds the utilisations in one program to the record. Without a record it prints lines of JSON.
+fn utilisations(title: &str, program: &Program, rows: &[Row<'_>], record: Option<&mut Record>) {
     let windows = WINDOWS.map(|window| format!("MMU {} ms, %", window.as_millis()));
     let others = [
         "longest, ms",
@@ -172,7 +198,7 @@ fn utilisations(title: &str, program: &Program, rows: &[Row<'_>], as_json: bool)
         ];
         for (name, best) in ways {
             let Some(best) = best else { continue };
-            if as_json {
+            if record.is_none() {
                 println!("{}", utilisation_entry(&program.name, &name, &best, medians, work));
                 continue;
             }
@@ -193,18 +219,13 @@ fn utilisations(title: &str, program: &Program, rows: &[Row<'_>], as_json: bool)
         }
         remarks.extend(agreement(engine, observed.iter().filter_map(|seen| seen.agreement)));
     }
-    if as_json {
+    let Some(record) = record else {
         remarks.iter().for_each(|remark| eprintln!("{remark}"));
         return;
-    }
-    println!("\n{title}: minimum mutator utilisation, by ticks and by the log\n\n{table}");
-    println!(
-        "\nTimes are wall-clock; in the rows `processor` without the time in which the thread did not \
-         run. Each figure is\nthe best of the runs, but `wall ms` and `processor ms` are medians. A \
-         pause is a gap between ticks of at least\n{THRESHOLD} times the median gap (`work`), \
-         without one median.\n\n{}",
-        remarks.join("\n")
-    );
+    };
+    record.table(title, &table);
+    remarks.push(format!("a gap counts as a pause from {THRESHOLD} times the median gap"));
+    record.lines(remarks.iter().map(String::as_str));
 }
 
 /// How well ticks and log agree, in the run whose difference is the median. `None` without a log.
@@ -254,7 +275,7 @@ fn absence(program: &str, engine: &str) -> String {
     format!("{program}: {engine} was skipped: {why}")
 }
 
-fn report(title: &str, program: &str, rows: &[Row<'_>]) {
+fn report(title: &str, program: &str, rows: &[Row<'_>], record: &mut Record) {
     let header = [
         "processor ms",
         "wall ms",
@@ -293,7 +314,7 @@ fn report(title: &str, program: &str, rows: &[Row<'_>]) {
         }
         table.add_row(cells);
     }
-    println!("\n{title}\n\n{table}");
+    record.table(title, &table);
     let longest = |name: &str| {
         let (_, outcome) = rows.iter().find(|(engine, _)| *engine == name)?;
         let heap = outcome.as_ref()?.as_ref().ok()?.heap()?;
@@ -309,7 +330,5 @@ fn report(title: &str, program: &str, rows: &[Row<'_>]) {
             "longest pause, generational / copying: {ratio:.3} (target {PAUSE_TARGET}: {verdict})"
         ));
     }
-    if !remarks.is_empty() {
-        println!("\n{}", remarks.join("\n"));
-    }
+    record.lines(remarks.iter().map(String::as_str));
 }
