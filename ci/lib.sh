@@ -10,19 +10,23 @@ if [ "${CI:-}" = true ]; then
   export CARGO_INCREMENTAL=0
   # On a laptop Cargo.lock may be updated; in CI it must be up to date.
   locked=(--locked)
-  # Each build fails if there is a warning. Clippy only sees the builds with all features.
-  export RUSTFLAGS="${RUSTFLAGS:-} -D warnings"
+  # Each build fails if there is a warning. Clippy only sees the builds with all features. A script that
+  # another one calls must not add the flag again: with other flags cargo builds everything again.
+  case ${RUSTFLAGS:-} in
+    *'-D warnings'*) ;;
+    *) export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-D warnings" ;;
+  esac
 fi
 
 # Where cargo puts programs of the profile `dev`.
 built=${CARGO_TARGET_DIR:-target}/debug
 
-# Select all packages that `cargo test` does, and the examples; and the fuzz targets too. The crates of
-# others depend on the selection and on whether tests are built, because their features do. Thus a command
-# with `with_examples` that builds a test, such as the small test `log`, uses the crates that `cargo test`
-# has built. With `with_fuzz` there is Wasmtime, and other crates have more features.
+# Select all packages that `cargo test` does, the examples, and gc-fuzz; and libFuzzer's targets too. The
+# crates of others depend on the selection and on whether tests are built, because their features do. Thus a
+# command with `with_examples` that builds a test, such as the small test `log`, uses the crates that
+# `cargo test` has built. With `with_fuzz` there is Wasmtime, and other crates have more features.
 with_fuzz=(--workspace --exclude gc-benches --exclude gc-counts --test log)
-with_examples=("${with_fuzz[@]}" --exclude gc-fuzz --exclude reclaim-fuzz)
+with_examples=("${with_fuzz[@]}" --exclude reclaim-fuzz)
 
 # sanitized cargo COMMAND OPTION...: runs cargo so that the crates of the workspace have AddressSanitizer.
 # Cargo does not see when a wrapper changes, but it builds again for another path. So the path has a sum of

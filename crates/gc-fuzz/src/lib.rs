@@ -46,7 +46,7 @@ use std::path::Path;
 
 pub use gc_testkit::fuzz::Target;
 
-/// All targets, by name.
+/// All targets, by name. `differential` is among them with the feature `peers`.
 pub fn targets() -> Vec<Target> {
     let mut targets = gc_testkit::fuzz::targets();
     targets.extend([
@@ -58,7 +58,6 @@ pub fn targets() -> Vec<Target> {
         collectors_agree::TARGET,
         compile::TARGET,
         compile_maybe_invalid::TARGET,
-        differential::TARGET,
         fuzzgen::TARGET,
         instantiate::TARGET,
         instantiate_many::TARGET,
@@ -66,6 +65,8 @@ pub fn targets() -> Vec<Target> {
         stack_maps::TARGET,
         table_ops::TARGET,
     ]);
+    #[cfg(feature = "peers")]
+    targets.push(differential::TARGET);
     targets.sort_unstable_by_key(|target| target.name);
     targets
 }
@@ -98,6 +99,7 @@ pub fn run(target: &Target, input: &[u8], files: Option<&Path>) {
 /// # Errors
 /// If one has an unknown name, or names a program that cannot be started.
 pub fn check_variables() -> Result<()> {
+    #[cfg(feature = "peers")]
     differential::check_variables()?;
     gc_testkit::clif::Operations::allowed().map(drop)
 }

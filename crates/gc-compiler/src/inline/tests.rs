@@ -2,7 +2,7 @@
 
 use super::order::inline_into_candidates;
 use super::{Candidate, CodeLocation, InlineLimits, Inlining, cut, inline_calls};
-use crate::annotations::Annotations;
+use crate::annotations::{AllocationSite, Annotations};
 use crate::collector::copying::CopyingCompiler;
 use crate::finish::BuiltFunction;
 use crate::safepoints::{References, place_safepoints};
@@ -13,7 +13,7 @@ use crate::{
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{
     self, AbiParam, ArgumentPurpose, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem,
-    InstBuilder, Opcode, Signature, SourceLoc, Value, types,
+    Inst, InstBuilder, InstructionData, Opcode, Signature, SourceLoc, Value, types,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -178,6 +178,60 @@ fn references_that_the_callee_makes_are_marked() {
     });
     assert_eq!(inline(&mut caller, &candidates), [1]);
     assert_eq!(maps(&caller), [0, 1, 1], "{}", caller.0.display());
+}
+
+#[test]
+fn allocations_of_the_callee_are_recorded_in_each_copy() {
+    let mut callee = function(|f| {
+        let [fast, slow] = [(); 2].map(|()| f.b.create_block());
+        let [next, limit, size] = [7, 9, 1].map(|n| f.b.ins().iconst(types::I64, n));
+        let fits = f.b.ins().icmp(ir::condcodes::IntCC::Equal, next, limit);
+        f.b.ins().brif(fits, fast, &[], slow, &[]);
+        f.b.switch_to_block(fast);
+        f.b.ins().store(ir::MemFlagsData::trusted(), size, next, 0);
+        f.b.ins().jump(slow, &[]);
+        f.b.switch_to_block(slow);
+        let reference = f.params[1];
+        f.b.ins().return_(&[reference]);
+    });
+    let found = |func: &ir::Function, opcode| -> Vec<Inst> {
+        let insts = func.layout.blocks().flat_map(|block| func.layout.block_insts(block));
+        insts.filter(|inst| func.dfg.insts[*inst].opcode() == opcode).collect()
+    };
+    let branch = found(&callee.0, Opcode::Brif)[0];
+    let values: Vec<Value> = found(&callee.0, Opcode::Iconst)
+        .iter()
+        .map(|inst| callee.0.dfg.first_result(*inst))
+        .collect();
+    callee.1.allocations.record(AllocationSite {
+        branch,
+        moves_cursor: found(&callee.0, Opcode::Store)[0],
+        next: values[0],
+        limit: values[1],
+        size: values[2],
+        countdown: None,
+    });
+    let candidates = candidates([(1, callee)]);
+    let mut caller = function(|f| {
+        let params = f.params.clone();
+        let first = f.call(1, &params);
+        let second = f.call(1, &[params[0], first, params[2]]);
+        f.b.ins().return_(&[second]);
+    });
+    assert_eq!(inline(&mut caller, &candidates), [1]);
+    let (func, annotations) = caller;
+    let branches = found(&func, Opcode::Brif);
+    let stores = found(&func, Opcode::Store);
+    assert_eq!((branches.len(), annotations.allocations.len()), (2, 2));
+    for branch in branches {
+        let site = annotations.allocations.at(branch).expect("it is recorded");
+        assert!(stores.contains(&site.moves_cursor));
+        let InstructionData::Store { args, .. } = func.dfg.insts[site.moves_cursor] else {
+            unreachable!()
+        };
+        assert_eq!(args.map(|arg| func.dfg.resolve_aliases(arg)), [site.size, site.next]);
+        assert_ne!(site.limit, values[1]);
+    }
 }
 
 #[test]
