@@ -19,8 +19,6 @@ promises! {
     a_heap_in_used_memory_is_as_new: "new_gc_heap";
 }
 
-const HANDLE: RootSlot = RootSlot::Handle(0);
-
 /// Allocates objects of every type, in memory that earlier rounds left dirty.
 fn new_objects_are_typed_and_zero(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
@@ -30,10 +28,10 @@ fn new_objects_are_typed_and_zero(subject: &Subject<'_>) -> Result<()> {
         for (ty, layout) in &types {
             for length in [0, 1, 3, 100, 1000] {
                 match **layout {
-                    GcLayout::Array(_) => mutator.alloc_array(*ty, length, HANDLE)?,
-                    _ => mutator.alloc_struct(*ty, length as u16, HANDLE)?,
+                    GcLayout::Array(_) => mutator.alloc_array(*ty, length, A)?,
+                    _ => mutator.alloc_struct(*ty, length as u16, A)?,
                 }
-                let object = at(&mutator, HANDLE)?;
+                let object = at(&mutator, A)?;
                 let heap = mutator.store().heap();
                 let expected = (*ty, Some(layout.kind()));
                 let actual = type_and_kind(heap, &object)?;
@@ -92,12 +90,12 @@ fn objects_do_not_overlap(subject: &Subject<'_>) -> Result<()> {
     let mut places = Vec::new();
     for i in 0..2000u32 {
         match i % 5 {
-            0 => mutator.alloc_struct(NODE, 0, HANDLE)?,
-            1 => mutator.alloc_struct(EMPTY, 0, HANDLE)?,
-            2 if i % 50 == 2 => mutator.alloc_struct(WIDE, 0, HANDLE)?,
-            _ => mutator.alloc_array(BYTES, i % 97, HANDLE)?,
+            0 => mutator.alloc_struct(NODE, 0, A)?,
+            1 => mutator.alloc_struct(EMPTY, 0, A)?,
+            2 if i % 50 == 2 => mutator.alloc_struct(WIDE, 0, A)?,
+            _ => mutator.alloc_array(BYTES, i % 97, A)?,
         }
-        let object = at(&mutator, HANDLE)?;
+        let object = at(&mutator, A)?;
         let index = object.as_raw_u32();
         places.push((index, mutator.store().heap().object_size(&object)?));
         let clone = mutator.store_mut().clone_gc_ref(&object);
@@ -120,15 +118,15 @@ fn objects_do_not_overlap(subject: &Subject<'_>) -> Result<()> {
 fn large_and_wide_objects_fit(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = sized_mutator(subject, 16 * KIB, 32 * MIB)?;
     let length = 1 << 20;
-    mutator.alloc_array(BYTES, length, HANDLE)?;
-    let array = at(&mutator, HANDLE)?;
+    mutator.alloc_array(BYTES, length, A)?;
+    let array = at(&mutator, A)?;
     mutator.store_mut().array_fill(&array, 0, 0x5a, length)?;
     for i in 0..200 {
         mutator.alloc_struct(WIDE, 0, RootSlot::Handle(1))?;
         let wide = at(&mutator, RootSlot::Handle(1))?;
         let Some((layout, _)) = mutator.shape(&wide)? else { bail!("a struct has no layout") };
         let fields = layout.fields().unwrap_or_default();
-        let array = at(&mutator, HANDLE)?;
+        let array = at(&mutator, A)?;
         for field in fields {
             if field.ty.is_ref() {
                 mutator.store_mut().write_field_ref(&wide, field.offset, Some(&array))?;
@@ -141,7 +139,7 @@ fn large_and_wide_objects_fit(subject: &Subject<'_>) -> Result<()> {
         }
     }
     mutator.collect()?;
-    let (wide, array) = (at(&mutator, RootSlot::Handle(1))?, at(&mutator, HANDLE)?);
+    let (wide, array) = (at(&mutator, RootSlot::Handle(1))?, at(&mutator, A)?);
     let mut links = 0;
     let mut to_array = true;
     mutator.store().heap().for_each_ref(&wide, &mut |_, to| {
@@ -248,7 +246,7 @@ fn growth_is_reported_and_stops_at_the_limit(subject: &Subject<'_>) -> Result<()
 
 fn out_of_memory_is_survived(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = sized_mutator(subject, 16 * KIB, MIB)?;
-    node(&mut mutator, 7, HANDLE)?;
+    node(&mut mutator, 7, A)?;
     let mut arrays = 0;
     for round in 0..4 {
         let mut held = 0;
@@ -265,7 +263,7 @@ fn out_of_memory_is_survived(subject: &Subject<'_>) -> Result<()> {
             "a full heap says: {error}"
         );
         ensure!(mutator.store().stats().heap_bytes == MIB, "it did not grow to its limit");
-        expect_node(&mutator, HANDLE, 7)?;
+        expect_node(&mutator, A, 7)?;
         mutator.verify()?;
         arrays += held;
         // A quarter of the heap, because some collectors need the rest for copies.
@@ -279,16 +277,16 @@ fn out_of_memory_is_survived(subject: &Subject<'_>) -> Result<()> {
 
 fn what_no_heap_can_hold_is_refused(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = sized_mutator(subject, 16 * KIB, MIB)?;
-    let result = mutator.alloc_array(LONGS, u32::MAX, HANDLE);
+    let result = mutator.alloc_array(LONGS, u32::MAX, A);
     ensure!(matches!(result, Err(HeapError::TooLarge { .. })), "{result:?}");
-    let result = mutator.alloc_array(LONGS, 1 << 20, HANDLE);
+    let result = mutator.alloc_array(LONGS, 1 << 20, A);
     ensure!(matches!(result, Err(HeapError::OutOfMemory { .. })), "{result:?}");
     ensure!(mutator.store().stats().heap_bytes < MIB, "it grew for an object that can never fit");
     for ty in [TypeIndex::NONE, BYTES, TypeIndex::new(0).context("zero")?] {
-        let result = mutator.alloc_struct(ty, 0, HANDLE);
+        let result = mutator.alloc_struct(ty, 0, A);
         ensure!(matches!(result, Err(HeapError::UnknownType { .. })), "{result:?}");
     }
-    node(&mut mutator, 1, HANDLE)?;
+    node(&mut mutator, 1, A)?;
     expect_live(&mut mutator, subject, 1, 1)
 }
 
@@ -296,7 +294,7 @@ fn allocations_are_counted(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     for i in 1..=1000 {
         node(&mut mutator, i, RootSlot::Stack(0))?;
-        mutator.alloc_array(BYTES, 4, HANDLE)?;
+        mutator.alloc_array(BYTES, 4, A)?;
         let stats = mutator.store().stats();
         let expected = (2 * i, i * (24 + 16));
         let actual = (stats.allocations, stats.allocated_bytes);
@@ -316,13 +314,13 @@ fn a_reset_heap_is_as_new(subject: &Subject<'_>) -> Result<()> {
         let (base, bound) = (raw.heap.vmctx_gc_heap_base(), raw.heap.vmctx_gc_heap_bound());
         let value = Arc::new(());
         for _ in 0..1000 {
-            raw.node(HANDLE)?;
-            let node = raw.slots.get(HANDLE).context("it is there")?;
+            raw.node(A)?;
+            let node = raw.slots.get(A).context("it is there")?;
             let at = u64::from(node.as_raw_u32() + VALUE);
             raw.heap.core_mut().memory.write_u64(at, u64::MAX).context("it is mapped")?;
             let _ = raw.host_data.alloc(Box::new(Arc::clone(&value)));
         }
-        let exposed = raw.heap.clone_gc_ref(&raw.slots.get(HANDLE).context("it is there")?);
+        let exposed = raw.heap.clone_gc_ref(&raw.slots.get(A).context("it is there")?);
         raw.heap.expose_gc_ref_to_wasm(exposed);
         raw.heap.core_mut().note_damage(8, "a check's");
         raw.heap.enter_no_gc_scope();
@@ -342,8 +340,8 @@ fn a_reset_heap_is_as_new(subject: &Subject<'_>) -> Result<()> {
         raw.heap.for_each_object(&mut |_| objects += 1)?;
         ensure!(objects == 0, "{objects} objects survive a reset");
         raw.collection()?.collect()?;
-        raw.node(HANDLE)?;
-        let node = raw.slots.get(HANDLE).context("it is there")?;
+        raw.node(A)?;
+        let node = raw.slots.get(A).context("it is there")?;
         let at = u64::from(node.as_raw_u32() + VALUE);
         ensure!(raw.heap.core().memory.read_u128(at) == Some(0), "a new object is not zero");
     }
@@ -357,13 +355,13 @@ fn a_heap_in_used_memory_is_as_new(subject: &Subject<'_>) -> Result<()> {
         raw.heap.verify()?;
         ensure!(raw.heap.stats().live_objects == 0, "a new heap has objects");
         for _ in 0..1000 {
-            raw.node(HANDLE)?;
-            let node = raw.slots.get(HANDLE).context("it is there")?;
+            raw.node(A)?;
+            let node = raw.slots.get(A).context("it is there")?;
             let at = u64::from(node.as_raw_u32() + VALUE);
             ensure!(raw.heap.core().memory.read_u128(at) == Some(0), "a new object is not zero");
             raw.heap.core_mut().memory.write_u64(at, u64::MAX).context("it is mapped")?;
         }
-        let exposed = raw.slots.get(HANDLE).context("it is there")?;
+        let exposed = raw.slots.get(A).context("it is there")?;
         raw.heap.expose_gc_ref_to_wasm(exposed);
         raw.slots.forget();
         raw.heap.verify()?;

@@ -20,10 +20,6 @@ promises! {
     a_collection_lets_compiled_code_be_entered: "need_gc_before_entering_wasm";
 }
 
-const A: RootSlot = RootSlot::Handle(0);
-const B: RootSlot = RootSlot::Handle(1);
-const STACK: RootSlot = RootSlot::Stack(0);
-
 fn a_clone_keeps_its_object(subject: &Subject<'_>) -> Result<()> {
     let mut mutator = mutator(subject)?;
     node(&mut mutator, 1, A)?;

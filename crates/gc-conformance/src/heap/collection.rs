@@ -23,10 +23,6 @@ promises! {
     noted_damage_is_reported_until_reset: "alloc_raw, gc, reset";
 }
 
-const A: RootSlot = RootSlot::Handle(0);
-const B: RootSlot = RootSlot::Handle(1);
-const STACK: RootSlot = RootSlot::Stack(0);
-
 /// Whether `call` panics.
 fn panics(call: impl FnOnce()) -> bool {
     expected_panic(call).is_some()

@@ -18,9 +18,6 @@ promises! {
     an_unknown_slow_path_does_nothing: "collector_slow_path";
 }
 
-const A: RootSlot = RootSlot::Handle(0);
-const B: RootSlot = RootSlot::Handle(1);
-
 fn a_collector_says_what_it_is(subject: &Subject<'_>) -> Result<()> {
     let runtime = subject.runtime;
     let name = runtime.name();

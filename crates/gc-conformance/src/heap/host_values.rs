@@ -13,10 +13,6 @@ promises! {
     no_panic_of_a_host_value_comes_out_of_a_barrier: "drop_gc_ref, write_gc_ref, write_field_ref";
 }
 
-const A: RootSlot = RootSlot::Handle(0);
-const B: RootSlot = RootSlot::Handle(1);
-const STACK: RootSlot = RootSlot::Stack(0);
-
 fn expect_token(mutator: &Mutator, place: RootSlot, number: u32) -> Result<()> {
     let externref = at(mutator, place)?;
     ensure!(mutator.store().heap().is_kind(&externref, VMGcKind::ExternRef));

@@ -117,6 +117,11 @@ use promises;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
+/// Two handles, and a place on the stack.
+const A: RootSlot = RootSlot::Handle(0);
+const B: RootSlot = RootSlot::Handle(1);
+const STACK: RootSlot = RootSlot::Stack(0);
+
 /// Offsets of a [`NODE`]'s fields.
 const VALUE: u32 = 8;
 const LEFT: u32 = 16;

@@ -16,8 +16,6 @@ promises! {
     a_heap_is_handed_on_with_other_types: "reset, limit_inline_allocation";
 }
 
-const HANDLE: RootSlot = RootSlot::Handle(0);
-
 /// Every byte of the heap.
 fn words(raw: &Raw) -> Vec<Option<u64>> {
     let memory = &raw.heap.core().memory;
@@ -30,8 +28,8 @@ fn a_reset_heap_has_the_bytes_of_a_new_one(subject: &Subject<'_>) -> Result<()> 
     let mut raw = Raw::new(subject, MIB, MIB)?;
     for round in 0..3 {
         for _ in 0..500 {
-            raw.node(HANDLE)?;
-            let node = raw.slots.get(HANDLE).context("it is there")?;
+            raw.node(A)?;
+            let node = raw.slots.get(A).context("it is there")?;
             let at = u64::from(node.as_raw_u32() + VALUE);
             raw.heap.core_mut().memory.write_u64(at, u64::MAX).context("it is mapped")?;
         }

@@ -16,9 +16,6 @@ promises! {
     many_handles_keep_their_objects: "clone_gc_ref, drop_gc_ref, gc";
 }
 
-const A: RootSlot = RootSlot::Handle(0);
-const B: RootSlot = RootSlot::Handle(1);
-const STACK: RootSlot = RootSlot::Stack(0);
 const ELEMENTS: ArrayLayout = ArrayLayout::new(StorageType::Ref);
 
 /// The number for this subject, if the number without zeal is `full`.

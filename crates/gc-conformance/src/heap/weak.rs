@@ -22,9 +22,6 @@ promises! {
     a_reset_forgets_weak_references: "reset, WeakTable";
 }
 
-const A: RootSlot = RootSlot::Handle(0);
-const B: RootSlot = RootSlot::Handle(1);
-const STACK: RootSlot = RootSlot::Stack(0);
 const TABLE: RootSlot = RootSlot::Table(0);
 
 fn weak(mutator: &mut Mutator, place: RootSlot) -> Result<WeakHandle> {
