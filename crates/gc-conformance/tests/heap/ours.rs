@@ -3,53 +3,33 @@
 use gc_conformance::heap;
 use gc_testkit::Subject;
 
-fn conforms(name: &str, zeal: &[u32]) {
+fn conforms(name: &str, zeal: u32) {
     let subject = Subject::ours().into_iter().find(|ours| ours.runtime.name() == name).unwrap();
-    for subject in subject.variants(zeal) {
+    for subject in subject.variants(&[zeal]) {
         if let Err(faults) = heap::run(&subject) {
             panic!("{faults:#}");
         }
     }
 }
 
-#[test]
-fn null_conforms() {
-    conforms("null", &[0]);
+macro_rules! all_conform {
+    ($($test:ident: $collector:literal, zeal $zeal:literal;)*) => {$(
+        #[test]
+        fn $test() {
+            conforms($collector, $zeal);
+        }
+    )*};
 }
 
-#[test]
-fn null_conforms_under_zeal() {
-    conforms("null", &[1]);
-}
-
-#[test]
-fn drc_conforms() {
-    conforms("drc", &[0]);
-}
-
-#[test]
-fn drc_conforms_under_zeal() {
-    conforms("drc", &[1]);
-}
-
-#[test]
-fn copying_conforms() {
-    conforms("copying", &[0]);
-}
-
-#[test]
-fn copying_conforms_under_zeal() {
-    conforms("copying", &[1]);
-}
-
-#[test]
-fn generational_conforms() {
-    conforms("generational", &[0]);
-}
-
-#[test]
-fn generational_conforms_under_zeal() {
-    conforms("generational", &[1]);
+all_conform! {
+    null_conforms: "null", zeal 0;
+    null_conforms_under_zeal: "null", zeal 1;
+    drc_conforms: "drc", zeal 0;
+    drc_conforms_under_zeal: "drc", zeal 1;
+    copying_conforms: "copying", zeal 0;
+    copying_conforms_under_zeal: "copying", zeal 1;
+    generational_conforms: "generational", zeal 0;
+    generational_conforms_under_zeal: "generational", zeal 1;
 }
 
 #[test]
