@@ -1,9 +1,7 @@
 //! `reclaim bench`.
 
-use crate::common::{file, reclaim};
+use crate::common::{COLLECTORS, file, reclaim};
 use serde_json::Value;
-
-const COLLECTORS: [&str; 4] = ["null", "drc", "copying", "generational"];
 
 /// A module whose `churn` allocates 16 bytes in each iteration.
 fn module(name: &str) -> String {
@@ -19,8 +17,7 @@ fn module(name: &str) -> String {
             (struct.get $s 0 (global.get $kept)))
           (func (export "two") (param i32 externref) (result i64 externref)
             (i64.extend_i32_s (local.get 0)) (local.get 1))
-          (func (export "nothing"))
-          (func $boom (export "trap") unreachable))"#,
+          (func (export "nothing")))"#,
     )
 }
 
@@ -134,119 +131,4 @@ fn a_collector_that_fails_does_not_stop_the_others() {
     assert!(null.contains("failed"), "{null}");
     let comparison = ran.stdout.lines().next_back().unwrap();
     assert!(comparison.contains("drc") && !comparison.contains("null"), "{comparison}");
-}
-
-#[test]
-fn what_fails_under_all_is_said_once() {
-    let trap = reclaim(&["bench", &module("bench_trap.wat"), "--invoke", "trap", "--json"]);
-    assert_eq!(trap.status, 1);
-    trap.says(&["error: under `null`, `drc`, `copying`, `generational`: run 1\n", "0: boom at 0x"]);
-    assert_eq!(trap.stderr.matches("error:").count(), 1, "{}", trap.stderr);
-    for entry in entries(&trap.stdout) {
-        assert!(entry["error"].as_str().unwrap().contains("`unreachable`"), "{entry}");
-        assert!(entry["result"].is_null() && entry["secs"]["best"].is_null(), "{entry}");
-    }
-    // Without a table of failures.
-    reclaim(&["bench", &module("bench_trap_2.wat"), "--invoke", "trap"])
-        .fails(1, &["0: boom at 0x"]);
-    let start = "(module (func $f unreachable) (start $f) (func (export \"f\")))";
-    let start = reclaim(&["bench", &file("bench_start_traps.wat", start), "--invoke", "f"]);
-    assert_eq!(start.status, 1);
-    start.says(&["`generational`: instantiating the module", "0: f at 0x"]);
-}
-
-#[test]
-fn misuse() {
-    let module = &module("bench_misuse.wat");
-    for (args, says) in [
-        (&["--invoke", "chrn", "1"][..], "did you mean `churn`?"),
-        (&["--invoke", "churn"], "`churn` takes 1 argument, but 0 are given"),
-        (&["--invoke", "churn", "1", "2"], "`churn` takes 1 argument, but 2 are given"),
-        (&["--invoke", "churn", "one"], "argument 1 of `churn`: expected a value of type i32"),
-        (&["--invoke", "churn(1)", "2"], "`2` is one argument too many"),
-        (&["7"], "`7` is an argument without a call"),
-        (&[], "the module exports no function `_start`: name a function with `--invoke`"),
-        (&["--invoke", "nothing", "--invoke", "nothing"], "cannot be used multiple times"),
-        (&["--invoke", "nothing", "--runs", "0"], "0 is not in 1.."),
-        (&["--invoke", "nothing", "--runs", "many"], "invalid value 'many' for '--runs <N>'"),
-        (
-            &["--invoke", "nothing", "--collector", "null,perfect"],
-            "possible values: null, drc, copying, generational, all",
-        ),
-        (&["--invoke", "nothing", "--heap-max", "1KiB"], "the minimum is 128 KiB"),
-    ] {
-        reclaim(&[&["bench", module], args].concat()).fails(2, &[says]);
-    }
-    reclaim(&["bench"]).fails(2, &["<FILE>"]);
-    reclaim(&["bench", "no/such.wat"]).fails(1, &["no/such.wat", "No such file"]);
-    let invalid = &file("bench_invalid.wat", "(module (func (result i32)))");
-    reclaim(&["bench", invalid]).fails(1, &["bench_invalid.wat", "type mismatch"]);
-    let imports = &file("bench_imports.wat", r#"(module (func (import "a" "b")))"#);
-    reclaim(&["bench", imports]).fails(2, &["exports no function `_start`"]);
-    let imports = &file(
-        "bench_imports_2.wat",
-        r#"(module (func (import "a" "b")) (func (export "_start")))"#,
-    );
-    reclaim(&["bench", imports]).fails(1, &["does not provide", "a.b: (func)"]);
-}
-
-/// A program that counts its arguments. It writes a line to stderr and ends itself with their number
-/// as its status. It traps if it runs twice in an instance.
-const COUNTS: &str = r#"(module
-    (import "wasi_snapshot_preview1" "fd_write"
-        (func $fd_write (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-    (memory (export "memory") 1)
-    (data (i32.const 0) "\10\00\00\00\06\00\00\00")
-    (data (i32.const 16) "wrong\n")
-    (type $box (struct (field i64)))
-    (global $ran (mut i32) (i32.const 0))
-    (func (export "_start")
-        (if (global.get $ran) (then (unreachable)))
-        (global.set $ran (i32.const 1))
-        (drop (struct.new $box (i64.const 1)))
-        (drop (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
-        (drop (call $args (i32.const 8) (i32.const 12)))
-        (call $exit (i32.sub (i32.load (i32.const 8)) (i32.const 1)))))"#;
-
-#[test]
-fn a_program_has_a_new_instance_for_each_run() {
-    let counts = &file("bench_counts.wat", COUNTS);
-    let ran = reclaim(&["bench", counts, "--runs", "3", "--json"]);
-    assert_eq!((ran.status, &*ran.stderr), (0, ""));
-    for entry in entries(&ran.stdout) {
-        // The sum over all instances.
-        assert_eq!((&entry["runs"], &entry["allocated_bytes"]), (&3.into(), &48.into()), "{entry}");
-    }
-}
-
-#[test]
-fn a_program_has_arguments_and_its_stderr_is_shown_if_it_fails() {
-    let counts = &file("bench_args.wat", COUNTS);
-    let ran = reclaim(&["bench", counts, "--runs", "2", "--collector", "drc", "--", "-a", "b"]);
-    ran.fails(1, &["run 1\n", "exit status 2", "the program wrote to stderr:\nwrong\n"]);
-    let ran = reclaim(&["bench", counts, "--collector", "drc", "--json", "--", "-a"]);
-    assert_eq!(ran.status, 1);
-    assert_eq!(entries(&ran.stdout)[0]["stderr"], "wrong");
-    let start = &file("bench_no_args.wat", r#"(module (func (export "_start")))"#);
-    reclaim(&["bench", start, "--", "a"])
-        .fails(2, &["the program cannot read the argument `a`: it imports no function"]);
-}
-
-#[test]
-fn a_compiled_module_fails_under_other_collectors() {
-    let module =
-        &file("bench_compiled.wat", r#"(module (func (export "f") (result i32) (i32.const 3)))"#);
-    let compiled = &module.replace(".wat", ".elf");
-    reclaim(&["compile", module, "-o", compiled, "--collector", "copying"]).prints("");
-    let bench = |options: &[&str]| {
-        reclaim(&[&["bench", &**compiled, "--invoke", "f", "--runs", "1"], options].concat())
-    };
-    let ran = bench(&[]);
-    assert_eq!(ran.status, 1);
-    assert!(ran.stdout.contains("f() = 3"), "{}", ran.stdout);
-    ran.says(&["error: under `drc`: ", "for the collector `copying`, not for `drc`"]);
-    assert!(!ran.stderr.contains("under `copying`"), "{}", ran.stderr);
-    assert_eq!(bench(&["--collector", "copying"]).status, 0);
 }

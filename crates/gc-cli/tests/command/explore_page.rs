@@ -218,14 +218,3 @@ fn collectors_are_beside_each_other() {
     assert_eq!(users, ["0 2", "1", "3"]);
     assert_eq!(text(within(columns[0], "h3 b")[0]), "null, copying");
 }
-
-#[test]
-fn the_page_is_refused() {
-    let module = &everything("refused");
-    let out = &file("page_refused.html", "");
-    let args = ["explore", module, "--html", out];
-    reclaim(&[&args[..], &["--emit", "asm"]].concat()).fails(2, &["--html", "--emit"]);
-    reclaim(&[&args[..], &["--func", "nobody"]].concat()).fails(2, &["nobody"]);
-    reclaim(&["explore", module, "--html", "/nowhere/page.html"])
-        .fails(1, &["writing /nowhere/page.html"]);
-}

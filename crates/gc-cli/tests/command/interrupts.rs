@@ -1,12 +1,10 @@
 //! Programs that do not end by themselves: `--timeout` and Ctrl-C end them.
 
-use crate::common::{Ran, file, reclaim};
+use crate::common::{COLLECTORS, Ran, file, reclaim};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-
-const COLLECTORS: [&str; 4] = ["null", "drc", "copying", "generational"];
 
 const LOOP: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_write"
@@ -137,12 +135,6 @@ fn a_timeout_ends_a_loop_with_a_backtrace() {
 }
 
 #[test]
-fn a_program_that_ends_in_time_is_not_interrupted() {
-    let short = &file("short.wat", r#"(module (func (export "f") (result i32) (i32.const 3)))"#);
-    reclaim(&[short, "--timeout", "1h", "--invoke", "f"]).prints("3\n");
-}
-
-#[test]
 fn a_timeout_ends_a_program_that_waits() {
     each(WAITS, |(name, text)| {
         let program = &file(&format!("waits_{name}.wat"), text);
@@ -213,92 +205,4 @@ fn control_c_ends_a_program_that_waits() {
     let ran = end(&mut child);
     assert_eq!(ran.status, 130, "{}", ran.stderr);
     ran.says(&["error: interrupted by Ctrl-C"]);
-}
-
-#[test]
-fn a_comparison_is_ended_too() {
-    let hang = &file("hang_bench.wat", LOOP);
-    let ran = reclaim(&["bench", hang, "--timeout", "300ms", "--runs", "1"]);
-    ran.fails(124, &["error: under `null`\n", "not finished after 300ms (`--timeout`)"]);
-}
-
-#[test]
-fn fuel_ends_a_loop_with_a_backtrace() {
-    let hang = &file("hang_fuel.wat", LOOP);
-    let mut consumed = Vec::new();
-    for collector in COLLECTORS {
-        let args = [hang, "--fuel", "100000", "--stats=json", "--collector", collector];
-        let ran = reclaim(&args);
-        assert_eq!((ran.status, &*ran.stdout), (1, "begin\n"), "{}", ran.stderr);
-        ran.says(&[
-            "error: calling `_start()`\n  caused by: wasm trap: all fuel consumed by WebAssembly",
-            "wasm backtrace:\n   0: hang at 0x",
-            "\n   1: _start at 0x",
-            "hint: --fuel sets how much there is",
-        ]);
-        let stats = ran.stderr.lines().next().unwrap();
-        let stats: serde_json::Value = serde_json::from_str(stats).unwrap();
-        consumed.push(stats["fuel"].as_u64());
-    }
-    assert_eq!(consumed, [Some(100_000); 4]);
-    // The loop also ends when the time is over.
-    let ran = reclaim(&[hang, "--fuel", "18446744073709551615", "--timeout", "3s"]);
-    assert_eq!(ran.status, 124);
-    ran.says(&["not finished after 3s (`--timeout`)", "hang at 0x"]);
-    reclaim(&[hang, "--fuel", "-1"]).fails(2, &["--fuel"]);
-}
-
-#[test]
-fn a_program_says_how_much_fuel_it_consumed() {
-    let add = &file(
-        "fuel_add.wat",
-        r#"(module (func (export "add") (param i32 i32) (result i32)
-            (i32.add (local.get 0) (local.get 1))))"#,
-    );
-    let ran = reclaim(&[add, "--fuel", "100", "--stats", "--invoke", "add", "1", "2"]);
-    ran.prints("3\n");
-    let fuel = ran.stderr.lines().find(|line| line.trim_start().starts_with("fuel")).unwrap();
-    assert_eq!(fuel.split_whitespace().collect::<Vec<_>>(), ["fuel", "4"]);
-    let without = reclaim(&[add, "--stats", "--invoke", "add", "1", "2"]);
-    assert!(!without.stderr.contains("fuel"), "{}", without.stderr);
-}
-
-#[test]
-fn compiled_code_must_consume_fuel_to_run_with_it() {
-    let add = &file("fuel_saved.wat", r#"(module (func (export "f") (drop (i32.const 1))))"#);
-    let [with, without] = [&format!("{add}.with.elf"), &format!("{add}.without.elf")];
-    reclaim(&["compile", add, "-o", with, "--consume-fuel"]).prints("");
-    reclaim(&["compile", add, "-o", without]).prints("");
-    reclaim(&[with, "--fuel", "3", "--invoke", "f"]).prints("");
-    reclaim(&[with, "--fuel", "1", "--invoke", "f"]).fails(1, &["all fuel consumed"]);
-    reclaim(&[with, "--invoke", "f"])
-        .fails(1, &["was compiled with `--consume-fuel`: say with `--fuel` how much"]);
-    reclaim(&[without, "--fuel", "3", "--invoke", "f"])
-        .fails(1, &["was compiled without `--consume-fuel`: compile it again"]);
-    let shown = reclaim(&["explore", add, "--consume-fuel"]);
-    assert!(shown.stdout.contains("\"fuel\""), "{}", shown.stdout);
-}
-
-#[test]
-fn there_is_no_timeout_without_polls() {
-    let hang = &file("hang_off.wat", LOOP);
-    reclaim(&[hang, "--timeout", "1s", "--loop-polls", "off"])
-        .fails(2, &["`--timeout` needs the polls that `--loop-polls off` leaves out"]);
-    let ran = reclaim(&[hang, "--timeout", "soon"]);
-    ran.fails(2, &["expected a time such as 10s or 1m30s"]);
-}
-
-#[test]
-fn a_script_is_ended_and_its_place_is_said() {
-    let script = &file(
-        "hang.wast",
-        r#"(module
-            (func (export "hang") (loop (br 0)))
-            (func (export "one") (result i32) (i32.const 1)))
-        (assert_return (invoke "one") (i32.const 2))
-        (assert_return (invoke "hang"))"#,
-    );
-    let ran = reclaim(&["wast", script, "--timeout", "300ms"]);
-    ran.fails(124, &["error: not finished after 300ms (`--timeout`), while running"]);
-    ran.says(&["hang.wast:5:10 (1 passed, 1 failed before)", "hang.wast:4:10: "]);
 }

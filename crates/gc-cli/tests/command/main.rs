@@ -1,18 +1,17 @@
-//! Tests of the command `reclaim`, run as a user runs it.
+//! Tests of the command `reclaim`, run as a user runs it. Most are in `tests/command`: what is printed, and the
+//! status. Those here measure, read formats, or need a signal.
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod bench;
-mod cli;
 mod collectors;
 mod damaged;
 mod explore;
 mod explore_page;
-mod failures;
 mod features;
-mod hosts;
 mod interrupts;
 mod profile;
 mod registry;
-mod wasmtime;
+mod sessions;
+mod stats;

@@ -81,6 +81,7 @@ fn run(session: &str) {
         shown.push_str(&space);
     }
     let bless = std::env::var("BLESS").as_deref() == Ok("1");
+    eprintln!("`BLESS=1 cargo test --test command {session}` writes the answers again");
     let assert = Assert::new().action(if bless { Action::Overwrite } else { Action::Verify });
     // The answers have their wildcards already.
     assert.normalize_paths(false).eq(shown, Data::read_from(&file, None).raw());

@@ -96,5 +96,10 @@ pub fn file(name: &str, text: impl AsRef<[u8]>) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// The path of a module with many kinds of functions.
+pub fn library() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/command/library.wat").to_owned()
+}
+
 /// The names of the collectors.
 pub const COLLECTORS: [&str; 4] = ["null", "drc", "copying", "generational"];
