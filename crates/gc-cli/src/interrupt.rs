@@ -9,7 +9,7 @@ use crate::duration;
 use crate::failure::misuse;
 use crate::interrupted::Interrupted;
 use crate::option_names::OptionNames;
-use crate::options::{LoopPolls, RunArgs};
+use crate::options::{ExecutionArgs, LoopPolls};
 use anyhow::{Error, Result};
 use clap::Args;
 use gc_hosts::HostCtx;
@@ -82,7 +82,7 @@ impl InterruptOptions {
     ///
     /// # Errors
     /// Misuse: if there is a time, and programs cannot be interrupted.
-    pub fn check(&self, options: &RunArgs) -> Result<()> {
+    pub fn check(&self, options: &ExecutionArgs) -> Result<()> {
         if self.timeout.is_some() && options.loop_polls == LoopPolls::Off {
             return Err(misuse(format!(
                 "`{}` needs the polls that `--loop-polls off` leaves out",

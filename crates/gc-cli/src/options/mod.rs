@@ -1,5 +1,5 @@
 //! The options that subcommands share: the collector and its heap ([`HeapArgs`]), how code runs
-//! ([`RunArgs`]), and how it is compiled ([`CodeArgs`]).
+//! ([`ExecutionArgs`]), and how it is compiled ([`CompilationArgs`]).
 
 mod heap;
 
@@ -51,10 +51,10 @@ pub struct Settings {
     pub heap: HeapArgs,
     /// How code runs.
     #[command(flatten)]
-    pub run: RunArgs,
+    pub run: ExecutionArgs,
     /// How code is compiled.
     #[command(flatten)]
-    pub code: CodeArgs,
+    pub code: CompilationArgs,
     /// Settings of the engine that are no options of this command.
     #[arg(skip)]
     pub changes: Changes,
@@ -66,7 +66,7 @@ pub struct Settings {
 /// How code runs.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = HEAP)]
-pub struct RunArgs {
+pub struct ExecutionArgs {
     /// The maximum size of each linear memory. Only a memory with 64-bit addresses can have more than
     /// 4GiB.
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = size::parse)]
@@ -84,7 +84,7 @@ pub struct RunArgs {
     pub profiler: ProfilingStrategy,
 }
 
-impl RunArgs {
+impl ExecutionArgs {
     /// Bytes of stack for compiled code.
     pub fn stack_bytes(&self) -> usize {
         usize::try_from(self.max_stack).unwrap_or(usize::MAX)
@@ -102,7 +102,7 @@ impl RunArgs {
 /// How code is compiled.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = COMPILATION)]
-pub struct CodeArgs {
+pub struct CompilationArgs {
     /// Whether calls of small functions are replaced with their bodies. Backtraces have these
     /// functions too.
     #[arg(long, value_enum, value_name = "WHETHER", default_value_t = Inlining::On)]
