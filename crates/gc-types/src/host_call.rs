@@ -103,6 +103,11 @@ impl HostCall {
     /// parts, and code that does such work itself does not ask the host before.
     pub const SMALL_WORK: u32 = 1024;
 
+    /// The heap's calls that do their work in parts. In [metered](crate::Abi::is_metered) code, the host is
+    /// asked between two parts, and may then collect or throw.
+    pub const IN_PARTS: [HostCall; 3] =
+        [HostCall::ARRAY_COPY, HostCall::ARRAY_FILL, HostCall::ARRAY_FILL_WIDE];
+
     /// The number of an embedder's first host call.
     pub const FIRST_EMBEDDER: u32 = 16;
 

@@ -100,9 +100,8 @@ gc_jit::host_calls! {
 /// Whether a host call works on as many bytes or elements as the program says. If code is metered, it
 /// runs a callback of the host when fuel or time is over.
 fn is_long(call: HostCall) -> bool {
-    let arrays = [HostCall::ARRAY_COPY, HostCall::ARRAY_FILL, HostCall::ARRAY_FILL_WIDE];
     let quick = [DATA_DROP, ELEM_DROP];
-    arrays.contains(&call) || (call.gc_signature().is_none() && !quick.contains(&call))
+    HostCall::IN_PARTS.contains(&call) || (call.gc_signature().is_none() && !quick.contains(&call))
 }
 
 /// Whether a host call of code with this ABI may throw an exception: it runs a callback of the host.

@@ -210,8 +210,7 @@ impl Abi {
     /// assert!(abi.with_fuel(true).may_collect(HostCall::ARRAY_COPY));
     /// ```
     pub fn may_collect(&self, call: HostCall) -> bool {
-        let in_parts = [HostCall::ARRAY_COPY, HostCall::ARRAY_FILL, HostCall::ARRAY_FILL_WIDE];
-        (self.is_metered() && in_parts.contains(&call))
+        (self.is_metered() && HostCall::IN_PARTS.contains(&call))
             || self.host_call(call).is_none_or(|signature| signature.may_collect)
     }
 
