@@ -2,7 +2,8 @@
 
 use crate::clock::Which;
 use crate::contestant::Heap;
-use crate::race::Outcome;
+use crate::measure::median;
+use crate::race::{Outcome, Run, Runs};
 use comfy_table::{Cell, CellAlignment, Row, Table, presets};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -55,11 +56,12 @@ const PAIRS: &[Pair] = &[
 
 impl Pair {
     fn name(self) -> String {
-        let short = |name: &'static str| name.split_once(' ').map_or(name, |(_, name)| name);
-        let theirs: Vec<&str> = self.theirs.iter().copied().map(short).collect();
-        match theirs[..] {
-            [one] => format!("{} / {one}", short(self.ours)),
-            _ => format!("{} / min({})", short(self.ours), theirs.join(", ")),
+        let ours = self.ours.trim_start_matches("reclaim ");
+        let theirs = self.theirs.iter().map(|name| name.replace("wasmtime", "W."));
+        let theirs: Vec<String> = theirs.collect();
+        match &theirs[..] {
+            [one] => format!("{ours} / {one}"),
+            _ => format!("{ours} / better of {}", theirs.join(", ")),
         }
     }
 }
@@ -86,22 +88,38 @@ impl Ratios {
 }
 
 impl Results<'_> {
-    /// The median in seconds of an engine. [`V8`] is that of any version.
-    pub(crate) fn seconds(&self, outcomes: &[Option<Outcome>], engine: &str) -> Option<f64> {
+    /// The runs of an engine. [`V8`] is that of any version.
+    fn runs<'a>(&self, outcomes: &'a [Option<Outcome>], engine: &str) -> Option<&'a Runs> {
         let is = |other: &str| other == engine || (engine == V8 && other.starts_with(V8));
         let at = self.engines.iter().position(|other| is(other))?;
-        let runs = outcomes[at].as_ref()?.as_ref().ok()?;
-        Some(runs.median(self.clock).as_secs_f64())
+        outcomes[at].as_ref()?.as_ref().ok()
+    }
+
+    /// The median in seconds of an engine.
+    pub(crate) fn seconds(&self, outcomes: &[Option<Outcome>], engine: &str) -> Option<f64> {
+        Some(self.runs(outcomes, engine)?.median(self.clock).as_secs_f64())
+    }
+
+    /// The ratio of a pair: the median over the turns in which both ran, to the faster one of `theirs`. In a slow minute of the machine both are slow.
+    fn ratio(&self, outcomes: &[Option<Outcome>], pair: Pair) -> Option<f64> {
+        let ours = self.runs(outcomes, pair.ours)?;
+        let ratio = |theirs: &Runs| {
+            let secs = |run: &Run| run.spent.by(self.clock).as_secs_f64();
+            let turns =
+                ours.0.iter().zip(&theirs.0).map(|(ours, theirs)| secs(ours) / secs(theirs));
+            median(&turns.collect::<Vec<f64>>())
+        };
+        let theirs = pair.theirs.iter().filter_map(|name| self.runs(outcomes, name));
+        theirs.filter_map(ratio).max_by(f64::total_cmp)
     }
 
     /// The pairs in which both sides ran something.
     fn ratios(&self) -> Vec<Ratios> {
         let of = |pair: Pair| {
-            let ratios = self.rows.iter().filter_map(|(name, outcomes)| {
-                let theirs = pair.theirs.iter().filter_map(|name| self.seconds(outcomes, name));
-                let best = theirs.min_by(f64::total_cmp)?;
-                Some((name.clone(), self.seconds(outcomes, pair.ours)? / best))
-            });
+            let ratios = self
+                .rows
+                .iter()
+                .filter_map(|(name, outcomes)| Some((name.clone(), self.ratio(outcomes, pair)?)));
             Ratios { pair, ratios: ratios.collect() }
         };
         let all = PAIRS.iter().map(|pair| of(*pair));

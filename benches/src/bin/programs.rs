@@ -19,14 +19,15 @@ use std::path::PathBuf;
 const SUBJECT: Subject = Subject {
     name: "programs",
     title: "Whole programs",
-    about: "The time of whole programs under each collector, under Wasmtime's and in V8, and the pauses and the \
-            peak of the heap under this project's. The programs of `programs/` are those of \
-            `tests/programs`. Engines take turns, each run is in a fresh store, and a time is the median of the runs, in processor time \
-            of the thread that runs the program. V8 compiles and collects on other threads too, and \
-            `generational` prepares memory on one, which are not counted. A ratio is that of a collector \
-            of this project to Wasmtime's of this name, or to the better of two, or to V8. `256M` is \
-            Wasmtime's copying collector with that much heap from the start. Pauses are wall-clock time. They and the peak are \
-            those of the run whose longest pause was the shortest.",
+    about: "The time of whole programs under each collector, under Wasmtime's and in V8, and the pauses and \
+            the peak of the heap under this project's. The programs of `programs/` are those of \
+            `tests/programs`. Engines take turns, each run is in a fresh store, and a time is the median of \
+            the runs, in processor time of the thread that runs the program. V8 compiles and collects on \
+            other threads too, and `generational` prepares memory on one, which are not counted. A ratio is \
+            that of a collector of this project to one of Wasmtime (`W.`) or to V8, the median over the \
+            turns in which both ran. `256M` is Wasmtime's copying collector with that much heap from the \
+            start. Pauses are wall-clock time. They and the peak are those of the run whose longest pause \
+            was the shortest.",
 };
 
 /// Times whole programs under every collector, beside Wasmtime's and V8's.
