@@ -1,9 +1,8 @@
 //! Arrays that are made of a data segment with constant operands. Their bytes are in the code, unless
-//! the segment may be dropped.
+//! the segment may be dropped. `tests/scripts/tables.wast` has those that trap.
 
-use crate::common::{everywhere, trap};
+use crate::common::everywhere;
 use anyhow::Result;
-use gc_wasm::Trap;
 use std::fmt::Write;
 
 const LENGTH: usize = 80;
@@ -93,43 +92,4 @@ fn elements_are_the_bytes_of_the_segment() -> Result<()> {
         })?;
     }
     Ok(())
-}
-
-#[test]
-fn what_is_not_in_the_segment_traps() -> Result<()> {
-    let wat = r#"(module
-        (type $a (array i16)) (memory 1)
-        (data $d "12345678") (data $active (i32.const 0) "12345678") (data $dropped "1234")
-        (func (export "beyond") (result (ref $a))
-            (array.new_data $a $d (i32.const 1) (i32.const 4)))
-        (func (export "far") (result (ref $a))
-            (array.new_data $a $d (i32.const -1) (i32.const 1)))
-        (func (export "many") (result (ref $a))
-            (array.new_data $a $d (i32.const 0) (i32.const -1)))
-        (func (export "none at the end") (result i32)
-            (array.len (array.new_data $a $d (i32.const 8) (i32.const 0))))
-        (func (export "none beyond") (result (ref $a))
-            (array.new_data $a $d (i32.const 9) (i32.const 0)))
-        (func (export "active") (result (ref $a))
-            (array.new_data $a $active (i32.const 0) (i32.const 1)))
-        (func (export "dropped") (result i32)
-            (array.get_u $a (array.new_data $a $dropped (i32.const 2) (i32.const 1)) (i32.const 0)))
-        (func (export "drop") (data.drop $dropped)))"#;
-    everywhere(|setting| {
-        let (mut store, instance) = setting.instantiate(wat, &[])?;
-        let mut call = |name: &str| -> Result<i32> {
-            let func = instance.get_func(&mut store, name).expect("an export");
-            let mut results = vec![gc_wasm::Val::I32(0); func.ty(&store).results().len()];
-            func.call(&mut store, &[], &mut results)?;
-            Ok(results.first().and_then(gc_wasm::Val::i32).unwrap_or_default())
-        };
-        for name in ["beyond", "far", "many", "none beyond", "active"] {
-            assert_eq!(trap(call(name)), Trap::MemoryOutOfBounds, "{name}");
-        }
-        assert_eq!(call("none at the end")?, 0);
-        assert_eq!(call("dropped")?, 0x3433);
-        call("drop")?;
-        assert_eq!(trap(call("dropped")), Trap::MemoryOutOfBounds);
-        Ok(())
-    })
 }

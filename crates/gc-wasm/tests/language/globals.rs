@@ -1,64 +1,12 @@
-//! Globals and tables that hold objects. They are shared by modules, initialised by constant
-//! expressions, and written by both sides.
+//! Globals and tables that hold objects. They are initialised by constant expressions, and written by both
+//! sides.
 
 use crate::common::{everywhere, message};
 use anyhow::{Context, Result};
 use gc_wasm::{
-    AnyRef, Extern, Global, GlobalType, HeapType, I31, Instance, Linker, Module, Mutability,
-    RefType, Store, Val, ValType,
+    AnyRef, Extern, Global, GlobalType, HeapType, I31, Instance, Module, Mutability, RefType,
+    Store, Val, ValType,
 };
-
-/// A module uses the objects of another one through imported globals and tables.
-#[test]
-fn objects_shared_by_modules() -> Result<()> {
-    everywhere(|setting| {
-        let engine = setting.engine()?;
-        let mut store = Store::new(&engine, ());
-        let ty = r#"(type $cell (struct (field (mut i32)) (field (mut (ref null $cell)))))"#;
-        let owner = Module::new(
-            &engine,
-            format!(
-                r#"(module {ty}
-                    (global $g (export "global") (mut (ref null $cell))
-                        (struct.new $cell (i32.const 5)
-                            (struct.new $cell (i32.const 6) (ref.null $cell))))
-                    (global (export "const") (ref $cell)
-                        (struct.new $cell (i32.const 7) (ref.null $cell)))
-                    (table (export "table") 2 10 (ref null $cell))
-                    (func (export "sum") (result i32)
-                        (i32.add (struct.get $cell 0 (global.get $g))
-                            (struct.get $cell 0 (table.get 0 (i32.const 1))))))"#
-            ),
-        )?;
-        let user = Module::new(
-            &engine,
-            format!(
-                r#"(module (type (func)) {ty}
-                    (import "owner" "global" (global $g (mut (ref null $cell))))
-                    (import "owner" "const" (global $const (ref $cell)))
-                    (import "owner" "table" (table $t 2 (ref null $cell)))
-                    (global $own (ref null $cell)
-                        (struct.new $cell (i32.const 70) (global.get $const)))
-                    (func (export "move")
-                        (table.set $t (i32.const 1) (struct.get $cell 1 (global.get $g)))
-                        (global.set $g (struct.new $cell (i32.const 100) (global.get $g))))
-                    (func (export "own") (result i32)
-                        (i32.add (struct.get $cell 0 (global.get $own))
-                            (struct.get $cell 0 (struct.get $cell 1 (global.get $own))))))"#
-            ),
-        )?;
-        let owner = Instance::new(&mut store, &owner, &[])?;
-        let mut linker = Linker::new(&engine);
-        linker.instance(&mut store, "owner", owner)?;
-        let user = linker.instantiate(&mut store, &user)?;
-        store.gc(None)?;
-        user.get_typed_func::<(), ()>(&mut store, "move")?.call(&mut store, ())?;
-        store.gc(None)?;
-        assert_eq!(owner.get_typed_func::<(), i32>(&mut store, "sum")?.call(&mut store, ())?, 106);
-        assert_eq!(user.get_typed_func::<(), i32>(&mut store, "own")?.call(&mut store, ())?, 77);
-        Ok(())
-    })
-}
 
 /// Initial values with objects of every kind that a constant expression can make.
 #[test]

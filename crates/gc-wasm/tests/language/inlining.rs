@@ -230,44 +230,6 @@ fn fuel_is_the_same() -> Result<()> {
     Ok(())
 }
 
-/// Functions that call themselves and each other, with tail calls among them.
-const RECURSIVE: &str = r#"(module
-    (func $fib (export "fib") (param i32) (result i32)
-        (if (result i32) (i32.lt_s (local.get 0) (i32.const 2))
-            (then (local.get 0))
-            (else (i32.add (call $fib (i32.sub (local.get 0) (i32.const 1)))
-                           (call $fib (i32.sub (local.get 0) (i32.const 2)))))))
-    (func $even (export "even") (param i32) (result i32)
-        (if (result i32) (i32.eqz (local.get 0)) (then (i32.const 1))
-            (else (call $odd (i32.sub (local.get 0) (i32.const 1))))))
-    (func $odd (param i32) (result i32)
-        (if (result i32) (i32.eqz (local.get 0)) (then (i32.const 0))
-            (else (call $even (i32.sub (local.get 0) (i32.const 1))))))
-    (func $down (export "down") (param i32) (result i32)
-        (if (result i32) (i32.eqz (local.get 0)) (then (i32.const 7))
-            (else (return_call $down2 (i32.sub (local.get 0) (i32.const 1))))))
-    (func $down2 (param i32) (result i32)
-        (if (result i32) (i32.eqz (local.get 0)) (then (i32.const 8))
-            (else (return_call $down (i32.sub (local.get 0) (i32.const 1))))))
-    (func (export "both") (param i32) (result i32)
-        (i32.add (call $down (local.get 0)) (call $down2 (local.get 0)))))"#;
-
-#[test]
-fn recursion_and_tail_calls() -> Result<()> {
-    for (export, arg, result) in [
-        ("fib", 20, 6765),
-        ("even", 1001, 0),
-        ("even", 1000, 1),
-        // These need the stack of one frame.
-        ("down", 10_000_000, 7),
-        ("both", 9_999_999, 15),
-    ] {
-        let found = outcome(&Config::new(), RECURSIVE, export, arg)?;
-        assert_eq!(found.results, format!("[I32({result})]"), "{export} {arg}");
-    }
-    Ok(())
-}
-
 /// `$eval` and `$apply` call each other, with references that live across the calls. A loop calls them,
 /// and `$size`, which calls itself. The deepest call throws, traps, or makes a tail call.
 const EACH_OTHER: &str = r#"(module

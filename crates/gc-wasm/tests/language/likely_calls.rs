@@ -180,44 +180,6 @@ fn likely_calls_do_what_other_calls_do() -> Result<()> {
     })
 }
 
-/// The same function of another instance has its own vmctx.
-#[test]
-fn functions_of_other_instances_are_told_apart() -> Result<()> {
-    let wat = r#"(module
-        (type $code (func (result i32)))
-        (type $object (struct (field (ref null $code))))
-        (global $mine (mut i32) (i32.const 0))
-        (elem declare func $get)
-        (func $get (type $code) (global.get $mine))
-        (func (export "set") (param i32) (global.set $mine (local.get 0)))
-        (func (export "object") (result (ref $object)) (struct.new $object (ref.func $get)))
-        (func (export "call") (param (ref null $object)) (result i32)
-            (call_ref $code (struct.get $object 0 (local.get 0)))))"#;
-    everywhere(|setting| {
-        let engine = setting.engine()?;
-        let module = Module::new(&engine, wat)?;
-        let mut store = Store::new(&engine, ());
-        let one = Instance::new(&mut store, &module, &[])?;
-        let two = Instance::new(&mut store, &module, &[])?;
-        for (instance, value) in [(&one, 1), (&two, 2)] {
-            let set = instance.get_typed_func::<i32, ()>(&mut store, "set")?;
-            set.call(&mut store, value)?;
-        }
-        for caller in [&one, &two] {
-            for (instance, value) in [(&one, 1), (&two, 2)] {
-                let object = instance.get_func(&mut store, "object").context("the export")?;
-                let call = caller.get_func(&mut store, "call").context("the export")?;
-                let mut made = [Val::I32(0)];
-                object.call(&mut store, &[], &mut made)?;
-                let mut result = [Val::I32(0)];
-                call.call(&mut store, &made, &mut result)?;
-                assert_eq!(result[0].i32(), Some(value));
-            }
-        }
-        Ok(())
-    })
-}
-
 /// Two tables of methods, whose functions all have one type. More functions of the type are named than
 /// a reference is compared with. A method of one table changes while the program runs.
 const METHODS: &str = r#"(module

@@ -23,7 +23,6 @@ mod memories;
 mod names;
 mod out_of_memory;
 mod simd;
-mod smoke;
 mod stack;
 mod tables;
 mod tail_calls;

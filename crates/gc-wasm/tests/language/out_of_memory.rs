@@ -296,51 +296,6 @@ fn arrays_too_long_for_any_heap() -> Result<()> {
     })
 }
 
-#[test]
-fn zero_length_arrays() -> Result<()> {
-    let wat = r#"(module
-        (type $bytes (array (mut i8))) (type $refs (array (mut anyref)))
-        (data $data "") (elem $elem anyref)
-        (global $last (mut (ref null $refs)) (ref.null $refs))
-        (func (export "f") (result i32)
-            (local $b (ref null $bytes)) (local $r (ref null $refs)) (local $n i32)
-            (local.set $n (i32.const 3))
-            (loop $again
-                (local.set $b (array.new_default $bytes (i32.const 0)))
-                (local.set $r (array.new_elem $refs $elem (i32.const 0) (i32.const 0)))
-                (array.copy $bytes $bytes (local.get $b) (i32.const 0)
-                    (array.new_data $bytes $data (i32.const 0) (i32.const 0))
-                    (i32.const 0) (i32.const 0))
-                (array.fill $refs (local.get $r) (i32.const 0) (ref.null any) (i32.const 0))
-                (array.init_elem $refs $elem
-                    (local.get $r) (i32.const 0) (i32.const 0) (i32.const 0))
-                (array.init_data $bytes $data
-                    (local.get $b) (i32.const 0) (i32.const 0) (i32.const 0))
-                (global.set $last (local.get $r))
-                (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
-            (i32.add (array.len (array.new_fixed $bytes 0))
-                (i32.add (array.len (local.get $b)) (array.len (global.get $last)))))
-        (func (export "get") (drop (array.get $refs (global.get $last) (i32.const 0))))
-        (func (export "set") (array.set $refs (global.get $last) (i32.const 0) (ref.null any)))
-        (func (export "fill") (array.fill $refs (global.get $last)
-            (i32.const 1) (ref.null any) (i32.const 0)))
-        (func (export "same") (result i32)
-            (ref.eq (array.new_fixed $bytes 0) (array.new_fixed $bytes 0))))"#;
-    everywhere(|setting| {
-        let (mut store, instance) = setting.instantiate(wat, &[])?;
-        assert_eq!(instance.get_typed_func::<(), i32>(&mut store, "f")?.call(&mut store, ())?, 0);
-        assert_eq!(
-            instance.get_typed_func::<(), i32>(&mut store, "same")?.call(&mut store, ())?,
-            0
-        );
-        for name in ["get", "set", "fill"] {
-            let f = instance.get_typed_func::<(), ()>(&mut store, name)?;
-            assert_eq!(trap(f.call(&mut store, ())), Trap::ArrayOutOfBounds, "{name}");
-        }
-        Ok(())
-    })
-}
-
 /// Out of memory in each of three nested activations. Each gives its own trap.
 #[test]
 fn out_of_memory_in_nested_activations() -> Result<()> {
