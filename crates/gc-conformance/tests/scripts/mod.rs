@@ -22,7 +22,7 @@ const MODES: [(&str, HeapBounds, u32, OptLevel); 6] = [
 ];
 
 /// Each script, under each collector, in each mode.
-pub fn trials() -> Vec<Trial> {
+pub(super) fn trials() -> Vec<Trial> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scripts");
     let files = std::fs::read_dir(folder).expect("the folder of scripts");
     let mut files: Vec<PathBuf> = files.map(|file| file.expect("a file").path()).collect();
