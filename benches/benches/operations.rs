@@ -7,15 +7,14 @@
 use anyhow::{Result, ensure};
 use clap::Parser;
 use comfy_table::Cell;
-use gc_benches::clock::Which;
+use gc_benches::clock::{Clock, Which};
 use gc_benches::options::Turns;
-use gc_benches::race::race;
+use gc_benches::race::{Runs, race};
 use gc_benches::record::{Record, Subject};
 use gc_benches::report::{right, table};
 use gc_benches::suite::Program;
 use gc_benches::{Settings, contestants, v8, wanted, with_stack};
 use std::hint::black_box;
-use std::time::Instant;
 
 const WAT: &str = include_str!("../wat/operations.wat");
 
@@ -66,7 +65,8 @@ const SUBJECT: Subject = Subject {
     about: "One operation in a loop, beside Wasmtime and V8: copies and fills of arrays, casts, arithmetic of \
             `i31`, calls of closures, tables and globals. The number in a name is that of the bytes or \
             references. Engines take turns. The time is that of one round, the median of the turns, in \
-            processor time of the thread. The target is for the ratio to V8's time.",
+            processor time of the thread. The ratio to V8's time, which has the target, is the median over the \
+            turns. `memcpy` is the C library's, in one turn.",
 };
 
 /// Measures single operations.
@@ -106,30 +106,25 @@ fn run(options: &Options) -> Result<()> {
         };
         let entrants: Vec<_> = engines.iter().map(|engine| Some(&**engine)).collect();
         let outcomes = race(&program, &entrants, options.turns.rules(), &mut wrong)?;
-        let mut times = Vec::new();
         for (outcome, engine) in outcomes.iter().zip(&engines) {
-            times.push(match outcome {
-                Some(Ok(runs)) => {
-                    let median = runs.median(Which::Cpu).as_secs_f64();
-                    Some(median * 1e9 / f64::from(case.rounds))
-                }
-                Some(Err(error)) => {
-                    eprintln!("{} on {}: {error}", case.name, engine.name());
-                    None
-                }
-                None => None,
-            });
+            if let Some(Err(error)) = outcome {
+                eprintln!("{} on {}: {error}", case.name, engine.name());
+            }
         }
+        let all: Vec<Option<&Runs>> =
+            outcomes.iter().map(|outcome| outcome.as_ref()?.as_ref().ok()).collect();
+        let nanoseconds =
+            |runs: &Runs| runs.median(Which::Cpu).as_secs_f64() * 1e9 / f64::from(case.rounds);
         let shown =
             |value: Option<f64>| right(value.map_or("-".to_owned(), |value| format!("{value:.2}")));
-        let ours = times.first().copied().flatten();
-        let v8 = times.last().copied().flatten().filter(|_| has_v8);
+        let ours = all.first().copied().flatten();
+        let v8 = all.last().copied().flatten().filter(|_| has_v8);
         let memcpy = case.bytes.map(|bytes| memcpy(bytes as usize, case.rounds));
         let mut cells = vec![Cell::new(case.name)];
-        cells.extend(times.iter().map(|time| shown(*time)));
-        cells.push(shown(ours.zip(v8).map(|(ours, v8)| ours / v8)));
+        cells.extend(all.iter().map(|runs| shown(runs.map(nanoseconds))));
+        cells.push(shown(ours.zip(v8).and_then(|(ours, v8)| ours.ratio(v8, Which::Cpu))));
         cells.push(shown(case.target.filter(|_| has_v8)));
-        cells.push(shown(ours.zip(memcpy).map(|(ours, memcpy)| ours / memcpy)));
+        cells.push(shown(ours.zip(memcpy).map(|(ours, memcpy)| nanoseconds(ours) / memcpy)));
         rows.add_row(cells);
     }
     ensure!(wrong.is_empty(), "wrong answers:\n{}", wrong.join("\n"));
@@ -144,11 +139,11 @@ fn run(options: &Options) -> Result<()> {
 /// The nanoseconds in which the host copies `bytes` bytes, one further in each round.
 fn memcpy(bytes: usize, rounds: i32) -> f64 {
     let (from, mut to) = (vec![3_u8; bytes + 8], vec![0_u8; bytes + 8]);
-    let begin = Instant::now();
+    let clock = Clock::start();
     for round in 0..rounds as usize {
         let at = round % 8;
         to[at..at + bytes].copy_from_slice(&black_box(&from)[1..1 + bytes]);
         black_box(&mut to);
     }
-    begin.elapsed().as_secs_f64() * 1e9 / f64::from(rounds)
+    clock.spent().cpu.as_secs_f64() * 1e9 / f64::from(rounds)
 }

@@ -1,6 +1,7 @@
 //! Runs a program on all engines in turn, and checks the answers.
 
 use crate::clock::{Spent, Which};
+use crate::measure::median;
 use crate::suite::Program;
 use crate::ticks::{Observed, Ticks};
 use crate::{Answer, Contestant, Heap};
@@ -36,6 +37,14 @@ impl Runs {
     /// The shortest time by this clock.
     pub fn best(&self, clock: Which) -> Duration {
         self.0.iter().map(|run| run.spent.by(clock)).min().unwrap_or_default()
+    }
+
+    /// The ratio to the time of another engine: the median over the turns in which both ran. In a slow minute of
+    /// the machine both are slow. `None` if there is no such turn.
+    pub fn ratio(&self, other: &Runs, clock: Which) -> Option<f64> {
+        let secs = |run: &Run| run.spent.by(clock).as_secs_f64();
+        let turns = self.0.iter().zip(&other.0).map(|(run, other)| secs(run) / secs(other));
+        median(&turns.collect::<Vec<f64>>())
     }
 
     /// The heap's statistics in the run whose longest pause was the shortest. In the other runs

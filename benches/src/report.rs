@@ -2,8 +2,7 @@
 
 use crate::clock::Which;
 use crate::contestant::Heap;
-use crate::measure::median;
-use crate::race::{Outcome, Run, Runs};
+use crate::race::{Outcome, Runs};
 use comfy_table::{Cell, CellAlignment, Row, Table, presets};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -103,14 +102,8 @@ impl Results<'_> {
     /// The ratio of a pair: the median over the turns in which both ran, to the faster one of `theirs`. In a slow minute of the machine both are slow.
     fn ratio(&self, outcomes: &[Option<Outcome>], pair: Pair) -> Option<f64> {
         let ours = self.runs(outcomes, pair.ours)?;
-        let ratio = |theirs: &Runs| {
-            let secs = |run: &Run| run.spent.by(self.clock).as_secs_f64();
-            let turns =
-                ours.0.iter().zip(&theirs.0).map(|(ours, theirs)| secs(ours) / secs(theirs));
-            median(&turns.collect::<Vec<f64>>())
-        };
         let theirs = pair.theirs.iter().filter_map(|name| self.runs(outcomes, name));
-        theirs.filter_map(ratio).max_by(f64::total_cmp)
+        theirs.filter_map(|theirs| ours.ratio(theirs, self.clock)).max_by(f64::total_cmp)
     }
 
     /// The pairs in which both sides ran something.
