@@ -70,7 +70,7 @@ pub fn simplify(func: &mut ir::Function, annotations: &mut Annotations) {
     func.dfg.resolve_all_aliases();
     join::join(func);
     let mut changed = thread::thread(func);
-    changed |= known::remove_known_tests(func, &mut annotations.references);
+    changed |= known::remove_known_tests(func, &annotations.references);
     if changed {
         unused::remove(func);
     }
