@@ -36,10 +36,9 @@ pub mod heap;
 #[cfg(feature = "suite")]
 mod suite;
 #[cfg(feature = "suite")]
-#[cfg(feature = "suite")]
 pub use gc_testkit::trials::conclude;
 #[cfg(feature = "suite")]
-pub use suite::{embedding, main, programs, random, run, sandbox, spec, trials};
+pub use suite::{embedding, main, programs, random, run, sandbox, scripts, spec, trials};
 
 /// Defines the `main` of a test target without a harness. It runs the whole suite for each
 /// [`Collector`](gc_wasm::Collector) argument.

@@ -2,8 +2,7 @@
 //! run also compares its counts of the specification's with the table in the book. `BLESS=1 cargo test -p
 //! gc-conformance --test spec` writes the table again.
 
-mod scripts;
-
+use gc_conformance::scripts;
 use gc_conformance::spec::{SpecCounts, trials_counted};
 use gc_wasm::Collector;
 use libtest_mimic::Arguments;
@@ -18,7 +17,7 @@ fn main() -> ExitCode {
     let counts = SpecCounts::default();
     let arguments = Arguments::from_args();
     let mut trials = trials_counted(&Collector::all(), &counts);
-    trials.extend(scripts::trials());
+    trials.extend(scripts::trials(&Collector::all()));
     let conclusion = gc_conformance::conclude(&arguments, trials);
     let is_whole = conclusion.num_filtered_out == 0 && !arguments.list && !arguments.ignored;
     if is_whole && conclusion.num_failed == 0 && !is_in_book(&counts.table()) {

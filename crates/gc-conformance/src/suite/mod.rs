@@ -4,6 +4,7 @@ pub mod embedding;
 pub mod programs;
 pub mod random;
 pub mod sandbox;
+pub mod scripts;
 pub mod spec;
 mod spec_table;
 
@@ -26,6 +27,7 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
         ("heap", heap::trials(collectors)),
         ("embedding", embedding::trials(collectors)),
         ("spec", spec::trials(collectors)),
+        ("scripts", scripts::trials(collectors)),
         ("programs", programs::trials(collectors)),
         ("random", random::trials(collectors)),
         ("sandbox", sandbox::trials(collectors)),
