@@ -7,7 +7,7 @@ macro_rules! embedding {
     ($engine:ident) => {
         use super::generate::FUEL;
         use super::instrument::FUEL_EXPORT;
-        use super::run::{Argument, Call, ObservedValue, Outcome, Run, hash};
+        use super::run::{Argument, Call, Number, ObservedValue, Outcome, Run, hash};
         use gc_testkit::choices::Choices;
         use $engine::{
             AnyRef, AsContext, AsContextMut, Caller, Engine, Error, Extern, ExternRef, ExternType,
@@ -135,12 +135,13 @@ macro_rules! embedding {
                     _ => word >> 2,
                 };
                 arguments.push(match &ty {
-                    ValType::I32 => Argument::I32(number as i32),
-                    ValType::I64 => Argument::I64(number as i64),
-                    ValType::F32 => Argument::F32($crate::differential::run::f32_bits(number)),
-                    ValType::F64 => Argument::F64($crate::differential::run::f64_bits(number)),
+                    ValType::I32 => Number::I32(number as i32).into(),
+                    ValType::I64 => Number::I64(number as i64).into(),
+                    ValType::F32 => Number::F32($crate::differential::run::f32_bits(number)).into(),
+                    ValType::F64 => Number::F64($crate::differential::run::f64_bits(number)).into(),
                     ValType::V128 => {
-                        Argument::V128(u128::from(number) | u128::from(choices.word()) << 64)
+                        let high = u128::from(choices.word());
+                        Number::V128(u128::from(number) | high << 64).into()
                     }
                     ValType::Ref(reference) => {
                         let mut fitting = Vec::new();
@@ -274,11 +275,13 @@ macro_rules! embedding {
             let mut values = Vec::new();
             for (argument, ty) in arguments.iter().zip(ty.params()) {
                 values.push(match *argument {
-                    Argument::I32(value) => Val::I32(value),
-                    Argument::I64(value) => Val::I64(value),
-                    Argument::F32(bits) => Val::F32(bits),
-                    Argument::F64(bits) => Val::F64(bits),
-                    Argument::V128(bits) => Val::V128(bits.into()),
+                    Argument::Number(number) => match number {
+                        Number::I32(value) => Val::I32(value),
+                        Number::I64(value) => Val::I64(value),
+                        Number::F32(bits) => Val::F32(bits),
+                        Number::F64(bits) => Val::F64(bits),
+                        Number::V128(bits) => Val::V128(bits.into()),
+                    },
                     Argument::Null => Val::default_for_ty(&ty).expect("it can be null"),
                     Argument::I31(value) => {
                         AnyRef::from_i31(&mut *store, I31::wrapping_u32(value)).into()
@@ -469,11 +472,11 @@ macro_rules! embedding {
                 }
                 self.budget -= 1;
                 Ok(match value {
-                    Val::I32(value) => ObservedValue::I32(*value),
-                    Val::I64(value) => ObservedValue::I64(*value),
-                    Val::F32(bits) => ObservedValue::F32(*bits),
-                    Val::F64(bits) => ObservedValue::F64(*bits),
-                    Val::V128(value) => ObservedValue::V128(value.as_u128()),
+                    Val::I32(value) => Number::I32(*value).into(),
+                    Val::I64(value) => Number::I64(*value).into(),
+                    Val::F32(bits) => Number::F32(*bits).into(),
+                    Val::F64(bits) => Number::F64(*bits).into(),
+                    Val::V128(value) => Number::V128(value.as_u128()).into(),
                     Val::FuncRef(None)
                     | Val::ExternRef(None)
                     | Val::AnyRef(None)

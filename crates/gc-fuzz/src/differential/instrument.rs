@@ -21,32 +21,37 @@ use wasm_encoder::{
     BlockType, Catch, CodeSection, ConstExpr, ExportKind, ExportSection, Function, GlobalSection,
     GlobalType, Instruction, Module, RefType, TagKind, TagSection, TagType, TypeSection, ValType,
 };
-use wasmparser::{CompositeInnerType, HeapType, Operator, Parser, Payload, TypeRef};
+use wasmparser::{
+    CompositeInnerType, ExportSectionReader, FuncType, FunctionBody, GlobalSectionReader, HeapType,
+    MemArg, Operator, Parser, Payload, TagSectionReader, TypeRef, TypeSectionReader,
+};
 
-/// The exports that count executed operators.
-pub const COUNTERS: [&str; 10] = [
-    "count: GC operations",
-    "count: objects",
-    "count: throws",
-    "count: rethrows",
-    "count: exceptions in added handlers",
-    "count: tail calls",
-    "count: SIMD operations",
-    "count: 64-bit memory accesses",
-    "count: calls of host functions",
-    "count: added bulk operations",
-];
+/// Makes the counters from their names.
+macro_rules! counters {
+    ($($counter:ident: $name:literal,)*) => {
+        /// The exports that count executed operators.
+        pub const COUNTERS: [&str; [$($name),*].len()] = [$(concat!("count: ", $name)),*];
 
-const GC: u32 = 0;
-const OBJECTS: u32 = 1;
-const THROWS: u32 = 2;
-const RETHROWS: u32 = 3;
-const HANDLED: u32 = 4;
-const TAIL_CALLS: u32 = 5;
-const SIMD: u32 = 6;
-const MEMORY64: u32 = 7;
-const HOST_CALLS: u32 = 8;
-const BULK: u32 = 9;
+        /// A counter: its index in [`COUNTERS`].
+        #[derive(Clone, Copy)]
+        enum Counter {
+            $($counter,)*
+        }
+    };
+}
+
+counters! {
+    Gc: "GC operations",
+    Objects: "objects",
+    Throws: "throws",
+    Rethrows: "rethrows",
+    Handled: "exceptions in added handlers",
+    TailCalls: "tail calls",
+    Simd: "SIMD operations",
+    Memory64: "64-bit memory accesses",
+    HostCalls: "calls of host functions",
+    Bulk: "added bulk operations",
+}
 
 /// The export of the global with the fuel.
 pub const FUEL_EXPORT: &str = "fuel that is left";
@@ -106,7 +111,7 @@ struct Rewriter {
     /// What bulk operations can name.
     items: Items,
     /// The types that are function types. Others are `None`.
-    types: Vec<Option<wasmparser::FuncType>>,
+    types: Vec<Option<FuncType>>,
     /// The type of each function.
     functions: Vec<u32>,
     imported_functions: u32,
@@ -169,7 +174,7 @@ impl Rewriter {
         Ok(())
     }
 
-    fn function_type(&self, ty: u32) -> &wasmparser::FuncType {
+    fn function_type(&self, ty: u32) -> &FuncType {
         self.types[ty as usize].as_ref().expect("a function has a function type")
     }
 
@@ -203,49 +208,48 @@ impl Rewriter {
     fn call_with_handler(&mut self, callee: u32, body: &mut Function) -> Result<(), Never> {
         let ty = self.functions[callee as usize];
         let like_callee = BlockType::FunctionType(ty);
-        body.instruction(&Instruction::Block(like_callee));
-        body.instruction(&Instruction::Block(self.params_to_exception(ty)));
-        let catch = Catch::AllRef { label: 0 };
-        body.instruction(&Instruction::TryTable(like_callee, vec![catch].into()));
-        body.instruction(&Instruction::Call(callee));
-        body.instruction(&Instruction::End);
-        body.instruction(&Instruction::Br(1));
-        body.instruction(&Instruction::End);
+        body.instructions()
+            .block(like_callee)
+            .block(self.params_to_exception(ty))
+            .try_table(like_callee, [Catch::AllRef { label: 0 }])
+            .call(callee)
+            .end()
+            .br(1)
+            .end();
         self.handle(ty, body)?;
-        body.instruction(&Instruction::End);
+        body.instructions().end();
         Ok(())
     }
 
     /// Begins a handler for the rest of the body of a function.
     fn begin_handler(&mut self, ty: u32, body: &mut Function) {
-        body.instruction(&Instruction::Block(BlockType::Result(ValType::EXNREF)));
-        let catch = Catch::AllRef { label: 0 };
-        body.instruction(&Instruction::TryTable(self.body_type(ty), vec![catch].into()));
+        body.instructions()
+            .block(BlockType::Result(ValType::EXNREF))
+            .try_table(self.body_type(ty), [Catch::AllRef { label: 0 }]);
     }
 
     /// Ends it. The `end` of the function has ended the `try_table`.
     fn end_handler(&mut self, ty: u32, body: &mut Function) -> Result<(), Never> {
-        body.instruction(&Instruction::Return);
-        body.instruction(&Instruction::End);
+        body.instructions().return_().end();
         self.handle(ty, body)?;
-        body.instruction(&Instruction::End);
+        body.instructions().end();
         Ok(())
     }
 
     /// Handles the exception on the stack: throws it again or leaves results of function type `ty`.
     fn handle(&mut self, ty: u32, body: &mut Function) -> Result<(), Never> {
-        self.count(body, HANDLED);
+        self.count(body, Counter::Handled);
         let results = self.function_type(ty).results().to_vec();
         let nullable = |ty: &wasmparser::ValType| match ty {
             wasmparser::ValType::Ref(ty) => ty.is_nullable(),
             _ => true,
         };
         if self.once_in(2) || !results.iter().all(nullable) {
-            self.count(body, RETHROWS);
-            body.instruction(&Instruction::ThrowRef);
+            self.count(body, Counter::Rethrows);
+            body.instructions().throw_ref();
             return Ok(());
         }
-        body.instruction(&Instruction::Drop);
+        body.instructions().drop();
         for ty in results {
             let zero = match self.val_type(ty)? {
                 ValType::I32 => Instruction::I32Const(0),
@@ -285,15 +289,9 @@ impl Rewriter {
             return Ok(());
         }
         let eq = RefType::EQREF.heap_type;
-        body.instruction(&Instruction::LocalTee(scratch));
-        body.instruction(&Instruction::RefTestNullable(eq));
-        body.instruction(&Instruction::I32Eqz);
-        body.instruction(&Instruction::If(BlockType::Empty));
-        body.instruction(&Instruction::I32Const(77));
-        body.instruction(&Instruction::RefI31);
-        body.instruction(&Instruction::LocalSet(scratch));
-        body.instruction(&Instruction::End);
-        body.instruction(&Instruction::LocalGet(scratch));
+        body.instructions().local_tee(scratch).ref_test_nullable(eq).i32_eqz();
+        body.instructions().if_(BlockType::Empty).i32_const(77).ref_i31().local_set(scratch).end();
+        body.instructions().local_get(scratch);
         if let Some(from) = from {
             let from = self.ref_type(from)?;
             body.instruction(&match from.nullable {
@@ -313,7 +311,7 @@ impl Rewriter {
         }
         let code = self.items.operation(choices, arrays);
         if !code.is_empty() {
-            self.count(body, BULK);
+            self.count(body, Counter::Bulk);
             for instruction in &code {
                 body.instruction(instruction);
             }
@@ -324,11 +322,9 @@ impl Rewriter {
         self.fuel + 1 + index
     }
 
-    fn count(&self, body: &mut Function, index: u32) {
-        body.instruction(&Instruction::GlobalGet(self.counter(index)));
-        body.instruction(&Instruction::I32Const(1));
-        body.instruction(&Instruction::I32Add);
-        body.instruction(&Instruction::GlobalSet(self.counter(index)));
+    fn count(&self, body: &mut Function, counter: Counter) {
+        let global = self.counter(counter as u32);
+        body.instructions().global_get(global).i32_const(1).i32_add().global_set(global);
     }
 }
 
@@ -340,8 +336,8 @@ impl Reencode for Rewriter {
     fn parse_type_section(
         &mut self,
         types: &mut TypeSection,
-        section: wasmparser::TypeSectionReader<'_>,
-    ) -> Result<(), Error<Self::Error>> {
+        section: TypeSectionReader<'_>,
+    ) -> Result<(), Never> {
         utils::parse_type_section(self, types, section)?;
         if !self.handles {
             return Ok(());
@@ -361,8 +357,8 @@ impl Reencode for Rewriter {
     fn parse_tag_section(
         &mut self,
         tags: &mut TagSection,
-        section: wasmparser::TagSectionReader<'_>,
-    ) -> Result<(), Error<Self::Error>> {
+        section: TagSectionReader<'_>,
+    ) -> Result<(), Never> {
         utils::parse_tag_section(self, tags, section)?;
         tags.tag(TagType { kind: TagKind::Exception, func_type_idx: self.empty_type() });
         Ok(())
@@ -371,8 +367,8 @@ impl Reencode for Rewriter {
     fn parse_global_section(
         &mut self,
         globals: &mut GlobalSection,
-        section: wasmparser::GlobalSectionReader<'_>,
-    ) -> Result<(), Error<Self::Error>> {
+        section: GlobalSectionReader<'_>,
+    ) -> Result<(), Never> {
         utils::parse_global_section(self, globals, section)?;
         let ty = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
         for _ in COUNTERS {
@@ -389,8 +385,8 @@ impl Reencode for Rewriter {
     fn parse_export_section(
         &mut self,
         exports: &mut ExportSection,
-        section: wasmparser::ExportSectionReader<'_>,
-    ) -> Result<(), Error<Self::Error>> {
+        section: ExportSectionReader<'_>,
+    ) -> Result<(), Never> {
         utils::parse_export_section(self, exports, section)?;
         exports.export(FUEL_EXPORT, ExportKind::Global, self.fuel);
         for (name, index) in COUNTERS.iter().zip(0..) {
@@ -405,15 +401,12 @@ impl Reencode for Rewriter {
         Ok(())
     }
 
-    fn mem_arg(
-        &mut self,
-        arg: wasmparser::MemArg,
-    ) -> Result<wasm_encoder::MemArg, Error<Self::Error>> {
+    fn mem_arg(&mut self, arg: MemArg) -> Result<wasm_encoder::MemArg, Never> {
         self.touches64 |= self.items.memories[arg.memory as usize];
         utils::mem_arg(self, arg)
     }
 
-    fn memory_index(&mut self, memory: u32) -> Result<u32, Error<Self::Error>> {
+    fn memory_index(&mut self, memory: u32) -> Result<u32, Never> {
         self.touches64 |= self.items.memories[memory as usize];
         Ok(memory)
     }
@@ -421,8 +414,8 @@ impl Reencode for Rewriter {
     fn parse_function_body(
         &mut self,
         code: &mut CodeSection,
-        func: wasmparser::FunctionBody<'_>,
-    ) -> Result<(), Error<Self::Error>> {
+        func: FunctionBody<'_>,
+    ) -> Result<(), Never> {
         let mut locals = Vec::new();
         let ty = self.functions[self.next_function];
         let mut scratch = self.function_type(ty).params().len() as u32;
@@ -445,15 +438,15 @@ impl Reencode for Rewriter {
             let operator = operator?;
             self.add_bulk(&mut body);
             if let (Operator::Unreachable, true, Some(tag)) = (&operator, self.throws, self.tag) {
-                self.count(&mut body, THROWS);
-                body.instruction(&Instruction::Throw(tag));
+                self.count(&mut body, Counter::Throws);
+                body.instructions().throw(tag);
                 continue;
             }
             if let Operator::Call { function_index } | Operator::ReturnCall { function_index } =
                 operator
                 && function_index < self.imported_functions
             {
-                self.count(&mut body, HOST_CALLS);
+                self.count(&mut body, Counter::HostCalls);
             }
             if let Operator::Call { function_index } = operator
                 && self.once_in(2)
@@ -463,11 +456,11 @@ impl Reencode for Rewriter {
             }
             self.touches64 = false;
             let instruction = self.instruction(operator.clone())?;
-            for index in counters_of(&operator) {
-                self.count(&mut body, *index);
+            for counter in counters_of(&operator) {
+                self.count(&mut body, *counter);
             }
             if self.touches64 {
-                self.count(&mut body, MEMORY64);
+                self.count(&mut body, Counter::Memory64);
             }
             self.spare(&operator, scratch + 3, &mut body)?;
             body.instruction(&instruction);
@@ -481,42 +474,34 @@ impl Reencode for Rewriter {
     }
 }
 
-fn counters_of(operator: &Operator<'_>) -> &'static [u32] {
-    match operator {
-        Operator::Throw { .. } => return &[THROWS],
-        Operator::ThrowRef => return &[RETHROWS],
-        Operator::ReturnCall { .. }
-        | Operator::ReturnCallIndirect { .. }
-        | Operator::ReturnCallRef { .. } => return &[TAIL_CALLS],
-        Operator::StructNew { .. }
-        | Operator::StructNewDefault { .. }
-        | Operator::ArrayNew { .. }
-        | Operator::ArrayNewDefault { .. }
-        | Operator::ArrayNewFixed { .. }
-        | Operator::ArrayNewData { .. }
-        | Operator::ArrayNewElem { .. } => return &[GC, OBJECTS],
-        _ => {}
-    }
-    match proposal(operator) {
-        "gc" => &[GC],
-        "simd" | "relaxed_simd" => &[SIMD],
+fn counters_of(operator: &Operator<'_>) -> &'static [Counter] {
+    use Counter::*;
+    match proposal_and_name(operator) {
+        (_, "Throw") => &[Throws],
+        (_, "ThrowRef") => &[Rethrows],
+        (_, name) if name.starts_with("ReturnCall") => &[TailCalls],
+        (_, name) if name.starts_with("StructNew") || name.starts_with("ArrayNew") => {
+            &[Gc, Objects]
+        }
+        ("gc", _) => &[Gc],
+        ("simd" | "relaxed_simd", _) => &[Simd],
         _ => &[],
     }
 }
 
-macro_rules! define_proposal {
+macro_rules! define_proposal_and_name {
     ($( @$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*) )*) => {
-        /// The proposal that an operator belongs to.
-        fn proposal(operator: &Operator<'_>) -> &'static str {
+        /// The proposal that an operator belongs to, and its name.
+        fn proposal_and_name(operator: &Operator<'_>) -> (&'static str, &'static str) {
             match operator {
-                $(Operator::$op { .. } => stringify!($proposal),)*
-                _ => "unknown",
+                $(Operator::$op { .. } => (stringify!($proposal), stringify!($op)),)*
+                _ => ("unknown", ""),
             }
         }
     };
 }
 
-wasmparser::for_each_operator!(define_proposal);
+wasmparser::for_each_operator!(define_proposal_and_name);
 
 /// Makes a NaN on the stack canonical, after operators whose NaNs `wasm-smith` leaves as they are.
 /// `scratch` is the first of three locals: an `f32`, an `f64` and a `v128`.
@@ -558,10 +543,9 @@ fn canonical_nan(operator: &Operator<'_>, scratch: u32, body: &mut Function) {
         ),
         _ => return,
     };
-    body.instruction(&Instruction::LocalTee(local));
+    body.instructions().local_tee(local);
     body.instruction(&nan);
-    body.instruction(&Instruction::LocalGet(local));
-    body.instruction(&Instruction::LocalGet(local));
+    body.instructions().local_get(local).local_get(local);
     body.instruction(&equal);
     body.instruction(&select);
 }

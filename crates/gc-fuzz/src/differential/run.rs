@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// A value. Floats are bits. References are described by what can be seen through them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ObservedValue {
+/// A number. Floats are bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Number {
     /// An `i32`.
     I32(i32),
     /// An `i64`.
@@ -15,6 +15,13 @@ pub enum ObservedValue {
     F64(u64),
     /// A `v128`.
     V128(u128),
+}
+
+/// A value. References are described by what can be seen through them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObservedValue {
+    /// A number.
+    Number(Number),
     /// Any null.
     Null,
     /// An unboxed integer.
@@ -54,19 +61,17 @@ impl ObservedValue {
     pub const NUMBERS: u32 = 400;
 }
 
+impl From<Number> for ObservedValue {
+    fn from(number: Number) -> ObservedValue {
+        ObservedValue::Number(number)
+    }
+}
+
 /// The argument of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Argument {
-    /// An `i32`.
-    I32(i32),
-    /// An `i64`.
-    I64(i64),
-    /// An `f32`.
-    F32(u32),
-    /// An `f64`.
-    F64(u64),
-    /// A `v128`.
-    V128(u128),
+    /// A number.
+    Number(Number),
     /// The null of the parameter's type.
     Null,
     /// An unboxed integer.
@@ -75,6 +80,12 @@ pub enum Argument {
     Extern(u32),
     /// The reference that was seen at this place: in an exported global or as a result.
     Seen(usize),
+}
+
+impl From<Number> for Argument {
+    fn from(number: Number) -> Argument {
+        Argument::Number(number)
+    }
 }
 
 /// How an instantiation or a call ended.
@@ -125,7 +136,7 @@ impl Run {
     /// The final value of the exported `i32` global `name`, or 0.
     pub fn count(&self, name: &str) -> i32 {
         match self.state.iter().find(|(export, _)| export == name) {
-            Some((_, ObservedValue::I32(count))) => *count,
+            Some((_, ObservedValue::Number(Number::I32(count)))) => *count,
             _ => 0,
         }
     }
@@ -213,12 +224,14 @@ pub fn hash(bytes: &[u8]) -> u64 {
 }
 
 /// A float whose NaNs are canonical: a small number as such, another one as bits.
+#[cfg(feature = "peers")]
 pub(crate) fn f32_bits(number: u64) -> u32 {
     let float = if number < 64 { number as f32 } else { f32::from_bits(number as u32) };
     if float.is_nan() { 0x7fc0_0000 } else { float.to_bits() }
 }
 
 /// The same for an `f64`.
+#[cfg(feature = "peers")]
 pub(crate) fn f64_bits(number: u64) -> u64 {
     let float = if number < 64 { number as f64 } else { f64::from_bits(number) };
     if float.is_nan() { 0x7ff8_0000_0000_0000 } else { float.to_bits() }

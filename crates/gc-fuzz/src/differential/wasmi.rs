@@ -3,7 +3,7 @@
 use super::features::Features;
 use super::generate::FUEL;
 use super::instrument::FUEL_EXPORT;
-use super::run::{Argument, Call, ObservedValue, Outcome, Run, hash};
+use super::run::{Argument, Call, Number, ObservedValue, Outcome, Run, hash};
 use anyhow::{Context as _, Result, ensure};
 use std::sync::LazyLock;
 use wasmi::errors::{ErrorKind, InstantiationError};
@@ -191,6 +191,16 @@ fn see(seen: &mut Vec<Val>, value: Val) {
     }
 }
 
+fn value_of(number: Number) -> Val {
+    match number {
+        Number::I32(value) => Val::I32(value),
+        Number::I64(value) => Val::I64(value),
+        Number::F32(bits) => Val::F32(wasmi::F32::from_bits(bits)),
+        Number::F64(bits) => Val::F64(wasmi::F64::from_bits(bits)),
+        Number::V128(bits) => Val::V128(bits.into()),
+    }
+}
+
 fn call(
     store: &mut Store<()>,
     func: &Func,
@@ -202,11 +212,7 @@ fn call(
     let mut values = Vec::new();
     for (argument, ty) in arguments.iter().zip(ty.params()) {
         values.push(match *argument {
-            Argument::I32(value) => Val::I32(value),
-            Argument::I64(value) => Val::I64(value),
-            Argument::F32(bits) => Val::F32(wasmi::F32::from_bits(bits)),
-            Argument::F64(bits) => Val::F64(wasmi::F64::from_bits(bits)),
-            Argument::V128(bits) => Val::V128(bits.into()),
+            Argument::Number(number) => value_of(number),
             Argument::Null => Val::default_for_ty(*ty),
             Argument::Extern(value) => Val::ExternRef(ExternRef::new(&mut *store, value).into()),
             Argument::Seen(index) => seen.get(index).context("nothing was seen")?.clone(),
@@ -226,11 +232,11 @@ fn call(
 
 fn describe(store: &Store<()>, value: &Val) -> ObservedValue {
     match value {
-        Val::I32(value) => ObservedValue::I32(*value),
-        Val::I64(value) => ObservedValue::I64(*value),
-        Val::F32(value) => ObservedValue::F32(value.to_bits()),
-        Val::F64(value) => ObservedValue::F64(value.to_bits()),
-        Val::V128(value) => ObservedValue::V128(value.as_u128()),
+        Val::I32(value) => Number::I32(*value).into(),
+        Val::I64(value) => Number::I64(*value).into(),
+        Val::F32(value) => Number::F32(value.to_bits()).into(),
+        Val::F64(value) => Number::F64(value.to_bits()).into(),
+        Val::V128(value) => Number::V128(value.as_u128()).into(),
         Val::FuncRef(Nullable::Null) | Val::ExternRef(Nullable::Null) => ObservedValue::Null,
         Val::FuncRef(Nullable::Val(func)) => {
             let ty = func.ty(store);

@@ -1,8 +1,8 @@
 //! A module whose counts are known, and faults that the comparison must notice.
 
 use gc_fuzz::differential::{
-    Argument, COUNTERS, ObservedValue, Outcome, Run, Setting, Verdict, compare, instrument, ours,
-    wasmtime,
+    Argument, COUNTERS, Number, ObservedValue, Outcome, Run, Setting, Verdict, compare, instrument,
+    ours, wasmtime,
 };
 use gc_testkit::choices::Choices;
 
@@ -78,7 +78,7 @@ fn the_comparison_notices_each_difference() -> anyhow::Result<()> {
     };
     notices(&|run| run.calls[0].outcome = Outcome::Trapped("unreachable"));
     notices(&|run| run.calls[1].outcome = Outcome::Returned(vec![]));
-    notices(&|run| run.calls[2].fuel = ObservedValue::I32(-1));
+    notices(&|run| run.calls[2].fuel = Number::I32(-1).into());
     notices(&|run| drop(run.calls.pop()));
     notices(&|run| drop(run.state.pop()));
     notices(&|run| run.refused = Some(Outcome::Trapped("cast")));
@@ -87,13 +87,17 @@ fn the_comparison_notices_each_difference() -> anyhow::Result<()> {
     }
     // Objects are compared by what is in them.
     let pairs: Vec<_> = run.calls.iter().filter(|call| call.export == "objects").collect();
-    let one = |next| ObservedValue::Struct(vec![ObservedValue::I32(1), next]);
+    let one = |next| ObservedValue::Struct(vec![Number::I32(1).into(), next]);
     assert_eq!(pairs[0].outcome, Outcome::Returned(vec![one(ObservedValue::Null)]));
     assert_eq!(pairs[1].outcome, Outcome::Returned(vec![one(one(ObservedValue::Null))]));
     // What is used up in one engine ends the comparison.
     let mut other = run.clone();
     other.calls[0].outcome = Outcome::Exhausted("stack".to_string());
     assert_eq!(compare(&run, &other), Verdict::SameUntilExhausted);
-    assert!(run.calls.iter().any(|call| matches!(call.arguments[..], [Argument::I32(_)])));
+    assert!(
+        run.calls
+            .iter()
+            .any(|call| matches!(call.arguments[..], [Argument::Number(Number::I32(_))]))
+    );
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The answers of the `node` program as runs.
 
-use super::super::run::{Call, ObservedValue, Outcome, Run};
+use super::super::run::{Call, Number, ObservedValue, Outcome, Run};
 use anyhow::{Context, Result, bail};
 use serde_json::Value as Json;
 
@@ -12,7 +12,8 @@ pub(super) fn run(answer: &Json, leader: &Run) -> Result<Run> {
         return Ok(run);
     }
     for (call, made) in leader.calls.iter().zip(list(&answer["calls"])?) {
-        let fuel = ObservedValue::I32(made["fuel"].as_i64().context("a number")? as i32);
+        let fuel = made["fuel"].as_i64().context("a number")? as i32;
+        let fuel = Number::I32(fuel).into();
         run.calls.push(Call { outcome: outcome(&made["outcome"])?, fuel, ..call.clone() });
     }
     // It has no state if something was used up.
@@ -94,10 +95,10 @@ fn value(json: &Json) -> Result<ObservedValue> {
     let number = || json.as_i64().with_context(|| format!("no number: {json}"));
     let text = || json.as_str().with_context(|| format!("no text: {json}"));
     Ok(match kind {
-        "i32" => ObservedValue::I32(number()? as i32),
-        "i64" => ObservedValue::I64(text()?.parse()?),
-        "f32" => ObservedValue::F32(number()? as u32),
-        "f64" => ObservedValue::F64(text()?.parse()?),
+        "i32" => Number::I32(number()? as i32).into(),
+        "i64" => Number::I64(text()?.parse()?).into(),
+        "f32" => Number::F32(number()? as u32).into(),
+        "f64" => Number::F64(text()?.parse()?).into(),
         "i31" => ObservedValue::I31(number()? as i32),
         "extern" => ObservedValue::Extern(number()? as u32),
         "internalized" => ObservedValue::Internalized(number()? as u32),

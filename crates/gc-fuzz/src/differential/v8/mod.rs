@@ -11,7 +11,7 @@ mod node;
 use super::features::Features;
 use super::generate::FUEL;
 use super::instrument::FUEL_EXPORT;
-use super::run::{Argument, Call, ObservedValue, Outcome, Run};
+use super::run::{Argument, Call, Number, ObservedValue, Outcome, Run};
 use anyhow::{Result, ensure};
 use gc_wasm::{ExternType, FuncType, HeapType, Module, ValType};
 use serde_json::{Value as Json, json};
@@ -153,11 +153,11 @@ fn result_of(function: &FuncType, ty: &ValType, number: i32) -> Option<Json> {
 
 fn argument(argument: &Argument) -> Json {
     match *argument {
-        Argument::I32(value) => json!(["i32", value]),
-        Argument::I64(value) => json!(["i64", value.to_string()]),
-        Argument::F32(bits) => json!(["f32", bits]),
-        Argument::F64(bits) => json!(["f64", bits.to_string()]),
-        Argument::Null | Argument::V128(_) => json!(["null", 0]),
+        Argument::Number(Number::I32(value)) => json!(["i32", value]),
+        Argument::Number(Number::I64(value)) => json!(["i64", value.to_string()]),
+        Argument::Number(Number::F32(bits)) => json!(["f32", bits]),
+        Argument::Number(Number::F64(bits)) => json!(["f64", bits.to_string()]),
+        Argument::Null | Argument::Number(Number::V128(_)) => json!(["null", 0]),
         // The number is signed in JavaScript.
         Argument::I31(value) => json!(["i31", (value << 1) as i32 >> 1]),
         Argument::Extern(value) => json!(["extern", value]),
@@ -196,9 +196,13 @@ pub(super) fn comparable(run: &Run, theirs: &Run) -> Run {
 
 fn hide(value: &mut ObservedValue) {
     match value {
-        ObservedValue::F32(bits) if f32::from_bits(*bits).is_nan() => *bits = 0x7fc0_0000,
-        ObservedValue::F64(bits) if f64::from_bits(*bits).is_nan() => *bits = 0x7ff8 << 48,
-        ObservedValue::V128(_) | ObservedValue::Exn(_) => *value = ObservedValue::Deep,
+        ObservedValue::Number(number) => match number {
+            Number::F32(bits) if f32::from_bits(*bits).is_nan() => *bits = 0x7fc0_0000,
+            Number::F64(bits) if f64::from_bits(*bits).is_nan() => *bits = 0x7ff8 << 48,
+            Number::V128(_) => *value = ObservedValue::Deep,
+            _ => {}
+        },
+        ObservedValue::Exn(_) => *value = ObservedValue::Deep,
         ObservedValue::Func(_, results, number) => (*results, *number) = (0, 0),
         ObservedValue::Struct(values)
         | ObservedValue::Array(_, values)
