@@ -2,11 +2,11 @@
 
 mod arrays;
 
-use super::ops::{Node, Op, Program, functions};
+use super::ops::{Node, Op, Program, Topic, functions};
 use super::schema::{
     ARRAYS, BUDGET, COPIES, Cast, FAILED, FIELDS, GARBAGE, GLOBALS, Item, LOCALS, LONG, MADE, NEW,
-    NEW_LEN, PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, index, is_behind, length,
-    pick, source, target, types,
+    NEW_LEN, PARAMS, RESULT, SEGMENTS, STRUCTS, TABLES, TESTED, Ty, cast, index, length, pick,
+    source, target, types,
 };
 use std::fmt::Write as _;
 
@@ -250,40 +250,22 @@ impl Function {
 
     /// Emits the code of an operation.
     fn op(&mut self, op: &Op) {
-        match *op {
-            Op::Struct { to, kind, from, how } => self.struct_(to, kind, from, cast(how)),
-            Op::TableGet { .. }
-            | Op::TableSet { .. }
-            | Op::TableGrow { .. }
-            | Op::TableFill { .. }
-            | Op::TableCopy { .. }
-            | Op::TableInit { .. }
-            | Op::ElemDrop { .. } => self.table_op(op),
-            Op::ElementGet { .. }
-            | Op::ElementSet { .. }
-            | Op::ArrayCopy { .. }
-            | Op::ArrayFill { .. }
-            | Op::ArrayInit { .. } => self.array_op(op),
-            Op::Behind { object, kind, how } if is_behind(how) => self.behind(object, kind, how),
-            Op::Behind { .. } => {}
-            Op::Array { .. } | Op::Fixed { .. } | Op::NewElem { .. } => self.make(op),
-            Op::FieldGet { .. } | Op::FieldSet { .. } => self.field_op(op),
-            Op::Test { .. } | Op::Same { .. } | Op::Lengths { .. } => self.look(op),
-            Op::Copy { .. }
-            | Op::Null { .. }
-            | Op::I31 { .. }
-            | Op::GlobalGet { .. }
-            | Op::GlobalSet { .. } => self.local_op(op),
-            Op::Garbage { .. } | Op::Gc | Op::Make { .. } | Op::Take { .. } | Op::Call { .. } => {
-                self.call_op(op)
-            }
-            Op::Loop { .. } | Op::End | Op::Function => {}
+        match op.topic() {
+            Topic::New => self.make(op),
+            Topic::Local | Topic::Global => self.local_op(op),
+            Topic::Table => self.table_op(op),
+            Topic::Field => self.field_op(op),
+            Topic::Element | Topic::Part => self.array_op(op),
+            Topic::Look => self.look(op),
+            Topic::Call => self.call_op(op),
+            Topic::Structure => {}
         }
     }
 
     /// Makes an object.
     fn make(&mut self, op: &Op) {
         match *op {
+            Op::Struct { to, kind, from, how } => self.struct_(to, kind, from, cast(how)),
             Op::Array { to, kind, len, from, how } => {
                 let (array, element) = ARRAYS[pick(kind, 3)];
                 let (heap, len) = (array.heap(), length(len));

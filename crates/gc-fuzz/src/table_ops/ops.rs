@@ -216,6 +216,57 @@ pub(super) enum Op {
     Function,
 }
 
+/// What an operation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Topic {
+    /// It makes an object.
+    New,
+    Local,
+    Global,
+    /// A table or a segment.
+    Table,
+    Field,
+    Element,
+    /// A part of an array, or what is behind its end.
+    Part,
+    /// It looks at references.
+    Look,
+    /// It calls the host or a function, or makes garbage.
+    Call,
+    /// It is part of the structure of functions and loops, and does nothing itself.
+    Structure,
+}
+
+impl Op {
+    pub(super) fn topic(&self) -> Topic {
+        match self {
+            Op::Struct { .. } | Op::Array { .. } | Op::Fixed { .. } | Op::NewElem { .. } => {
+                Topic::New
+            }
+            Op::Copy { .. } | Op::Null { .. } | Op::I31 { .. } => Topic::Local,
+            Op::GlobalGet { .. } | Op::GlobalSet { .. } => Topic::Global,
+            Op::TableGet { .. }
+            | Op::TableSet { .. }
+            | Op::TableGrow { .. }
+            | Op::TableFill { .. }
+            | Op::TableCopy { .. }
+            | Op::TableInit { .. }
+            | Op::ElemDrop { .. } => Topic::Table,
+            Op::FieldGet { .. } | Op::FieldSet { .. } => Topic::Field,
+            Op::ElementGet { .. } | Op::ElementSet { .. } => Topic::Element,
+            Op::ArrayCopy { .. }
+            | Op::ArrayFill { .. }
+            | Op::ArrayInit { .. }
+            | Op::Behind { .. } => Topic::Part,
+            Op::Test { .. } | Op::Same { .. } | Op::Lengths { .. } => Topic::Look,
+            Op::Garbage { .. } | Op::Gc | Op::Make { .. } | Op::Take { .. } | Op::Call { .. } => {
+                Topic::Call
+            }
+            Op::Loop { .. } | Op::End | Op::Function => Topic::Structure,
+        }
+    }
+}
+
 /// The number of kinds of operations.
 const KINDS: u8 = 35;
 /// The number of bytes before the operations.

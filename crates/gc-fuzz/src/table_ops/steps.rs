@@ -1,7 +1,7 @@
 //! What each operation does to a model.
 
 use super::model::{Locals, Model, Seen};
-use super::ops::Op;
+use super::ops::{Op, Topic};
 use super::schema::{
     ARRAYS, COPIES, Cast, FIELDS, GLOBALS, LOCALS, LONG, MADE, PARAMS, SEGMENTS, STRUCTS, TABLES,
     TESTED, Ty, cast, index, is_behind, length, pick, references, source, target,
@@ -14,37 +14,14 @@ use Referent::Null;
 impl Model {
     /// Does one operation of function `number`.
     pub(super) fn op(&mut self, number: usize, op: &Op, locals: &mut Locals) -> Result<(), Trap> {
-        match op {
-            Op::Struct { .. } | Op::Array { .. } | Op::Fixed { .. } | Op::NewElem { .. } => {
-                self.make(op, locals)
-            }
-            Op::GlobalGet { .. }
-            | Op::GlobalSet { .. }
-            | Op::TableGet { .. }
-            | Op::TableSet { .. }
-            | Op::TableGrow { .. }
-            | Op::TableFill { .. }
-            | Op::TableCopy { .. }
-            | Op::TableInit { .. }
-            | Op::ElemDrop { .. } => self.place(op, locals),
-            Op::FieldGet { .. }
-            | Op::FieldSet { .. }
-            | Op::ElementGet { .. }
-            | Op::ElementSet { .. } => self.member(op, locals),
-            Op::ArrayCopy { .. }
-            | Op::ArrayFill { .. }
-            | Op::ArrayInit { .. }
-            | Op::Behind { .. } => self.array(op, locals),
-            Op::Test { .. } | Op::Same { .. } | Op::Lengths { .. } => self.look(op, locals),
-            Op::Copy { .. }
-            | Op::Null { .. }
-            | Op::I31 { .. }
-            | Op::Garbage { .. }
-            | Op::Gc
-            | Op::Make { .. }
-            | Op::Take { .. }
-            | Op::Call { .. } => self.local_call(number, op, locals),
-            Op::Loop { .. } | Op::End | Op::Function => Ok(()),
+        match op.topic() {
+            Topic::New => self.make(op, locals),
+            Topic::Global | Topic::Table => self.place(op, locals),
+            Topic::Field | Topic::Element => self.member(op, locals),
+            Topic::Part => self.array(op, locals),
+            Topic::Look => self.look(op, locals),
+            Topic::Local | Topic::Call => self.local_call(number, op, locals),
+            Topic::Structure => Ok(()),
         }
     }
 

@@ -2,11 +2,13 @@
 
 use super::{Function, has_elements, is_object};
 use crate::table_ops::ops::Op;
-use crate::table_ops::schema::{ARRAYS, Cast, SEGMENTS, TABLES, Table, Ty, cast, index, pick};
+use crate::table_ops::schema::{
+    ARRAYS, Cast, SEGMENTS, TABLES, Table, Ty, cast, index, is_behind, pick,
+};
 
 impl Function {
     /// An access of the element whose index is the length.
-    pub(super) fn behind(&mut self, object: u8, kind: u8, how: u8) {
+    fn behind(&mut self, object: u8, kind: u8, how: u8) {
         let Some((array, element)) = ARRAYS.get(pick(kind, 4)) else {
             let Table { name, ty, .. } = TABLES[pick(object, 3)];
             let (end, null) =
@@ -91,6 +93,8 @@ impl Function {
                 let both = format!("(i32.and {} {elements})", is_longer(&object, at + len));
                 self.guarded(&both, &line, cast(how));
             }
+            Op::Behind { object, kind, how } if is_behind(how) => self.behind(object, kind, how),
+            Op::Behind { .. } => {}
             _ => unreachable!("no operation on arrays"),
         }
     }
