@@ -13,55 +13,24 @@ use std::ops::Range;
 /// A change. `part` and the 16 bits of `at` choose the place.
 #[derive(Clone, Copy, Debug, Mutate, Serialize, Deserialize)]
 pub(super) enum Edit {
-    Flip {
-        part: u8,
-        at: [u8; 2],
-        bit: u8,
-    },
-    Set {
-        part: u8,
-        at: [u8; 2],
-        value: u8,
-    },
+    /// Changes a bit.
+    Flip { part: u8, at: [u8; 2], bit: u8 },
+    /// Overwrites a byte.
+    Set { part: u8, at: [u8; 2], value: u8 },
     /// Overwrites a word of 32 bits by one that is special.
-    Word {
-        part: u8,
-        at: [u8; 2],
-        value: u8,
-    },
+    Word { part: u8, at: [u8; 2], value: u8 },
     /// Adds to a byte.
-    Add {
-        part: u8,
-        at: [u8; 2],
-        value: u8,
-    },
+    Add { part: u8, at: [u8; 2], value: u8 },
     /// Copies bytes to another place in the same part.
-    Copy {
-        part: u8,
-        at: [u8; 2],
-        from: [u8; 2],
-        len: u8,
-    },
+    Copy { part: u8, at: [u8; 2], from: [u8; 2], len: u8 },
     /// Swaps two bytes of the same part.
-    Swap {
-        part: u8,
-        at: [u8; 2],
-        with: [u8; 2],
-    },
+    Swap { part: u8, at: [u8; 2], with: [u8; 2] },
     /// Leaves bytes out.
-    Cut {
-        at: [u8; 2],
-        len: u8,
-    },
+    Cut { at: [u8; 2], len: u8 },
     /// Repeats bytes.
-    Insert {
-        at: [u8; 2],
-        len: u8,
-    },
+    Insert { at: [u8; 2], len: u8 },
     /// Leaves out all bytes from here on, but not the trailer.
-    Shorten {
-        at: [u8; 2],
-    },
+    Shorten { at: [u8; 2] },
 }
 
 /// The number of kinds of changes.
