@@ -9,12 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 
 impl<A: Driver> Host<A> {
     /// A call of a function, or one that needs the program.
-    pub(super) fn function_call(
-        &mut self,
-        slot: usize,
-        cx: &mut A::Context<'_>,
-        op: Op,
-    ) -> Result<()> {
+    pub(super) fn function_call(&mut self, slot: usize, cx: &mut A::Cx<'_>, op: Op) -> Result<()> {
         match op {
             Op::Call { from, external, how } => self.call(slot, cx, [from, external], how, false),
             Op::RawCall { from, external, how } => self.call(slot, cx, [from, external], how, true),
@@ -45,7 +40,7 @@ impl<A: Driver> Host<A> {
     fn call(
         &mut self,
         slot: usize,
-        cx: &mut A::Context<'_>,
+        cx: &mut A::Cx<'_>,
         [from, external]: [u8; 2],
         how: u8,
         raw: bool,
@@ -81,7 +76,7 @@ impl<A: Driver> Host<A> {
     pub(super) fn called(
         &mut self,
         slot: usize,
-        cx: &mut A::Context<'_>,
+        cx: &mut A::Cx<'_>,
         arguments: [Option<A::Ref>; 2],
     ) -> Result<A::Reply> {
         let world = self.world(slot);
@@ -99,7 +94,7 @@ impl<A: Driver> Host<A> {
     }
 
     /// Runs a loop that may need more fuel than this.
-    fn burn(&mut self, slot: usize, cx: &mut A::Context<'_>, fuel: u64) -> Result<()> {
+    fn burn(&mut self, slot: usize, cx: &mut A::Cx<'_>, fuel: u64) -> Result<()> {
         if !self.is_ready(slot, cx)? || !A::is_open(&self.world(slot).own) {
             return Ok(());
         }
@@ -128,7 +123,7 @@ impl<A: Driver> Host<A> {
     }
 
     /// The module throws what nothing catches.
-    fn throw(&mut self, slot: usize, cx: &mut A::Context<'_>, from: u8) -> Result<()> {
+    fn throw(&mut self, slot: usize, cx: &mut A::Cx<'_>, from: u8) -> Result<()> {
         if !self.is_ready(slot, cx)? {
             return Ok(());
         }
@@ -147,7 +142,7 @@ impl<A: Driver> World<A> {
     /// A call has returned or failed, in which the host was called. It had these arguments.
     fn has_ended(
         &mut self,
-        cx: &mut A::Context<'_>,
+        cx: &mut A::Cx<'_>,
         result: Result<A::Values, A::Failure>,
         export: Export,
         how: How,
@@ -176,7 +171,7 @@ impl<A: Driver> World<A> {
     }
 
     /// Makes a function of the host that returns its argument, and calls it.
-    fn identity(&mut self, cx: &mut A::Context<'_>, from: u8, raw: bool) -> Result<()> {
+    fn identity(&mut self, cx: &mut A::Cx<'_>, from: u8, raw: bool) -> Result<()> {
         if self.lasting.len() >= MOST || !A::is_open(&self.own) {
             return Ok(());
         }

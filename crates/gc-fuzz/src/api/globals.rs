@@ -3,20 +3,19 @@
 use super::driver::Driver;
 use super::host::MOST;
 use super::ops::Op;
-use super::world::{Handle, KnownGlobal, World, pick};
+use super::world::{KnownGlobal, World, pick};
 use anyhow::{Context as _, Result};
 
 impl<A: Driver> World<A> {
     /// A call with a global.
-    pub(super) fn global_call(&mut self, cx: &mut A::Context<'_>, op: Op) -> Result<()> {
+    pub(super) fn global_call(&mut self, cx: &mut A::Cx<'_>, op: Op) -> Result<()> {
         match op {
             Op::NewGlobal { from, external }
                 if self.globals.len() < MOST && A::is_open(&self.own) =>
             {
-                let Handle { handle, value } = self.given(from);
-                let external = external % 2 == 1;
-                let global = A::new_global(cx, &self.own, external, handle.as_ref())?;
-                self.globals.push(KnownGlobal { global, value, external });
+                let (init, external) = (self.given(from), external % 2 == 1);
+                let global = A::new_global(cx, &self.own, init.to_place(external))?;
+                self.globals.push(KnownGlobal { global, value: init.value, external });
             }
             Op::GlobalGet { global } => {
                 if let Some(i) = pick(&self.globals, global) {
@@ -29,7 +28,7 @@ impl<A: Driver> World<A> {
                 if let Some(i) = pick(&self.globals, global) {
                     let new = self.given(from);
                     let known = &mut self.globals[i];
-                    A::global_set(cx, &known.global, known.external, new.handle.as_ref())?;
+                    A::global_set(cx, &known.global, new.to_place(known.external))?;
                     known.value = new.value;
                 }
             }
@@ -39,7 +38,7 @@ impl<A: Driver> World<A> {
     }
 
     /// Reads the global in which the program keeps a reference.
-    pub(super) fn read_kept(&mut self, cx: &mut A::Context<'_>) -> Result<()> {
+    pub(super) fn read_kept(&mut self, cx: &mut A::Cx<'_>) -> Result<()> {
         let Some(program) = &self.program else { return Ok(()) };
         let kept = A::kept(cx, program).context("what the program keeps")?;
         self.found(cx, kept, self.kept)

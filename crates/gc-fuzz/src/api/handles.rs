@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 
 impl<A: Driver> World<A> {
     /// A call with a handle.
-    pub(super) fn handle_call(&mut self, cx: &mut A::Context<'_>, op: Op) -> Result<()> {
+    pub(super) fn handle_call(&mut self, cx: &mut A::Cx<'_>, op: Op) -> Result<()> {
         match op {
             Op::Equal { a, b } => return self.equal(cx, a, b),
             Op::Copy { from } => {
@@ -52,7 +52,7 @@ impl<A: Driver> World<A> {
     }
 
     /// Compares two handles.
-    fn equal(&mut self, cx: &mut A::Context<'_>, a: u8, b: u8) -> Result<()> {
+    fn equal(&mut self, cx: &mut A::Cx<'_>, a: u8, b: u8) -> Result<()> {
         let (a, b) = (self.handle(a), self.handle(b));
         self.check(cx, a.handle.as_ref(), a.value)?;
         let same = A::same(cx, a.handle.as_ref(), b.handle.as_ref())?;
@@ -82,7 +82,7 @@ impl<A: Driver> World<A> {
     }
 
     /// A call with weak handles or finalizers.
-    fn weak_call(&mut self, cx: &mut A::Context<'_>, op: Op) -> Result<()> {
+    fn weak_call(&mut self, cx: &mut A::Cx<'_>, op: Op) -> Result<()> {
         match op {
             Op::Downgrade { from } if self.weak.len() < MOST => {
                 if let Handle { handle: Some(handle), value } = self.handle(from) {
@@ -120,7 +120,7 @@ impl<A: Driver> World<A> {
     }
 
     /// Collects, if that is possible, and checks what lives.
-    pub(super) fn gc(&mut self, cx: &mut A::Context<'_>) -> Result<()> {
+    pub(super) fn gc(&mut self, cx: &mut A::Cx<'_>) -> Result<()> {
         match A::gc(cx, &self.own)? {
             Some(objects) => self.check_alive(objects),
             None => Ok(()),
@@ -128,7 +128,7 @@ impl<A: Driver> World<A> {
     }
 
     /// Collects. A dead object with a finalizer must be found then.
-    pub(super) fn collect(&mut self, cx: &mut A::Context<'_>) -> Result<()> {
+    pub(super) fn collect(&mut self, cx: &mut A::Cx<'_>) -> Result<()> {
         self.gc(cx)?;
         if self.some_finalizable() {
             let (object, token) = A::next_finalizable(cx)?.context("no dead object is found")?;

@@ -1,6 +1,6 @@
 //! The host that makes the calls: its engines and stores, and what nests.
 
-use super::driver::{Api, Driver};
+use super::driver::{Api, Driver, Wrong};
 use super::ops::{self, Op};
 use super::world::{World, pick};
 use crate::report;
@@ -248,7 +248,7 @@ impl<A: Driver> Host<A> {
     }
 
     /// Makes calls with the store in this slot until the end of what was begun.
-    pub(super) fn calls(&mut self, slot: usize, cx: &mut A::Context<'_>) -> Result<()> {
+    pub(super) fn calls(&mut self, slot: usize, cx: &mut A::Cx<'_>) -> Result<()> {
         self.depth += 1;
         while let Some(op) = self.ops.get(self.next).copied() {
             let number = self.next;
@@ -264,7 +264,7 @@ impl<A: Driver> Host<A> {
     }
 
     /// Makes a call. What nests too deeply is none.
-    fn step(&mut self, slot: usize, cx: &mut A::Context<'_>, op: Op) -> Result<()> {
+    fn step(&mut self, slot: usize, cx: &mut A::Cx<'_>, op: Op) -> Result<()> {
         if self.outside(op)? {
             return Ok(());
         }
@@ -297,7 +297,7 @@ impl<A: Driver> Host<A> {
     }
 
     /// A call that does not nest, or that calls a function.
-    fn simple(&mut self, slot: usize, cx: &mut A::Context<'_>, op: Op) -> Result<()> {
+    fn simple(&mut self, slot: usize, cx: &mut A::Cx<'_>, op: Op) -> Result<()> {
         let world = self.world(slot);
         match op {
             Op::Host { .. } | Op::I31 { .. } | Op::Struct { .. } | Op::Array { .. } => {
@@ -339,7 +339,7 @@ impl<A: Driver> Host<A> {
     }
 
     /// Makes a mistake.
-    fn mistake(&mut self, slot: usize, cx: &mut A::Context<'_>, op: Op) -> Result<()> {
+    fn mistake(&mut self, slot: usize, cx: &mut A::Cx<'_>, op: Op) -> Result<()> {
         match op {
             Op::Stale { handle, how } => {
                 let world = self.world(slot);
@@ -348,9 +348,11 @@ impl<A: Driver> Host<A> {
                 A::stale(cx, world, &stale, how)
             }
             Op::Foreign { slot: other, handle, how } => {
-                self.foreign(slot, cx, place(other), handle, how)
+                self.foreign(slot, cx, place(other), [handle, how])
             }
-            Op::Wrong { what, index, from } => A::wrong(cx, self, slot, what, index, from),
+            Op::Wrong { what, index, from } => {
+                A::wrong(cx, self, slot, Wrong { what, index, from })
+            }
             op => bail!("{op:?} is no mistake"),
         }
     }
@@ -359,13 +361,12 @@ impl<A: Driver> Host<A> {
     fn foreign(
         &mut self,
         slot: usize,
-        cx: &mut A::Context<'_>,
+        cx: &mut A::Cx<'_>,
         other: usize,
-        handle: u8,
-        how: u8,
+        how: [u8; 2],
     ) -> Result<()> {
         let world = if other == slot { None } else { self.slots[other].world.take() };
-        let result = A::foreign(cx, self, slot, world.as_ref(), handle, how);
+        let result = A::foreign(cx, self, slot, world.as_ref(), how);
         if world.is_some() {
             self.slots[other].world = world;
         }
@@ -381,7 +382,7 @@ impl<A: Driver> Host<A> {
 
     /// Makes the program of a store, if there is none, and gives it enough fuel for a call. Whether there is
     /// a program.
-    pub(super) fn is_ready(&mut self, slot: usize, cx: &mut A::Context<'_>) -> Result<bool> {
+    pub(super) fn is_ready(&mut self, slot: usize, cx: &mut A::Cx<'_>) -> Result<bool> {
         let world = self.slots[slot].world.as_mut().context("the store's model is here")?;
         if !A::is_open(&world.own) {
             return Ok(world.program.is_some());

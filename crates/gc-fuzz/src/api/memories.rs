@@ -18,7 +18,7 @@ fn address(byte: u8, len: usize) -> usize {
 
 impl<A: Driver> World<A> {
     /// A call with the memory of a store. The first one makes the memory.
-    pub(super) fn memory_call(&mut self, cx: &mut A::Context<'_>, op: Op) -> Result<()> {
+    pub(super) fn memory_call(&mut self, cx: &mut A::Cx<'_>, op: Op) -> Result<()> {
         if self.memory.is_none() {
             if !A::is_open(&self.own) {
                 return Ok(());

@@ -11,7 +11,7 @@ const LONGEST: u8 = 20;
 
 impl<A: Driver> World<A> {
     /// Makes a value or an object.
-    pub(super) fn make(&mut self, cx: &mut A::Context<'_>, op: Op) -> Result<()> {
+    pub(super) fn make(&mut self, cx: &mut A::Cx<'_>, op: Op) -> Result<()> {
         if !A::is_open(&self.own) {
             return Ok(());
         }
@@ -59,7 +59,7 @@ impl<A: Driver> World<A> {
     }
 
     /// Reads a field or an element.
-    pub(super) fn get(&mut self, cx: &mut A::Context<'_>, object: u8, at: u8) -> Result<()> {
+    pub(super) fn get(&mut self, cx: &mut A::Cx<'_>, object: u8, at: u8) -> Result<()> {
         let Some((handle, n)) = self.object_of(object) else { return Ok(()) };
         let (is_array, refs) = (self.objects[n].is_array, &self.objects[n].refs);
         let at = index(at, refs.len(), LONGEST);
@@ -73,13 +73,7 @@ impl<A: Driver> World<A> {
     }
 
     /// Overwrites a field or an element.
-    pub(super) fn set(
-        &mut self,
-        cx: &mut A::Context<'_>,
-        object: u8,
-        at: u8,
-        from: u8,
-    ) -> Result<()> {
+    pub(super) fn set(&mut self, cx: &mut A::Cx<'_>, object: u8, at: u8, from: u8) -> Result<()> {
         let Some((handle, n)) = self.object_of(object) else { return Ok(()) };
         let new = self.given(from);
         let is_array = self.objects[n].is_array;

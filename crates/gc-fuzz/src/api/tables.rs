@@ -14,7 +14,7 @@ const MOST_COPIED: u8 = 20;
 
 impl<A: Driver> World<A> {
     /// A call with a table.
-    pub(super) fn table_call(&mut self, cx: &mut A::Context<'_>, op: Op) -> Result<()> {
+    pub(super) fn table_call(&mut self, cx: &mut A::Cx<'_>, op: Op) -> Result<()> {
         match op {
             Op::NewTable { len, from, external } => self.new_table(cx, len, from, external),
             Op::TableGet { table, index } => self.table_get(cx, table, index),
@@ -29,26 +29,27 @@ impl<A: Driver> World<A> {
         }
     }
 
-    fn new_table(
-        &mut self,
-        cx: &mut A::Context<'_>,
-        len: u8,
-        from: u8,
-        external: u8,
-    ) -> Result<()> {
+    fn new_table(&mut self, cx: &mut A::Cx<'_>, len: u8, from: u8, external: u8) -> Result<()> {
         if self.tables.len() >= MOST || !A::is_open(&self.own) {
             return Ok(());
         }
         let (external, len) = (external % 2 == 1, usize::from(len % MOST_ELEMENTS));
-        let Handle { handle, value } = self.given(from);
-        let new = A::new_table(cx, &self.own, external, len as u32, handle.as_ref());
+        let init = self.given(from);
+        let new = A::new_table(cx, &self.own, len as u32, init.to_place(external));
         if let Some(table) = ended::<A, _>(new, len <= TABLE_LIMIT, Fault::TableLimit)? {
-            self.tables.push(KnownTable { table, elements: vec![value; len], external });
+            self.tables.push(KnownTable { table, elements: vec![init.value; len], external });
         }
         Ok(())
     }
 
-    fn table_get(&mut self, cx: &mut A::Context<'_>, table: u8, at: u8) -> Result<()> {
+    /// A table, and a handle that goes there.
+    fn table_and_handle(&mut self, table: u8, from: u8) -> Option<(&mut KnownTable<A>, Handle<A>)> {
+        let i = pick(&self.tables, table)?;
+        let new = self.given(from);
+        Some((&mut self.tables[i], new))
+    }
+
+    fn table_get(&mut self, cx: &mut A::Cx<'_>, table: u8, at: u8) -> Result<()> {
         let Some(i) = pick(&self.tables, table) else { return Ok(()) };
         let KnownTable { table, elements, .. } = &self.tables[i];
         let size = A::table_size(cx, table)?;
@@ -62,65 +63,53 @@ impl<A: Driver> World<A> {
         }
     }
 
-    fn table_set(&mut self, cx: &mut A::Context<'_>, table: u8, at: u8, from: u8) -> Result<()> {
-        let Some(i) = pick(&self.tables, table) else { return Ok(()) };
-        let Handle { handle, value } = self.given(from);
-        let KnownTable { table, elements, external } = &mut self.tables[i];
-        let at = index(at, elements.len(), MOST_ELEMENTS);
-        let set = A::table_set(cx, table, *external, at as u32, handle.as_ref());
-        if ended::<A, _>(set, at < elements.len(), Fault::TableIndex)?.is_some() {
-            elements[at] = value;
+    fn table_set(&mut self, cx: &mut A::Cx<'_>, table: u8, at: u8, from: u8) -> Result<()> {
+        let Some((known, new)) = self.table_and_handle(table, from) else { return Ok(()) };
+        let at = index(at, known.elements.len(), MOST_ELEMENTS);
+        let set = A::table_set(cx, &known.table, at as u32, new.to_place(known.external));
+        if ended::<A, _>(set, at < known.elements.len(), Fault::TableIndex)?.is_some() {
+            known.elements[at] = new.value;
         }
         Ok(())
     }
 
-    fn table_grow(
-        &mut self,
-        cx: &mut A::Context<'_>,
-        table: u8,
-        delta: u8,
-        from: u8,
-    ) -> Result<()> {
-        let Some(i) = pick(&self.tables, table) else { return Ok(()) };
-        let Handle { handle, value } = self.given(from);
-        let KnownTable { table, elements, external } = &mut self.tables[i];
-        let (old, delta) = (elements.len(), usize::from(delta % 16));
-        let grown = A::table_grow(cx, table, *external, delta as u32, handle.as_ref());
+    fn table_grow(&mut self, cx: &mut A::Cx<'_>, table: u8, delta: u8, from: u8) -> Result<()> {
+        let Some((known, new)) = self.table_and_handle(table, from) else { return Ok(()) };
+        let (old, delta) = (known.elements.len(), usize::from(delta % 16));
+        let grown = A::table_grow(cx, &known.table, delta as u32, new.to_place(known.external));
         let possible = old + delta <= TABLE_LIMIT;
         if let Some(before) = ended::<A, _>(grown, possible, Fault::TableGrowth)? {
             ensure!(before == old as u64, "{before} elements instead of {old}");
-            elements.resize(old + delta, value);
+            known.elements.resize(old + delta, new.value);
         }
         Ok(())
     }
 
     fn table_fill(
         &mut self,
-        cx: &mut A::Context<'_>,
+        cx: &mut A::Cx<'_>,
         table: u8,
         at: u8,
         len: u8,
         from: u8,
     ) -> Result<()> {
-        let Some(i) = pick(&self.tables, table) else { return Ok(()) };
-        let Handle { handle, value } = self.given(from);
-        let KnownTable { table, elements, external } = &mut self.tables[i];
+        let Some((known, new)) = self.table_and_handle(table, from) else { return Ok(()) };
         let (at, len) = (at % MOST_COPIED, len % MOST_COPIED);
-        let places = elements.get_mut(usize::from(at)..usize::from(at + len));
-        let (at, len) = (at.into(), len.into());
-        let filled = A::table_fill(cx, table, *external, at, len, handle.as_ref());
+        let places = known.elements.get_mut(usize::from(at)..usize::from(at + len));
+        let given = new.to_place(known.external);
+        let filled = A::table_fill(cx, &known.table, at.into(), len.into(), given);
         let Some(filled) = filled else { return Ok(()) };
         if ended::<A, _>(filled, places.is_some(), Fault::TableIndex)?.is_some()
             && let Some(places) = places
         {
-            places.fill(value);
+            places.fill(new.value);
         }
         Ok(())
     }
 
     fn table_copy(
         &mut self,
-        cx: &mut A::Context<'_>,
+        cx: &mut A::Cx<'_>,
         [to, from]: [u8; 2],
         at: usize,
         start: usize,

@@ -1,6 +1,6 @@
 //! What the host knows of a store: its handles, what they must refer to, and what lives.
 
-use super::driver::{Api, Driver, How, Seen, fits};
+use super::driver::{Api, Driver, Given, How, Seen, fits};
 use crate::value::Referent;
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_testkit::{Ledger, Token};
@@ -26,6 +26,13 @@ pub(super) struct Handle<A: Api> {
 impl<A: Api> Clone for Handle<A> {
     fn clone(&self) -> Handle<A> {
         Handle { handle: self.handle.clone(), value: self.value }
+    }
+}
+
+impl<A: Api> Handle<A> {
+    /// The handle as what goes to a place.
+    pub(super) fn to_place(&self, external: bool) -> Given<'_, A> {
+        Given { handle: self.handle.as_ref(), external }
     }
 }
 
@@ -323,7 +330,7 @@ impl<A: Driver> World<A> {
     /// Checks an object that was found dead, and makes a handle of it.
     pub(super) fn finalized(
         &mut self,
-        cx: &mut A::Context<'_>,
+        cx: &mut A::Cx<'_>,
         object: A::Ref,
         token: u32,
     ) -> Result<()> {
@@ -338,7 +345,7 @@ impl<A: Driver> World<A> {
     /// Checks that a handle refers to `expected`, and to nothing else that has a handle.
     pub(super) fn check(
         &self,
-        cx: &mut A::Context<'_>,
+        cx: &mut A::Cx<'_>,
         actual: Option<&A::Ref>,
         expected: Referent,
     ) -> Result<()> {
@@ -364,7 +371,7 @@ impl<A: Driver> World<A> {
     /// Checks a reference that was found somewhere, and keeps a handle.
     pub(super) fn found(
         &mut self,
-        cx: &mut A::Context<'_>,
+        cx: &mut A::Cx<'_>,
         actual: Option<A::Ref>,
         expected: Referent,
     ) -> Result<()> {
@@ -374,7 +381,7 @@ impl<A: Driver> World<A> {
     }
 
     /// Keeps a handle to something that is not in the heap.
-    pub(super) fn thing(&mut self, cx: &mut A::Context<'_>, handle: A::Ref) -> Result<Referent> {
+    pub(super) fn thing(&mut self, cx: &mut A::Cx<'_>, handle: A::Ref) -> Result<Referent> {
         let mut known = None;
         for (number, thing) in self.things.iter().enumerate() {
             if A::same(cx, Some(thing), Some(&handle))? {

@@ -3,7 +3,7 @@
 use super::functions::{invoke, trap_message};
 use super::pointers::{last_error, written};
 use super::{Boxed, C, Program, Shared};
-use crate::api::driver::{Export, Mistakes, Stores as _};
+use crate::api::driver::{Export, Mistakes, Stores as _, Wrong};
 use crate::api::host::{Host, TABLE_LIMIT};
 use crate::api::world::{Handle, World, pick};
 use crate::value::Referent;
@@ -16,8 +16,7 @@ impl Mistakes for C {
         host: &mut Host<C>,
         slot: usize,
         other: Option<&World<C>>,
-        handle: u8,
-        how: u8,
+        [handle, how]: [u8; 2],
     ) -> Result<()> {
         match other {
             Some(other) => self::foreign(host.world(slot), other, handle, how),
@@ -25,16 +24,9 @@ impl Mistakes for C {
         }
     }
 
-    fn wrong(
-        cx: &mut Shared,
-        host: &mut Host<C>,
-        slot: usize,
-        what: u8,
-        _: u8,
-        from: u8,
-    ) -> Result<()> {
+    fn wrong(cx: &mut Shared, host: &mut Host<C>, slot: usize, call: Wrong) -> Result<()> {
         host.is_ready(slot, cx)?;
-        self::wrong(host.world(slot), what, from)
+        self::wrong(host.world(slot), call.what, call.from)
     }
 }
 

@@ -114,7 +114,7 @@ fn succeeded<T>(result: Result<T, Box<wasm_trap_t>>) -> Result<T> {
 impl Api for C {
     type Engine = SharedEngine;
     type Store = Shared;
-    type Context<'a> = Shared;
+    type Cx<'a> = Shared;
     type Own = Store;
     type Program = Program;
     type Ref = Boxed;

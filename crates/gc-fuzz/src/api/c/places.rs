@@ -2,19 +2,14 @@
 
 use super::pointers::{last_error, read_bytes, write_bytes, written};
 use super::{Boxed, C, Shared, Store, done, handle, kind, result, value};
-use crate::api::driver::{Places, Stores as _};
+use crate::api::driver::{Given, Places, Stores as _};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use reclaim::*;
 
 impl Places for C {
-    fn new_global(
-        _: &mut Shared,
-        own: &Store,
-        external: bool,
-        init: Option<&Boxed>,
-    ) -> Result<Box<wasm_global_t>> {
-        let ty = wasm_globaltype_new(wasm_valtype_new(kind(external) as u8), 1);
-        let init = value(init, external);
+    fn new_global(_: &mut Shared, own: &Store, init: Given<'_, C>) -> Result<Box<wasm_global_t>> {
+        let ty = wasm_globaltype_new(wasm_valtype_new(kind(init.external) as u8), 1);
+        let init = value(init.handle, init.external);
         result(wasm_global_new(own.store.as_deref(), ty.as_deref(), Some(&init)))
     }
 
@@ -28,26 +23,20 @@ impl Places for C {
         handle(&value)
     }
 
-    fn global_set(
-        _: &mut Shared,
-        global: &Box<wasm_global_t>,
-        external: bool,
-        new: Option<&Boxed>,
-    ) -> Result<()> {
-        wasm_global_set(Some(global), Some(&value(new, external)));
+    fn global_set(_: &mut Shared, global: &Box<wasm_global_t>, new: Given<'_, C>) -> Result<()> {
+        wasm_global_set(Some(global), Some(&value(new.handle, new.external)));
         C::settled()
     }
 
     fn new_table(
         _: &mut Shared,
         own: &Store,
-        external: bool,
         len: u32,
-        init: Option<&Boxed>,
+        init: Given<'_, C>,
     ) -> Result<Box<wasm_table_t>> {
         let limits = wasm_limits_t { min: len, max: 100 };
-        let ty = wasm_tabletype_new(wasm_valtype_new(kind(external) as u8), Some(&limits));
-        let init = init.map(|init| &**init);
+        let ty = wasm_tabletype_new(wasm_valtype_new(kind(init.external) as u8), Some(&limits));
+        let init = init.handle.map(|init| &**init);
         result(wasm_table_new(own.store.as_deref(), ty.as_deref(), init))
     }
 
@@ -66,22 +55,20 @@ impl Places for C {
     fn table_set(
         _: &mut Shared,
         table: &Box<wasm_table_t>,
-        _: bool,
         index: u32,
-        new: Option<&Boxed>,
+        new: Given<'_, C>,
     ) -> Result<()> {
-        done(wasm_table_set(Some(table), index, new.map(|new| &**new)))
+        done(wasm_table_set(Some(table), index, new.handle.map(|new| &**new)))
     }
 
     fn table_grow(
         cx: &mut Shared,
         table: &Box<wasm_table_t>,
-        _: bool,
         delta: u32,
-        init: Option<&Boxed>,
+        init: Given<'_, C>,
     ) -> Result<u64> {
         let before = C::table_size(cx, table)?;
-        done(wasm_table_grow(Some(table), delta, init.map(|init| &**init)))?;
+        done(wasm_table_grow(Some(table), delta, init.handle.map(|init| &**init)))?;
         Ok(before)
     }
 

@@ -80,76 +80,72 @@ pub(in crate::api) type Identity<A> = (Option<<A as Api>::Ref>, Option<<A as Api
 pub(in crate::api) trait Functions: Api {
     /// Makes an instance of the module. The engine is there unless it was replaced.
     fn program(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         engine: Option<&mut Self::Engine>,
         world: &mut World<Self>,
         slot: usize,
     ) -> Result<Self::Program>;
-    fn func(
-        cx: &mut Self::Context<'_>,
-        program: &Self::Program,
-        export: Export,
-    ) -> Result<Self::Func>;
+    fn func(cx: &mut Self::Cx<'_>, program: &Self::Program, export: Export) -> Result<Self::Func>;
     /// The arguments of a call, perhaps as raw values. Then the call must be next.
     fn arguments(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         own: &Self::Own,
         arguments: Vec<Argument<Self::Ref>>,
         raw: bool,
     ) -> Result<Self::Values>;
     /// Calls a function. Its results.
     fn call(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         func: &Self::Func,
         export: Export,
         arguments: Self::Values,
     ) -> Result<Self::Values, Self::Failure>;
     /// The results of the call that has just returned. `None` if raw ones cannot be read any more.
     fn results(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         own: &Self::Own,
         export: Export,
         results: Self::Values,
     ) -> Result<Option<Vec<Option<Self::Ref>>>>;
     /// Runs the loop. How often it has turned.
-    fn burn(cx: &mut Self::Context<'_>, program: &Self::Program) -> Result<i32, Self::Failure>;
+    fn burn(cx: &mut Self::Cx<'_>, program: &Self::Program) -> Result<i32, Self::Failure>;
     fn error(failure: Self::Failure) -> Error;
     fn is_out_of_fuel(failure: &Self::Failure) -> bool;
     /// Checks how a call has failed that had to fail in this way.
     fn check_failure(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         world: &mut World<Self>,
         failure: Self::Failure,
         how: How,
     ) -> Result<()>;
     /// The payload of the exception that a call has thrown.
     fn thrown(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         world: &mut World<Self>,
         failure: Self::Failure,
     ) -> Result<Option<Self::Ref>>;
     /// Ends the host's function. Notes in the world whether it returns.
     fn reply(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         world: &mut World<Self>,
         how: How,
         value: Handle<Self>,
     ) -> Result<Self::Reply>;
     /// What the program keeps.
-    fn kept(cx: &mut Self::Context<'_>, program: &Self::Program) -> Result<Option<Self::Ref>>;
+    fn kept(cx: &mut Self::Cx<'_>, program: &Self::Program) -> Result<Option<Self::Ref>>;
     /// Makes a function of the host that has a token and returns its argument. Calls it, and returns what it
     /// returned, and a handle to it if there can be one.
     fn identity(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         own: &Self::Own,
         token: Token,
         argument: Option<&Self::Ref>,
         raw: bool,
     ) -> Result<Identity<Self>>;
     /// Makes another instance of the module.
-    fn again(cx: &mut Self::Context<'_>, world: &mut World<Self>, how: u8) -> Result<()>;
+    fn again(cx: &mut Self::Cx<'_>, world: &mut World<Self>, how: u8) -> Result<()>;
     /// A handle to something that is not in the heap.
-    fn thing(_: &mut Self::Context<'_>, _: &World<Self>, _what: u8) -> Result<Option<Self::Ref>> {
+    fn thing(_: &mut Self::Cx<'_>, _: &World<Self>, _what: u8) -> Result<Option<Self::Ref>> {
         Ok(None)
     }
 }

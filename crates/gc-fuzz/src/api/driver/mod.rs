@@ -10,9 +10,9 @@ mod places;
 mod stores;
 
 pub(super) use functions::{Argument, Export, FAILURE, Functions, How};
-pub(super) use mistakes::Mistakes;
+pub(super) use mistakes::{Mistakes, Wrong};
 pub(super) use objects::{Objects, Seen, fits};
-pub(super) use places::Places;
+pub(super) use places::{Given, Places};
 pub(super) use stores::{Fault, NewStore, Stores, ended};
 
 use std::fmt::Debug;
@@ -24,7 +24,7 @@ pub(super) trait Api: Sized + 'static {
     /// A store that is not in use.
     type Store;
     /// With what calls are made while a store is in use.
-    type Context<'a>;
+    type Cx<'a>;
     /// What the driver has for each store: types, and perhaps its handle.
     type Own;
     /// The instance of the module in a store.

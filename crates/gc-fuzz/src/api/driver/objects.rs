@@ -20,49 +20,44 @@ pub(in crate::api) enum Seen {
 
 /// What is done with handles and objects.
 pub(in crate::api) trait Objects: Api {
-    fn same(
-        cx: &mut Self::Context<'_>,
-        a: Option<&Self::Ref>,
-        b: Option<&Self::Ref>,
-    ) -> Result<bool>;
-    fn inspect(cx: &mut Self::Context<'_>, handle: &Self::Ref) -> Result<Seen>;
-    fn attached(cx: &mut Self::Context<'_>, handle: &Self::Ref)
-    -> Result<Option<Self::Attachment>>;
+    fn same(cx: &mut Self::Cx<'_>, a: Option<&Self::Ref>, b: Option<&Self::Ref>) -> Result<bool>;
+    fn inspect(cx: &mut Self::Cx<'_>, handle: &Self::Ref) -> Result<Seen>;
+    fn attached(cx: &mut Self::Cx<'_>, handle: &Self::Ref) -> Result<Option<Self::Attachment>>;
     /// Attaches a token.
     fn attach(_: Option<&Self::Ref>, _: Token) -> Result<Option<Self::Attachment>> {
         Ok(None)
     }
     /// Another handle, in the scope that is open.
-    fn copy(cx: &mut Self::Context<'_>, handle: &Self::Ref) -> Result<Self::Ref>;
+    fn copy(cx: &mut Self::Cx<'_>, handle: &Self::Ref) -> Result<Self::Ref>;
     fn delete(handle: Option<Self::Ref>) {
         drop(handle);
     }
-    fn own(cx: &mut Self::Context<'_>, handle: &Self::Ref) -> Result<Self::Owned>;
-    fn unown(cx: &mut Self::Context<'_>, owned: &Self::Owned) -> Result<Self::Ref>;
-    fn same_owned(cx: &mut Self::Context<'_>, a: &Self::Owned, b: &Self::Owned) -> Result<bool>;
-    fn downgrade(_: &mut Self::Context<'_>, _: &Self::Ref) -> Result<Option<Self::Weak>> {
+    fn own(cx: &mut Self::Cx<'_>, handle: &Self::Ref) -> Result<Self::Owned>;
+    fn unown(cx: &mut Self::Cx<'_>, owned: &Self::Owned) -> Result<Self::Ref>;
+    fn same_owned(cx: &mut Self::Cx<'_>, a: &Self::Owned, b: &Self::Owned) -> Result<bool>;
+    fn downgrade(_: &mut Self::Cx<'_>, _: &Self::Ref) -> Result<Option<Self::Weak>> {
         Ok(None)
     }
-    fn upgrade(_: &mut Self::Context<'_>, _: &Self::Weak) -> Result<Option<Self::Ref>> {
+    fn upgrade(_: &mut Self::Cx<'_>, _: &Self::Weak) -> Result<Option<Self::Ref>> {
         Ok(None)
     }
-    fn add_finalizer(_: &mut Self::Context<'_>, _: &Self::Ref, _: Token) -> Result<()> {
+    fn add_finalizer(_: &mut Self::Cx<'_>, _: &Self::Ref, _: Token) -> Result<()> {
         Ok(())
     }
     /// An object that was found dead, and the number of its finalizer's token.
-    fn next_finalizable(_: &mut Self::Context<'_>) -> Result<Option<(Self::Ref, u32)>> {
+    fn next_finalizable(_: &mut Self::Cx<'_>) -> Result<Option<(Self::Ref, u32)>> {
         Ok(None)
     }
     /// Makes a value of the host, with a token. Without one if nothing is attached to it.
     fn host(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         own: &Self::Own,
         token: Option<Token>,
     ) -> Result<(Self::Ref, Option<Self::Attachment>)>;
-    fn i31(cx: &mut Self::Context<'_>, own: &Self::Own, value: u32) -> Result<Self::Ref>;
+    fn i31(cx: &mut Self::Cx<'_>, own: &Self::Own, value: u32) -> Result<Self::Ref>;
     /// Makes a struct: a number, an external reference and an internal one.
     fn new_struct(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         own: &Self::Own,
         number: i32,
         external: Option<&Self::Ref>,
@@ -70,7 +65,7 @@ pub(in crate::api) trait Objects: Api {
     ) -> Result<Self::Ref>;
     /// Makes an array of one value, or of a list of values.
     fn new_array(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         own: &Self::Own,
         element: Option<&Self::Ref>,
         len: u32,
@@ -78,13 +73,13 @@ pub(in crate::api) trait Objects: Api {
     ) -> Result<Self::Ref>;
     /// Reads an element, or a field after the number.
     fn read(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         object: &Self::Ref,
         is_array: bool,
         index: usize,
     ) -> Result<Option<Self::Ref>>;
     fn write(
-        cx: &mut Self::Context<'_>,
+        cx: &mut Self::Cx<'_>,
         object: &Self::Ref,
         is_array: bool,
         index: usize,

@@ -46,9 +46,9 @@ pub(in crate::api) trait Stores: Api {
     /// Makes a store for this slot.
     fn store(engine: &Self::Engine, slot: usize, ledger: &Ledger) -> Result<NewStore<Self>>;
     /// What calls use, while the store in `slot` is in use.
-    fn context(store: &mut Self::Store) -> Self::Context<'_>;
+    fn context(store: &mut Self::Store) -> Self::Cx<'_>;
     /// The same of a store that is in use, if it can be used again.
-    fn reenter(_: &Self::Own) -> Option<Self::Context<'static>> {
+    fn reenter(_: &Self::Own) -> Option<Self::Cx<'static>> {
         None
     }
     /// Whether the store can make new things.
@@ -58,11 +58,11 @@ pub(in crate::api) trait Stores: Api {
     /// Deletes the handle of a store.
     fn delete_store(_: &mut Self::Own) {}
     /// Does some work in a scope of handles.
-    fn scoped<R>(cx: &mut Self::Context<'_>, work: impl FnOnce(&mut Self::Context<'_>) -> R) -> R;
+    fn scoped<R>(cx: &mut Self::Cx<'_>, work: impl FnOnce(&mut Self::Cx<'_>) -> R) -> R;
     /// Gives the host to the functions that run from now on.
-    fn lend(cx: &mut Self::Context<'_>, host: &mut Host<Self>);
+    fn lend(cx: &mut Self::Cx<'_>, host: &mut Host<Self>);
     /// Takes the host back.
-    fn take_back(cx: &mut Self::Context<'_>, host: &mut Host<Self>) -> Result<()>;
+    fn take_back(cx: &mut Self::Cx<'_>, host: &mut Host<Self>) -> Result<()>;
     /// Forgets the error of another input.
     fn begin() {}
     /// Checks that no error waits to be read.
@@ -72,9 +72,9 @@ pub(in crate::api) trait Stores: Api {
     /// Whether this is the error of such a fault.
     fn is_fault(error: &Error, fault: Fault) -> bool;
     /// Collects. The number of objects that live, if it is known.
-    fn gc(cx: &mut Self::Context<'_>, own: &Self::Own) -> Result<Option<u64>>;
-    fn set_fuel(cx: &mut Self::Context<'_>, own: &Self::Own, fuel: u64) -> Result<()>;
-    fn fuel(cx: &mut Self::Context<'_>, own: &Self::Own) -> Result<u64>;
+    fn gc(cx: &mut Self::Cx<'_>, own: &Self::Own) -> Result<Option<u64>>;
+    fn set_fuel(cx: &mut Self::Cx<'_>, own: &Self::Own, fuel: u64) -> Result<()>;
+    fn fuel(cx: &mut Self::Cx<'_>, own: &Self::Own) -> Result<u64>;
     /// Interrupts a loop of the program, or finds that this is not possible.
     fn interrupt(_: &mut Self::Store, _: &Self::Program, _limited: bool) -> Result<()> {
         Ok(())

@@ -171,10 +171,12 @@ impl Functions for Rust {
         argument: Option<&Handled>,
         raw: bool,
     ) -> Result<(Option<Handled>, Option<Handled>)> {
-        let same = match raw {
+        let number = token.number();
+        let (result, same) = match raw {
             true => raw::identity(cx, token, argument.copied())?,
             false => identity(cx, token, argument.copied())?,
         };
+        ensure!(result as u32 == number, "{result} instead of {number}");
         Ok((same, None))
     }
 
@@ -215,18 +217,15 @@ pub(super) fn called(
     reply
 }
 
-/// Makes a function that returns its argument and the number of its token, and calls it.
-pub(super) fn identity(
+/// Makes a function that returns the number of its token and its argument, and calls it.
+fn identity(
     cx: &mut Cx<'_>,
     token: Token,
     argument: Option<Handled>,
-) -> Result<Option<Handled>> {
-    let number = token.number();
+) -> Result<(i32, Option<Handled>)> {
     let func = Func::wrap(&mut *cx, move |a: Option<Rooted<AnyRef>>| (token.number() as i32, a));
     let func = func.typed::<Option<Rooted<AnyRef>>, (i32, Option<Rooted<AnyRef>>)>(&*cx)?;
-    let (result, same) = func.call(cx, argument)?;
-    ensure!(result as u32 == number, "{result} instead of {number}");
-    Ok(same)
+    func.call(cx, argument)
 }
 
 /// Interrupts a loop. An engine without interrupts has none.

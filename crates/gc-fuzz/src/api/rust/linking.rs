@@ -31,18 +31,13 @@ fn is_refused<T>(result: Result<T>) -> Result<()> {
 }
 
 /// Instantiates the module with imports that do not fit.
-pub(super) fn wrong_imports(
-    cx: &mut Cx<'_>,
-    host: &mut Host<Rust>,
-    slot: usize,
-    index: u8,
-) -> Result<()> {
-    let foreign = host.global_of_another(slot, usize::from(index / 8));
+pub(super) fn imports(cx: &mut Cx<'_>, host: &mut Host<Rust>, slot: usize, how: u8) -> Result<()> {
+    let foreign = host.global_of_another(slot, usize::from(how / 8));
     let world = host.world(slot);
     let own = world.globals.first().map(|known| known.global);
     let program = world.program.as_ref().context("it is ready")?;
     let (module, tag) = (program.module.clone(), Extern::from(program.tag));
-    let (import, why): (Extern, _) = match index % 8 {
+    let (import, why): (Extern, _) = match how % 8 {
         0 => return failed(Instance::new(cx, &module, &[]), "expected 2 imports, found 0"),
         1 => {
             let func = Extern::from(Func::wrap(&mut *cx, || {}));
@@ -76,22 +71,17 @@ pub(super) fn wrong_imports(
 }
 
 /// Defines names of a linker twice, or as what does not fit.
-pub(super) fn wrong_linker(
-    cx: &mut Cx<'_>,
-    host: &mut Host<Rust>,
-    slot: usize,
-    index: u8,
-) -> Result<()> {
+pub(super) fn linker(cx: &mut Cx<'_>, host: &mut Host<Rust>, slot: usize, how: u8) -> Result<()> {
     let engine = cx.engine().clone();
     let world = host.world(slot);
     let known = world.globals.first().map(|known| known.global);
     let program = world.program.as_ref().context("it is ready")?;
     let (module, tag) = (program.module.clone(), program.tag);
     let mut linker = Linker::<Data>::new(&engine);
-    if !index.is_multiple_of(6) {
+    if !how.is_multiple_of(6) {
         linker.define(&*cx, "", "tag", tag)?;
     }
-    match index % 6 {
+    match how % 6 {
         0 => {
             let error = linker.instantiate(cx, &module).err();
             let error = error.context("an import is not defined")?;

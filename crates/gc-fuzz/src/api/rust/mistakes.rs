@@ -2,7 +2,7 @@
 //! documentation promises.
 
 use super::{Cx, Handled, Rust, value, wrong};
-use crate::api::driver::{Export, Mistakes};
+use crate::api::driver::{Export, Mistakes, Wrong};
 use crate::api::host::Host;
 use crate::api::world::World;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -13,7 +13,25 @@ use gc_wasm::{
 
 impl Mistakes for Rust {
     fn stale(cx: &mut Cx<'_>, world: &mut World<Rust>, stale: &Handled, how: u8) -> Result<()> {
-        self::stale(cx, world, *stale, how)
+        let stale = *stale;
+        let why = "after its scope ended";
+        match how % 12 {
+            0 => failed(stale.is_i31(&*cx), why),
+            1 => failed(stale.to_owned_rooted(cx), why),
+            2 => failed(stale.downgrade(cx), why),
+            3 => failed(stale.as_struct(&*cx), why),
+            4 => failed(stale.ty(&*cx), why),
+            5 => failed(stale.add_finalizer(cx, 1), why),
+            6 => {
+                let fields = [Val::I32(0), Val::null_extern_ref(), Val::AnyRef(Some(stale))];
+                failed(StructRef::new(cx, &world.own.struct_pre, &fields), why)
+            }
+            7 => match world.handle(0).handle {
+                Some(other) => failed(Rooted::ref_eq(&*cx, &stale, &other), why),
+                None => Ok(()),
+            },
+            how => given(cx, world, stale, how, why),
+        }
     }
 
     fn foreign(
@@ -21,27 +39,44 @@ impl Mistakes for Rust {
         host: &mut Host<Rust>,
         slot: usize,
         other: Option<&World<Rust>>,
-        handle: u8,
-        how: u8,
+        [handle, how]: [u8; 2],
     ) -> Result<()> {
         let orphan = host.orphans.iter().rev().nth(handle.into()).copied();
         let foreign = other.and_then(|world| world.handle(handle).handle).or(orphan);
+        let Some(foreign) = foreign else { return Ok(()) };
         let global = other.and_then(|world| world.globals.first()).map(|known| known.global);
-        match foreign {
-            Some(foreign) => self::foreign(cx, host.world(slot), foreign, global, how),
-            None => Ok(()),
+        let world = host.world(slot);
+        let panics = |text: Option<String>| {
+            let text = text.context("no panic")?;
+            ensure!(text.contains("used with the wrong store"), "another panic: {text}");
+            Ok(())
+        };
+        match how % 12 {
+            0 => panics(expected_panic(|| drop(foreign.is_i31(&*cx)))),
+            1 => panics(expected_panic(|| drop(foreign.to_owned_rooted(cx)))),
+            2 => panics(expected_panic(|| drop(foreign.as_array(&*cx)))),
+            3 => panics(expected_panic(|| drop(foreign.ty(&*cx)))),
+            4 => {
+                let fields = [Val::I32(0), Val::null_extern_ref(), Val::AnyRef(Some(foreign))];
+                let new = || drop(StructRef::new(cx, &world.own.struct_pre, &fields));
+                panics(expected_panic(new))
+            }
+            5 => match global {
+                Some(global) => panics(expected_panic(|| _ = global.get(cx))),
+                None => Ok(()),
+            },
+            6 => match world.handle(0).handle {
+                Some(own) => panics(expected_panic(|| drop(Rooted::ref_eq(&*cx, &foreign, &own)))),
+                None => Ok(()),
+            },
+            how => {
+                given(cx, world, foreign, how, "cross-`Store` values are not currently supported")
+            }
         }
     }
 
-    fn wrong(
-        cx: &mut Cx<'_>,
-        host: &mut Host<Rust>,
-        slot: usize,
-        what: u8,
-        index: u8,
-        from: u8,
-    ) -> Result<()> {
-        wrong::wrong(cx, host, slot, what, index, from)
+    fn wrong(cx: &mut Cx<'_>, host: &mut Host<Rust>, slot: usize, call: Wrong) -> Result<()> {
+        wrong::wrong(cx, host, slot, call)
     }
 }
 
@@ -50,68 +85,6 @@ pub(super) fn failed<T>(result: Result<T>, why: &str) -> Result<()> {
     let Err(error) = result else { bail!("no error, although: {why}") };
     ensure!(format!("{error:#}").contains(why), "another error than `{why}`: {error:#}");
     Ok(())
-}
-
-/// Uses a handle whose scope has ended.
-pub(super) fn stale(
-    cx: &mut Cx<'_>,
-    world: &mut World<Rust>,
-    stale: Handled,
-    how: u8,
-) -> Result<()> {
-    let why = "after its scope ended";
-    match how % 12 {
-        0 => failed(stale.is_i31(&*cx), why),
-        1 => failed(stale.to_owned_rooted(cx), why),
-        2 => failed(stale.downgrade(cx), why),
-        3 => failed(stale.as_struct(&*cx), why),
-        4 => failed(stale.ty(&*cx), why),
-        5 => failed(stale.add_finalizer(cx, 1), why),
-        6 => {
-            let fields = [Val::I32(0), Val::null_extern_ref(), Val::AnyRef(Some(stale))];
-            failed(StructRef::new(cx, &world.own.struct_pre, &fields), why)
-        }
-        7 => match world.handle(0).handle {
-            Some(other) => failed(Rooted::ref_eq(&*cx, &stale, &other), why),
-            None => Ok(()),
-        },
-        how => given(cx, world, stale, how, why),
-    }
-}
-
-/// Uses a handle of another store, which may be gone, or a global of that store.
-pub(super) fn foreign(
-    cx: &mut Cx<'_>,
-    world: &mut World<Rust>,
-    foreign: Handled,
-    global: Option<Global>,
-    how: u8,
-) -> Result<()> {
-    let panics = |text: Option<String>| {
-        let text = text.context("no panic")?;
-        ensure!(text.contains("used with the wrong store"), "another panic: {text}");
-        Ok(())
-    };
-    match how % 12 {
-        0 => panics(expected_panic(|| drop(foreign.is_i31(&*cx)))),
-        1 => panics(expected_panic(|| drop(foreign.to_owned_rooted(cx)))),
-        2 => panics(expected_panic(|| drop(foreign.as_array(&*cx)))),
-        3 => panics(expected_panic(|| drop(foreign.ty(&*cx)))),
-        4 => {
-            let fields = [Val::I32(0), Val::null_extern_ref(), Val::AnyRef(Some(foreign))];
-            let new = || drop(StructRef::new(cx, &world.own.struct_pre, &fields));
-            panics(expected_panic(new))
-        }
-        5 => match global {
-            Some(global) => panics(expected_panic(|| _ = global.get(cx))),
-            None => Ok(()),
-        },
-        6 => match world.handle(0).handle {
-            Some(own) => panics(expected_panic(|| drop(Rooted::ref_eq(&*cx, &foreign, &own)))),
-            None => Ok(()),
-        },
-        how => given(cx, world, foreign, how, "cross-`Store` values are not currently supported"),
-    }
 }
 
 /// Passes a handle that is none of the store to a global, a table or a call.

@@ -9,7 +9,7 @@ mod raw;
 mod wrong;
 mod wrong_places;
 
-use super::driver::{Api, Fault, NewStore, Stores};
+use super::driver::{Api, Fault, Given, NewStore, Stores};
 use super::host::{HEAP_LIMIT, Host, MEMORY_LIMIT, TABLE_LIMIT};
 use crate::report;
 use crate::way::Way;
@@ -77,13 +77,15 @@ fn value(store: impl AsContextMut, handle: Option<Rooted<AnyRef>>, external: boo
     })
 }
 
-/// A handle as an element of a table.
-fn element(
-    store: impl AsContextMut,
-    handle: Option<Rooted<AnyRef>>,
-    external: bool,
-) -> Result<Ref> {
-    value(store, handle, external)?.ref_().context("a reference")
+impl Given<'_, Rust> {
+    fn value(&self, store: impl AsContextMut) -> Result<Val> {
+        value(store, self.handle.copied(), self.external)
+    }
+
+    /// An element of a table.
+    fn element(&self, store: impl AsContextMut) -> Result<Ref> {
+        self.value(store)?.ref_().context("a reference")
+    }
 }
 
 /// The type of a place for all references of a kind.
@@ -94,7 +96,7 @@ fn reference_type(external: bool) -> RefType {
 impl Api for Rust {
     type Engine = Prepared;
     type Store = Store<Data>;
-    type Context<'a> = Cx<'a>;
+    type Cx<'a> = Cx<'a>;
     type Own = Types;
     type Program = Program;
     type Ref = Handled;

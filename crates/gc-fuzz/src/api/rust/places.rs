@@ -1,20 +1,15 @@
 //! Globals, tables and memories.
 
-use super::{Cx, Handled, Rust, Types, element, reference_type, value};
-use crate::api::driver::Places;
+use super::{Cx, Handled, Rust, Types, reference_type};
+use crate::api::driver::{Given, Places};
 use crate::refs::internal;
 use anyhow::{Context as _, Result, ensure};
 use gc_wasm::{Global, GlobalType, Memory, MemoryType, Mutability, Table, TableType, Val, ValType};
 
 impl Places for Rust {
-    fn new_global(
-        cx: &mut Cx<'_>,
-        _: &Types,
-        external: bool,
-        init: Option<&Handled>,
-    ) -> Result<Global> {
-        let init = value(&mut *cx, init.copied(), external)?;
-        let ty = GlobalType::new(ValType::Ref(reference_type(external)), Mutability::Var);
+    fn new_global(cx: &mut Cx<'_>, _: &Types, init: Given<'_, Rust>) -> Result<Global> {
+        let ty = GlobalType::new(ValType::Ref(reference_type(init.external)), Mutability::Var);
+        let init = init.value(&mut *cx)?;
         Global::new(cx, ty, init)
     }
 
@@ -25,25 +20,15 @@ impl Places for Rust {
         internal(cx, read)
     }
 
-    fn global_set(
-        cx: &mut Cx<'_>,
-        global: &Global,
-        external: bool,
-        new: Option<&Handled>,
-    ) -> Result<()> {
-        let new = value(&mut *cx, new.copied(), external)?;
+    fn global_set(cx: &mut Cx<'_>, global: &Global, new: Given<'_, Rust>) -> Result<()> {
+        let new = new.value(&mut *cx)?;
         global.set(cx, new)
     }
 
-    fn new_table(
-        cx: &mut Cx<'_>,
-        _: &Types,
-        external: bool,
-        len: u32,
-        init: Option<&Handled>,
-    ) -> Result<Table> {
-        let init = element(&mut *cx, init.copied(), external)?;
-        Table::new(cx, TableType::new(reference_type(external), len, Some(100)), init)
+    fn new_table(cx: &mut Cx<'_>, _: &Types, len: u32, init: Given<'_, Rust>) -> Result<Table> {
+        let ty = TableType::new(reference_type(init.external), len, Some(100));
+        let init = init.element(&mut *cx)?;
+        Table::new(cx, ty, init)
     }
 
     fn table_size(cx: &mut Cx<'_>, table: &Table) -> Result<u64> {
@@ -55,37 +40,29 @@ impl Places for Rust {
         internal(cx, read.into())
     }
 
-    fn table_set(
-        cx: &mut Cx<'_>,
-        table: &Table,
-        external: bool,
-        index: u32,
-        new: Option<&Handled>,
-    ) -> Result<()> {
-        let new = element(&mut *cx, new.copied(), external)?;
+    fn table_set(cx: &mut Cx<'_>, table: &Table, index: u32, new: Given<'_, Rust>) -> Result<()> {
+        let new = new.element(&mut *cx)?;
         table.set(cx, index.into(), new)
     }
 
     fn table_grow(
         cx: &mut Cx<'_>,
         table: &Table,
-        external: bool,
         delta: u32,
-        init: Option<&Handled>,
+        init: Given<'_, Rust>,
     ) -> Result<u64> {
-        let init = element(&mut *cx, init.copied(), external)?;
+        let init = init.element(&mut *cx)?;
         table.grow(cx, delta.into(), init)
     }
 
     fn table_fill(
         cx: &mut Cx<'_>,
         table: &Table,
-        external: bool,
         at: u32,
         len: u32,
-        new: Option<&Handled>,
+        new: Given<'_, Rust>,
     ) -> Option<Result<()>> {
-        let new = element(&mut *cx, new.copied(), external);
+        let new = new.element(&mut *cx);
         Some(new.and_then(|new| table.fill(cx, at.into(), new, len.into())))
     }
 
