@@ -165,12 +165,12 @@ impl Results<'_> {
         for ratios in &all {
             let Pair { mean, worst, .. } = ratios.pair;
             let (program, ratio) = ratios.worst();
-            let shown = |value: f64| right(format!("{value:.2}"));
             table.add_row([
                 Cell::new(ratios.pair.name()),
-                shown(ratios.mean()),
+                // A mean near its target needs one more digit.
+                right(format!("{:.3}", ratios.mean())),
                 right(verdict(ratios.mean(), mean)),
-                shown(ratio),
+                right(format!("{ratio:.2}")),
                 right(verdict(ratio, worst)),
                 Cell::new(program),
             ]);
@@ -294,7 +294,7 @@ pub fn geometric_mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 /// Whether a value is at most its target, as the text of a cell. Empty if there is no target.
 fn verdict(value: f64, most: Option<f64>) -> String {
     let verdict = |most: f64| if value <= most { "met" } else { "MISSED" };
-    most.map_or(String::new(), |most| format!("{most}: {}", verdict(most)))
+    most.map_or(String::new(), |most| format!("{most:.2}: {}", verdict(most)))
 }
 
 /// Whether a value is at most its target, as text. Empty if there is no target.

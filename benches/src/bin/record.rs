@@ -99,11 +99,11 @@ fn counts(lines: &[String], record: &mut Record) -> Result<()> {
 fn many_stores(lines: &[String], record: &mut Record) -> Result<()> {
     let header = [
         "bytes",
-        "with an object",
-        "the largest",
+        "bytes with an object",
+        "bytes of the largest",
         "mappings",
-        "with an object",
-        "the largest, with an object",
+        "mappings with an object",
+        "mappings of the largest",
     ];
     let mut report: Table = table("collector", header.map(str::to_owned));
     let mut first: Option<(&str, Vec<&str>)> = None;
