@@ -135,8 +135,8 @@ pub trait GcCompiler: Send + Sync {
     /// return the same. Implement it if the collector has options or constants of its own. The
     /// provided method returns only the name.
     fn abi(&self) -> CollectorAbi {
-        forward!(self.wrapped(), abi());
-        CollectorAbi::new(self.name())
+        // Not forwarded: it has the wrapper's own name.
+        CollectorAbi::wrapping(self.name(), self.wrapped().map(GcCompiler::abi))
     }
 
     // ---- provided: what a collector without barriers needs ----

@@ -172,7 +172,8 @@ impl EngineBuilder {
         }
     }
 
-    /// Sets the options of heaps (default: [`HeapOptions::default`]). The maximum is at least
+    /// Sets all options of heaps (default: [`HeapOptions::default`]), also those that other methods have set
+    /// before. The maximum is at least
     /// [`Engine::MIN_HEAP`] and at most 4 GiB; if the collector's own limit is smaller, that is the maximum.
     ///
     /// ```

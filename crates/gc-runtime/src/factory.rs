@@ -204,6 +204,8 @@ pub(crate) fn make(
     let memory = HeapMemory::new(options)?;
     let mapping = memory.mapping();
     let mut heap = runtime.new_gc_heap(memory, options.zeal)?;
+    let wraps = [heap.wrapped().is_some(), heap.wrapped_mut().is_some()];
+    assert!(wraps[0] == wraps[1], "a heap implements `wrapped` and `wrapped_mut`, or neither");
     let name = collector.name();
     if !heap.core().memory.is_in(&mapping) {
         let what = format!("this heap of `{name}` is not in the memory that was made for it");

@@ -105,7 +105,11 @@ pub trait GcHeap: Send + Sync {
 
     /// The heap that this one wraps, to watch or to change what it does. Then each provided method calls
     /// that of the wrapped heap, so the wrapper implements only the required methods and those that it
-    /// changes. `None` by default.
+    /// changes. The wrapped heap calls its own methods: a wrapper that changes
+    /// [`alloc_raw`](GcHeap::alloc_raw) implements [`alloc_fast`](GcHeap::alloc_fast) and
+    /// [`alloc_last_resort`](GcHeap::alloc_last_resort) too, and one that changes
+    /// [`write_field_ref`](GcHeap::write_field_ref) the copies and fills of ranges. Only
+    /// [`reset`](GcHeap::reset) is not forwarded. `None` by default.
     fn wrapped(&self) -> Option<&dyn GcHeap> {
         None
     }
@@ -361,7 +365,8 @@ pub trait GcHeap: Send + Sync {
     /// new one for each store, and [`GcStore::reset`](crate::GcStore::reset) is an error.
     #[must_use = "a heap that was not reset still has its objects"]
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
-        forward!(self.wrapped_mut(), reset(host_data));
+        // Not forwarded: a wrapper may have a state of its own, which must be reset too.
+        let _ = host_data;
         false
     }
 }

@@ -73,8 +73,9 @@ pub trait GcRuntime: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// The collector that this one wraps, to watch or to change what it does. Then each provided method calls
-    /// that of the wrapped collector, except [`with_option`](GcRuntime::with_option), which would lose the
-    /// wrapper. `None` by default.
+    /// that of the wrapped collector, with the wrapper's own name in the ABI. Only the
+    /// [options](GcRuntime::options) are not forwarded, because
+    /// [`with_option`](GcRuntime::with_option) would lose the wrapper. `None` by default.
     fn wrapped(&self) -> Option<&dyn GcRuntime> {
         None
     }
@@ -83,8 +84,8 @@ pub trait GcRuntime: Send + Sync {
     /// return the same. Implement it if the collector has options or constants of its own. The
     /// provided method returns only the name.
     fn abi(&self) -> CollectorAbi {
-        forward!(self.wrapped(), abi());
-        CollectorAbi::new(self.name())
+        // Not forwarded: it has the wrapper's own name.
+        CollectorAbi::wrapping(self.name(), self.wrapped().map(GcRuntime::abi))
     }
 
     /// The ABI of code for heaps of up to `maximum` bytes: [`abi`](GcRuntime::abi), and the options
@@ -92,13 +93,16 @@ pub trait GcRuntime: Send + Sync {
     /// [`new_gc_heap`](GcRuntime::new_gc_heap) gets has the same [`maximum`](HeapMemory::maximum).
     /// The provided method adds no options.
     fn heap_abi(&self, maximum: u64) -> CollectorAbi {
-        forward!(self.wrapped(), heap_abi(maximum));
-        self.abi()
+        // Not forwarded: it has the wrapper's own name and options.
+        match self.wrapped() {
+            Some(wrapped) => self.abi().with_all(&wrapped.heap_abi(maximum)),
+            None => self.abi(),
+        }
     }
 
     /// The collector's options with their values. The provided method returns none.
     fn options(&self) -> Vec<CollectorOption> {
-        forward!(self.wrapped(), options());
+        // Not forwarded: as `with_option`.
         Vec::new()
     }
 

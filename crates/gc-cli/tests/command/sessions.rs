@@ -101,7 +101,7 @@ fn answers(command: &str, work: &Path, path: &str, expected: &str) -> String {
         let answer = NormalizeToExpected::new().redact().normalize(answer, &expected).to_string();
         let shown = shown.get_or_insert_with(|| answer.clone());
         if *shown != answer {
-            return format!("{shown}! under {collector} instead:\n{answer}");
+            panic!("`{command}` prints\n{shown}and under {collector}\n{answer}");
         }
     }
     shown.unwrap_or_default()

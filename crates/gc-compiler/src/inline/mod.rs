@@ -167,7 +167,7 @@ struct Candidate {
 impl Candidate {
     /// A candidate. `func` has neither stack slots nor stack maps.
     fn new(mut func: ir::Function, mut annotations: Annotations) -> Candidate {
-        annotations.references.resolve_aliases(&func.dfg);
+        annotations.resolve_aliases(&func.dfg);
         func.dfg.resolve_all_aliases();
         // The table of inlined calls must not grow faster than the code.
         let weight = choose::weight(&func) + annotations.inlined.calls().len();
@@ -239,7 +239,7 @@ fn inline_chosen<'a>(
     }
     straighten::straighten(func);
     // The results of an inlined call have become aliases of what the callee returns.
-    annotations.references.resolve_aliases(&func.dfg);
+    annotations.resolve_aliases(&func.dfg);
     func.dfg.resolve_all_aliases();
     Ok(())
 }

@@ -109,9 +109,15 @@ impl Site {
         let lists = &func.dfg.value_lists;
         let (fast, slow) = (yes.block(lists), no.block(lists));
         let merge = jump_target(func, fast)?;
-        let read = func.dfg.value_def(recorded.next).inst()?;
+        let made_by = |value| func.dfg.value_def(value).inst();
+        let is_here =
+            |value| made_by(value).and_then(|inst| func.layout.inst_block(inst)) == Some(check);
+        let read = made_by(recorded.next)?;
         let moves = |inst: &Inst| *inst == recorded.moves_cursor;
-        let is_whole = func.layout.inst_block(read) == Some(check)
+        let is_whole = yes.len(lists) + no.len(lists) == 0
+            && is_here(recorded.next)
+            && is_here(recorded.limit)
+            && recorded.countdown.is_none_or(is_here)
             && insts_after(func, read).all(|inst| keeps_cursor(func, inst))
             && [fast, slow].iter().all(|block| only_predecessor(cfg, *block) == Some(branch))
             && func.layout.block_insts(fast).any(|inst| moves(&inst))

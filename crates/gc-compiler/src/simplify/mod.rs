@@ -29,7 +29,7 @@ mod versions;
 
 pub(crate) use i31::lowest_bit;
 
-use crate::Annotations;
+use crate::{AllocationSites, Annotations};
 use cranelift_codegen::ir;
 
 /// Simplifies `func`. Call it after inlining and before safepoints are placed.
@@ -79,6 +79,8 @@ pub fn simplify(func: &mut ir::Function, annotations: &mut Annotations) {
     if fold::fold(func, annotations) {
         unused::remove(func);
     }
+    // Those that were folded have another form.
+    annotations.allocations = AllocationSites::default();
     i31::compute_with_tags(func);
     loads::remove_known_loads(func, &mut annotations.references);
 }

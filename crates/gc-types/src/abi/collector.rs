@@ -34,6 +34,32 @@ impl CollectorAbi {
         self
     }
 
+    /// The ABI of a collector of this name, with the options of the collector that it wraps, if it wraps one.
+    ///
+    /// ```
+    /// use gc_types::CollectorAbi;
+    ///
+    /// let copying = CollectorAbi::new("copying").with("limit", 7);
+    /// let logging = CollectorAbi::wrapping("logging", Some(copying));
+    /// assert_eq!((logging.name(), logging.option("limit")), ("logging", Some(7)));
+    /// ```
+    pub fn wrapping(
+        name: impl Into<Cow<'static, str>>,
+        wrapped: Option<CollectorAbi>,
+    ) -> CollectorAbi {
+        CollectorAbi {
+            name: name.into(),
+            options: wrapped.map_or_else(BTreeMap::new, |it| it.options),
+        }
+    }
+
+    /// Adds the options of `other`. They replace options of the same names.
+    #[must_use]
+    pub fn with_all(mut self, other: &CollectorAbi) -> CollectorAbi {
+        self.options.extend(other.options.iter().map(|(name, value)| (name.clone(), *value)));
+        self
+    }
+
     /// The collector's name.
     pub fn name(&self) -> &str {
         &self.name

@@ -123,8 +123,9 @@ impl Config {
         self
     }
 
-    /// Sets all options of each store's GC heap (default: [`HeapOptions::default`]). The other methods set
-    /// one of them each.
+    /// Sets all options of each store's GC heap (default: [`HeapOptions::default`]), also those that other
+    /// methods have set before, such as the [source](Config::memory_source) of all memory. The other methods
+    /// set one of them each.
     ///
     /// # Examples
     /// ```

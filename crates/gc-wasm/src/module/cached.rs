@@ -17,13 +17,15 @@ const FORMAT: u32 = 4;
 fn key(engine: &Engine, bytes: &[u8]) -> [u8; 32] {
     let Config { code, features, .. } = engine.config();
     let settings = format!(
-        "reclaim module {FORMAT}, gc-wasm {}, Cranelift {}, ABI {}, {:?}, inlining: {}, {features:?}, \
-         {} bytes:",
+        "reclaim module {FORMAT}, gc-wasm {}, Cranelift {}, ABI {}, {:?}, inlining: {}, {:?}, \
+         branch hints: {}, {} bytes:",
         env!("CARGO_PKG_VERSION"),
         cranelift_codegen::VERSION,
         engine.abi().fingerprint(),
         code.options().compile,
         code.inlines(),
+        features.on,
+        features.branch_hints,
         bytes.len()
     );
     Sha256::new().chain_update(settings).chain_update(bytes).finalize().into()
