@@ -1,13 +1,13 @@
 //! What interrupts cost: the programs of the project, and those of a folder beside it, with loops
-//! that poll and without. The ratio is of the shortest times of all turns, in processor time; the
-//! two engines take turns, and so do the collectors' programs.
+//! that poll and without. The two engines take turns, and the ratio is the median over the turns, in
+//! processor time.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use comfy_table::Cell;
 use gc_benches::clock::Which;
 use gc_benches::options::Turns;
-use gc_benches::race::race;
+use gc_benches::race::{Runs, race};
 use gc_benches::record::{Record, Subject};
 use gc_benches::report::{geometric_mean, right, table, target};
 use gc_benches::{Settings, reclaim, suite, wanted, with_stack};
@@ -19,7 +19,7 @@ const SUBJECT: Subject = Subject {
     name: "polls",
     title: "What interrupts cost",
     about: "Whole programs under `generational` with loops that poll and without. The two engines take turns. \
-            The ratio is that of the shortest turns, in processor time of the thread. The programs are those \
+            The ratio is the median over the turns, in processor time of the thread. The programs are those \
             of `tests/programs`, and those of a folder beside the project if it exists.",
 };
 
@@ -58,13 +58,14 @@ fn run(options: &Options) -> Result<()> {
     for program in &programs {
         let entrants: Vec<_> = engines.iter().map(|engine| Some(&**engine)).collect();
         let outcomes = race(program, &entrants, options.turns.rules(), &mut wrong)?;
-        let times = outcomes.iter().flatten().map(|outcome| match outcome {
-            Ok(runs) => Ok(runs.best(Which::Cpu).as_secs_f64()),
+        let runs = outcomes.iter().flatten().map(|outcome| match outcome {
+            Ok(runs) => Ok(runs),
             Err(error) => Err(anyhow::anyhow!("{}: {error}", program.name)),
         });
-        let times = times.collect::<Result<Vec<f64>>>()?;
-        let [plain, polled] = times[..].try_into().context("there are two engines")?;
-        ratios.push((&program.name, plain, polled / plain));
+        let runs = runs.collect::<Result<Vec<&Runs>>>()?;
+        let [plain, polled] = runs[..] else { bail!("there are not two engines") };
+        let ratio = polled.ratio(plain, Which::Cpu).context("each engine has run")?;
+        ratios.push((&program.name, plain.median(Which::Cpu).as_secs_f64(), ratio));
     }
     ensure!(wrong.is_empty(), "wrong answers:\n{}", wrong.join("\n"));
     if options.turns.test {
