@@ -208,7 +208,7 @@ impl Config {
     }
 
     /// Sets the source from which stores get their memory: GC heaps and the tables of collectors,
-    /// linear memories, tables and instances (default: a new [`OnDemand`], which maps memory when it
+    /// linear memories, tables and instances (default: a new [`OnDemand`](crate::OnDemand), which maps memory when it
     /// is asked for and keeps a few reservations for the next stores). Engines made from clones of
     /// these settings share the source.
     ///
