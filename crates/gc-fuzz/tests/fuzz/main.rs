@@ -11,7 +11,7 @@ use anyhow::Context;
 use gc_fuzz::Target;
 use gc_testkit::random;
 use gc_testkit::trials::conclude;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -152,7 +152,7 @@ fn binaries() -> Result<(), Failed> {
     let sections = between("Cargo.toml", "path = \"fuzz_targets/", ".rs\"")?;
     let mut lines = between("../docs/src/fuzzing.md", "| `", "` | ")?;
     lines.retain(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-' || c == '_'));
-    let targets: Vec<_> = gc_fuzz::targets().iter().map(|target| target.name).collect();
+    let targets = names();
     for (what, mut names) in
         [("files", files), ("sections of Cargo.toml", sections), ("lines of the book", lines)]
     {
@@ -172,13 +172,25 @@ fn planted() -> Result<(), Failed> {
         let target = text.lines().next().and_then(|line| line.strip_prefix("target: "));
         found.insert(target.unwrap_or("a patch without a target").to_owned());
     }
-    let targets =
-        BTreeSet::from_iter(gc_fuzz::targets().iter().map(|target| target.name.to_owned()));
+    let targets = BTreeSet::from_iter(names().into_iter().map(str::to_owned));
     if found != targets {
         let differ: Vec<_> = found.symmetric_difference(&targets).collect();
         return Err(format!("no planted fault, or no target: {differ:?}").into());
     }
     Ok(())
+}
+
+/// The target that needs the feature `peers`.
+const WITH_PEERS: &str = "differential";
+
+/// The names of all targets, also of the one that is not there without `peers`.
+fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = gc_fuzz::targets().iter().map(|target| target.name).collect();
+    if cfg!(not(feature = "peers")) {
+        names.push(WITH_PEERS);
+        names.sort_unstable();
+    }
+    names
 }
 
 fn main() -> ExitCode {
@@ -204,6 +216,10 @@ fn main() -> ExitCode {
             let mutated = move || mutated(&target, numbers.first, time);
             trials.push(Trial::test(name("mutated"), mutated));
         }
+    }
+    if cfg!(not(feature = "peers")) {
+        let ignored = || Ok(Completion::ignored_with("it needs the feature peers"));
+        trials.push(Trial::ignorable_test(WITH_PEERS, ignored));
     }
     conclude(&Arguments::from_args(), trials).exit_code()
 }
