@@ -87,8 +87,11 @@ fn a_try_table_with_very_many_calls() -> Result<()> {
     };
     each_collector(|setting| {
         let config = &mut inlining(setting, Inlining::No);
-        flat_works(config, 17_000, 1)?;
-        flat_works(config, 8_500, 2)?;
+        // Handlers do not depend on the collector, so the largest functions are compiled under one.
+        if setting.collector.name() == "generational" {
+            flat_works(config, 17_000, 1)?;
+            flat_works(config, 8_500, 2)?;
+        }
         flat_works(config, 500, 40)?;
         flat_works(&mut inlining(setting, Inlining::Yes), 2_000, 2)
     })?;
