@@ -28,8 +28,11 @@ const SUBJECT: Subject = Subject {
             `garbage` all die at once, so a pause is what a collection takes when nothing survives. In `tree` \
             (trees that are built depth first) and `list` all survive. In `graph`, a random graph, about a \
             quarter does. In `cards` one of eight objects survives: it is stored at a random place of an old \
-            array. `ns an object` is the time of all pauses, divided by the objects that the program makes. \
-            Pauses are wall-clock time. Each figure is from the turn with the shortest pauses: other \
+            array. `ns an object` is the time of all pauses, divided by the objects that the program makes, and \
+            `ns a survivor` that by those that survive. `KiB used` is what of the nursery is used when it is \
+            collected: the collector uses less of it when much survives. `µs a collection` is the mean, and \
+            `share of the time` the part of the program's time, from 0 to 1, that is pauses. Pauses are \
+            wall-clock time. Each figure is from the turn with the shortest pauses: other \
             processes only make them longer.",
 };
 
@@ -108,6 +111,18 @@ const PROGRAM: &str = r#"(module
                     (i32.rem_u (call $random) (i32.const 1000000)) (local.get $last))))
             (br_if $next (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))"#;
 
+/// The programs, and how many objects each makes for one that survives.
+const PROGRAMS: [(&str, Option<f64>); 5] = [
+    ("garbage", None),
+    ("tree", Some(1.0)),
+    ("list", Some(1.0)),
+    ("graph", Some(4.0)),
+    ("cards", Some(8.0)),
+];
+
+/// Bytes of an object.
+const OBJECT: f64 = 24.0;
+
 /// What one run of a program measured.
 struct Run {
     /// ns of the pauses for each object that was made.
@@ -116,8 +131,17 @@ struct Run {
     collections: u64,
     /// µs of a pause, the mean.
     pause: f64,
+    /// µs of the longest pause.
+    longest: f64,
     /// The part of the time that the pauses took.
     share: f64,
+}
+
+impl Run {
+    /// Bytes of the nursery that are used when it is collected, the mean. The program makes `objects`.
+    fn used(&self, objects: i32) -> f64 {
+        f64::from(objects) * OBJECT / self.collections.max(1) as f64
+    }
 }
 
 fn main() -> Result<()> {
@@ -126,7 +150,16 @@ fn main() -> Result<()> {
         if options.test { (100_000, 1) } else { (8_000_000, options.turns.max(1)) };
     let mut record = Record::new(SUBJECT);
     let collector = Collector::generational();
-    let header = ["program", "ns an object", "collections", "µs a collection", "share of the time"];
+    let header = [
+        "program",
+        "ns an object",
+        "ns a survivor",
+        "collections",
+        "KiB used",
+        "µs a collection",
+        "longest, µs",
+        "share of the time",
+    ];
     let mut rows = table("nursery", header.map(str::to_owned));
     for mebibytes in &options.nursery {
         let sized = collector.with_option("nursery", &format!("{mebibytes}MiB"))?;
@@ -138,7 +171,7 @@ fn main() -> Result<()> {
             .growth_policy(FixedPolicy);
         let engine = Engine::new(&config)?;
         let module = Module::new(&engine, PROGRAM)?;
-        for program in ["garbage", "tree", "list", "graph", "cards"] {
+        for (program, objects_of_survivor) in PROGRAMS {
             let mut store = Store::new(&engine, ());
             let instance = Instance::new(&mut store, &module, &[])?;
             let function = instance.get_typed_func::<i32, ()>(&mut store, program)?;
@@ -152,8 +185,14 @@ fn main() -> Result<()> {
                 Cell::new(format!("{mebibytes} MiB")),
                 Cell::new(program),
                 right(format!("{:.1}", best.object)),
+                right(
+                    objects_of_survivor
+                        .map_or(String::new(), |n| format!("{:.0}", best.object * n)),
+                ),
                 right(best.collections.to_string()),
+                right(format!("{:.0}", best.used(objects) / 1024.0)),
                 right(format!("{:.1}", best.pause)),
+                right(format!("{:.1}", best.longest)),
                 right(format!("{:.2}", best.share)),
             ]);
         }
@@ -183,10 +222,14 @@ fn run(store: &mut Store<()>, program: &TypedFunc<i32, ()>, objects: i32) -> Res
     ensure!(after.1 - minor == after.2 - count, "a pause was not a minor collection");
     let paused = after.0 - total;
     let collections = after.1 - minor;
+    let recent = store.gc_pauses().recent();
+    let own = recent.len().saturating_sub(usize::try_from(collections)?);
+    let longest = recent.skip(own).map(|pause| pause.length).max();
     Ok(Run {
         object: paused.as_nanos() as f64 / f64::from(objects),
         collections,
         pause: paused.as_secs_f64() * 1e6 / collections.max(1) as f64,
+        longest: longest.map_or(0.0, |longest| longest.as_secs_f64() * 1e6),
         share: paused.as_secs_f64() / took.as_secs_f64(),
     })
 }
