@@ -51,12 +51,12 @@ pub struct AllocationSite {
     pub moves_cursor: Inst,
     /// The cursor before the allocation, which a load in the branch's block gives (`I64`).
     pub next: Value,
-    /// The limit (`I64`).
+    /// The limit, which a load in the branch's block gives (`I64`).
     pub limit: Value,
     /// The size of the object in bytes (`I64`).
     pub size: Value,
     /// [Zeal's countdown](gc_types::HeapDataOffsets::ZEAL_COUNTDOWN) before the allocation (`I32`), if the code
-    /// has one.
+    /// has one. A load in the branch's block gives it.
     pub countdown: Option<Value>,
 }
 
@@ -108,7 +108,8 @@ pub struct AllocationSites(HashMap<Inst, AllocationSite>);
 
 impl AllocationSites {
     /// Records an allocation. A collector that emits its own inline allocation in the form of an
-    /// [`AllocationSite`] calls this. Without it the code is right, and is not merged with other allocations.
+    /// [`AllocationSite`] calls this. Without the record the code is right too, but it is not merged with other
+    /// allocations.
     pub fn record(&mut self, site: AllocationSite) {
         self.0.insert(site.branch, site);
     }

@@ -139,9 +139,9 @@ pub(super) fn annotate(
     }
     for site in own.allocations.iter() {
         let inst = |inst| inst_copies.get(&inst).copied().flatten();
-        site.copied(inst, |value| copies[value])
-            .into_iter()
-            .for_each(|site| annotations.allocations.record(site));
+        if let Some(copied) = site.copied(inst, |value| copies[value]) {
+            annotations.allocations.record(copied);
+        }
     }
     if let (Some(types), Some(own)) = (&mut annotations.types, &own.types) {
         types.add_inlined(own, copy.signatures as u32);
