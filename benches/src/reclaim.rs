@@ -151,7 +151,8 @@ fn stopper(store: &Store<Ticks>) -> Option<Stopper> {
     Some(Box::new(move || handle.interrupt()))
 }
 
-/// The log keeps the last 1024 pauses. Between two ticks there are far fewer, so none is missed.
+/// The log keeps the last 1024 pauses. Between two ticks there are far fewer, so none is missed. Pauses
+/// before the first tick do not count.
 fn report_pauses(caller: &mut Caller<'_, Ticks>) {
     let known = caller.data().reported();
     let log = caller.as_context().gc_pauses();
@@ -160,7 +161,10 @@ fn report_pauses(caller: &mut Caller<'_, Ticks>) {
         return;
     }
     let recent = log.recent();
-    assert!(new <= recent.len(), "more pauses between two ticks than the log keeps");
+    let missed = new.saturating_sub(recent.len());
+    let first = caller.data().is_first();
+    assert!(missed == 0 || first, "more pauses between two ticks than the log keeps");
+    let new = new - missed;
     let now = Instant::now();
     let since_made = log.since_made(now);
     let skipped = recent.len() - new;
@@ -169,5 +173,5 @@ fn report_pauses(caller: &mut Caller<'_, Ticks>) {
         (now.checked_sub(before).unwrap_or(now), pause.length)
     });
     let pauses: Vec<(Instant, Duration)> = pauses.collect();
-    caller.data_mut().report(pauses);
+    caller.data_mut().report(missed as u64, pauses);
 }

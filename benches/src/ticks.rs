@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 pub const WINDOWS: [Duration; 3] =
     [Duration::from_millis(1), Duration::from_millis(10), Duration::from_millis(100)];
 
+/// Pauses that are longer than each of these are counted.
+pub const LONGER: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(5)];
+
 /// A gap of this many medians has a pause in it.
 pub const THRESHOLD: u32 = 4;
 
@@ -47,6 +50,8 @@ pub struct Ticks {
     read: Option<(Instant, Duration)>,
     /// The start and the length of each pause, if the engine reports them.
     pauses: Option<Vec<(Instant, Duration)>>,
+    /// Number of pauses before the first tick that are not among them.
+    missed: u64,
 }
 
 impl Ticks {
@@ -73,11 +78,17 @@ impl Ticks {
 
     /// Number of pauses that the engine has reported so far.
     pub fn reported(&self) -> u64 {
-        self.pauses.as_ref().map_or(0, |pauses| pauses.len() as u64)
+        self.missed + self.pauses.as_ref().map_or(0, |pauses| pauses.len() as u64)
     }
 
-    /// Adds pauses that the engine reports, with their starts.
-    pub fn report(&mut self, pauses: impl IntoIterator<Item = (Instant, Duration)>) {
+    /// Whether there was one tick so far.
+    pub fn is_first(&self) -> bool {
+        self.times.len() == 1
+    }
+
+    /// Adds pauses that the engine reports, with their starts. `missed` more were before the first tick.
+    pub fn report(&mut self, missed: u64, pauses: impl IntoIterator<Item = (Instant, Duration)>) {
+        self.missed += missed;
         self.pauses.get_or_insert_default().extend(pauses);
     }
 
@@ -210,20 +221,48 @@ pub struct Figures {
     pub longest: Duration,
     /// The 99th percentile of the pauses. Zero if there was none.
     pub p99: Duration,
+    /// The 99.9th percentile of the pauses. Zero if there was none.
+    pub p999: Duration,
+    /// Numbers of pauses that are longer than each of [`LONGER`].
+    pub longer: [usize; LONGER.len()],
 }
 
 impl Figures {
     fn of(stops: &[Stop], run: Duration) -> Figures {
         let mut lengths: Vec<Duration> = stops.iter().map(|stop| stop.length).collect();
         lengths.sort();
-        let rank = (lengths.len() * 99).div_ceil(100).saturating_sub(1);
+        let percentile = |thousandths: usize| {
+            let rank = (lengths.len() * thousandths).div_ceil(1000).saturating_sub(1);
+            lengths.get(rank).copied().unwrap_or_default()
+        };
         Figures {
             mmu: WINDOWS.map(|window| utilisation(stops, run, window)),
             pauses: stops.len(),
             total: lengths.iter().sum(),
             longest: lengths.last().copied().unwrap_or_default(),
-            p99: lengths.get(rank).copied().unwrap_or_default(),
+            p99: percentile(990),
+            p999: percentile(999),
+            longer: LONGER.map(|than| lengths.iter().filter(|length| **length > than).count()),
         }
+    }
+
+    /// The median of the figures of several runs, each for itself. `None` if there are no runs.
+    pub fn median(runs: impl Iterator<Item = Figures>) -> Option<Figures> {
+        fn middle<T: PartialOrd + Copy>(runs: &[Figures], of: impl Fn(&Figures) -> T) -> T {
+            let mut all: Vec<T> = runs.iter().map(of).collect();
+            all.sort_by(|a, b| a.partial_cmp(b).expect("no figure is a NaN"));
+            all[all.len() / 2]
+        }
+        let runs: Vec<Figures> = runs.collect();
+        (!runs.is_empty()).then(|| Figures {
+            mmu: std::array::from_fn(|n| middle(&runs, |run| run.mmu[n])),
+            pauses: middle(&runs, |run| run.pauses),
+            total: middle(&runs, |run| run.total),
+            longest: middle(&runs, |run| run.longest),
+            p99: middle(&runs, |run| run.p99),
+            p999: middle(&runs, |run| run.p999),
+            longer: std::array::from_fn(|n| middle(&runs, |run| run.longer[n])),
+        })
     }
 
     /// The best of the figures of several runs, each for itself: other processes can only lengthen
@@ -235,6 +274,8 @@ impl Figures {
             total: a.total.min(b.total),
             longest: a.longest.min(b.longest),
             p99: a.p99.min(b.p99),
+            p999: a.p999.min(b.p999),
+            longer: std::array::from_fn(|n| a.longer[n].min(b.longer[n])),
         })
     }
 }
@@ -316,8 +357,8 @@ mod tests {
         let mut ticks = Ticks { times, ..Ticks::default() };
         assert!(ticks.observed().unwrap().by_log.is_none());
         // The pauses are at other places in their gaps.
-        ticks.report([(first + us(10_003), us(5000))]);
-        ticks.report([(first + us(25_019), us(1000)), (first + us(900_000), us(1000))]);
+        ticks.report(0, [(first + us(10_003), us(5000))]);
+        ticks.report(0, [(first + us(25_019), us(1000)), (first + us(900_000), us(1000))]);
         assert_eq!(ticks.reported(), 3);
         let seen = ticks.observed().unwrap();
         assert_eq!(seen.work, us(10));
@@ -341,7 +382,7 @@ mod tests {
         // The thread did not run in the first long gap, and for 4 ms of the second.
         let away = vec![(2, us(4000)), (5, us(4000)), (7, us(0))];
         let mut ticks = Ticks { times: instants, away, ..Ticks::default() };
-        ticks.report([(first + us(4041), us(5990)), (first + us(10_065), us(2997))]);
+        ticks.report(0, [(first + us(4041), us(5990)), (first + us(10_065), us(2997))]);
         let seen = ticks.observed().unwrap();
         assert_eq!((seen.by_ticks.longest, seen.by_ticks.pauses), (us(6000), 3));
         assert_eq!((seen.by_processor.longest, seen.by_processor.pauses), (us(3000), 2));

@@ -47,7 +47,10 @@ fn engine(collector: &str) -> Result<Engine> {
         collector = collector.with_option("nursery", NURSERY)?;
     }
     let mut config = Config::new();
-    config.collector(collector).gc_slice(Duration::from_secs(3600)).parallel_compilation(false);
+    config
+        .collector(collector)
+        .gc_pause_target(Duration::from_secs(3600))
+        .parallel_compilation(false);
     config.gc_heap_initial_size(HEAP).gc_heap_maximum(HEAP).growth_policy(FixedPolicy);
     Engine::new(&config)
 }
