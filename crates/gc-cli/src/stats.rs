@@ -30,8 +30,11 @@ struct Json<'a> {
     collections: u64,
     total_pause_ns: u64,
     longest_pause_ns: u64,
-    /// The 99th percentile of the pauses.
+    /// The 99th percentile of the pauses, and the 99.9th.
     p99_pause_ns: u64,
+    p999_pause_ns: u64,
+    /// The minimum mutator utilisation in windows of some lengths.
+    utilisation: Vec<Utilisation>,
     pauses: BTreeMap<&'static str, u64>,
     /// A bucket for each range between two powers of two in which there were pauses.
     pause_histogram: Vec<Bucket>,
@@ -39,6 +42,13 @@ struct Json<'a> {
     live_bytes: u64,
     heap_bytes: u64,
     peak_heap_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Utilisation {
+    window_ns: u64,
+    /// From 0 to 1.
+    least: f64,
 }
 
 #[derive(Serialize)]
@@ -80,6 +90,12 @@ fn json(collector: &str, fuel: Option<u64>, stats: &GcStats, pauses: &PauseLog) 
         total_pause_ns: nanoseconds(pauses.total()),
         longest_pause_ns: nanoseconds(pauses.longest()),
         p99_pause_ns: nanoseconds(pauses.quantile(0.99)),
+        p999_pause_ns: nanoseconds(pauses.quantile(0.999)),
+        utilisation: PauseLog::WINDOWS
+            .into_iter()
+            .zip(pauses.utilisation())
+            .map(|(window, least)| Utilisation { window_ns: nanoseconds(window), least })
+            .collect(),
         pauses: kinds(pauses).collect(),
         pause_histogram: pauses.histogram().into_iter().map(bucket).collect(),
         live_objects: stats.live_objects,
@@ -93,6 +109,8 @@ fn json(collector: &str, fuel: Option<u64>, stats: &GcStats, pauses: &PauseLog) 
 fn table(collector: &str, fuel: Option<u64>, stats: &GcStats, pauses: &PauseLog) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
+    let percent = |share: f64| format!("{:.0}%", (share * 100.0).floor());
+    let [short, medium, long] = pauses.utilisation();
     let kinds: Vec<String> = kinds(pauses).map(|(kind, count)| format!("{count} {kind}")).collect();
     for (name, value) in [
         ("collector", collector.to_owned()),
@@ -103,6 +121,10 @@ fn table(collector: &str, fuel: Option<u64>, stats: &GcStats, pauses: &PauseLog)
         ("total pause", duration::show(pauses.total())),
         ("longest pause", duration::show(pauses.longest())),
         ("p99 pause", duration::show(pauses.quantile(0.99))),
+        ("p99.9 pause", duration::show(pauses.quantile(0.999))),
+        ("MMU in 1 ms", percent(short)),
+        ("MMU in 10 ms", percent(medium)),
+        ("MMU in 100 ms", percent(long)),
         ("live objects", stats.live_objects.to_string()),
         ("live", size::show(stats.live_bytes)),
         ("heap", size::show(stats.heap_bytes)),

@@ -1,9 +1,12 @@
 //! Pauses: when and why the mutator was stopped, for how long, and what was freed.
 
+mod utilisation;
+
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
+use utilisation::Window;
 
 /// The purpose of a pause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -104,6 +107,8 @@ pub struct PauseLog {
     recent: VecDeque<Pause>,
     /// Lengths in ns. Made at the first pause.
     lengths: Option<Box<Histogram<u64>>>,
+    /// Windows of each of [`WINDOWS`](PauseLog::WINDOWS).
+    windows: [Window; PauseLog::WINDOWS.len()],
     counts: [u64; PauseKind::ALL.len()],
     total: Duration,
     longest: Duration,
@@ -117,6 +122,7 @@ impl Default for PauseLog {
             made: Instant::now(),
             recent: VecDeque::new(),
             lengths: None,
+            windows: PauseLog::WINDOWS.map(Window::new),
             counts: Default::default(),
             total: Duration::ZERO,
             longest: Duration::ZERO,
@@ -126,6 +132,10 @@ impl Default for PauseLog {
 }
 
 impl PauseLog {
+    /// The lengths of the windows of [`utilisation`](PauseLog::utilisation).
+    pub const WINDOWS: [Duration; 3] =
+        [Duration::from_millis(1), Duration::from_millis(10), Duration::from_millis(100)];
+
     /// The time when the heap was made.
     pub(crate) fn made(&self) -> Instant {
         self.made
@@ -143,7 +153,12 @@ impl PauseLog {
 
     /// The total time for which the mutator was stopped, including a current pause.
     pub fn stopped(&self) -> Duration {
-        self.total + self.under_way.map_or(Duration::ZERO, |start| start.elapsed())
+        self.total + self.under_way()
+    }
+
+    /// The time since the current pause began. Zero if there is none.
+    pub fn under_way(&self) -> Duration {
+        self.under_way.map_or(Duration::ZERO, |start| start.elapsed())
     }
 
     /// Records that the pause that was begun did not happen.
@@ -166,6 +181,9 @@ impl PauseLog {
         // `saturating_record` would not let the histogram grow. Growing succeeds for every possible
         // length.
         let _grown = lengths.record(nanoseconds(pause.length));
+        for window in &mut self.windows {
+            window.record(pause.start, pause.length);
+        }
         self.counts[pause.kind as usize] += 1;
         self.total += pause.length;
         self.longest = self.longest.max(pause.length);
@@ -183,6 +201,9 @@ impl PauseLog {
             }
             (lengths @ None, others) => lengths.clone_from(others),
             (Some(_), None) => {}
+        }
+        for (window, others) in self.windows.iter_mut().zip(&other.windows) {
+            window.add(others);
         }
         for (count, others) in self.counts.iter_mut().zip(other.counts) {
             *count += others;
@@ -218,6 +239,15 @@ impl PauseLog {
         Duration::from_nanos(length).min(self.longest)
     }
 
+    /// The minimum mutator utilisation for windows of each of [`WINDOWS`](PauseLog::WINDOWS): the least
+    /// share of any such window, from 0 to 1, in which the heap did not stop the program. If the heap
+    /// is younger than the window, the share of its whole life. For the sum of several logs, the least
+    /// of them. (Perry Cheng and Guy E. Blelloch, "A Parallel, Real-Time Garbage Collector", 2001.)
+    pub fn utilisation(&self) -> [f64; PauseLog::WINDOWS.len()] {
+        let run = self.made.elapsed();
+        self.windows.each_ref().map(|window| window.utilisation(run, self.total))
+    }
+
     /// A histogram whose buckets are bounded by powers of two nanoseconds. Each entry has a
     /// bucket's upper bound and its number of pauses. Entries are in ascending order. Empty buckets
     /// are omitted.
@@ -237,7 +267,7 @@ impl PauseLog {
     }
 
     /// The latest pauses in the order in which they happened, at most 1024.
-    pub fn recent(&self) -> impl ExactSizeIterator<Item = &Pause> {
+    pub fn recent(&self) -> impl ExactSizeIterator<Item = &Pause> + DoubleEndedIterator {
         self.recent.iter()
     }
 }
