@@ -96,6 +96,8 @@ impl GiveBack {
 pub struct Blocks {
     /// The start of the first block.
     start: u32,
+    /// The most lines that there can be, if that is known.
+    most_lines: usize,
     /// The owner of each page that is mapped.
     pages: Vec<u32>,
     /// For each block, the number of pages that are not free. Pages that are not mapped count as
@@ -120,6 +122,7 @@ impl Blocks {
     pub fn new(start: u32) -> Blocks {
         Blocks {
             start,
+            most_lines: 0,
             pages: Vec::new(),
             used: Vec::new(),
             lines: Vec::new(),
@@ -133,6 +136,15 @@ impl Blocks {
         }
     }
 
+    /// The same space, which never ends after `maximum`. Its largest table never moves once the space is
+    /// large.
+    #[must_use]
+    pub fn with_maximum(self, maximum: u64) -> Blocks {
+        let most_lines =
+            (maximum.saturating_sub(self.start.into()) / u64::from(LINE_SIZE)) as usize;
+        Blocks { most_lines, ..self }
+    }
+
     /// Adds all memory up to `end` to the space.
     pub fn extend(&mut self, end: u64) {
         let pages = (end.saturating_sub(u64::from(self.start)) / u64::from(PAGE_SIZE)) as usize;
@@ -140,7 +152,7 @@ impl Blocks {
         if blocks > self.used.len() {
             self.used.resize(blocks, PAGES as u8);
             self.residues.resize(blocks, Residue::Untouched);
-            zeros::extend(&mut self.lines, blocks * LINES);
+            zeros::extend(&mut self.lines, blocks * LINES, self.most_lines);
         }
         // A page that is not mapped counts as taken. Now it is free.
         while self.pages.len() < pages {
@@ -156,6 +168,7 @@ impl Blocks {
         *self = Blocks {
             residues: std::mem::take(&mut self.residues),
             given_back_count: self.given_back_count,
+            most_lines: self.most_lines,
             ..Blocks::new(self.start)
         };
         self.extend(u64::from(end));
@@ -232,6 +245,13 @@ impl Blocks {
             Some(&SMALL) => Owner::Block(index - (index - self.start) % BLOCK_SIZE),
             Some(&start) => Owner::Large(start),
         }
+    }
+
+    /// Fetches what [`owner`](Blocks::owner) reads for `index`, which may be any number.
+    #[inline(always)]
+    pub fn prefetch_owner(&self, index: u32) {
+        let page = index.wrapping_sub(self.start) / PAGE_SIZE;
+        crate::memory::prefetch(self.pages.as_ptr().wrapping_add(page as usize).cast());
     }
 
     /// Bytes of the run of pages that the large object at `start` has.
@@ -331,7 +351,8 @@ impl Blocks {
 
     /// Changes every non-zero line mark to `value`.
     pub fn set_all_lines(&mut self, value: u8) {
-        self.lines.iter_mut().filter(|line| **line != 0).for_each(|line| *line = value);
+        let used = self.used.len() * LINES;
+        self.lines[..used].iter_mut().filter(|line| **line != 0).for_each(|line| *line = value);
     }
 
     /// The next hole of at least `size` bytes in block number `block`, from `from` on. `from` is

@@ -49,18 +49,28 @@ pub enum Mark {
 #[derive(Debug, Default)]
 pub struct ObjectMap {
     pairs: Vec<Pair>,
+    /// Number of pairs in use, and the most that can be.
+    used: usize,
+    most: usize,
 }
 
 impl ObjectMap {
+    /// A map of a heap that never has more than `maximum` bytes. It never moves once the heap is large.
+    pub fn with_maximum(maximum: u64) -> ObjectMap {
+        let most = maximum.div_ceil(u64::from(WORD_BYTES)) as usize;
+        ObjectMap { most, ..ObjectMap::default() }
+    }
+
     /// Extends the map to cover the heap up to `end`.
     pub fn extend(&mut self, end: u64) {
         let pairs = end.div_ceil(u64::from(WORD_BYTES)) as usize;
-        zeros::extend(&mut self.pairs, pairs);
+        zeros::extend(&mut self.pairs, pairs, self.most);
+        self.used = self.used.max(pairs);
     }
 
     /// Forgets all objects.
     pub fn clear(&mut self) {
-        zeros::clear(&mut self.pairs);
+        zeros::clear(&mut self.pairs[..self.used]);
     }
 
     #[inline(always)]
@@ -126,14 +136,14 @@ impl ObjectMap {
 
     /// Unmarks every object.
     pub fn clear_marks(&mut self) {
-        for pair in self.pairs.iter_mut().filter(|pair| pair[MARKS] != 0) {
+        for pair in self.pairs[..self.used].iter_mut().filter(|pair| pair[MARKS] != 0) {
             pair[MARKS] = 0;
         }
     }
 
     /// The first object that is marked.
     pub fn first_marked(&self) -> Option<u32> {
-        let word = self.pairs.iter().position(|pair| pair[MARKS] != 0)?;
+        let word = self.pairs[..self.used].iter().position(|pair| pair[MARKS] != 0)?;
         let bit = self.pairs[word][MARKS].trailing_zeros();
         Some(((word as u32) << WORD_SHIFT) + (bit << GRANULE_SHIFT))
     }
