@@ -45,8 +45,8 @@ WASM_API_EXTERN bool reclaim_config_collector(wasm_config_t* config, const char*
 /* The most bytes of a store's GC heap, and the bytes that it has at first. */
 WASM_API_EXTERN void reclaim_config_gc_heap_maximum(wasm_config_t* config, uint64_t bytes);
 WASM_API_EXTERN void reclaim_config_gc_heap_initial_size(wasm_config_t* config, uint64_t bytes);
-/* How long a step of an incremental collection may take, in nanoseconds. */
-WASM_API_EXTERN void reclaim_config_gc_slice(wasm_config_t* config, uint64_t ns);
+/* How long a pause for the collector should take, in nanoseconds: an aim, and not a bound. */
+WASM_API_EXTERN void reclaim_config_gc_pause_target(wasm_config_t* config, uint64_t ns);
 /* Collects at every n-th allocation and verifies the heap, to find bugs. 0 turns this off. With another
  * number, no engine can be made unless the library was built with the feature gc_zeal. */
 WASM_API_EXTERN void reclaim_config_gc_zeal(wasm_config_t* config, uint32_t n);
@@ -67,6 +67,10 @@ WASM_API_EXTERN void reclaim_engine_increment_epoch(const wasm_engine_t* engine)
 
 /* Collects all garbage of the heap now. False if the heap is corrupt. */
 WASM_API_EXTERN bool reclaim_store_gc(wasm_store_t* store);
+/* Collects garbage for at most ns nanoseconds, for a host that has nothing better to do. Writes the bytes of
+ * the objects that the collector would still visit now to left, if it is not null: 0 if there is nothing to
+ * do. False if the heap is corrupt. */
+WASM_API_EXTERN bool reclaim_store_gc_for(wasm_store_t* store, uint64_t ns, uint64_t* left);
 
 typedef struct reclaim_gc_stats_t {
   uint64_t allocations;     /* objects allocated; exact with zeal only */

@@ -82,9 +82,9 @@ exports! {
         Ok(())
     }
 
-    /// Sets how long a step of an incremental collection may take, in nanoseconds.
-    fn reclaim_config_gc_slice(config: Option<&mut wasm_config_t>, ns: u64) {
-        given(config, "config")?.settings.gc_slice(Duration::from_nanos(ns));
+    /// Sets how long a pause for the collector should take, in nanoseconds: an aim, and not a bound.
+    fn reclaim_config_gc_pause_target(config: Option<&mut wasm_config_t>, ns: u64) {
+        given(config, "config")?.settings.gc_pause_target(Duration::from_nanos(ns));
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::mem;
 use std::ptr;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// A store: `wasm_store_t`.
 pub struct wasm_store_t(pub(crate) StoreRef);
@@ -330,6 +331,21 @@ exports! {
     /// Collects all garbage of the store's heap now. `false` if the heap is corrupt.
     fn reclaim_store_gc(store: Option<&wasm_store_t>) -> bool {
         store_of(store)?.with(|mut store| store.gc(None))?;
+        Ok(true)
+    }
+
+    /// Collects garbage for at most `ns` nanoseconds, and writes the bytes of the objects that the collector
+    /// would still visit now to `left`, if it is not null: 0 if there is nothing to do. `false` if the heap
+    /// is corrupt.
+    fn reclaim_store_gc_for(
+        store: Option<&wasm_store_t>,
+        ns: u64,
+        left: Option<&mut u64>,
+    ) -> bool {
+        let found = store_of(store)?.with(|mut store| store.gc_for(Duration::from_nanos(ns)))?;
+        if let Some(left) = left {
+            *left = found.bytes;
+        }
         Ok(true)
     }
 

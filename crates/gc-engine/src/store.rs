@@ -4,8 +4,9 @@
 use crate::{Code, Engine, Params, Results, TypedFunction};
 use anyhow::{Context as _, Result};
 use gc_jit::{InterruptHandle, JitState, JitStore, VMContextPrefix};
-use gc_runtime::{GcStats, GcStore};
+use gc_runtime::{GcLeft, GcStats, GcStore};
 use std::fmt;
+use std::time::Duration;
 
 /// A heap of an engine's collector, and the code that uses it.
 ///
@@ -134,6 +135,17 @@ impl Store {
     pub fn collect(&mut self) -> Result<bool> {
         self.inner.jit.gc_mut().drop_dead_handles();
         self.gc_all()
+    }
+
+    /// Collects for at most `time`, while the host has nothing better to do, and returns what is left
+    /// ([`GcStore::gc_for`] says more).
+    ///
+    /// # Errors
+    /// If the heap is corrupt.
+    pub fn collect_for(&mut self, time: Duration) -> Result<GcLeft> {
+        self.inner.jit.gc_mut().drop_dead_handles();
+        let (gc, mut roots) = self.inner.jit.gc_and_stack();
+        Ok(gc.gc_for(&mut roots, time)?)
     }
 
     /// The heap's statistics.

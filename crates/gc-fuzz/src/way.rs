@@ -32,7 +32,7 @@ pub(super) struct Way {
     single_pass: bool,
     huge: bool,
     verified: bool,
-    pub(super) slice: Duration,
+    pub(super) pause_target: Duration,
     pub(super) initial: u64,
 }
 
@@ -58,7 +58,11 @@ impl Way {
             // The checks of the code generator's input find faults that would not show in what the
             // code does. But they take time, and hide what such faults do.
             verified: code / 32 % 4 == 3 && !*UNCHECKED,
-            slice: if heap & 0x40 == 0 { Duration::ZERO } else { Duration::from_micros(500) },
+            pause_target: if heap & 0x40 == 0 {
+                Duration::ZERO
+            } else {
+                Duration::from_micros(500)
+            },
             initial: if heap & 0x80 == 0 { 128 << 10 } else { 512 << 10 },
         }
     }
@@ -85,7 +89,7 @@ impl Way {
             .gc_zeal(self.zeal)
             .gc_heap_initial_size(self.initial)
             .gc_heap_maximum(maximum)
-            .gc_slice(self.slice)
+            .gc_pause_target(self.pause_target)
             .cranelift_opt_level(if self.optimised { OptLevel::Speed } else { OptLevel::None })
             .cranelift_regalloc_algorithm(if self.single_pass {
                 RegallocAlgorithm::SinglePass

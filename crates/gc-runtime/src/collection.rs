@@ -14,6 +14,21 @@ pub enum GcProgress {
     Complete,
 }
 
+/// What a heap does with the time that the host gives it ([`GcHeap::idle`](crate::GcHeap::idle)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// It wants a collection for [`GcCause::Idle`](crate::GcCause::Idle) now.
+    Collect,
+    /// It has worked for a part of the time.
+    Worked,
+    /// It does not work, because there is nothing to do or there is too little time.
+    Rest {
+        /// Bytes of the objects that it would still visit, if it had the time; 0 if there is nothing to
+        /// do.
+        bytes: u64,
+    },
+}
+
 /// A collection under way. The mutator is stopped until it is complete. Between increments the host
 /// may do other things.
 ///

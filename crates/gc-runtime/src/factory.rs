@@ -136,7 +136,7 @@ impl HeapFactory {
             Some(mut heap) => {
                 let core = heap.core_mut();
                 core.policy = self.options.policy.make();
-                core.slice = self.options.slice;
+                core.pause_target = self.options.pause_target;
                 let place = PooledPlace::of(&*heap);
                 (heap, place)
             }
@@ -216,7 +216,7 @@ pub(crate) fn make(
         return Err(HeapError::Options { what });
     }
     let core = heap.core_mut();
-    core.slice = options.slice;
+    core.pause_target = options.pause_target;
     core.policy = options.policy.make();
     Ok(heap)
 }

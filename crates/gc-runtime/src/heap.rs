@@ -22,10 +22,11 @@
 
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcRequest, GcRootsList,
-    GcStats, HeapCore, HeapError, HeapUsage,
+    GcStats, HeapCore, HeapError, HeapUsage, Idle,
 };
 use gc_types::{GcLayout, TypeIndex, VMGcHeader, VMGcKind, VMGcRef, forward};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// The reason why an allocation is tried [once more](GcHeap::alloc_last_resort).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -318,6 +319,24 @@ pub trait GcHeap: Send + Sync {
     /// # Panics
     /// Inside a no-GC scope.
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a>;
+
+    /// Uses time that the host gives to the collector
+    /// ([`GcStore::gc_for`](crate::GcStore::gc_for)), of which `left` is left. The store calls it again
+    /// until it returns [`Idle::Rest`]. A heap that works between collections, without roots, does so in
+    /// it. The provided method asks for a collection when half of the room of the plan is used, and
+    /// collections of the whole heap took so long that another one is likely to end in time.
+    fn idle(&mut self, left: Duration) -> Idle {
+        forward!(self.wrapped_mut(), idle(left));
+        let (used, core) = (self.occupancy().used, self.core());
+        let (grown, room) = (used.saturating_sub(core.live), core.plan_room());
+        if grown == 0 || grown < room / 2 {
+            return Idle::Rest { bytes: 0 };
+        }
+        match core.expected_time(used) <= left {
+            true => Idle::Collect,
+            false => Idle::Rest { bytes: used },
+        }
+    }
 
     /// The use of the heap's memory, and whether a collection is worth its cost. The store calls
     /// this before and after each pause and when an allocation finds no room. Implement it if

@@ -19,6 +19,7 @@
 //!   memory and verify themselves before and after each collection.
 #![deny(unsafe_code)]
 
+mod clock;
 mod collection;
 mod error;
 mod extern_ref;
@@ -48,7 +49,7 @@ pub mod collector;
 
 #[cfg(feature = "async")]
 pub use collection::CollectFuture;
-pub use collection::{GarbageCollection, GcProgress};
+pub use collection::{GarbageCollection, GcProgress, Idle};
 pub use error::{HeapError, RefusedBy};
 pub use extern_ref::{ExternRefHostDataId, ExternRefHostDataTable, HostValue, VMExternRef};
 pub use factory::HeapFactory;
@@ -77,5 +78,5 @@ pub use roots::{
 };
 pub use runtime::{CollectorOption, GcRuntime, Reclaims};
 pub use stats::GcStats;
-pub use store::GcStore;
+pub use store::{GcLeft, GcStore};
 pub use weak::{WeakHandle, WeakMap, WeakScope, WeakStep, WeakTable, WeakTracer};

@@ -35,7 +35,7 @@ impl NoHeap {
         let options = factory.options();
         let memory = HeapMemory::absent(factory.absent().clone(), options);
         let mut core = HeapCore::with_policy(memory, Box::new(Unasked));
-        core.slice = options.slice;
+        core.pause_target = options.pause_target;
         NoHeap { core }
     }
 }

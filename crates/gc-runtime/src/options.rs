@@ -33,10 +33,13 @@ pub struct HeapOptions {
     pub bounds: HeapBounds,
     /// The policy for the heap's memory: when it is collected, and by how much it grows.
     pub policy: PolicyFactory,
-    /// The time that a slice of incremental marking, or an increment of an asynchronous collection,
-    /// may take. The collector reads the clock every few hundred objects, so a slice may take a
-    /// little longer.
-    pub slice: Duration,
+    /// The time for which a pause should stop the program: a minor collection, a slice of marking or
+    /// sweeping, an increment of an asynchronous collection. It is an aim and not a bound. A minor
+    /// collection cannot be interrupted, so `generational` uses as much of its nursery as it can
+    /// empty in this time, by the times of the last minor collections, but at least 256 KiB of it.
+    /// Collectors read the clock every few hundred objects. What cannot be done in parts takes as long
+    /// as it takes: the search for roots, and a collection that has to find room at once.
+    pub pause_target: Duration,
     /// The source of the memory. Heaps with clones of these options share it.
     pub memory: Arc<dyn MemorySource>,
     /// Collects at every Nth allocation; 0 turns this off. Needs the feature `gc_zeal`.
@@ -56,8 +59,8 @@ impl HeapOptions {
     /// it uses all that references can address.
     pub const DEFAULT_MAXIMUM: u64 = 2 << 30;
 
-    /// The slice of [`HeapOptions::default`].
-    pub const DEFAULT_SLICE: Duration = Duration::from_micros(500);
+    /// The pause target of [`HeapOptions::default`].
+    pub const DEFAULT_PAUSE_TARGET: Duration = Duration::from_micros(500);
 
     /// The ABI of code that runs over heaps of `runtime` with these options. It has only the heap's
     /// host calls, and no entries of an embedder.
@@ -98,7 +101,7 @@ impl Default for HeapOptions {
             maximum: HeapOptions::DEFAULT_MAXIMUM,
             bounds: HeapBounds::Guarded,
             policy: PolicyFactory::default(),
-            slice: HeapOptions::DEFAULT_SLICE,
+            pause_target: HeapOptions::DEFAULT_PAUSE_TARGET,
             memory: Arc::new(OnDemand::default()),
             zeal: 0,
         }

@@ -16,6 +16,9 @@ pub enum GcCause {
     Exhausted,
     /// There are many host values. Those without an externref should be dropped.
     HostValues,
+    /// The host gives time to the collector, and [`GcHeap::idle`](crate::GcHeap::idle) has found that a
+    /// collection is likely to end in it.
+    Idle,
     /// Zeal. The collector chooses the kind of collection that finds most bugs.
     Zeal,
 }

@@ -54,7 +54,7 @@ impl<'a> Subject<'a> {
             maximum: maximum + null_page,
             bounds: self.bounds,
             // The shortest possible increments, so that more can happen in between.
-            slice: Duration::ZERO,
+            pause_target: Duration::ZERO,
             memory: MEMORY.with(Arc::clone),
             zeal: self.zeal,
             ..HeapOptions::default()

@@ -117,10 +117,10 @@ pub use gc_engine::{CacheStore, CompilationEnded, FolderCache, MemoryCache};
 pub use gc_engine::{Collector, CollectorOption, RunOptions, WasmtimeCollector};
 pub use gc_jit::{InterruptHandle, ThrownException};
 pub use gc_runtime::{
-    AdaptivePolicy, Decision, FixedPolicy, GcStats, Growth, GrowthPolicy, HeapBounds, HeapError,
-    HeapOptions, HeapPlan, HeapUsage, KeptHeaps, MemoryPurpose, MemoryRequest, MemorySource,
-    OnDemand, Pause, PauseKind, PauseLog, PolicyFactory, Reclaims, RefusedBy, Reservation,
-    UsedReservation,
+    AdaptivePolicy, Decision, FixedPolicy, GcLeft, GcStats, Growth, GrowthPolicy, HeapBounds,
+    HeapError, HeapOptions, HeapPlan, HeapUsage, KeptHeaps, MemoryPurpose, MemoryRequest,
+    MemorySource, OnDemand, Pause, PauseKind, PauseLog, PolicyFactory, Reclaims, RefusedBy,
+    Reservation, UsedReservation,
 };
 pub use gc_types::{Trap, ValRaw};
 #[cfg(feature = "reexport-wasmparser")]

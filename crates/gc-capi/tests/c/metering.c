@@ -94,7 +94,7 @@ static void settings(int argc, char** argv) {
   CHECK_FAILED(!reclaim_config_collector(config, "null:nursery=1"), "nursery");
   CHECK_FAILED(!reclaim_config_collector(config, "\xff"), "UTF-8");
   CHECK_FAILED(!reclaim_config_collector(config, NULL), "NULL");
-  reclaim_config_gc_slice(config, 100000);
+  reclaim_config_gc_pause_target(config, 100000);
   reclaim_config_gc_heap_initial_size(config, 1 << 20);
   reclaim_config_optimize(config, false);
   reclaim_config_max_wasm_stack(config, 512 * 1024);

@@ -167,6 +167,10 @@ static void attached(bool collects) {
   wasm_ref_set_host_info_with_finalizer(object, &finalized, count);
   CHECK(wasm_ref_get_host_info(object) == &finalized);
   CHECK(reclaim_store_gc(store) && finalized == 0);
+  uint64_t left = 1;
+  CHECK(reclaim_store_gc_for(store, 1000000000, &left) && left == 0);
+  CHECK(reclaim_store_gc_for(store, 0, NULL));
+  CHECK_FAILED(!reclaim_store_gc_for(NULL, 0, &left), "NULL");
   CHECK(wasm_ref_get_host_info(object) == &finalized);
   wasm_ref_set_host_info_with_finalizer(object, type, count);
   CHECK(wasm_ref_get_host_info(object) == type);

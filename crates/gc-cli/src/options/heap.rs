@@ -38,9 +38,12 @@ pub struct HeapArgs {
     /// How compiled code stays inside the GC heap.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = HeapBounds::Guarded)]
     pub heap_bounds: HeapBounds,
-    /// The maximal time for which a slice of an incremental collection stops the program.
+    /// The time for which a pause for the collector should stop the program.
+    ///
+    /// It is an aim. `generational` uses as much of its nursery as it can empty in this time, and works on
+    /// old objects in slices of it.
     #[arg(long, value_name = "TIME", default_value = "500us", value_parser = time)]
-    pub gc_slice: Duration,
+    pub pause_target: Duration,
     /// Collect at every Nth allocation and verify the heap before and after (0: never). Needs a
     /// build with the feature `gc_zeal`.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -100,7 +103,7 @@ impl HeapArgs {
                 HeapBounds::Checked => gc_wasm::HeapBounds::Checked,
             },
             policy,
-            slice: self.gc_slice,
+            pause_target: self.pause_target,
             zeal: self.gc_zeal,
             ..HeapOptions::default()
         })
@@ -187,7 +190,7 @@ mod tests {
         let library = HeapOptions::default();
         assert_eq!(options.initial, library.initial);
         assert_eq!(options.maximum, library.maximum);
-        assert_eq!(options.slice, library.slice);
+        assert_eq!(options.pause_target, library.pause_target);
         assert_eq!(options.zeal, library.zeal);
         assert_eq!(format!("{:?}", options.bounds), format!("{:?}", library.bounds));
     }

@@ -48,7 +48,7 @@ fn policies_size_the_heap() {
     let fixed = stats(&["--heap-policy", "fixed"]);
     assert_eq!(fixed["heap_bytes"], (16 << 20) - (64 << 10));
     for policy in ["balanced", "throughput", "memory"] {
-        let stats = stats(&["--heap-policy", policy, "--gc-slice", "1ms"]);
+        let stats = stats(&["--heap-policy", policy, "--pause-target", "1ms"]);
         assert!(stats["peak_heap_bytes"].as_u64() < Some(12 << 20), "{policy}: {stats}");
     }
     assert!(stats(&["--heap-utilisation", "25%"])["collections"].as_u64() > Some(0));

@@ -19,7 +19,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Opcode, types};
 use gc_types::collector::generational::{
     CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NAME, NURSERY, NURSERY_START,
-    SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, has_slot_cards,
+    SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE, has_slot_cards,
 };
 
 /// Emits code for the `generational` collector.
@@ -82,7 +82,8 @@ impl GcCompiler for GenerationalCompiler {
         if let RefPlace::Native { .. } = place {
             return self.write_ref(e, place, value);
         }
-        // The collector scans every new object, young or old, except for large arrays.
+        // The collector scans every new object, young or old, except for large arrays, whose cards are
+        // clean.
         e.store_ref(place, value, Trust::Fresh);
         if let RefPlace::Element { object, index, offset } = place
             && e.constant(index).is_none()
@@ -106,9 +107,9 @@ fn index_of_element(
     e.builder.ins().iadd_imm_u(element, i64::from(offset))
 }
 
-/// Marks the card of an element of a new array, if the array is not young. The collector then looks at
-/// the element as if it had looked at the array because it is new: `value` may be young, or in a block
-/// that will be evacuated.
+/// Marks the card of an element of a new array, if the array is not young and `value` is, or may be in a
+/// block that will be evacuated. The collector then looks at the element as if it had looked at the array
+/// because it is new.
 fn mark_card_if_old(
     e: &mut GcEmitter<'_, '_>,
     array: ir::Value,
@@ -119,12 +120,21 @@ fn mark_card_if_old(
     if e.is_unboxed(value) {
         return;
     }
-    let is_old = e.create_cold_block();
+    let [is_old, may_move, mark] = [(); 3].map(|()| e.create_cold_block());
     let done = e.builder.create_block();
     let young = is_young(e, array);
     e.builder.ins().brif(young, done, &[], is_old, &[]);
 
     e.continue_in(is_old);
+    let young = is_young(e, value);
+    e.builder.ins().brif(young, mark, &[], may_move, &[]);
+
+    e.continue_in(may_move);
+    let marking = is_marking(e);
+    let evacuates = e.builder.ins().band_imm_u(marking, i64::from(WILL_EVACUATE));
+    e.builder.ins().brif(evacuates, mark, &[], done, &[]);
+
+    e.continue_in(mark);
     let at = index_of_element(e, array, index, offset);
     let card = e.builder.ins().ushr_imm_u(at, i64::from(CARD_SHIFT));
     let data = e.heap_data();

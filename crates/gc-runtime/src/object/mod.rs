@@ -82,9 +82,11 @@ pub struct HeapCore {
     /// The time when the plan was made, and the total time for which the mutator had been stopped
     /// until then.
     planned: (Instant, Duration),
-    /// The time that an increment of a collection, or a slice of incremental marking, may take. A
-    /// store sets it from its options.
-    pub slice: Duration,
+    /// The time that a pause should take ([`HeapOptions::pause_target`]). A store sets it from its
+    /// options.
+    pub pause_target: Duration,
+    /// The rest of the time that the host gives to the collector, if it does.
+    pub(crate) given: Option<Duration>,
     /// The first damage that a method without a `Result` found. The next allocation or collection
     /// reports it.
     pub damage: Option<HeapError>,
@@ -118,11 +120,40 @@ impl HeapCore {
             set_aside: 0,
             admitted: 0,
             planned,
-            slice: HeapOptions::DEFAULT_SLICE,
+            pause_target: HeapOptions::DEFAULT_PAUSE_TARGET,
+            given: None,
             damage: None,
         };
         core.count_heap_bytes();
         core
+    }
+
+    /// The rest of the [target](HeapCore::pause_target) for the pause that is under way. If none is, the
+    /// target. In time that the host gives ([`GcStore::gc_for`](crate::GcStore::gc_for)), the rest of
+    /// that.
+    pub fn pause_left(&self) -> Duration {
+        let target = self.given.unwrap_or(self.pause_target);
+        target.saturating_sub(self.pauses.under_way())
+    }
+
+    /// Bytes that may be allocated, by the plan, between two collections of the whole heap.
+    pub(crate) fn plan_room(&self) -> u64 {
+        match self.plan.goal {
+            u64::MAX => self.live.max(1 << 20),
+            goal => goal.saturating_sub(self.live),
+        }
+    }
+
+    /// The time that a collection of the whole heap is likely to take if it has `used` bytes of objects:
+    /// as long for each byte as the last one.
+    pub(crate) fn expected_time(&self, used: u64) -> Duration {
+        /// If there was none.
+        const OF_BYTE: Duration = Duration::from_nanos(2);
+        let last = self.pauses.recent().rev().find(|pause| pause.kind.is_complete());
+        match last.filter(|pause| pause.bytes_before > 0) {
+            Some(pause) => pause.length.mul_f64(used as f64 / pause.bytes_before as f64),
+            None => OF_BYTE.mul_f64(used as f64),
+        }
     }
 
     /// Forgets every object and all counters. Keeps the mappings, the layouts, the policy
@@ -138,6 +169,7 @@ impl HeapCore {
         self.frames = 0;
         self.admitted = 0;
         self.planned = (Instant::now(), Duration::ZERO);
+        self.given = None;
         self.damage = None;
         self.no_gc_scopes = 0;
         self.count_heap_bytes();

@@ -6,6 +6,7 @@
 
 mod collect;
 mod collecting;
+mod given_time;
 mod handles;
 mod held;
 mod late;
@@ -25,6 +26,7 @@ use gc_types::{
     Abi, AbiDifference, CollectorAbi, ExnLayout, GcLayout, HeapDataOffsets, NULL_PAGE_SIZE,
     StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
 };
+pub use given_time::GcLeft;
 use held::StoreHeap;
 use std::any::Any;
 use std::fmt;

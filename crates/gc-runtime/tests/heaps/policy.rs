@@ -428,7 +428,7 @@ mod asynchronous {
             &DrcCollector,
             &HeapOptions {
                 initial: 8 << 20,
-                slice: std::time::Duration::ZERO,
+                pause_target: std::time::Duration::ZERO,
                 ..options(HeapBounds::Guarded)
             },
         );

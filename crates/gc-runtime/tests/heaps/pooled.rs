@@ -371,7 +371,7 @@ fn what_a_store_gives_to_its_heap_ends_with_the_store() {
             };
             let mut one = one;
             if is_used {
-                one.heap_mut().core_mut().slice = Duration::from_secs(9);
+                one.heap_mut().core_mut().pause_target = Duration::from_secs(9);
                 one.heap_mut().limit_inline_allocation(NonZeroU32::new(64));
                 _ = node(&mut one);
             }
@@ -384,7 +384,7 @@ fn what_a_store_gives_to_its_heap_ends_with_the_store() {
             layouts().iter().for_each(|(ty, it)| new.ensure_layout(*ty, it).unwrap());
             let (mut two, same) = store(&factory);
             assert_eq!(same, base.addr());
-            assert_eq!(two.heap().core().slice, options.slice);
+            assert_eq!(two.heap().core().pause_target, options.pause_target);
             // Emitted code gets as much memory at a time as in a new heap.
             let limit = |store: &mut GcStore| {
                 _ = node(store);

@@ -29,8 +29,11 @@ pub const CARD_SIZE: u32 = 1 << CARD_SHIFT;
 /// The value of a card whose objects may refer to young ones. Other cards are zero.
 pub const DIRTY: u8 = 1;
 
-/// Heap data, u32: non-zero while overwritten references must be logged.
+/// Heap data, u32: non-zero while overwritten references must be logged. [`WILL_EVACUATE`] may be set.
 pub const MARKING: u32 = HeapDataOffsets::COLLECTOR + 8;
+/// A bit of [`MARKING`]: the card of every reference in a large new array must be marked, because its
+/// referent may be moved when marking ends.
+pub const WILL_EVACUATE: u32 = 2;
 /// Heap data, u64: number of logged stores. If it is larger than [`LOG_CAPACITY`], the first
 /// entries were overwritten.
 pub const LOG_LEN: u32 = HeapDataOffsets::COLLECTOR + 16;

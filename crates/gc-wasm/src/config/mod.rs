@@ -177,12 +177,13 @@ impl Config {
         self
     }
 
-    /// Sets the time that a slice of an incremental collection, or an increment of an asynchronous
-    /// one, may take ([`HeapOptions::slice`]). The collector reads the clock every few hundred objects, so
-    /// a slice takes some tens of microseconds even if the time is zero. If slices are too short to
-    /// keep up with the program, the program waits for the collection to end.
-    pub fn gc_slice(&mut self, time: Duration) -> &mut Config {
-        self.heap.slice = time;
+    /// Sets the time for which a pause for the collector should stop the program
+    /// ([`HeapOptions::pause_target`]): a minor collection, a slice of marking or sweeping, an increment of an
+    /// asynchronous collection. It is an aim and not a bound. With a longer time `generational` uses more
+    /// of its nursery, if that saves work. With zero, pauses are as short as the collector can make them,
+    /// and collections take more time altogether.
+    pub fn gc_pause_target(&mut self, time: Duration) -> &mut Config {
+        self.heap.pause_target = time;
         self
     }
 

@@ -7,13 +7,14 @@ use crate::vm::layout::HOST_FUNC;
 use crate::{AsContext, AsContextMut, Engine, Extern, Func, GcHeapOutOfMemory, ModuleExport, Val};
 use anyhow::Result;
 use gc_jit::{HostFunction, VMFuncRef, VMHostFuncContext, host_call_guard};
-use gc_runtime::HandleScope;
+use gc_runtime::{GcLeft, HandleScope};
 use gc_types::ValRaw;
 use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The store that calls a host function. The host function gets it as an argument.
 ///
@@ -98,6 +99,14 @@ impl<T: 'static> Caller<'_, T> {
     /// As [`Store::gc`](crate::Store::gc).
     pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
         self.store.gc(why)
+    }
+
+    /// Collects garbage for at most `time`, as [`Store::gc_for`](crate::Store::gc_for) does.
+    ///
+    /// # Errors
+    /// As [`Store::gc_for`](crate::Store::gc_for).
+    pub fn gc_for(&mut self, time: Duration) -> Result<GcLeft> {
+        self.store.gc_for(time)
     }
 
     /// The size of the GC heap in bytes, as [`Store::gc_heap_capacity`](crate::Store::gc_heap_capacity)

@@ -23,9 +23,10 @@ pub(crate) use opaque::{StoreId, StoreOpaque};
 use crate::{Engine, GcHeapOutOfMemory};
 use anyhow::Result;
 use gc_jit::InterruptHandle;
-use gc_runtime::{GcStats, HostPanic, PauseLog};
+use gc_runtime::{GcLeft, GcStats, HostPanic, PauseLog};
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 /// Instances, their heap, and the host's data of type `T`. Everything that is made in a store lives
 /// until the store is dropped, except objects of its heap.
@@ -137,6 +138,29 @@ impl<T: 'static> Store<T> {
     /// If the heap is corrupt.
     pub fn gc(&mut self, why: Option<&GcHeapOutOfMemory<()>>) -> Result<()> {
         self.as_context_mut().gc(why)
+    }
+
+    /// Collects garbage for at most `time`, while the host has nothing better to do, and returns what is
+    /// left ([`GcStore::gc_for`](gc_runtime::GcStore::gc_for) says more). A host that does this often enough,
+    /// for example once for each frame that it draws, has few other pauses, as long as garbage is made
+    /// slower than it is collected.
+    ///
+    /// ```
+    /// use gc_wasm::{Config, Engine, Store};
+    /// use std::time::Duration;
+    ///
+    /// let engine = Engine::new(&Config::new())?;
+    /// let mut store = Store::new(&engine, ());
+    /// // Work for a frame. Then:
+    /// let left = store.gc_for(Duration::from_micros(200))?;
+    /// assert!(left.is_nothing());
+    /// # anyhow::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the heap is corrupt.
+    pub fn gc_for(&mut self, time: Duration) -> Result<GcLeft> {
+        self.as_context_mut().gc_for(time)
     }
 
     /// The size of the GC heap in bytes. 0 if it was not needed yet.
@@ -320,6 +344,14 @@ impl<'a, T: 'static> StoreContextMut<'a, T> {
         // The whole heap is collected, whatever the reason.
         let _ = why;
         self.0.gc()
+    }
+
+    /// Collects garbage for at most `time`, as [`Store::gc_for`] does.
+    ///
+    /// # Errors
+    /// If the heap is corrupt.
+    pub fn gc_for(&mut self, time: Duration) -> Result<GcLeft> {
+        self.0.gc_for(time)
     }
 
     pub(crate) fn into_opaque(self) -> &'a mut StoreOpaque {

@@ -20,11 +20,12 @@ use crate::vm::tag::TagData;
 use crate::{Engine, Module, Val, WasmBacktrace};
 use anyhow::{Context as _, Result};
 use gc_jit::{InterruptHandle, JitState, JitStore, Part, VMContextPrefix};
-use gc_runtime::{GcStore, TraceRoots};
+use gc_runtime::{GcLeft, GcStore, TraceRoots};
 use gc_types::{TypeIndex, VMGcRef};
 use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Identifies a store, so that a handle of one store is not used with another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -215,6 +216,10 @@ impl StoreOpaque {
     pub(crate) fn gc(&mut self) -> Result<()> {
         self.with_gc(|gc, roots| gc.gc(roots))?;
         Ok(())
+    }
+
+    pub(crate) fn gc_for(&mut self, time: Duration) -> Result<GcLeft> {
+        Ok(self.with_gc(|gc, roots| gc.gc_for(roots, time))?)
     }
 
     /// Performs an action of the host that may drop host values. If the destructor of one panics,

@@ -58,7 +58,7 @@ fn stores_share_what_a_policy_admits() -> Result<()> {
         let shared =
             Shared { policy: AdaptivePolicy::balanced(), left: Arc::clone(&left), taken: 0 };
         let mut config = Config::new();
-        config.collector(collector.clone()).growth_policy(shared).gc_slice(Duration::ZERO);
+        config.collector(collector.clone()).growth_policy(shared).gc_pause_target(Duration::ZERO);
         let engine = Engine::new(&config)?;
         let module = Module::new(&engine, HOARDER)?;
         let name = collector.name();

@@ -30,6 +30,7 @@ mod externrefs;
 mod from_wasmtime;
 mod fuel;
 mod fuel_costs;
+mod given_time;
 mod growth;
 mod handles;
 mod host;

@@ -243,6 +243,7 @@ fn nulls(world: &World<C>) -> Result<()> {
     failed(wasm_table_get(None, 0).is_none(), "NULL")?;
     failed(wasm_memory_data(None).is_null(), "NULL")?;
     failed(!reclaim_store_gc(None), "NULL")?;
+    failed(!reclaim_store_gc_for(None, 1000, None), "NULL")?;
     failed(wasm_ref_get_host_info(None).is_null(), "NULL")?;
     let trap = wasm_func_call(std::ptr::null(), None, None).into_trap().context("no trap")?;
     ensure!(trap_message(&trap).contains("NULL"), "another trap");

@@ -142,7 +142,7 @@ impl Stores for C {
         reclaim_config_gc_zeal(Some(&mut config), way.zeal);
         reclaim_config_gc_heap_maximum(Some(&mut config), HEAP_LIMIT);
         reclaim_config_gc_heap_initial_size(Some(&mut config), way.initial);
-        reclaim_config_gc_slice(Some(&mut config), way.slice.as_nanos() as u64);
+        reclaim_config_gc_pause_target(Some(&mut config), way.pause_target.as_nanos() as u64);
         reclaim_config_optimize(Some(&mut config), way.optimised);
         reclaim_config_consume_fuel(Some(&mut config), limited);
         let engine = result(wasm_engine_new_with_config(Some(config)))?;
@@ -243,6 +243,7 @@ impl Stores for C {
 
     fn gc(_: &mut Shared, own: &Store) -> Result<Option<u64>> {
         let Some(store) = own.store.as_deref() else { return Ok(None) };
+        done(reclaim_store_gc_for(Some(store), 20_000, None))?;
         done(reclaim_store_gc(Some(store)))?;
         let stats = read(written(|out| reclaim_store_gc_stats(Some(store), out)))?;
         Ok(Some(stats.live_objects))

@@ -339,7 +339,7 @@ impl<'a> GarbageCollection<'a> for CopyingCollection<'a> {
         while checked.is_ok() && !matches!(self.phase, Phase::Complete) {
             self.step();
             checked = self.heap.core.check_damage();
-            if start.elapsed() >= self.heap.core.slice {
+            if start.elapsed() >= self.heap.core.pause_target {
                 break;
             }
         }

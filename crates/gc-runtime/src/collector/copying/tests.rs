@@ -44,7 +44,7 @@ fn heap(chunks: u64, maximum: u64) -> CopyingHeap {
     let memory = HeapMemory::new(&options(chunks, maximum)).unwrap();
     let mut heap = CopyingHeap::new(memory, true);
     // The shortest possible increments.
-    heap.core.slice = std::time::Duration::ZERO;
+    heap.core.pause_target = std::time::Duration::ZERO;
     layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout).unwrap());
     heap
 }

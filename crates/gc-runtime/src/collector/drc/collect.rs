@@ -431,7 +431,7 @@ impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
         let start = Instant::now();
         while self.phase != Phase::Complete && self.heap.core.damage.is_none() {
             self.work(&mut { INCREMENT });
-            if start.elapsed() >= self.heap.core.slice {
+            if start.elapsed() >= self.heap.core.pause_target {
                 break;
             }
         }

@@ -47,7 +47,7 @@ fn store_with(options: &HeapOptions) -> GcStore {
 fn heap() -> DrcHeap {
     let mut heap = DrcHeap::new(HeapMemory::new(&options()).unwrap(), true).unwrap();
     // The shortest possible increments.
-    heap.core.slice = Duration::ZERO;
+    heap.core.pause_target = Duration::ZERO;
     layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout).unwrap());
     heap
 }

@@ -19,12 +19,16 @@ use crate::space::blocks::{BLOCK_SIZE, LINE_SIZE};
 use crate::space::shapes::{Object, Refs};
 use gc_types::collector::generational::FORWARDED;
 use gc_types::{I31, VMGcHeader};
+use std::time::Duration;
 
 /// Bytes that may be moved in one pause.
 const MAX_BYTES: u32 = 512 << 10;
-/// The most slots that are updated in one pause. Each takes about 80 ns, because its place and its
-/// referent are in no cache.
-pub(super) const MAX_SLOTS: usize = 1 << 15;
+/// The most slots that are updated in one pause, however long it may be, and the most that a short one
+/// updates.
+const MAX_SLOTS: u64 = 1 << 15;
+const MIN_SLOTS: u64 = 1 << 11;
+/// The time in ns to update a slot: its place and its referent are in no cache.
+const SLOT_NS: u64 = 80;
 /// After an evacuation with too many slots the next one may move half of the bytes, and so on, up to
 /// this number of times.
 const MAX_HALVED: u32 = 2;
@@ -46,6 +50,8 @@ pub(super) struct Evacuator {
     moved: Vec<u32>,
     /// Number of blocks, and then of slots, that are done.
     done: usize,
+    /// The most slots.
+    most_slots: usize,
     /// How often [`MAX_BYTES`] is halved.
     pub(super) halved: u32,
 }
@@ -57,14 +63,21 @@ impl Evacuator {
         !self.blocks.is_empty()
     }
 
+    /// The time that the evacuation of the chosen blocks is likely to take.
+    pub(super) fn expected(&self) -> Duration {
+        // A byte takes about a nanosecond, and there are at most this many.
+        let bytes = self.blocks.len() as u64 * u64::from(BLOCK_SIZE / 2);
+        Duration::from_nanos(bytes + self.slots.len() as u64 * SLOT_NS)
+    }
+
     /// The recorded slots, for the verifier.
     pub(super) fn slots(&self) -> &[u32] {
         &self.slots
     }
 
-    /// For each block of the heap, whether it was chosen, and the recorded slots.
-    pub(super) fn parts(&mut self) -> (&[bool], &mut Vec<u32>) {
-        (&self.chosen, &mut self.slots)
+    /// For each block of the heap, whether it was chosen, the recorded slots, and the most of them.
+    pub(super) fn parts(&mut self) -> (&[bool], &mut Vec<u32>, usize) {
+        (&self.chosen, &mut self.slots, self.most_slots)
     }
 
     /// Forgets everything, but keeps the memory.
@@ -89,6 +102,8 @@ impl GenerationalHeap {
     /// Chooses blocks, before marking begins.
     pub(super) fn choose_blocks(&mut self) {
         self.evacuator.clear();
+        let slots = self.core.pause_target.as_nanos() / u128::from(SLOT_NS);
+        self.evacuator.most_slots = slots.clamp(MIN_SLOTS.into(), MAX_SLOTS.into()) as usize;
         let zeal = self.zeal != 0;
         let least = if zeal { 1 } else { BLOCK_SIZE / LINE_SIZE / 2 };
         let mut candidates: Vec<(u32, usize)> = self
@@ -143,7 +158,7 @@ impl GenerationalHeap {
             return;
         }
         self.evacuator.slots.push(at as u32);
-        if self.evacuator.slots.len() > MAX_SLOTS {
+        if self.evacuator.slots.len() > self.evacuator.most_slots {
             self.evacuate_less();
         }
     }
@@ -159,9 +174,9 @@ impl GenerationalHeap {
     #[cold]
     pub(super) fn cancel_evacuation(&mut self) {
         self.evacuator.clear();
+        self.tables.set_evacuation(false);
         if self.phase == Phase::Evacuating {
-            self.end_logging();
-            self.phase = Phase::SweepingLarge(0);
+            self.begin_sweeping();
         }
     }
 
@@ -300,7 +315,6 @@ impl GenerationalHeap {
         }
         self.evacuator.clear();
         self.evacuator.halved = self.evacuator.halved.saturating_sub(1);
-        self.end_logging();
-        self.phase = Phase::SweepingLarge(0);
+        self.begin_sweeping();
     }
 }

@@ -13,7 +13,7 @@
 //! collection of 143 MiB of live objects took 81 to 88 ms instead of 66 to 70.
 
 use super::GenerationalHeap;
-use super::evacuate::{MAX_SLOTS, is_in};
+use super::evacuate::is_in;
 use super::nursery::Count;
 use super::old::Old;
 use super::scavenge::fetch;
@@ -126,6 +126,8 @@ pub(super) struct Marking<'h> {
     chosen: &'h [bool],
     /// Slots that refer into these blocks.
     slots: &'h mut Vec<u32>,
+    /// The most of them that can be updated in one pause.
+    most_slots: usize,
     /// The end of the nursery.
     nursery_end: u32,
     /// The first index whose object is marked: the end of the nursery, unless young objects are
@@ -141,7 +143,7 @@ impl GenerationalHeap {
             && let Some(bytes) = self.core.memory.bytes()
         {
             let nursery_end = self.nursery.end;
-            let (chosen, slots) = self.evacuator.parts();
+            let (chosen, slots, most_slots) = self.evacuator.parts();
             let stop = Marking {
                 bytes,
                 shapes: &self.shapes,
@@ -149,6 +151,7 @@ impl GenerationalHeap {
                 stack: &mut self.marker.stack,
                 chosen,
                 slots,
+                most_slots,
                 nursery_end,
                 floor: if self.marker.young { 1 } else { nursery_end },
             }
@@ -182,7 +185,7 @@ impl Marking<'_> {
             if let Some((at, what)) = lane.damage {
                 break MarkStop::Damage(at, what);
             }
-            if self.slots.len() > MAX_SLOTS {
+            if self.slots.len() > self.most_slots {
                 break MarkStop::ManySlots;
             }
             if left == 0 {

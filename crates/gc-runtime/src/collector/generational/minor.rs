@@ -6,12 +6,15 @@
 //! values of externrefs.
 
 use super::GenerationalHeap;
+use super::nursery_size::NurseryUse;
 use super::scavenge::{ELEMENTS, ScavengeLoop, ScavengeStop, ScavengeWork};
 use super::trace::TraceState;
+use crate::clock::thread_time;
 use crate::space::blocks::BLOCK_SIZE;
 use crate::space::shapes::Object;
 use gc_types::VMGcHeader;
 use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NURSERY_START, is_young};
+use std::time::Duration;
 
 /// The byte that fills freed memory under zeal. It gives neither a valid kind nor a likely index.
 pub(super) const POISON: u8 = 0xa5;
@@ -40,6 +43,9 @@ pub(super) struct Scavenger {
     retained_bytes: u64,
     /// Number of roots visited.
     pub(super) roots: u32,
+    /// The processor time of the increments before this one, and that at the beginning of this one.
+    took: Duration,
+    since: Option<Duration>,
     /// The first index whose card was not visited yet.
     next_card: u32,
     /// Whether a trace or evacuation needs references to old objects.
@@ -64,6 +70,19 @@ impl GenerationalHeap {
         self.scavenger.roots = 0;
         self.scavenger.looks_at_old = self.evacuator.is_active();
         self.scavenger.next_card = self.old.blocks.start();
+        (self.scavenger.took, self.scavenger.since) = (Duration::ZERO, Some(thread_time()));
+    }
+
+    /// Measures the time of a minor collection without that between its increments.
+    pub(super) fn begin_increment(&mut self) {
+        self.scavenger.since = Some(thread_time());
+    }
+
+    /// Ends the measurement that [`begin_increment`](GenerationalHeap::begin_increment) began.
+    pub(super) fn end_increment(&mut self) {
+        if let Some(since) = self.scavenger.since.take() {
+            self.scavenger.took += thread_time().saturating_sub(since);
+        }
     }
 
     /// The new place of the object to which `word` refers, in the nursery. Moves the object if it was
@@ -110,9 +129,12 @@ impl GenerationalHeap {
         Err(Damaged)
     }
 
-    /// Takes memory from the old generation when it has too little, because more survives than
+    /// Sweeps, or adds memory to the old generation when it has too little, because more survives than
     /// expected.
     fn alloc_in_more(&mut self, size: u32) -> Option<u32> {
+        if let Some(at) = self.take_old(|old, _| old.alloc(size)) {
+            return Some(at);
+        }
         let more = (self.core.memory.usable() / 8).max(u64::from(size) + MORE);
         self.map_old(more, size.max(BLOCK_SIZE).into()).ok()?;
         self.old.alloc(size)
@@ -240,7 +262,14 @@ impl GenerationalHeap {
                 let _mapped = self.core.memory.fill(NURSERY_START.into(), used.into(), POISON);
             }
             self.empty_nursery();
-            self.adapt_nursery(used, self.survived, self.scavenger.roots);
+            self.end_increment();
+            let cards = (self.old.blocks.touched_end() - self.old.blocks.start()) / CARD_SIZE;
+            let frames = u32::try_from(self.core.frames).unwrap_or(u32::MAX);
+            let roots = self.scavenger.roots.saturating_add(frames);
+            // A trace also takes time for old objects.
+            let minor = !self.scavenger.trace.is_active;
+            let (survived, took) = (self.survived, minor.then_some(self.scavenger.took));
+            self.adapt_nursery(NurseryUse { used, survived, roots, cards, took });
             self.learn_from_minor(used);
             self.touch_old_ahead();
             self.tables.forget_slots();

@@ -38,7 +38,7 @@ use crate::space::blocks::{BLOCK_SIZE, MAX_SMALL};
 use crate::space::shapes::Shapes;
 use crate::{
     CollectorOption, ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause,
-    GcHeap, GcRequest, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory,
+    GcHeap, GcRequest, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Idle,
     LastResort, Occupancy,
 };
 use collect::{GenerationalCollection, StoreTables};
@@ -52,6 +52,7 @@ use nursery_size::Sizing;
 use old::Old;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 pub(super) use tables::KEPT;
 use tables::Tables;
 use trace::Chooser;
@@ -138,6 +139,9 @@ impl GcRuntime for GenerationalCollector {
     }
 }
 
+/// While blocks wait for evacuation, a new array of references has at most this number of bytes.
+const MOST_DIRTY: u32 = 1 << 20;
+
 struct GenerationalHeap {
     core: HeapCore,
     shapes: Shapes,
@@ -171,7 +175,7 @@ struct GenerationalHeap {
 impl GenerationalHeap {
     fn new(memory: HeapMemory, nursery: u32, zeal: u32) -> Result<GenerationalHeap, HeapError> {
         let nursery = Nursery::new(nursery);
-        let old = Old::new(nursery.end);
+        let old = Old::new(nursery.end, memory.maximum());
         let tables = Tables::new(&memory, nursery.end)?;
         let mut heap = GenerationalHeap {
             core: HeapCore::new(memory),
@@ -202,16 +206,18 @@ impl GenerationalHeap {
 
     /// Allocates in the old generation.
     fn alloc_old(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
-        self.finish_sweeping();
-        let index = self.old.alloc_zeroed(&mut self.core.memory, size)?;
+        let index = self.take_old(|old, memory| old.alloc_zeroed(memory, size))?;
         self.core.set_header_at(index, header)?;
         if header.kind() == Some(VMGcKind::ExternRef) {
             self.old.externrefs.push(index);
-        } else if (size <= ArrayLayout::MAX_EXAMINED || header.kind() != Some(VMGcKind::ArrayRef))
-            && self.core.layouts.get(header.ty()).is_some_and(GcLayout::has_refs)
-        {
-            // Stores into it before the next collection run no barrier, unless it is a large array.
-            self.tables.dirty_all(index, index + size);
+        } else if self.core.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
+            if size <= ArrayLayout::MAX_EXAMINED || header.kind() != Some(VMGcKind::ArrayRef) {
+                // Stores into it before the next collection run no barrier.
+                self.tables.dirty_all(index, index + size);
+            } else if size > MOST_DIRTY && self.evacuator.is_active() {
+                // Otherwise every card of it would become dirty, whatever is stored.
+                self.cancel_evacuation();
+            }
         }
         if size > MAX_SMALL {
             self.marker.large += u64::from(size);
@@ -389,6 +395,25 @@ impl GcHeap for GenerationalHeap {
         self.grown = false;
         let roots = self.roots_for(kind, roots);
         Box::new(GenerationalCollection::new(self, StoreTables { roots, host_data, weak }, kind))
+    }
+
+    /// Slices of a major collection need no roots. The nursery is emptied when half of it is used.
+    fn idle(&mut self, left: Duration) -> Idle {
+        let waits = self.marking_waits() || self.phase == Phase::Evacuating;
+        if self.phase != Phase::Idle && !waits {
+            if left.is_zero() {
+                return Idle::Rest { bytes: self.idle_work_left() };
+            }
+            self.major_slice();
+            return Idle::Worked;
+        }
+        let is_due = waits
+            || !self.nursery.retains() && self.nursery_used() >= self.nursery_size() / 2
+            || self.idle_marking_is_due();
+        match is_due && self.expected_minor() <= left && !left.is_zero() {
+            true => Idle::Collect,
+            false => Idle::Rest { bytes: if is_due { self.idle_work_left() } else { 0 } },
+        }
     }
 
     fn occupancy(&self) -> Occupancy {

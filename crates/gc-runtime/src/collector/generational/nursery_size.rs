@@ -1,10 +1,13 @@
 //! How much of the nursery is used before it is collected.
 //!
 //! Emitted code knows the bounds of the largest nursery. The part in use depends on the survival
-//! rate. If nearly everything survives, a minor collection is only a pause, and a smaller nursery
-//! makes it shorter. If little survives, a larger nursery gives objects more time to die. It becomes
-//! larger than the machine's cache only beside many old objects, whose marking takes long and which
-//! are in no cache either.
+//! rate and on the time of minor collections. If nearly everything survives, a minor collection is
+//! only a pause, and a smaller nursery makes it shorter. If little survives, a larger nursery gives
+//! objects more time to die. It becomes larger than the machine's cache only beside many old objects,
+//! whose marking takes long and which are in no cache either. No more is used than a minor collection
+//! can empty in the time that the heap's options want a pause to take. That time is predicted from the
+//! times of the last minor collections ([`Pace`]). For what takes time whatever is in the nursery (the
+//! stack, clean cards), the nursery has a minimum.
 //!
 //! A small nursery does not tell what a larger one would do: objects that would die in it a little
 //! later survive. They die as old objects then, and the next major collection finds them dead. So
@@ -18,24 +21,33 @@
 
 use gc_types::collector::generational::NURSERY_ALIGN;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The smallest nursery that the survival rate can give, in bytes. If all of it survives, its
 /// collection takes about 0.7 ms.
 const MIN_NURSERY: u32 = 3 << 18;
+/// The smallest nursery that the time of minor collections can give, in bytes. With one of 64 KiB,
+/// programs with a gibibyte of live objects took 1.5 times the processor time.
+const MIN_BY_TIME: u32 = 256 << 10;
 /// A smaller nursery grows if up to three quarters survive, a larger one if up to a half do.
 const SMALL: u32 = 2 << 20;
 /// A new heap uses this number of sixteenths of a nursery that fits the cache. Often all that a
 /// program allocates at first survives, and the first minor collection is the longest.
 const FIRST_SIXTEENTHS: u32 = 3;
-/// The least bytes of nursery for each root. Each collection scans the whole stack, and a deep
-/// stack must not be scanned too often. To scan a frame takes about 10 ns.
-const BYTES_OF_ROOT: u32 = 256;
+/// The time in ns to visit a root, or a frame of the stack.
+const ROOT_NS: u64 = 10;
+/// The number of clean cards that are read in a ns.
+const CARDS_IN_NS: u64 = 64;
+/// The least bytes of nursery for each ns that a collection of an empty one would take. A deep stack,
+/// and the cards of a large heap, must not be scanned too often.
+const BYTES_OF_NS: u64 = 25;
 /// A nursery that does not fit the cache has at most this part of the bytes of the old objects that
 /// lived at the last marking.
 const PART_OF_LIVE: u64 = 8;
-/// A nursery that does not fit the cache may have at most this number of bytes that survive. Moving
-/// them takes about a nanosecond for each byte.
-const MOST_SURVIVORS: u64 = 4 << 20;
+/// From a nursery with fewer bytes nothing is learnt about the time of minor collections.
+const LEAST_TELLING: u32 = 64 << 10;
+/// The share of a shorter time of minor collections that is learnt from each.
+const LEARNED: f64 = 0.5;
 /// A trial has a nursery this number of times as large, or as large as a small heap allows.
 const TRIAL: u32 = 4;
 /// The most failed trials that are counted. The distance between trials doubles with each.
@@ -66,21 +78,19 @@ pub(super) fn first_size(end: u32) -> u32 {
     size.max(MIN_NURSERY).min(end)
 }
 
-/// `size`, or more if that is too small for a heap with `roots` roots.
-pub(super) fn least_size(size: u32, roots: u32) -> u32 {
-    let least = roots.saturating_mul(BYTES_OF_ROOT).clamp(MIN_NURSERY, 1 << 31);
-    size.max(least).next_multiple_of(NURSERY_ALIGN)
-}
-
-/// What a collection found in the nursery.
-#[derive(Clone, Copy, Debug)]
+/// What a collection found in the nursery, and how long it took.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct NurseryUse {
     /// The bytes of all objects.
     pub(super) used: u32,
     /// The bytes of those that are alive.
     pub(super) survived: u64,
-    /// The number of roots.
+    /// The number of roots and of the stack's frames.
     pub(super) roots: u32,
+    /// The number of cards, clean or dirty.
+    pub(super) cards: u32,
+    /// The time of the collection, if it was a minor one and nothing else.
+    pub(super) took: Option<Duration>,
 }
 
 impl NurseryUse {
@@ -88,32 +98,62 @@ impl NurseryUse {
     fn is_telling(self, size: u32) -> bool {
         self.used >= size / 2
     }
+
+    /// The time in ns that the collection would have taken with an empty nursery.
+    fn fixed(self) -> u64 {
+        u64::from(self.roots) * ROOT_NS + u64::from(self.cards) / CARDS_IN_NS
+    }
+
+    /// `size`, or more if that is too small for what each collection takes anyway.
+    pub(super) fn least_size(self, size: u32) -> u32 {
+        let least = (self.fixed() * BYTES_OF_NS).min(1 << 31) as u32;
+        size.max(least).next_multiple_of(NURSERY_ALIGN)
+    }
 }
 
-/// The next size of a nursery of `size` bytes that may have at most `most` bytes, of which `cached`
-/// fit the cache.
-fn adapted_size(size: u32, cached: u32, most: u32, found: NurseryUse) -> u32 {
-    let NurseryUse { survived, roots, .. } = found;
+/// The time that minor collections take for each byte of the nursery, beyond what they take anyway.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// In ns. It rises at once and falls slowly.
+    of_byte: f64,
+}
+
+impl Pace {
+    /// Learns from a minor collection.
+    fn learn(&mut self, found: NurseryUse) {
+        let Some(took) = found.took.filter(|_| found.used >= LEAST_TELLING) else { return };
+        let took = took.as_nanos() as f64;
+        let variable = (took - found.fixed() as f64).max(took / 8.0);
+        let of_byte = variable / f64::from(found.used);
+        self.of_byte = of_byte.max(self.of_byte + (of_byte - self.of_byte) * LEARNED);
+    }
+
+    /// The bytes of a nursery whose collection is likely to take `target`. What its objects take may
+    /// always be as much as what the collection takes anyway.
+    fn within(self, target: Duration, fixed: u64) -> u32 {
+        let target = u64::try_from(target.as_nanos()).unwrap_or(u64::MAX);
+        let rest = target.saturating_sub(fixed).max(fixed);
+        let bytes = rest as f64 / self.of_byte.max(f64::MIN_POSITIVE);
+        // The conversion saturates.
+        (bytes as u32).max(MIN_BY_TIME) / NURSERY_ALIGN * NURSERY_ALIGN
+    }
+}
+
+/// The next size of a nursery of `size` bytes that may have at most `most` bytes.
+fn adapted_size(size: u32, most: u32, found: NurseryUse) -> u32 {
+    let NurseryUse { survived, .. } = found;
     let used = u64::from(found.used);
-    let doubled = size.saturating_mul(2);
-    let most = if doubled <= cached || 2 * survived <= MOST_SURVIVORS {
-        most
-    } else {
-        // The next collection would be too long a pause.
-        let fits = if survived > MOST_SURVIVORS { size / 2 } else { size };
-        most.min(cached.max(fits))
-    };
     let some = if size < SMALL { used / 4 * 3 } else { used / 2 };
     let new = if !found.is_telling(size) {
         size
     } else if survived > used / 4 * 3 {
         size / 2
     } else if survived < some && survived > used / 64 {
-        doubled
+        size.saturating_mul(2)
     } else {
         size
     };
-    least_size(new, roots).min(most)
+    found.least_size(new.max(MIN_NURSERY)).min(most)
 }
 
 /// Chooses the size of a nursery.
@@ -121,15 +161,30 @@ fn adapted_size(size: u32, cached: u32, most: u32, found: NurseryUse) -> u32 {
 pub(super) struct Sizing {
     /// Whether a larger nursery should be tried.
     due: bool,
-    /// The size to return to if the trial that is under way fails.
-    trial: Option<u32>,
+    /// The size to return to if the trial that is under way fails, and the most bytes that may survive
+    /// it.
+    trial: Option<(u32, u64)>,
     /// The number of trials in a row that have failed.
     failed: u32,
     /// The number of major collections that are not followed by a trial.
     wait: u32,
+    pace: Pace,
+    /// What the last minor collection found.
+    last: NurseryUse,
 }
 
 impl Sizing {
+    /// What the last minor collection found.
+    pub(super) fn last(&self) -> NurseryUse {
+        self.last
+    }
+
+    /// The time that a minor collection is likely to take that finds this.
+    pub(super) fn expected(&self, found: NurseryUse) -> Duration {
+        let ns = self.pace.of_byte * f64::from(found.used);
+        Duration::from_nanos(ns as u64 + found.fixed())
+    }
+
     /// Learns from a major collection. `died` bytes of old objects died since the previous one, and
     /// `grown` bytes were promoted.
     pub(super) fn after_major(&mut self, died: u64, grown: u64) {
@@ -141,33 +196,48 @@ impl Sizing {
     }
 
     /// The next size of a nursery of `size` bytes that may have `end` bytes, if `live` bytes of old
-    /// objects lived at the last marking.
-    pub(super) fn next(&mut self, size: u32, end: u32, live: u64, found: NurseryUse) -> u32 {
+    /// objects lived at the last marking, and a pause should take `target`.
+    pub(super) fn next(
+        &mut self,
+        size: u32,
+        end: u32,
+        live: u64,
+        target: Duration,
+        found: NurseryUse,
+    ) -> u32 {
         let cached = cached_size();
-        self.next_with(size, cached, most_size(end, cached, live), found)
+        self.last = found;
+        self.pace.learn(found);
+        let next = self.next_with(size, cached, most_size(end, cached, live), found);
+        if self.trial.is_some() {
+            return next;
+        }
+        next.min(self.pace.within(target, found.fixed()))
     }
 
     fn next_with(&mut self, size: u32, cached: u32, most: u32, found: NurseryUse) -> u32 {
-        if let Some(before) = self.trial {
+        if let Some((before, most_survivors)) = self.trial {
             if !found.is_telling(size) {
-                return least_size(size, found.roots).min(most);
+                return found.least_size(size).min(most);
             }
             self.trial = None;
-            if found.survived >= u64::from(found.used / 2) {
+            if found.survived >= most_survivors {
                 self.failed = (self.failed + 1).min(MOST_FAILED);
                 self.wait = 1 << self.failed;
-                return least_size(before, found.roots).min(most);
+                return found.least_size(before).min(most);
             }
             self.failed = 0;
         }
-        let new = adapted_size(size, cached, most, found);
+        let new = adapted_size(size, most, found);
         let mut tried = new.saturating_mul(TRIAL);
         if most < cached {
             // A small heap has no room for more.
             tried = tried.min(most);
         }
         if std::mem::take(&mut self.due) && tried <= cached && new <= tried / 2 {
-            self.trial = Some(new);
+            // If the same share survives, the larger nursery gains nothing.
+            let share = found.survived as f64 / f64::from(found.used.max(1));
+            self.trial = Some((new, (share.min(1.0) / 2.0 * f64::from(tried)) as u64));
             return tried;
         }
         new
@@ -181,8 +251,13 @@ mod tests {
     const MIB: u32 = 1 << 20;
     const CACHED: u32 = 16 * MIB;
 
+    /// What a collection found, which took no time.
+    fn found(used: u32, survived: u32) -> NurseryUse {
+        NurseryUse { used, survived: survived.into(), ..NurseryUse::default() }
+    }
+
     fn adapt(size: u32, most: u32, used: u32, survived: u32, roots: u32) -> u32 {
-        adapted_size(size, CACHED, most, NurseryUse { used, survived: survived.into(), roots })
+        adapted_size(size, most, NurseryUse { roots, ..found(used, survived) })
     }
 
     #[test]
@@ -202,7 +277,8 @@ mod tests {
         assert_eq!(adapt(4 * MIB, CACHED, 2 * MIB - 1, 2 * MIB, 0), 4 * MIB);
         // With a deep stack.
         let deep = |roots| adapt(MIB, CACHED, MIB, MIB, roots);
-        let some = 10_000 * BYTES_OF_ROOT;
+        let some = (10_000 * ROOT_NS * BYTES_OF_NS) as u32;
+        let some = some.next_multiple_of(NURSERY_ALIGN);
         assert_eq!([deep(100), deep(10_000), deep(u32::MAX)], [MIN_NURSERY, some, CACHED]);
         let first = [first_size(64 * MIB), first_size(2 * MIB), first_size(0)];
         assert_eq!(first, [cached_size() / 16 * 3, MIN_NURSERY, 0]);
@@ -213,48 +289,92 @@ mod tests {
         let most = |live: u32| most_size(64 * MIB, CACHED, u64::from(live) * u64::from(MIB));
         assert_eq!([most(0), most(128), most(256), most(4000)].map(|n| n / MIB), [16, 16, 32, 64]);
         assert_eq!(most_size(8 * MIB, CACHED, 4000 << 20), 8 * MIB);
-        // It grows as long as what survives of it is moved quickly, and shrinks otherwise.
-        let size = |size, survived| adapt(size * MIB, 64 * MIB, size * MIB, survived, 0) / MIB;
-        assert_eq!([size(16, MIB), size(16, 2 * MIB), size(16, 3 * MIB)], [32, 32, 16]);
-        assert_eq!([size(32, 2 * MIB), size(32, 4 * MIB), size(32, 5 * MIB)], [64, 32, 16]);
-        // A nursery that fits the cache is not concerned.
-        assert_eq!(size(8, 7 * MIB / 2), 16);
+    }
+
+    #[test]
+    fn a_nursery_is_as_large_as_it_can_be_collected_in_time() {
+        let mut sizing = Sizing::default();
+        let (end, live) = (64 * MIB, 4000 << 20);
+        let mut next = |size: u32, us: u64, target: u64, found: NurseryUse| {
+            let took = Some(Duration::from_micros(us));
+            let target = Duration::from_micros(target);
+            sizing.next(size, end, live, target, NurseryUse { took, ..found })
+        };
+        let half = |size: u32| found(size, size / 2 - 1);
+        // It is halved where a collection takes twice as long as it should, to a limit.
+        assert_eq!(next(8 * MIB, 2000, 1000, half(8 * MIB)), 4 * MIB);
+        assert_eq!(next(4 * MIB, 1000, 500, half(4 * MIB)), 2 * MIB);
+        assert_eq!(next(2 * MIB, 9000, 500, half(2 * MIB)), MIN_BY_TIME);
+        assert_eq!(next(MIN_BY_TIME, 9000, 0, half(MIN_BY_TIME)), MIN_BY_TIME);
+        // It grows slowly when collections take less time.
+        let mut size = MIN_BY_TIME;
+        let sizes: Vec<u32> = (0..40)
+            .map(|_| {
+                size = next(size, 10, 500, half(size));
+                size
+            })
+            .collect();
+        assert!(sizes.is_sorted() && sizes[0] < MIB && sizes[39] == 64 * MIB, "{sizes:?}");
+        // A collection of a few bytes tells nothing.
+        assert_eq!(next(64 * MIB, 9000, 500, found(4096, 4096)), 64 * MIB);
+    }
+
+    #[test]
+    fn what_a_collection_takes_anyway_is_not_blamed_on_the_nursery() {
+        let mut sizing = Sizing::default();
+        let mut next = |us: u64, cards: u32, roots: u32| {
+            let took = Some(Duration::from_micros(us));
+            let found = NurseryUse { cards, roots, took, ..found(4 * MIB, MIB) };
+            sizing.next(4 * MIB, 64 * MIB, 0, Duration::from_micros(500), found)
+        };
+        // 200 µs of 700 are for cards, 300 are for the nursery.
+        let cards = (200_000 * CARDS_IN_NS) as u32;
+        assert_eq!(next(700, cards, 0), 4 * MIB / 5 * 3 / NURSERY_ALIGN * NURSERY_ALIGN);
+        // A deep stack alone takes longer than a pause should. As much is spent for the nursery.
+        let roots = (2_000_000 / ROOT_NS) as u32;
+        assert_eq!(next(2500, 0, roots), cached_size());
     }
 
     #[test]
     fn a_larger_nursery_is_tried_where_old_objects_die_soon() {
         let mut sizing = Sizing::default();
         let next = |sizing: &mut Sizing, size: u32, survived: u32| {
-            let found = NurseryUse { used: size, survived: survived.into(), roots: 0 };
-            sizing.next_with(size, CACHED, CACHED, found)
+            sizing.next_with(size, CACHED, CACHED, found(size, survived))
         };
-        let all = |size| size;
         // Nothing is tried where what was promoted lives.
         sizing.after_major(10, 20);
-        assert_eq!(next(&mut sizing, MIN_NURSERY, all(MIN_NURSERY)), MIN_NURSERY);
+        assert_eq!(next(&mut sizing, MIN_NURSERY, MIN_NURSERY), MIN_NURSERY);
         // As much survives of a larger one: the next trials are later and later.
         let mut trials = Vec::new();
         for major in 0..40 {
             sizing.after_major(20, 20);
-            let tried = next(&mut sizing, MIN_NURSERY, all(MIN_NURSERY));
+            let tried = next(&mut sizing, MIN_NURSERY, MIN_NURSERY);
             if tried != MIN_NURSERY {
                 assert_eq!(tried, 4 * MIN_NURSERY);
                 trials.push(major);
-                assert_eq!(next(&mut sizing, tried, all(tried)), MIN_NURSERY);
+                assert_eq!(next(&mut sizing, tried, tried), MIN_NURSERY);
             }
         }
         assert_eq!(trials, [0, 3, 8, 17, 34]);
         // Less survives of a larger one: it stays, and the next trial is not late.
         sizing.wait = 0;
         sizing.after_major(20, 20);
-        assert_eq!(next(&mut sizing, MIN_NURSERY, all(MIN_NURSERY)), 4 * MIN_NURSERY);
+        assert_eq!(next(&mut sizing, MIN_NURSERY, MIN_NURSERY), 4 * MIN_NURSERY);
         assert_eq!(next(&mut sizing, 4 * MIN_NURSERY, MIN_NURSERY), 8 * MIN_NURSERY);
         assert_eq!((sizing.failed, sizing.trial), (0, None));
+        // As large a share survives, though it is a small one.
+        let share = |size: u32| size / 16 * 7;
+        sizing.after_major(20, 20);
+        assert_eq!(next(&mut sizing, MIN_NURSERY, share(MIN_NURSERY)), 4 * 2 * MIN_NURSERY);
+        let tried = 8 * MIN_NURSERY;
+        assert_eq!(next(&mut sizing, tried, share(tried)), 2 * MIN_NURSERY);
+        assert_eq!((sizing.failed, sizing.trial), (1, None));
         // A trial with too few objects goes on.
-        let mut sizing = Sizing { trial: Some(MIN_NURSERY), ..Sizing::default() };
-        let found = NurseryUse { used: MIN_NURSERY, survived: MIN_NURSERY.into(), roots: 0 };
-        assert_eq!(sizing.next_with(4 * MIN_NURSERY, CACHED, CACHED, found), 4 * MIN_NURSERY);
-        assert_eq!(sizing.trial, Some(MIN_NURSERY));
+        let trial = Some((MIN_NURSERY, 1));
+        let mut sizing = Sizing { trial, ..Sizing::default() };
+        let all = found(MIN_NURSERY, MIN_NURSERY);
+        assert_eq!(sizing.next_with(4 * MIN_NURSERY, CACHED, CACHED, all), 4 * MIN_NURSERY);
+        assert_eq!(sizing.trial, trial);
         // None is tried that would not fit the cache.
         sizing = Sizing { due: true, ..Sizing::default() };
         assert_eq!(next(&mut sizing, 8 * MIB, 5 * MIB), 8 * MIB);
@@ -263,8 +383,7 @@ mod tests {
             [(3 * MIN_NURSERY, 3 * MIN_NURSERY), (MIN_NURSERY + MIN_NURSERY / 2, MIN_NURSERY)]
         {
             sizing = Sizing { due: true, ..Sizing::default() };
-            let found = NurseryUse { used: MIN_NURSERY, survived: MIN_NURSERY.into(), roots: 0 };
-            assert_eq!(sizing.next_with(MIN_NURSERY, CACHED, most, found), tried);
+            assert_eq!(sizing.next_with(MIN_NURSERY, CACHED, most, all), tried);
         }
     }
 }

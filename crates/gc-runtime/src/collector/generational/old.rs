@@ -5,6 +5,11 @@
 //! so that allocation does not skip small holes because of them. Between collections of the old
 //! generation memory is only taken. Every line with an object is marked, so an unmarked line is
 //! free.
+//!
+//! Each block, and each large object, is swept or not. Objects are allocated while others wait for
+//! their sweep: in holes of blocks that are swept, and in free blocks.
+
+mod sweep;
 
 use super::nursery::Count;
 use crate::HeapMemory;
@@ -73,10 +78,14 @@ pub(super) struct Old {
     no_hole: u32,
     /// The current mark of the lines of objects. It is never zero.
     line: u8,
-    /// Whether new objects are marked, because marking is under way.
+    /// Whether new objects are marked, because marking or evacuation is under way.
     black: bool,
-    /// Large objects.
+    /// For each block, whether it is to be swept.
+    unswept: Vec<bool>,
+    /// Large objects, except those that are to be swept.
     pub(super) large: Vec<u32>,
+    /// Large objects that are to be swept.
+    unswept_large: Vec<u32>,
     /// Boxes of externrefs.
     pub(super) externrefs: Vec<u32>,
     /// Objects that have not been found to be garbage.
@@ -86,11 +95,11 @@ pub(super) struct Old {
 }
 
 impl Old {
-    /// Makes an empty old generation that begins at `start`.
-    pub(super) fn new(start: u32) -> Old {
+    /// Makes an empty old generation that begins at `start`, of a heap of at most `maximum` bytes.
+    pub(super) fn new(start: u32, maximum: u64) -> Old {
         Old {
-            blocks: Blocks::new(start),
-            map: ObjectMap::default(),
+            blocks: Blocks::new(start).with_maximum(maximum),
+            map: ObjectMap::with_maximum(maximum),
             small: Cursor::default(),
             medium: Cursor::default(),
             unrecorded: 0,
@@ -100,7 +109,9 @@ impl Old {
             no_hole: u32::MAX,
             line: 1,
             black: false,
+            unswept: Vec::new(),
             large: Vec::new(),
+            unswept_large: Vec::new(),
             externrefs: Vec::new(),
             total: Count::default(),
             marked: Count::default(),
@@ -125,7 +136,9 @@ impl Old {
         self.recyclable.clear();
         (self.recyclable_bytes, self.no_hole) = (0, u32::MAX);
         self.black = false;
+        self.unswept.clear();
         self.large.clear();
+        self.unswept_large.clear();
         self.externrefs.clear();
         (self.total, self.marked) = Default::default();
     }
@@ -335,6 +348,9 @@ impl Old {
 
     fn take_block(&mut self) -> Option<Cursor> {
         let block = self.blocks.take_block()?;
+        if let Some(unswept) = self.unswept.get_mut(block) {
+            *unswept = false;
+        }
         let next = self.blocks.block_start(block);
         Some(Cursor { hole: Hole { next, limit: next + BLOCK_SIZE }, block: Some(block) })
     }
@@ -360,7 +376,7 @@ impl Old {
         }
     }
 
-    // ---- marking and sweeping ----------------------------------------------
+    // ---- marking (sweeping is in `sweep.rs`) ---------------------------------
 
     /// Prepares for marking: new objects are marked from now on.
     pub(super) fn begin_marking(&mut self) {
@@ -432,63 +448,17 @@ impl Old {
         self.marked.bytes
     }
 
-    /// Ends marking. All blocks must be swept before a hole is used again, except the current ones.
-    pub(super) fn begin_sweeping(&mut self) {
+    /// Ends marking. A block must be swept before one of its holes is used again, except the current
+    /// ones.
+    pub(super) fn end_marking(&mut self) {
         self.recyclable.clear();
         (self.recyclable_bytes, self.no_hole) = (0, u32::MAX);
         self.total = self.marked;
     }
 
-    /// Frees the unmarked objects of one block of small objects. Does nothing for other blocks.
-    pub(super) fn sweep_block(&mut self, block: usize) {
-        if !self.blocks.is_small(block) {
-            return;
-        }
-        let start = self.blocks.block_start(block);
-        let free = self.blocks.sweep_lines(block, self.line);
-        self.map.sweep(start, start + BLOCK_SIZE);
-        if self.small.block == Some(block) || self.medium.block == Some(block) {
-            return;
-        }
-        if free == BLOCK_SIZE / LINE_SIZE {
-            self.blocks.release_block(block);
-        } else if free >= MIN_FREE_LINES {
-            self.recyclable.push(block);
-            self.no_hole = u32::MAX;
-            self.recyclable_bytes += u64::from(free * LINE_SIZE);
-        }
-    }
-
     /// Bytes of holes that may be used again.
     pub(super) fn recyclable_bytes(&self) -> u64 {
         self.recyclable_bytes
-    }
-
-    /// Frees the unmarked large objects, from number `next` on and as far as `budget` allows.
-    /// Returns where to continue, if there are more. None may be added in between.
-    pub(super) fn sweep_large(&mut self, mut next: usize, budget: &mut u32) -> Option<usize> {
-        while let Some(&start) = self.large.get(next) {
-            if *budget == 0 {
-                return Some(next);
-            }
-            let mut cost = 1;
-            if self.map.is_marked(start) {
-                self.map.unmark(start);
-                next += 1;
-            } else {
-                self.map.clear_start(start);
-                cost += self.blocks.release_run(start) / PAGE_SIZE / 4;
-                self.large.swap_remove(next);
-            }
-            *budget = budget.saturating_sub(cost);
-        }
-        None
-    }
-
-    /// Ends sweeping. Blocks are used again in address order.
-    pub(super) fn end_sweeping(&mut self) {
-        self.recyclable.reverse();
-        self.black = false;
     }
 
     /// When everything is swept: bytes that are neither in objects nor usable for new ones. These are
@@ -508,7 +478,7 @@ impl Old {
     /// The place and the description of an error.
     pub(super) fn check(&self) -> Result<(), (u32, &'static str)> {
         self.blocks.check()?;
-        let mut large = self.large.clone();
+        let mut large = [&self.large[..], &self.unswept_large].concat();
         large.sort_unstable();
         let mut in_pages = Vec::new();
         let mut at = self.blocks.start();

@@ -8,21 +8,27 @@
 
 use super::GenerationalHeap;
 use super::major::Phase;
-use super::nursery_size::{NurseryUse, first_size, least_size};
+use super::nursery_size::{NurseryUse, first_size};
 use crate::object::by_halves;
 use crate::space::blocks::{BLOCK_SIZE, GiveBack};
 use crate::{GcHeap, HeapError};
 use gc_types::collector::generational::{MAX_NURSERY, NURSERY_ALIGN, NURSERY_START};
+use std::time::Duration;
 
 /// The smallest nursery in bytes when no more memory can be mapped.
 const MIN_MAPPED: u32 = 64 << 10;
 /// The old generation of a new heap is marked when it has this number of bytes, or as many as the
 /// nursery.
 const LEAST_OLD: u64 = 4 << 20;
-/// Where fewer bytes survive a minor collection, memory for more is not touched ahead, in bytes.
+/// Less memory is not touched ahead, in bytes.
 const LEAST_AHEAD: u64 = 256 << 10;
-/// The most memory of the old generation that is touched ahead, in bytes.
+/// The most memory of the old generation that is touched ahead where few bytes survive each minor
+/// collection, in bytes, and the most where many do. In a virtual machine the first touch of a huge page
+/// may take 5 ms.
+const FEW_AHEAD: u64 = 4 << 20;
 const MOST_AHEAD: u64 = 8 << 20;
+/// Of the bytes of old objects, one in this number is touched ahead where few bytes survive.
+const PART_AHEAD: u64 = 32;
 /// Bytes of a nursery that is used for the first time after which its rest is touched ahead.
 const USED_ALONE: u32 = 1 << 20;
 /// Number of blocks that a slice gives back between two reads of the clock.
@@ -34,17 +40,17 @@ impl GenerationalHeap {
         self.nursery.limit - NURSERY_START
     }
 
-    /// Sizes the empty nursery from the bytes that survived, the number of roots, and the depth of the
-    /// stack.
-    pub(super) fn adapt_nursery(&mut self, used: u32, survived: u64, roots: u32) {
+    /// Sizes the empty nursery from what the last minor collection found in it and how long it took, and
+    /// from the depth of the stack.
+    pub(super) fn adapt_nursery(&mut self, found: NurseryUse) {
         let end = self.nursery.end - NURSERY_START;
-        let found = NurseryUse { used, survived, roots };
-        let mut size = self.sizing.next(self.nursery_size(), end, self.core.live, found);
+        let (live, target) = (self.core.live, self.core.pause_target);
+        let mut size = self.sizing.next(self.nursery_size(), end, live, target, found);
         let deep = self.core.stack_room().next_multiple_of(NURSERY_ALIGN.into());
         size = size.max(deep.min(end.into()) as u32);
         if self.core.asked {
             // Use as little memory as possible.
-            size = size.min(least_size(first_size(end), roots)).min(end);
+            size = size.min(found.least_size(first_size(end))).min(end);
         }
         if self.cramped {
             let mapped = self.core.memory.usable().saturating_sub(self.core.set_aside);
@@ -57,8 +63,9 @@ impl GenerationalHeap {
 
     /// Lets the system provide the memory that the survivors of the next minor collections need.
     pub(super) fn touch_old_ahead(&mut self) {
-        if self.survived >= LEAST_AHEAD {
-            let wanted = (4 * self.survived).min(MOST_AHEAD);
+        let least = (self.old.total.bytes / PART_AHEAD).min(FEW_AHEAD);
+        if self.survived.max(least) >= LEAST_AHEAD {
+            let wanted = (4 * self.survived).clamp(least, MOST_AHEAD);
             let wanted = wanted.saturating_sub(self.old.recyclable_bytes());
             self.old.blocks.touch_ahead(&self.core.memory, wanted);
         }
@@ -149,9 +156,10 @@ impl GenerationalHeap {
         (goal != u64::MAX).then(|| goal.saturating_sub(old))
     }
 
-    /// Whether the old generation has room for the expected survivors of a minor collection.
+    /// Whether the old generation has room for the expected survivors of a minor collection, or may have
+    /// when more of it is swept.
     pub(super) fn has_room_for_minor(&self) -> bool {
-        self.old.free_bytes() >= self.expected()
+        self.is_sweeping() || self.old.free_bytes() >= self.expected()
     }
 
     /// Maps `bytes` more bytes for the old generation. If that is refused, tries half of it, down
@@ -270,7 +278,36 @@ impl GenerationalHeap {
     /// Whether marking of the old generation should begin, because it is large enough or the last
     /// marking was long ago.
     pub(super) fn marking_is_due(&self) -> bool {
-        self.taken_bytes() >= self.major_threshold() || self.core.review_is_due()
+        !self.is_sweeping()
+            && (self.taken_bytes() >= self.major_threshold() || self.core.review_is_due())
+    }
+
+    /// Whether marking of the old generation should begin in time that the host gives: half of the room of
+    /// the plan is used.
+    pub(super) fn idle_marking_is_due(&self) -> bool {
+        let room = self.major_threshold().saturating_sub(self.core.live);
+        let grown = self.taken_bytes().saturating_sub(self.core.live);
+        self.phase == Phase::Idle && grown > 0 && grown >= room / 2
+    }
+
+    /// The bytes of objects that collections still have to visit: those in the nursery, and those that a
+    /// major collection that is under way or due has to mark.
+    pub(super) fn idle_work_left(&self) -> u64 {
+        let old = self.old.total.bytes;
+        let to_mark = match self.phase {
+            Phase::Marking => old.saturating_sub(self.old.marked_bytes()),
+            Phase::Idle if self.idle_marking_is_due() => old,
+            _ => 0,
+        };
+        // Sweeping visits no objects, but is something to do.
+        (u64::from(self.nursery_used()) + to_mark).max(1)
+    }
+
+    /// The time that a minor collection now is likely to take, with the evacuation of blocks that wait for
+    /// it.
+    pub(super) fn expected_minor(&self) -> Duration {
+        let found = NurseryUse { used: self.nursery_used(), ..self.sizing.last() };
+        self.sizing.expected(found) + self.evacuator.expected()
     }
 
     /// Whether the old generation has grown so much during a major collection that the mutator should

@@ -160,6 +160,7 @@ impl GenerationalHeap {
     #[inline]
     pub(super) fn fetch_card(&self, card: u32) {
         self.old.map.prefetch(card);
+        self.old.blocks.prefetch_owner(card);
         for line in 0..FETCHED_LINES {
             self.core.memory.prefetch(u64::from(card) + 64 * line);
         }

@@ -15,7 +15,7 @@ use crate::memory::{KeptWords, data_words};
 use crate::{HeapError, HeapMemory, MemoryPurpose, RememberedSlots, ZeroedVec};
 use gc_types::collector::generational::{
     CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NURSERY_START,
-    SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN,
+    SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE,
 };
 
 /// The data words that only the tables write.
@@ -173,6 +173,14 @@ impl Tables {
         self.read = 0;
         memory.set_data_u64(LOG_LEN, 0);
         self.kept.set_u32(MARKING, logging.into());
+    }
+
+    /// Sets whether emitted code marks the cards of all references in large new arrays, because their
+    /// referents may be moved when marking ends.
+    pub(super) fn set_evacuation(&mut self, evacuates: bool) {
+        let marking = self.kept.u32(MARKING);
+        let bit = if evacuates && marking != 0 { WILL_EVACUATE } else { 0 };
+        self.kept.set_u32(MARKING, marking & !WILL_EVACUATE | bit);
     }
 
     /// Number of log entries that were not read yet. `None` if some were lost.

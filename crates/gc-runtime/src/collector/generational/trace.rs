@@ -175,7 +175,9 @@ impl GenerationalHeap {
 
     /// Whether a trace should replace a minor collection.
     pub(super) fn trace_pays(&self) -> bool {
-        self.may_trace() && self.chooser.wants_trace(self.nursery_used().into())
+        self.may_trace()
+            && !self.is_sweeping()
+            && self.chooser.wants_trace(self.nursery_used().into())
     }
 
     /// Begins a trace of a swept heap. Under zeal it is sometimes abandoned.

@@ -3,7 +3,6 @@
 use super::GenerationalHeap;
 use super::major::Phase;
 use super::nursery::Count;
-use crate::space::blocks::BLOCK_SIZE;
 use crate::space::object_map::ObjectMap;
 use crate::{GcRoot, GcRootsList, HeapError};
 use gc_types::collector::generational::LIMIT;
@@ -117,14 +116,7 @@ impl GenerationalHeap {
     /// Whether the old object at `at` is known to be garbage and not swept yet. It may refer to
     /// objects that no longer exist.
     fn is_dead(&self, at: u32) -> bool {
-        let is_large = || self.old.large.contains(&at);
-        let block = |at: u32| ((at - self.old.blocks.start()) / BLOCK_SIZE) as usize;
-        let unswept = match self.phase {
-            Phase::Idle | Phase::Marking | Phase::GivingBack(_) => false,
-            Phase::Evacuating => true,
-            Phase::SweepingLarge(next) => !self.old.large[..next].contains(&at),
-            Phase::Sweeping(next) => block(at) >= next && !is_large(),
-        };
+        let unswept = self.phase == Phase::Evacuating || self.old.is_unswept(at);
         unswept && !self.old.map.is_marked(at)
     }
 

@@ -52,8 +52,8 @@ impl Machine {
             Machine::Full(full) => {
                 matches!(full, Full::Scavenge(_) | Full::Evacuate(_) | Full::Again(_))
             }
-            Machine::Begin(Begin::MarkRoots) => false,
-            Machine::Finish(Finish::Mark | Finish::MarkWeak) => false,
+            Machine::Begin(Begin::Sweep | Begin::MarkRoots) => false,
+            Machine::Finish(Finish::Mark | Finish::MarkWeak | Finish::Sweep) => false,
             Machine::Complete => false,
         }
     }
@@ -80,7 +80,7 @@ impl Machine {
 /// Empties the nursery. If blocks wait for evacuation, evacuates them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Minor {
-    /// Finishes the sweep of an earlier collection.
+    /// Sweeps until there is room for the survivors.
     Prepare,
     Scavenge(ScavengeStage),
     /// Marks what weak references keep. Everything else was marked between collections.
@@ -92,7 +92,7 @@ impl Minor {
     fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
         match self {
             Minor::Prepare => {
-                if on.heap.sweep_some(on.budget) {
+                if on.heap.sweep_for_minor(on.budget) {
                     *self = Minor::Scavenge(ScavengeStage::begin(on));
                 }
             }
@@ -151,6 +151,8 @@ impl Minor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begin {
     Minor(Minor),
+    /// Finishes the sweep of an earlier collection.
+    Sweep,
     MarkRoots,
 }
 
@@ -162,6 +164,11 @@ impl Begin {
                     if on.heap.nursery.retains() {
                         return true;
                     }
+                    *self = Begin::Sweep;
+                }
+            }
+            Begin::Sweep => {
+                if on.heap.sweep_some(on.budget) {
                     on.roots.restart();
                     on.heap.begin_marking();
                     *self = Begin::MarkRoots;
@@ -184,6 +191,7 @@ pub(super) enum Finish {
     Mark,
     /// Marks what weak references keep.
     MarkWeak,
+    Sweep,
     Minor(Minor),
 }
 
@@ -205,7 +213,7 @@ impl Finish {
                     }
                 }
                 if on.heap.phase != Phase::Marking {
-                    *self = Finish::Minor(Minor::Prepare);
+                    *self = Finish::Sweep;
                 }
                 false
             }
@@ -213,6 +221,12 @@ impl Finish {
                 if on.mark_weak() && on.heap.core.damage.is_none() {
                     on.heap.end_marking();
                     on.heap.cancel_evacuation();
+                    *self = Finish::Sweep;
+                }
+                false
+            }
+            Finish::Sweep => {
+                if on.heap.sweep_some(on.budget) {
                     *self = Finish::Minor(Minor::Prepare);
                 }
                 false

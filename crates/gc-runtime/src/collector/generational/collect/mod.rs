@@ -76,6 +76,8 @@ impl GenerationalHeap {
             }
             GcCause::HostValues if self.trace_pays() => CollectionKind::Trace,
             GcCause::HostValues => CollectionKind::Minor,
+            GcCause::Idle if under_way || !self.idle_marking_is_due() => CollectionKind::Minor,
+            GcCause::Idle => CollectionKind::Begin,
             GcCause::Zeal => {
                 self.zeal_count = self.zeal_count.wrapping_add(1);
                 match self.zeal_count % 16 {
@@ -155,9 +157,11 @@ impl<'a> GenerationalCollection<'a> {
 
     fn complete(&mut self) {
         self.heap.core.stats.collections += 1;
-        // Marks faster than survivors make the old generation grow.
+        // Marks faster than survivors make the old generation grow, if there is time for it.
         let keeping_up = (self.heap.survived / 16).min(1 << 22) as u32;
-        self.heap.major_work(keeping_up);
+        if self.heap.zeal != 0 || !self.heap.core.pause_left().is_zero() {
+            self.heap.major_work(keeping_up);
+        }
     }
 
     /// Drops the host values of externrefs that were found dead.
@@ -179,6 +183,7 @@ impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
             return Ok(GcProgress::Complete);
         }
         self.heap.core.check_damage()?;
+        self.heap.begin_increment();
         let start = Instant::now();
         let mut now = start;
         while self.machine != Machine::Complete && self.heap.core.damage.is_none() {
@@ -188,10 +193,11 @@ impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
             if !is_minor {
                 self.heap.marker.took += now - before;
             }
-            if now - start >= self.heap.core.slice {
+            if now - start >= self.heap.core.pause_target {
                 break;
             }
         }
+        self.heap.end_increment();
         self.drop_values();
         if let Err(damage) = self.heap.core.check_damage() {
             self.machine = Machine::Complete;

@@ -1,7 +1,6 @@
 //! Tests of how much an evacuation takes on.
 
 use super::super::BLOCK_SIZE;
-use super::super::evacuate::MAX_SLOTS;
 use super::*;
 
 /// The number of blocks that are chosen, of those in which these objects are.
@@ -69,7 +68,7 @@ fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
         f.write(many, 12 + 4 * n as u64, objects[n % objects.len()]);
     }
     f.collect(CollectionKind::Minor);
-    f.heap.core.slice = Duration::from_secs(3600);
+    f.heap.core.pause_target = Duration::from_secs(3600);
     let mut sizes = Vec::new();
     for _ in 0..3 {
         f.collect(CollectionKind::Begin);
@@ -92,13 +91,15 @@ fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
 #[test]
 fn too_many_slots_at_the_end_of_marking_are_noticed() {
     let mut f = thin_blocks();
+    f.heap.core.pause_target = Duration::ZERO;
     f.collect(CollectionKind::Begin);
     assert!(f.heap.evacuator.is_active());
     let array = f.stack[1] as u32;
     // As many as may be, before the array is scanned, which refers into the chosen blocks.
-    f.heap.evacuator.parts().1.resize(MAX_SLOTS, array + 12);
+    let (_, slots, most) = f.heap.evacuator.parts();
+    slots.resize(most, array + 12);
     while !f.heap.mark_some(&mut { 1 }) {
-        assert!(f.heap.evacuator.slots().len() <= MAX_SLOTS, "it goes on with too many slots");
+        assert!(f.heap.evacuator.slots().len() <= most, "it goes on with too many slots");
     }
     assert!(!f.heap.evacuator.is_active(), "it was not given up");
     assert_eq!(f.heap.evacuator.halved, 1);

@@ -6,6 +6,8 @@ use crate::{MemoryPurpose, MemoryRequest, MemorySource, Reservation, UsedReserva
 
 /// Begins a major collection and runs `mutate` between its slices.
 fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) -> u32 {
+    // Nothing is marked at the end of the collection.
+    f.heap.core.pause_target = Duration::ZERO;
     f.collect(CollectionKind::Begin);
     let mut slices = 0;
     while f.heap.phase == Phase::Marking {
@@ -18,7 +20,7 @@ fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) ->
         assert!(slices < 1 << 20, "marking does not end");
     }
     f.heap.cancel_evacuation();
-    f.heap.finish_sweeping();
+    while !f.heap.sweep_some(&mut { u32::MAX }) {}
     f.heap.verify().unwrap();
     slices
 }

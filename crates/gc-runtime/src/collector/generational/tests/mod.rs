@@ -6,6 +6,7 @@ mod evacuation;
 mod marking;
 mod pace;
 mod store;
+mod sweeping;
 mod trace;
 mod verifier;
 
@@ -421,7 +422,7 @@ fn a_collection_can_be_abandoned_anywhere() {
             f.collect(CollectionKind::Minor);
             f.stack[0] = u64::from(f.read(f.top(), CDR));
             f.list(10_000);
-            f.heap.core.slice = Duration::ZERO;
+            f.heap.core.pause_target = Duration::ZERO;
             let mut collection = f.begin(kind);
             for _ in 0..increments {
                 if collection.collect_increment().unwrap() == GcProgress::Complete {

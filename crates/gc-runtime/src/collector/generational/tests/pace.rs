@@ -9,7 +9,7 @@ use crate::AdaptivePolicy;
 #[test]
 fn a_slice_without_time_does_one_step_of_work() {
     let mut f = Fixture::new(64 << 20);
-    f.heap.core.slice = Duration::ZERO;
+    f.heap.core.pause_target = Duration::ZERO;
     f.list(20_000);
     let wide = f.refs(200_000);
     f.stack[1] = u64::from(wide);
@@ -49,14 +49,15 @@ fn a_slice_without_time_does_one_step_of_work() {
     // Objects, and the elements of the wide array by eighths.
     assert!(slices > 10 + (20_000 + 200_000 / 8) / STEP, "{slices}");
     f.heap.cancel_evacuation();
-    let mut large = f.heap.old.large.len();
+    let mut free = f.heap.old.blocks.free_pages();
     let mut steps = 0;
-    while matches!(f.heap.phase, Phase::SweepingLarge(_)) {
+    while f.heap.phase == Phase::SweepingLarge {
         f.heap.major_slice();
-        assert!(large - f.heap.old.large.len() <= STEP as usize);
-        (large, steps) = (f.heap.old.large.len(), steps + 1);
+        // Each of them has three pages.
+        assert!(f.heap.old.blocks.free_pages() - free <= 3 * STEP);
+        (free, steps) = (f.heap.old.blocks.free_pages(), steps + 1);
     }
-    assert_eq!(large, 501);
+    assert_eq!(f.heap.old.large.len(), 501);
     assert!(steps > 1, "{steps}");
     let mut free = f.heap.old.blocks.free_blocks();
     while matches!(f.heap.phase, Phase::Sweeping(_)) {
@@ -74,7 +75,7 @@ fn free_blocks_are_given_back_in_slices() {
     f.collect(CollectionKind::Full);
     let before = f.heap.unbacked();
     f.stack[0] = 0;
-    f.heap.core.slice = Duration::ZERO;
+    f.heap.core.pause_target = Duration::ZERO;
     let mut policy = AdaptivePolicy::memory();
     policy.cushion = 0;
     f.heap.core.policy = Box::new(policy);
@@ -99,6 +100,8 @@ fn the_nursery_follows_what_survives() {
     let options = options(1 << 30);
     let memory = HeapMemory::new(&HeapOptions { initial: 64 << 20, ..options }).unwrap();
     let mut f = Fixture::in_memory(memory, &GenerationalCollector::new());
+    // However long the collections take.
+    f.heap.core.pause_target = Duration::from_secs(3600);
     // The smallest nursery.
     const LEAST: u32 = 768 << 10;
     assert_eq!(f.heap.nursery_size(), 4 * LEAST);
@@ -148,7 +151,7 @@ fn marking_keeps_up_with_what_is_promoted() {
     for distance in [1, 2] {
         let mut f = Fixture::new(1 << 30);
         // Objects limit a slice, not time.
-        f.heap.core.slice = Duration::from_secs(3600);
+        f.heap.core.pause_target = Duration::from_secs(3600);
         keep_one_in(&mut f, distance);
         assert_eq!(f.heap.marker.lost > 1 << 20, distance == 2);
         while f.heap.taken_bytes() < f.heap.major_threshold() {
@@ -166,7 +169,7 @@ fn marking_keeps_up_with_what_is_promoted() {
         }
         let taken = f.heap.taken_bytes();
         assert!(taken < began_at / 100 * 140, "{taken} after {began_at}: it ends late");
-        assert!(taken > began_at / 100 * 110, "{taken} after {began_at}: it was done all at once");
+        assert!(taken > began_at / 100 * 104, "{taken} after {began_at}: it was done all at once");
         f.collect(CollectionKind::Full);
     }
 }
@@ -223,7 +226,7 @@ fn memory_between_objects_counts() {
 fn full_heap() -> (Fixture, u32) {
     let mut f = Fixture::new(1 << 30);
     // A slice does one step of work.
-    f.heap.core.slice = Duration::ZERO;
+    f.heap.core.pause_target = Duration::ZERO;
     f.list(200_000);
     f.collect(CollectionKind::Full);
     while f.heap.taken_bytes() < f.heap.major_threshold() {

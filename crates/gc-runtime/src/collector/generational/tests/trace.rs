@@ -16,7 +16,7 @@ impl Fixture {
         }
         let kind = self.heap.choose(GcCause::NoRoom);
         self.collect(kind);
-        self.heap.finish_sweeping();
+        while !self.heap.sweep_some(&mut { u32::MAX }) {}
         Some((kind, self.heap.survived))
     }
 
@@ -213,7 +213,7 @@ fn a_trace_that_finds_too_much_becomes_a_minor_collection() {
 fn a_trace_can_be_abandoned_anywhere() {
     for steps in 0..12 {
         let mut f = Fixture::new(8 << 20);
-        f.heap.core.slice = Duration::ZERO;
+        f.heap.core.pause_target = Duration::ZERO;
         f.queue(20_000);
         f.heap.chooser.expect(1 << 30, 1);
         let mut collection = f.begin(CollectionKind::Trace);

@@ -1,0 +1,75 @@
+//! Collection in time that the host gives: [`GcStore::gc_for`].
+
+use super::GcStore;
+use crate::{GcCause, HeapError, Idle, Reclaims, TraceRoots};
+use std::time::{Duration, Instant};
+
+/// What is left after [`GcStore::gc_for`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "it says whether another call has work to do"]
+pub struct GcLeft {
+    /// Bytes of the objects that the collector would still visit now, if it had the time. An estimate.
+    pub bytes: u64,
+}
+
+impl GcLeft {
+    /// Whether there is nothing that a collector would do now.
+    pub fn is_nothing(self) -> bool {
+        self.bytes == 0
+    }
+}
+
+impl GcStore {
+    /// Collects for at most `time`, for a host that waits for something else meanwhile. Returns what is
+    /// left. The collector decides what is worth doing. A collection that cannot be interrupted begins
+    /// only if it is likely to end in time, by how long those before it took. So it may last a little
+    /// longer. A collector that works in parts does as many of them as it can: `generational` empties its
+    /// nursery once half of it is used, and marks once the heap has used half of the room that its plan
+    /// gives it. A host that calls this often enough has few other pauses, as long as garbage is made
+    /// slower than it is collected. What is not collected here, the program collects when it needs room.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_runtime::{GcStore, HeapOptions, NoStack, collector::GenerationalCollector};
+    /// use std::time::Duration;
+    ///
+    /// let mut store = GcStore::new(&GenerationalCollector::new(), &HeapOptions::default())?;
+    /// let left = store.gc_for(&mut NoStack, Duration::from_micros(200))?;
+    /// assert!(left.is_nothing(), "there are no objects yet");
+    /// # Ok::<(), gc_runtime::HeapError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`gc`](GcStore::gc).
+    ///
+    /// # Panics
+    /// As [`gc`](GcStore::gc).
+    pub fn gc_for(
+        &mut self,
+        tracer: &mut dyn TraceRoots,
+        time: Duration,
+    ) -> Result<GcLeft, HeapError> {
+        if self.reclaims == Reclaims::Nothing || !self.has_heap() {
+            return Ok(GcLeft::default());
+        }
+        self.heap.core().assert_may_collect();
+        self.check_usable()?;
+        let start = Instant::now();
+        let result = loop {
+            let left = time.saturating_sub(start.elapsed());
+            self.heap.core_mut().given = Some(left);
+            match self.heap.idle(left) {
+                Idle::Collect => match self.collect(tracer, GcCause::Idle) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break Ok(GcLeft { bytes: self.heap.occupancy().used }),
+                    Err(error) => break Err(error),
+                },
+                Idle::Worked => {}
+                Idle::Rest { bytes } => break Ok(GcLeft { bytes }),
+            }
+        };
+        self.heap.core_mut().given = None;
+        self.resume_host_panic();
+        result
+    }
+}
