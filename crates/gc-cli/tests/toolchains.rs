@@ -12,11 +12,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long a run with zeal may take, unless it is the last one. `TESTKIT_SCALE` scales it: a percentage.
-fn limit() -> Duration {
-    let percent = std::env::var("TESTKIT_SCALE").map_or(100, |text| text.parse().unwrap());
-    Duration::from_millis(30 * percent)
-}
+/// How long a run with zeal may take, unless it is the last one.
+const LIMIT: Duration = Duration::from_secs(6);
 
 /// How long the last one may take.
 const LAST_LIMIT: Duration = Duration::from_secs(300);
@@ -89,7 +86,7 @@ impl Expected<'_> {
                 let options = ["run", &*saved, "--collector", collector, "--gc-zeal", n];
                 let began = Instant::now();
                 let args = [&options, self.args].concat();
-                let limit = if Some(n) == ZEAL.last() { LAST_LIMIT } else { limit() };
+                let limit = if Some(n) == ZEAL.last() { LAST_LIMIT } else { LIMIT };
                 let Some(ran) = reclaim_within(limit, &args, self.input) else { return false };
                 self.check(&ran, &format!("{module} under {collector}, zeal {n}"));
                 eprintln!("{name}: {collector}, zeal {n}: {:?}", began.elapsed());
@@ -263,10 +260,10 @@ digest: -829279063
     let calls = ["--invoke", "_start", "--invoke", "digest(5)", "--invoke", "digest(2000)"];
     let input = "buy milk\n\nmeet 2026-11-22 ok\nä 1999-01-02";
     let module = &toolchain("kotlin/notes.wasm");
-    Expected { input, ..prints(&calls, stdout) }.saved_everywhere(module);
+    Expected { input, ..prints(&calls, stdout) }.everywhere(module);
     let stdout = &printed("", "");
     let expected = Expected { status: 7, ..prints(&[], stdout) };
-    expected.saved_everywhere(module);
+    expected.everywhere(module);
     expected.with_zeal(module);
 }
 

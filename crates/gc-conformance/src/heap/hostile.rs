@@ -25,9 +25,7 @@ fn for_seeds<T>(
 }
 
 fn random_operations_agree_with_the_shadow(subject: &Subject<'_>) -> Result<()> {
-    // Under zeal each allocation is a collection of all that lives, and its verification.
-    let seeds = scaled(if subject.zeal == 0 { 40 } else { 25 });
-    for_seeds(0..seeds, (200, 250), |u| differential::run(subject, u))
+    for_seeds(0..scaled(40), (200, 250), |u| differential::run(subject, u))
 }
 
 /// Compares the collector with the built-in ones, on heaps of the same kind.
@@ -35,8 +33,7 @@ fn random_operations_come_to_the_same_as_elsewhere(subject: &Subject<'_>) -> Res
     let others = Subject::ours().into_iter().map(|ours| ours.with(subject.bounds, subject.zeal));
     let subjects: Vec<_> = std::iter::once(*subject).chain(others).collect();
     let first = 2 << 32;
-    let seeds = scaled(if subject.zeal == 0 { 8 } else { 5 });
-    for_seeds(first..first + seeds, (500, 750), |u| agreement::run(&subjects, u))
+    for_seeds(first..first + scaled(8), (500, 750), |u| agreement::run(&subjects, u))
 }
 
 fn damage_stays_inside_the_heap(subject: &Subject<'_>) -> Result<()> {

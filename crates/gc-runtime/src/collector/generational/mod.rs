@@ -83,7 +83,9 @@ impl GenerationalCollector {
     /// Sets the maximal size of the nursery in bytes. A large nursery is collected less often and
     /// promotes less. A small one has shorter pauses and stays in a cache. The collector chooses
     /// how much of the nursery it uses: as much as fits the machine's cache, and more only if old
-    /// objects take eight times as much and few young objects survive. A nursery is never larger than
+    /// objects take eight times as much and few young objects survive. It uses no more than it can
+    /// empty in about the time of [`HeapOptions::pause_target`](crate::HeapOptions::pause_target), and
+    /// 256 KiB. A nursery is never larger than
     /// an eighth of the heap's maximal size.
     #[must_use]
     pub const fn with_nursery(self, bytes: u64) -> GenerationalCollector {
