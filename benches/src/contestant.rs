@@ -150,8 +150,9 @@ impl fmt::Display for Answer {
 
 /// Defines `Entrant`, a [`Contestant`] over the embedding interface of `$api`, in a module
 /// that defines `fn heap(&Store<Ticks>) -> Option<Heap>`, `fn stopper(&Store<Ticks>) ->
-/// Option<Stopper>`, and `fn report_pauses(&mut Caller<'_, Ticks>)`, which adds the pauses since its
-/// last call to the ticks.
+/// Option<Stopper>`, `fn report_pauses(&mut Caller<'_, Ticks>)`, which adds the pauses since its
+/// last call to the ticks, and `fn give(Caller<'_, Ticks>, i32) -> Result<()>`, which collects for so many
+/// µs.
 macro_rules! contestant {
     ($api:ident) => {
         use anyhow::Context as _;
@@ -191,6 +192,7 @@ macro_rules! contestant {
                 linker.func_wrap("host", "value", value)?;
                 linker.func_wrap("host", "number", number)?;
                 linker.func_wrap("host", "tick", tick)?;
+                linker.func_wrap("host", "give", give)?;
                 Ok(Box::new(Compiled { module: Module::new(&self.engine, wat)?, linker }))
             }
         }

@@ -151,6 +151,12 @@ fn stopper(store: &Store<Ticks>) -> Option<Stopper> {
     Some(Box::new(move || handle.interrupt()))
 }
 
+/// What is left is left.
+fn give(mut caller: Caller<'_, Ticks>, us: i32) -> gc_wasm::Result<()> {
+    let time = Duration::from_micros(u64::from(us.cast_unsigned()));
+    caller.gc_for(time).map(|_left| ())
+}
+
 /// The log keeps the last 1024 pauses. Between two ticks there are far fewer, so none is missed. Pauses
 /// before the first tick do not count.
 fn report_pauses(caller: &mut Caller<'_, Ticks>) {

@@ -5,18 +5,24 @@
 //! The program itself is watched ([`gc_benches::ticks`]), so that all engines are measured in the same
 //! way. Collectors that report their pauses have a second row. `idle` is a loop that does nothing but
 //! call the host: what it sees comes from the machine.
+//!
+//! Other programs give the collector 200 µs in each step, a million times (`gc_for`). Only the engines of
+//! this project can do that.
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use comfy_table::Cell;
+use gc_benches::Contestant;
 use gc_benches::clock::Which;
 use gc_benches::options::Race;
+use gc_benches::plot::Mark;
+use gc_benches::plot::rows::{Engine, Rows};
 use gc_benches::race::race;
 use gc_benches::record::{Record, Subject};
-use gc_benches::report::{right, table};
+use gc_benches::report::{geometric_mean, right, table};
 use gc_benches::suite::{self, Program};
 use gc_benches::ticks::{Figures, LONGER, Observed, WINDOWS};
-use gc_benches::with_stack;
+use gc_benches::{plot, with_stack};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,7 +46,13 @@ struct Options {
     /// The folder with the programs [default: that beside the project].
     #[arg(long)]
     folder: Option<PathBuf>,
+    /// Draws the longest pauses and p99.9 into this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
+
+/// The µs that a program gives the collector in each step, if it does, and its steps.
+const GIVEN: (i32, i32) = (200, 1_000_000);
 
 /// A live set: its name, and the arguments of `tree`, `map` and `list`.
 type LiveSet = (&'static str, [[i32; 2]; 3]);
@@ -64,15 +76,19 @@ const IDLE: &str = r#"(module
         (local.get $steps)))"#;
 
 fn main() -> Result<()> {
-    let Options { race, folder } = Options::parse();
-    with_stack(race.stack, move || run(&race, folder))
+    let Options { race, folder, svg } = Options::parse();
+    with_stack(race.stack, move || run(&race, folder, svg))
 }
 
 /// The program with a call of the host in each step, and with an export that takes only the number
-/// of steps.
-fn watched(text: &str, roots: i32) -> Result<String> {
+/// of steps. If `us` is given, each step gives the collector this number of µs.
+fn watched(text: &str, roots: i32, us: Option<i32>) -> Result<String> {
+    let (import, call) = us.map_or_else(Default::default, |us| {
+        let import = r#"(import "host" "give" (func $give (param i32)))"#;
+        (import, format!("(call $give (i32.const {us}))"))
+    });
     let parts = [
-        ("(module", "(module (import \"host\" \"tick\" (func $tick))".to_owned()),
+        ("(module", format!("(module (import \"host\" \"tick\" (func $tick)) {import}")),
         (
             "(func (export \"run\")",
             format!(
@@ -81,7 +97,7 @@ fn watched(text: &str, roots: i32) -> Result<String> {
                 (func $run"
             ),
         ),
-        ("(loop $step", "(loop $step (call $tick)".to_owned()),
+        ("(loop $step", format!("(loop $step (call $tick) {call}")),
     ];
     parts.iter().try_fold(text.to_owned(), |text, (part, new)| {
         ensure!(text.matches(part).count() == 1, "there is not one `{part}` in the program");
@@ -109,17 +125,23 @@ fn programs(folder: Option<PathBuf>) -> Result<Vec<Program>> {
         for (file, [roots, steps]) in PROGRAMS.into_iter().zip(args) {
             let path = folder.join(file).with_extension("wat");
             let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            let wat = watched(&text, roots).with_context(|| path.display().to_string())?;
-            programs.push(program(format!("{file} {name}"), wat, steps));
+            let (us, given) = GIVEN;
+            for (name, steps, us) in [
+                (format!("{file} {name}"), steps, None),
+                (format!("{file} {name}, {us} µs given"), given, Some(us)),
+            ] {
+                let wat = watched(&text, roots, us).with_context(|| path.display().to_string())?;
+                programs.push(program(name, wat, steps));
+            }
         }
     }
     Ok(programs)
 }
 
-fn run(asked: &Race, folder: Option<PathBuf>) -> Result<()> {
+fn run(asked: &Race, folder: Option<PathBuf>, svg: Option<PathBuf>) -> Result<()> {
     let mut programs = programs(folder)?;
     if asked.smoke {
-        programs.retain(|program| program.name == "idle" || program.name.ends_with(LIVE_SETS[0].0));
+        programs.retain(|program| program.name == "idle" || program.name.contains(LIVE_SETS[0].0));
         programs.iter_mut().for_each(|program| program.arg = 1000);
     }
     let programs = asked.programs(programs)?;
@@ -127,12 +149,17 @@ fn run(asked: &Race, folder: Option<PathBuf>) -> Result<()> {
     let mut record = Record::new(PAUSES);
     record.engines(engines.iter().map(|engine| engine.name()));
     let mut wrong = Vec::new();
+    let mut drawn: Vec<(&str, Vec<Option<Figures>>)> = Vec::new();
     for program in &programs {
-        let entrants: Vec<_> = engines.iter().map(|engine| Some(&**engine)).collect();
+        let gives = program.wat.contains("$give");
+        let takes_part = |engine: &dyn Contestant| !gives || engine.name().starts_with("reclaim");
+        let entrants: Vec<_> =
+            engines.iter().map(|engine| takes_part(&**engine).then_some(&**engine)).collect();
         let outcomes = race(program, &entrants, asked.rules(false)?, &mut wrong)?;
         let mut table = header();
+        let mut by_ticks = vec![None; engines.len()];
         let mut remarks = Vec::new();
-        for (engine, outcome) in engines.iter().zip(outcomes) {
+        for ((engine, outcome), by_ticks) in engines.iter().zip(outcomes).zip(&mut by_ticks) {
             match outcome {
                 Some(Ok(runs)) => {
                     let seen: Vec<Observed> =
@@ -144,6 +171,7 @@ fn run(asked: &Race, folder: Option<PathBuf>) -> Result<()> {
                         format!("{:.0}", heap.peak_bytes as f64 / f64::from(1 << 20))
                     });
                     let ticks = Figures::median(seen.iter().map(|seen| seen.by_ticks));
+                    *by_ticks = ticks;
                     let ran = Figures::median(seen.iter().map(|seen| seen.by_processor));
                     let log = Figures::median(seen.iter().filter_map(|seen| seen.by_log));
                     for (name, figures) in [("", ticks), (", processor", ran), (", log", log)] {
@@ -162,9 +190,55 @@ fn run(asked: &Race, folder: Option<PathBuf>) -> Result<()> {
         }
         record.table(&format!("{}, {} steps", program.name, program.arg), &table);
         record.lines(remarks.iter().map(String::as_str));
+        drawn.push((&program.name, by_ticks));
+    }
+    if let Some(path) = &svg {
+        let names: Vec<&str> = engines.iter().map(|engine| engine.name()).collect();
+        plot::save(path, &draw(&names, &drawn)?)?;
     }
     ensure!(wrong.is_empty(), "wrong answers:\n{}", wrong.join("\n"));
     record.finish()
+}
+
+/// The engines in the picture: the names that they begin with, those in the legend, and their marks.
+const DRAWN: [(&str, &str, &str); 4] = [
+    ("reclaim generational", "Reclaim, generational", "generational"),
+    ("wasmtime copying", "Wasmtime, copying", "copying"),
+    ("wasmtime drc", "Wasmtime, drc", "drc"),
+    ("v8", "V8", "null"),
+];
+
+/// Draws what the programs saw under each engine.
+fn draw(engines: &[&str], rows: &[(&str, Vec<Option<Figures>>)]) -> Result<String> {
+    let group = |filled: bool, of: fn(&Figures) -> Duration| {
+        let group = DRAWN.iter().filter_map(|(engine, name, mark)| {
+            let n = engines.iter().position(|other| other.starts_with(engine))?;
+            let mark = Mark::of(mark)?;
+            let ms = |(_, figures): &(&str, Vec<Option<Figures>>)| {
+                figures[n].as_ref().map(|figures| of(figures).as_secs_f64() * 1e3)
+            };
+            let ratios: Vec<Option<f64>> = rows.iter().map(ms).collect();
+            let mean = ratios.iter().copied().collect::<Option<Vec<f64>>>();
+            Some(Engine {
+                name: (*name).to_owned(),
+                mark: if filled { mark } else { mark.hollow() },
+                mean: mean.and_then(|all| geometric_mean(all.into_iter())),
+                ratios,
+            })
+        });
+        group.collect::<Vec<_>>()
+    };
+    let picture = Rows {
+        title: "Pauses that the program sees, in ms: further left is shorter".to_owned(),
+        axis: "ms".to_owned(),
+        unit: "1 ms".to_owned(),
+        programs: rows.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        groups: vec![
+            ("longest".to_owned(), group(true, |figures| figures.longest)),
+            ("p99.9".to_owned(), group(false, |figures| figures.p999)),
+        ],
+    };
+    picture.draw()
 }
 
 fn header() -> comfy_table::Table {

@@ -3,8 +3,8 @@
 //!
 //! The barrier tests the stored value first. One subtraction and one comparison show whether it is
 //! young. For most stores it is not, and the barrier ends. If it is, the same test of the place
-//! follows. If the place is not young, the card of the object (in an array, of the element) is
-//! marked, unless it is marked already. Before the store, one load and a
+//! follows. If the place is not young, the card of the object (in an array, of the element) and the
+//! card's bundle are marked, unless the card is marked already. Before the store, one load and a
 //! test show whether old objects are being marked. If so, the overwritten reference is appended to
 //! a log. Slots outside the heap have their own cards, selected by address. Every store marks them,
 //! except for slots that the embedder reports in every collection.
@@ -18,7 +18,7 @@ use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Opcode, types};
 use gc_types::collector::generational::{
-    CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NAME, NURSERY, NURSERY_START,
+    BUNDLE_SHIFT, BUNDLES, CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NAME, NURSERY, NURSERY_START,
     SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE, has_slot_cards,
 };
 
@@ -136,13 +136,8 @@ fn mark_card_if_old(
 
     e.continue_in(mark);
     let at = index_of_element(e, array, index, offset);
-    let card = e.builder.ins().ushr_imm_u(at, i64::from(CARD_SHIFT));
-    let data = e.heap_data();
-    let cards = e.load_native(types::I64, regions::HEAP_DATA, data, CARDS);
-    let card = e.builder.ins().iadd(cards, card);
-    let flags = e.native_flags(regions::CARDS);
-    let dirty = e.builder.ins().iconst(types::I8, i64::from(DIRTY));
-    e.builder.ins().store(flags, dirty, card, 0);
+    let card = byte_of(e, CARDS, CARD_SHIFT, at);
+    dirty(e, at, card);
     e.builder.ins().jump(done, &[]);
     e.continue_in(done);
 }
@@ -198,19 +193,33 @@ fn mark_card(
     e.builder.ins().brif(young, done, &[], place_is_old, &[]);
 
     e.continue_in(place_is_old);
-    let card = e.builder.ins().ushr_imm_u(at, i64::from(CARD_SHIFT));
-    let data = e.heap_data();
-    let cards = e.load_native(types::I64, regions::HEAP_DATA, data, CARDS);
-    let card = e.builder.ins().iadd(cards, card);
+    let card = byte_of(e, CARDS, CARD_SHIFT, at);
     let flags = e.native_flags(regions::CARDS);
-    let dirty = e.builder.ins().uload8(types::I32, flags, card, 0);
-    e.builder.ins().brif(dirty, done, &[], cold, &[]);
+    let is_dirty = e.builder.ins().uload8(types::I32, flags, card, 0);
+    e.builder.ins().brif(is_dirty, done, &[], cold, &[]);
 
     e.continue_in(cold);
-    let dirty = e.builder.ins().iconst(types::I8, i64::from(DIRTY));
-    e.builder.ins().store(flags, dirty, card, 0);
+    dirty(e, at, card);
     e.builder.ins().jump(done, &[]);
     e.continue_in(done);
+}
+
+/// The address of the byte for the index `at` (`I64`) in a table that has one for each `1 << shift` bytes
+/// of heap.
+fn byte_of(e: &mut GcEmitter<'_, '_>, table: u32, shift: u32, at: ir::Value) -> ir::Value {
+    let byte = e.builder.ins().ushr_imm_u(at, i64::from(shift));
+    let data = e.heap_data();
+    let table = e.load_native(types::I64, regions::HEAP_DATA, data, table);
+    e.builder.ins().iadd(table, byte)
+}
+
+/// Marks the `card` of the index `at` (`I64`), and its bundle.
+fn dirty(e: &mut GcEmitter<'_, '_>, at: ir::Value, card: ir::Value) {
+    let bundle = byte_of(e, BUNDLES, BUNDLE_SHIFT, at);
+    let flags = e.native_flags(regions::CARDS);
+    let dirty = e.builder.ins().iconst(types::I8, i64::from(DIRTY));
+    e.builder.ins().store(flags, dirty, card, 0);
+    e.builder.ins().store(flags, dirty, bundle, 0);
 }
 
 /// Marks the card of a slot outside the heap, whatever is stored there. Tests of the new and the
@@ -259,6 +268,11 @@ const LAWS: &[BarrierLaw] = &[
         kept: &[(When::After, card_is_dirty), (When::Before, card_is_dirty)],
     },
     BarrierLaw {
+        law: "the bundle of a dirty card may be clean",
+        applies: |m| m.is_in_heap() && !m.stores_unboxed(),
+        kept: &[(When::After, bundle_is_dirty), (When::Before, bundle_is_dirty)],
+    },
+    BarrierLaw {
         law: "an overwritten reference is not logged while old objects are being marked",
         applies: |m| m.is_in_heap(),
         kept: &[(When::Before, is_logged)],
@@ -276,16 +290,26 @@ const LAWS: &[BarrierLaw] = &[
 /// The stored value does not refer to a young object, or the place is in one, or the card of the
 /// place is dirty.
 fn card_is_dirty(m: &Matcher<'_>, step: Step) -> bool {
+    is_dirty(m, step, CARDS, CARD_SHIFT)
+}
+
+/// As [`card_is_dirty`], for the card's bundle. A bundle is dirty if one of its cards is.
+fn bundle_is_dirty(m: &Matcher<'_>, step: Step) -> bool {
+    is_dirty(m, step, BUNDLES, BUNDLE_SHIFT)
+}
+
+/// As [`card_is_dirty`], for the byte of a table that has one for each `1 << shift` bytes of heap.
+fn is_dirty(m: &Matcher<'_>, step: Step, table: u32, shift: u32) -> bool {
     // The card of a struct is the one on which it begins.
     let covers = |at: &Linear| match m.store().place {
         StorePlace::Field => m.is_word_of_object(at, 0),
         _ => *at == m.store().address,
     };
-    let card = |[cards, card]: [ir::Value; 2]| {
-        let Some([at, shift]) = m.binary(Opcode::Ushr, card) else { return false };
+    let byte_of = |[bytes, byte]: [ir::Value; 2], table: u32, shift: u32| {
+        let Some([at, by]) = m.binary(Opcode::Ushr, byte) else { return false };
         covers(&m.linear(at))
-            && m.constant(shift) == Some(i64::from(CARD_SHIFT))
-            && m.is_heap_data(cards, CARDS)
+            && m.constant(by) == Some(i64::from(shift))
+            && m.is_heap_data(bytes, table)
     };
     let tested = |condition| {
         let (comparison, [from_start, count]) = m.comparison(condition)?;
@@ -295,15 +319,16 @@ fn card_is_dirty(m: &Matcher<'_>, step: Step) -> bool {
     };
     match step {
         Step::Branch { condition, taken: true } => {
-            m.loaded_from_native(condition, regions::CARDS).is_some_and(card)
+            m.loaded_from_native(condition, regions::CARDS)
+                .is_some_and(|card| byte_of(card, CARDS, CARD_SHIFT))
                 || tested(condition).is_some_and(|at| covers(&at) || m.is_word_of_object(&at, 0))
         }
         Step::Branch { condition, taken: false } => {
             tested(condition).is_some_and(|at| at == m.linear(m.store().value))
         }
-        Step::Inst(inst) => m
-            .stored_to_native(inst, regions::CARDS)
-            .is_some_and(|(at, value)| m.constant(value) == Some(i64::from(DIRTY)) && card(at)),
+        Step::Inst(inst) => m.stored_to_native(inst, regions::CARDS).is_some_and(|(at, value)| {
+            m.constant(value) == Some(i64::from(DIRTY)) && byte_of(at, table, shift)
+        }),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::common::*;
 use gc_compiler::collector::generational::GenerationalCompiler;
 use gc_compiler::{ArrayInit, RefPlace, regions};
 use gc_types::collector::generational::{
-    CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LIMIT, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NEXT,
+    BUNDLE_SHIFT, BUNDLES, CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LIMIT, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NEXT,
     NURSERY_START, SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE,
 };
 use gc_types::{Abi, ArrayLayout, HostCall, RootKind, StorageType, StructLayout};
@@ -38,6 +38,7 @@ fn modes() -> impl Iterator<Item = Abi> {
 struct Fixture {
     machine: Machine,
     cards: Vec<u8>,
+    bundles: Vec<u8>,
     log: Vec<u64>,
     slots: Vec<u8>,
 }
@@ -46,12 +47,14 @@ impl Fixture {
     fn new() -> Fixture {
         let mut machine = Machine::new();
         let mut cards = vec![0; 1 << (20 - CARD_SHIFT)];
+        let mut bundles = vec![0; 1 << (20 - BUNDLE_SHIFT)];
         let mut log = vec![0; LOG_CAPACITY as usize];
         let mut slots = vec![0; SLOT_CARDS_LEN as usize];
         machine.set_data_u64(CARDS, cards.as_mut_ptr() as u64);
+        machine.set_data_u64(BUNDLES, bundles.as_mut_ptr() as u64);
         machine.set_data_u64(LOG, log.as_mut_ptr() as u64);
         machine.set_data_u64(SLOT_CARDS, slots.as_mut_ptr() as u64);
-        Fixture { machine, cards, log, slots }
+        Fixture { machine, cards, bundles, log, slots }
     }
 
     /// Runs `code`, which stores `value` into a slot of `HOLDER` at offset 32 that has `old`.
@@ -65,10 +68,19 @@ impl Fixture {
         assert_eq!(self.machine.calls(), []);
     }
 
-    /// Returns the cards that are not clean with their values, and cleans all cards.
+    /// Returns the cards that are not clean with their values, and cleans all cards. Only their bundles
+    /// are dirty.
     fn take_cards(&mut self) -> Vec<(u32, u8)> {
+        let mut dirty_bundles = vec![0; self.bundles.len()];
         let cards = self.cards.iter_mut().enumerate().filter(|(_, card)| **card != 0);
-        cards.map(|(n, card)| ((n as u32) << CARD_SHIFT, std::mem::take(card))).collect()
+        let found: Vec<(u32, u8)> =
+            cards.map(|(n, card)| ((n as u32) << CARD_SHIFT, std::mem::take(card))).collect();
+        for (at, _) in found.iter().filter(|(_, card)| *card == DIRTY) {
+            dirty_bundles[(at >> BUNDLE_SHIFT) as usize] = DIRTY;
+        }
+        assert_eq!(self.bundles, dirty_bundles);
+        self.bundles.fill(0);
+        found
     }
 }
 

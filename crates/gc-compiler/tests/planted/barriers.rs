@@ -6,6 +6,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use gc_types::collector::{drc, generational};
 
 const CARD: &str = "a young reference is stored in an object whose card may be clean";
+const BUNDLE: &str = "the bundle of a dirty card may be clean";
 const LOG: &str = "an overwritten reference is not logged while old objects are being marked";
 const SLOT_CARD: &str = "the card of a written slot outside the heap may be clean";
 const COUNT: &str = "a stored reference is not counted";
@@ -15,7 +16,7 @@ const DEAD: &str = "an object whose count reaches zero is not listed";
 const NOWHERE: &str = "a reference is stored where the collector does not look for references";
 const NO_REF: &str = "a value that is not a reference is stored where references are";
 
-const ANY: &[&str] = &[CARD, LOG, SLOT_CARD, COUNT, LIST, COUNT_DOWN, DEAD];
+const ANY: &[&str] = &[CARD, BUNDLE, LOG, SLOT_CARD, COUNT, LIST, COUNT_DOWN, DEAD];
 
 /// Whether `inst` stores a reference that is not a constant.
 fn is_ref_store(func: &Function, inst: Inst) -> bool {
@@ -71,13 +72,13 @@ fn errors_in_barriers_are_found() {
     const GENERATIONAL: &[&str] = &["generational"];
     const DRC: &[&str] = &["drc"];
     let found = [
-        plant("a card is not marked", GENERATIONAL, &[CARD, SLOT_CARD], |f, i| {
+        plant("a card is not marked", GENERATIONAL, &[CARD, BUNDLE, SLOT_CARD], |f, i| {
             is_store(f, i, regions::CARDS) && {
                 f.layout.remove_inst(i);
                 true
             }
         }),
-        plant("a card is marked clean", GENERATIONAL, &[CARD, SLOT_CARD], |f, i| {
+        plant("a card is marked clean", GENERATIONAL, &[CARD, BUNDLE, SLOT_CARD], |f, i| {
             is_store(f, i, regions::CARDS) && {
                 let other = i64::from(generational::DIRTY) + 1;
                 let clean = FuncCursor::new(f).at_inst(i).ins().iconst(types::I8, other);
@@ -85,7 +86,7 @@ fn errors_in_barriers_are_found() {
                 true
             }
         }),
-        plant("the card beside it is marked", GENERATIONAL, &[CARD, SLOT_CARD], |f, i| {
+        plant("the card beside it is marked", GENERATIONAL, &[CARD, BUNDLE, SLOT_CARD], |f, i| {
             is_store(f, i, regions::CARDS) && {
                 let InstructionData::Store { offset, .. } = &mut f.dfg.insts[i] else {
                     return false;
@@ -97,6 +98,10 @@ fn errors_in_barriers_are_found() {
         plant("cards are of another size", GENERATIONAL, &[CARD], |f, i| {
             let shift = i64::from(generational::CARD_SHIFT);
             change_constant(f, i, Opcode::Ushr, shift, shift + 1)
+        }),
+        plant("bundles are of another size", GENERATIONAL, &[BUNDLE], |f, i| {
+            let shift = i64::from(generational::BUNDLE_SHIFT);
+            change_constant(f, i, Opcode::Ushr, shift, shift - 1)
         }),
         plant("slots' cards are of another size", GENERATIONAL, &[SLOT_CARD], |f, i| {
             let shift = i64::from(generational::SLOT_CARD_SHIFT);

@@ -68,14 +68,17 @@ fn errors_in_vectors_of_references_are_found() {
         }
     });
     // Without the branch on whether the array is young, and on whether objects are marked.
-    let law = "a young reference is stored in an object whose card may be clean";
+    let laws = [
+        "a young reference is stored in an object whose card may be clean",
+        "the bundle of a dirty card may be clean",
+    ];
     plant_in(
         &copies,
         "the array may be old",
         Checker::Barriers,
         &["generational"],
         &options,
-        &[law],
+        &laws,
         |f, i| {
             let InstructionData::Brif { arg, blocks: [yes, _], .. } = f.dfg.insts[i] else {
                 return false;

@@ -41,6 +41,7 @@ const SLOT_CARDS: u64 = 10 << 32;
 const LIST: u64 = 11 << 32;
 const STARTS: u64 = 12 << 32;
 const LOG: u64 = 13 << 32;
+const BUNDLES: u64 = 14 << 32;
 const HEAP: u64 = 16 << 32;
 /// The address of the program's code.
 const CODE: u64 = 99 << 32;
@@ -116,6 +117,7 @@ impl<'a> Model<'a> {
             (FUNC_REF, 24),
             (TABLE, TABLE_LENGTH as usize * 4),
             (CARDS, heap >> generational::CARD_SHIFT),
+            (BUNDLES, heap >> generational::BUNDLE_SHIFT),
             (SLOT_CARDS, generational::SLOT_CARDS_LEN as usize),
             (LIST, LIST_CAPACITY as usize * 4),
             (STARTS, heap >> drc::STARTS_SHIFT),
@@ -158,6 +160,7 @@ impl<'a> Model<'a> {
             }
             generational::NAME => {
                 set(DATA, generational::CARDS, 8, CARDS);
+                set(DATA, generational::BUNDLES, 8, BUNDLES);
                 set(DATA, generational::SLOT_CARDS, 8, SLOT_CARDS);
                 set(DATA, generational::LOG, 8, LOG);
                 set(DATA, generational::MARKING, 4, case.marking.into());

@@ -276,7 +276,8 @@ fn the_bound_in_the_heap_data_follows_growth() {
 fn only_a_collector_writes_the_words_that_address_its_tables() {
     use gc_types::collector::{drc, generational};
     let drc_words = [drc::NEXT, drc::LIMIT, drc::STARTS, drc::LIST_BASE, drc::LIST_CAPACITY];
-    let tables = [generational::LOG, generational::CARDS, generational::SLOT_CARDS];
+    use generational::{BUNDLES, CARDS, LOG, SLOT_CARDS};
+    let tables = [LOG, CARDS, BUNDLES, SLOT_CARDS];
     let generational_words = [&[generational::MARKING][..], &tables].concat();
     for (runtime, words) in
         [(ALL_COLLECTORS[1], &drc_words[..]), (ALL_COLLECTORS[3], &generational_words[..])]

@@ -5,7 +5,8 @@
 //! They also exclude null and most `i31`s. Emitted code allocates between [`NEXT`] and [`LIMIT`].
 //! When it stores a reference to a young object into an old one, it marks a card: a byte of a
 //! native table that has one byte for each [`CARD_SIZE`] bytes of heap. In an array the card is
-//! that of the slot, otherwise that of the object's start. While old objects are being marked
+//! that of the slot, otherwise that of the object's start. With a card it marks the card's bundle,
+//! a byte of a second table, unless the card was marked before. While old objects are being marked
 //! ([`MARKING`] is not zero), emitted code appends each overwritten reference to a native log.
 //!
 //! The collector's header word is zero, except in an object that the current collection has moved.
@@ -48,6 +49,15 @@ pub const LOG_CAPACITY: u64 = 1 << 20;
 /// is entry `i >> CARD_SHIFT`.
 pub const CARDS: u32 = HeapDataOffsets::COLLECTOR + 32;
 
+/// Heap data, u64: address of the table of card bundles, an array of u8. Entry `i >> BUNDLE_SHIFT` is
+/// [`DIRTY`] if a card is whose index is `i`, and may be if none is. A collection reads only the cards
+/// of dirty bundles: a heap of 1 GiB has 8 MiB of cards.
+pub const BUNDLES: u32 = HeapDataOffsets::COLLECTOR + 48;
+/// log2 of the number of bytes of heap for each bundle. A bundle has [`BUNDLE_CARDS`] cards.
+pub const BUNDLE_SHIFT: u32 = CARD_SHIFT + 6;
+/// Number of cards of a bundle: one cache line.
+pub const BUNDLE_CARDS: u32 = 1 << (BUNDLE_SHIFT - CARD_SHIFT);
+
 /// Heap data, u64: address of the slot cards, an array of u8. A non-zero card says that slots
 /// outside stack and heap were written. The card of a slot at address `a` is entry `(a >>
 /// SLOT_CARD_SHIFT) % SLOT_CARDS_LEN`.
@@ -64,7 +74,7 @@ pub const fn has_slot_cards(kind: RootKind) -> bool {
     matches!(kind, RootKind::Table)
 }
 
-const _: () = assert!(SLOT_CARDS + 8 <= HeapDataOffsets::SIZE);
+const _: () = assert!(BUNDLES + 8 <= HeapDataOffsets::SIZE);
 const _: () = assert!(LOG_CAPACITY.is_power_of_two() && SLOT_CARDS_LEN.is_power_of_two());
 const _: () = assert!(NULL_PAGE_SIZE.is_multiple_of(CARD_SIZE));
 

@@ -235,7 +235,7 @@ impl GenerationalHeap {
             let _mapped = self.core.memory.write_u32(at, new);
         } else if self.is_young(word) {
             // The slot is in a moved object, and not on the card that was marked for it.
-            self.tables.dirty(at as u32);
+            self.tables.cards.dirty(at as u32);
         }
     }
 

@@ -219,7 +219,7 @@ impl GenerationalHeap {
         while self.scan_found(budget) && *budget > 0 {
             let (mut cards, mut count) = ([0; CARDS], 0);
             while count < CARDS
-                && let Some(card) = self.tables.take_dirty(self.scavenger.next_card, end)
+                && let Some(card) = self.tables.cards.take_dirty(self.scavenger.next_card, end)
             {
                 self.scavenger.next_card = card + CARD_SIZE;
                 self.fetch_card(card);
@@ -263,13 +263,12 @@ impl GenerationalHeap {
             }
             self.empty_nursery();
             self.end_increment();
-            let cards = (self.old.blocks.touched_end() - self.old.blocks.start()) / CARD_SIZE;
             let frames = u32::try_from(self.core.frames).unwrap_or(u32::MAX);
             let roots = self.scavenger.roots.saturating_add(frames);
             // A trace also takes time for old objects.
             let minor = !self.scavenger.trace.is_active;
             let (survived, took) = (self.survived, minor.then_some(self.scavenger.took));
-            self.adapt_nursery(NurseryUse { used, survived, roots, cards, took });
+            self.adapt_nursery(NurseryUse { used, survived, roots, took });
             self.learn_from_minor(used);
             self.touch_old_ahead();
             self.tables.forget_slots();

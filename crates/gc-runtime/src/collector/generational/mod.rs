@@ -16,6 +16,7 @@
 //! depends, are outside the heap. Values read from the heap are checked with the map of old objects
 //! and the nursery's bounds.
 
+mod cards;
 mod collect;
 mod evacuate;
 mod major;
@@ -215,7 +216,7 @@ impl GenerationalHeap {
         } else if self.core.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
             if size <= ArrayLayout::MAX_EXAMINED || header.kind() != Some(VMGcKind::ArrayRef) {
                 // Stores into it before the next collection run no barrier.
-                self.tables.dirty_all(index, index + size);
+                self.tables.cards.dirty_all(index, index + size);
             } else if size > MOST_DIRTY && self.evacuator.is_active() {
                 // Otherwise every card of it would become dirty, whatever is stored.
                 self.cancel_evacuation();
@@ -240,7 +241,7 @@ impl GenerationalHeap {
     fn remember_field(&mut self, at: u64, word: u32) {
         if at >= u64::from(self.nursery.end) {
             if self.is_young(word) {
-                self.tables.dirty(at as u32);
+                self.tables.cards.dirty(at as u32);
             } else {
                 self.note_slot(at, word);
             }

@@ -7,7 +7,7 @@
 //! whose marking takes long and which are in no cache either. No more is used than a minor collection
 //! can empty in the time that the heap's options want a pause to take. That time is predicted from the
 //! times of the last minor collections ([`Pace`]). For what takes time whatever is in the nursery (the
-//! stack, clean cards), the nursery has a minimum.
+//! stack and other roots), the nursery has a minimum.
 //!
 //! A small nursery does not tell what a larger one would do: objects that would die in it a little
 //! later survive. They die as old objects then, and the next major collection finds them dead. So
@@ -36,10 +36,8 @@ const SMALL: u32 = 2 << 20;
 const FIRST_SIXTEENTHS: u32 = 3;
 /// The time in ns to visit a root, or a frame of the stack.
 const ROOT_NS: u64 = 10;
-/// The number of clean cards that are read in a ns.
-const CARDS_IN_NS: u64 = 64;
-/// The least bytes of nursery for each ns that a collection of an empty one would take. A deep stack,
-/// and the cards of a large heap, must not be scanned too often.
+/// The least bytes of nursery for each ns that a collection of an empty one would take. A deep stack must
+/// not be scanned too often.
 const BYTES_OF_NS: u64 = 25;
 /// A nursery that does not fit the cache has at most this part of the bytes of the old objects that
 /// lived at the last marking.
@@ -87,8 +85,6 @@ pub(super) struct NurseryUse {
     pub(super) survived: u64,
     /// The number of roots and of the stack's frames.
     pub(super) roots: u32,
-    /// The number of cards, clean or dirty.
-    pub(super) cards: u32,
     /// The time of the collection, if it was a minor one and nothing else.
     pub(super) took: Option<Duration>,
 }
@@ -101,7 +97,7 @@ impl NurseryUse {
 
     /// The time in ns that the collection would have taken with an empty nursery.
     fn fixed(self) -> u64 {
-        u64::from(self.roots) * ROOT_NS + u64::from(self.cards) / CARDS_IN_NS
+        u64::from(self.roots) * ROOT_NS
     }
 
     /// `size`, or more if that is too small for what each collection takes anyway.
@@ -208,14 +204,20 @@ impl Sizing {
         let cached = cached_size();
         self.last = found;
         self.pace.learn(found);
-        let next = self.next_with(size, cached, most_size(end, cached, live), found);
-        if self.trial.is_some() {
-            return next;
-        }
-        next.min(self.pace.within(target, found.fixed()))
+        let in_time = self.pace.within(target, found.fixed());
+        self.next_with(size, cached, most_size(end, cached, live), in_time, found)
     }
 
-    fn next_with(&mut self, size: u32, cached: u32, most: u32, found: NurseryUse) -> u32 {
+    /// As [`next`](Sizing::next), if a nursery has at most `most` bytes, and is likely to be collected in
+    /// time if it has at most `in_time`. A trial takes longer.
+    fn next_with(
+        &mut self,
+        size: u32,
+        cached: u32,
+        most: u32,
+        in_time: u32,
+        found: NurseryUse,
+    ) -> u32 {
         if let Some((before, most_survivors)) = self.trial {
             if !found.is_telling(size) {
                 return found.least_size(size).min(most);
@@ -224,11 +226,11 @@ impl Sizing {
             if found.survived >= most_survivors {
                 self.failed = (self.failed + 1).min(MOST_FAILED);
                 self.wait = 1 << self.failed;
-                return found.least_size(before).min(most);
+                return found.least_size(before).min(most).min(in_time);
             }
             self.failed = 0;
         }
-        let new = adapted_size(size, most, found);
+        let new = adapted_size(size, most, found).min(in_time);
         let mut tried = new.saturating_mul(TRIAL);
         if most < cached {
             // A small heap has no room for more.
@@ -322,24 +324,24 @@ mod tests {
     #[test]
     fn what_a_collection_takes_anyway_is_not_blamed_on_the_nursery() {
         let mut sizing = Sizing::default();
-        let mut next = |us: u64, cards: u32, roots: u32| {
+        let mut next = |us: u64, roots: u32| {
             let took = Some(Duration::from_micros(us));
-            let found = NurseryUse { cards, roots, took, ..found(4 * MIB, MIB) };
+            let found = NurseryUse { roots, took, ..found(4 * MIB, MIB) };
             sizing.next(4 * MIB, 64 * MIB, 0, Duration::from_micros(500), found)
         };
-        // 200 µs of 700 are for cards, 300 are for the nursery.
-        let cards = (200_000 * CARDS_IN_NS) as u32;
-        assert_eq!(next(700, cards, 0), 4 * MIB / 5 * 3 / NURSERY_ALIGN * NURSERY_ALIGN);
+        // 200 µs of 700 are for the stack, 300 are for the nursery.
+        let roots = (200_000 / ROOT_NS) as u32;
+        assert_eq!(next(700, roots), 4 * MIB / 5 * 3 / NURSERY_ALIGN * NURSERY_ALIGN);
         // A deep stack alone takes longer than a pause should. As much is spent for the nursery.
         let roots = (2_000_000 / ROOT_NS) as u32;
-        assert_eq!(next(2500, 0, roots), cached_size());
+        assert_eq!(next(2500, roots), cached_size());
     }
 
     #[test]
     fn a_larger_nursery_is_tried_where_old_objects_die_soon() {
         let mut sizing = Sizing::default();
         let next = |sizing: &mut Sizing, size: u32, survived: u32| {
-            sizing.next_with(size, CACHED, CACHED, found(size, survived))
+            sizing.next_with(size, CACHED, CACHED, CACHED, found(size, survived))
         };
         // Nothing is tried where what was promoted lives.
         sizing.after_major(10, 20);
@@ -373,17 +375,22 @@ mod tests {
         let trial = Some((MIN_NURSERY, 1));
         let mut sizing = Sizing { trial, ..Sizing::default() };
         let all = found(MIN_NURSERY, MIN_NURSERY);
-        assert_eq!(sizing.next_with(4 * MIN_NURSERY, CACHED, CACHED, all), 4 * MIN_NURSERY);
+        assert_eq!(sizing.next_with(4 * MIN_NURSERY, CACHED, CACHED, CACHED, all), 4 * MIN_NURSERY);
         assert_eq!(sizing.trial, trial);
         // None is tried that would not fit the cache.
         sizing = Sizing { due: true, ..Sizing::default() };
         assert_eq!(next(&mut sizing, 8 * MIB, 5 * MIB), 8 * MIB);
+        // From one that is as large as time allows, four times that.
+        sizing = Sizing { due: true, ..Sizing::default() };
+        let half = found(2 * MIB, MIB - 1);
+        assert_eq!(sizing.next_with(2 * MIB, CACHED, CACHED, MIB, half), 4 * MIB);
+        assert_eq!(sizing.trial.map(|(before, _)| before), Some(MIB));
         // In a small heap as much is tried as there is room for, if it is twice as much.
         for (most, tried) in
             [(3 * MIN_NURSERY, 3 * MIN_NURSERY), (MIN_NURSERY + MIN_NURSERY / 2, MIN_NURSERY)]
         {
             sizing = Sizing { due: true, ..Sizing::default() };
-            assert_eq!(sizing.next_with(MIN_NURSERY, CACHED, most, all), tried);
+            assert_eq!(sizing.next_with(MIN_NURSERY, CACHED, most, CACHED, all), tried);
         }
     }
 }

@@ -45,7 +45,7 @@ impl GenerationalHeap {
         {
             if self.is_young(word) {
                 let end = at + 4 * u64::from(count);
-                self.tables.dirty_all(at as u32, u32::try_from(end).unwrap_or(u32::MAX));
+                self.tables.cards.dirty_all(at as u32, u32::try_from(end).unwrap_or(u32::MAX));
             } else if self.evacuator.is_active() {
                 slots(at, count).for_each(|at| self.note_slot(at, word));
             }
@@ -75,12 +75,12 @@ impl GenerationalHeap {
             // The slots may be misaligned in a damaged heap.
             let of_card = (at + 1).next_multiple_of(CARD_SIZE.into()).min(end);
             let (source, last) = (from + (at - to), from + (of_card - 1 - to));
-            let is_known = self.tables.is_dirty(at as u32)
+            let is_known = self.tables.cards.is_dirty(at as u32)
                 || from_old
-                    && !self.tables.is_dirty(source as u32)
-                    && !self.tables.is_dirty(last as u32);
+                    && !self.tables.cards.is_dirty(source as u32)
+                    && !self.tables.cards.is_dirty(last as u32);
             if !is_known && has_young(&bytes, at, of_card, nursery) {
-                self.tables.dirty(at as u32);
+                self.tables.cards.dirty(at as u32);
             }
             at = of_card;
         }

@@ -535,7 +535,7 @@ impl ScavengeLoop<'_> {
                     let _mapped = self.bytes.write_u32(entry.slot().into(), new);
                     if new == entry.word() {
                         // The object was retained, so the slot must be visited again.
-                        self.tables.dirty(entry.slot());
+                        self.tables.cards.dirty(entry.slot());
                     }
                 }
                 Err(stop) => {

@@ -1,11 +1,8 @@
 //! The native tables that emitted code writes: cards, remembered slots, and the log
 //! of overwritten references. Their addresses and lengths are in the heap data.
 //!
-//! Cards: a store of a reference to a young object into an old one marks the card of the object's
-//! start, or of the slot in an array (Sobalvarro, "A Lifetime-Based Garbage Collector for LISP
-//! Systems on General-Purpose Computers", 1988; Wilson and Moher, "A 'Card-Marking' Scheme for
-//! Controlling Intergenerational References", 1989). Slots outside the heap have cards too,
-//! selected by address. The log keeps the references that the snapshot for marking would otherwise
+//! The cards of old objects are in `cards.rs`. Slots outside the heap have cards too, selected by
+//! address. The log keeps the references that the snapshot for marking would otherwise
 //! lose (Yuasa, "Real-Time Garbage Collection on General-Purpose Machines", 1990).
 //!
 //! Emitted code never calls the host for a full log. The log wraps around and the count continues.
@@ -13,14 +10,15 @@
 
 use crate::memory::{KeptWords, data_words};
 use crate::{HeapError, HeapMemory, MemoryPurpose, RememberedSlots, ZeroedVec};
+use super::cards::Cards;
 use gc_types::collector::generational::{
-    CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NURSERY_START,
-    SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE,
+    BUNDLES, CARDS, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NURSERY_START, SLOT_CARD_SHIFT, SLOT_CARDS,
+    SLOT_CARDS_LEN, WILL_EVACUATE,
 };
 
 /// The data words that only the tables write.
 pub(in crate::collector) const KEPT: u32 =
-    data_words(MARKING..MARKING + 4) | data_words(LOG..SLOT_CARDS + 8);
+    data_words(MARKING..MARKING + 4) | data_words(LOG..BUNDLES + 8);
 
 /// The tables. Each has its final size from the start and never moves. The large ones come from the
 /// heap's source. The system maps their pages when they are first written.
@@ -28,7 +26,7 @@ pub(in crate::collector) const KEPT: u32 =
 pub(super) struct Tables {
     /// The words of the tables' addresses, and of whether emitted code logs.
     kept: KeptWords,
-    cards: ZeroedVec<u8>,
+    pub(super) cards: Cards,
     slots: RememberedSlots,
     /// Made at the first use.
     log: ZeroedVec<u64>,
@@ -41,15 +39,8 @@ pub(super) struct Tables {
 }
 
 /// The address of a table, for emitted code.
-fn address(table: *mut u8) -> u64 {
+pub(super) fn address(table: *mut u8) -> u64 {
     table.expose_provenance() as u64
-}
-
-/// Whether all of these cards are clean.
-#[inline(always)]
-fn is_clean(cards: &[u8; 64]) -> bool {
-    // Written so that the compiler tests all at once.
-    cards.iter().fold(0, |n, card| n | card) == 0
 }
 
 impl Tables {
@@ -59,71 +50,25 @@ impl Tables {
     /// If the memory's source refuses.
     pub(super) fn new(memory: &HeapMemory, nursery_end: u32) -> Result<Tables, HeapError> {
         let (source, purpose) = (memory.source(), MemoryPurpose::CollectorTable);
-        // There is one more, for an element after the last index that a 32-bit sum can give.
-        let count = (memory.maximum() >> CARD_SHIFT) as usize + 1;
-        let mut cards = ZeroedVec::new(source, purpose);
-        cards.grow(count, count)?;
+        let mut cards = Cards::new(memory)?;
         let mut slots = RememberedSlots::new(SLOT_CARDS_LEN, SLOT_CARD_SHIFT)
             .with_young(NURSERY_START..nursery_end);
         let log = ZeroedVec::new(source, purpose);
         let mut kept = KeptWords::new(memory, KEPT)?;
-        kept.set_u64(CARDS, address(cards.as_mut_ptr()));
+        let [of_cards, of_bundles] = cards.addresses();
+        kept.set_u64(CARDS, of_cards);
+        kept.set_u64(BUNDLES, of_bundles);
         kept.set_u64(SLOT_CARDS, address(slots.as_mut_ptr()));
         Ok(Tables { kept, cards, slots, log, unlogged: false, read: 0, all_slots: false })
     }
 
     /// Empties all tables. The length of the log was zeroed. Cards below `nursery_end` stay.
     pub(super) fn reset(&mut self, nursery_end: u32, end: u32) {
-        self.cards_mut(nursery_end, end).fill(0);
+        self.cards.clean_all(nursery_end, end);
         self.forget_slots();
         self.read = 0;
         self.unlogged = false;
         self.kept.set_u32(MARKING, 0);
-    }
-
-    // ---- cards --------------------------------------------------------------
-
-    fn cards_mut(&mut self, start: u32, end: u32) -> &mut [u8] {
-        let range = (start >> CARD_SHIFT) as usize..end.div_ceil(CARD_SIZE) as usize;
-        self.cards.get_mut(range).unwrap_or_default()
-    }
-
-    /// Marks the card of `index` as dirty.
-    #[inline]
-    pub(super) fn dirty(&mut self, index: u32) {
-        if let Some(card) = self.cards.get_mut((index >> CARD_SHIFT) as usize) {
-            *card = DIRTY;
-        }
-    }
-
-    /// Marks all cards from that of `start` up to `end` as dirty.
-    pub(super) fn dirty_all(&mut self, start: u32, end: u32) {
-        self.cards_mut(start, end).fill(DIRTY);
-    }
-
-    /// Marks all cards from that of `start` up to `end` as clean.
-    pub(super) fn clean_all(&mut self, start: u32, end: u32) {
-        self.cards_mut(start, end).fill(0);
-    }
-
-    /// Whether the card of `index` is dirty.
-    pub(super) fn is_dirty(&self, index: u32) -> bool {
-        self.cards.get((index >> CARD_SHIFT) as usize).is_some_and(|&card| card != 0)
-    }
-
-    /// The start of the bytes of the first dirty card from `start` (a multiple of the card size) up
-    /// to `end`. Marks the card as clean.
-    #[inline]
-    pub(super) fn take_dirty(&mut self, start: u32, end: u32) -> Option<u32> {
-        let first = (start >> CARD_SHIFT) as usize;
-        let cards = self.cards.get(first..end.div_ceil(CARD_SIZE) as usize)?;
-        let (lines, _) = cards.as_chunks::<64>();
-        let clean = lines.iter().take_while(|line| is_clean(line)).count() * 64;
-        let (words, _) = cards[clean..].as_chunks::<8>();
-        let clean = clean + words.iter().take_while(|word| **word == [0; 8]).count() * 8;
-        let n = clean + cards[clean..].iter().position(|&card| card != 0)?;
-        self.cards[first + n] = 0;
-        Some(start + ((n as u32) << CARD_SHIFT))
     }
 
     // ---- slots ----------------------------------------------------------------
@@ -225,28 +170,6 @@ mod tests {
             ..HeapOptions::default()
         };
         HeapMemory::new(&options).unwrap()
-    }
-
-    #[test]
-    fn dirty_cards_are_found_and_cleaned() {
-        let mut tables = Tables::new(&memory(), 2 * NURSERY_START).unwrap();
-        let (start, end) = (96 << 10, 1 << 20);
-        assert_eq!(tables.take_dirty(start, end), None);
-        let dirty = [start, start + CARD_SIZE - 1, start + CARD_SIZE, 300_000, end - 1];
-        dirty.iter().for_each(|&at| tables.dirty(at));
-        let mut found = Vec::new();
-        let mut from = start;
-        while let Some(card) = tables.take_dirty(from, end) {
-            assert!(!tables.is_dirty(card));
-            found.push(card);
-            from = card + CARD_SIZE;
-        }
-        let third = 300_000 / CARD_SIZE * CARD_SIZE;
-        assert_eq!(found, [start, start + CARD_SIZE, third, end - CARD_SIZE]);
-        // After the last card nothing happens.
-        tables.dirty(u32::MAX);
-        assert!(!tables.is_dirty(u32::MAX));
-        assert_eq!(tables.take_dirty(end, end), None);
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl GenerationalHeap {
             self.chooser.failed();
         } else {
             // Every object that referred to a young one was updated or is dead.
-            self.tables.clean_all(self.old.blocks.start(), self.old.blocks.end());
+            self.tables.cards.clean_all(self.old.blocks.start(), self.old.blocks.end());
             self.chooser.after_trace(used.into(), self.survived, found);
         }
         self.end_marking();

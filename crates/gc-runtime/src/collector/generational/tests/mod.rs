@@ -257,8 +257,8 @@ fn the_cards_of_a_large_new_array_are_clean() {
         let last = array + 12 + 4 * (length - 1);
         let (first, end) = (array / CARD_SIZE * CARD_SIZE, last + 4);
         assert!(!f.heap.is_young(array));
-        assert_eq!(f.heap.tables.is_dirty(last), dirty, "{length} elements");
-        assert_eq!(f.heap.tables.take_dirty(first, end).is_some(), dirty);
+        assert_eq!(f.heap.tables.cards.is_dirty(last), dirty, "{length} elements");
+        assert_eq!(f.heap.tables.cards.take_dirty(first, end).is_some(), dirty);
         f.stack[0] = u64::from(array);
         let pair = f.pair(0, 0);
         f.write(array, u64::from(last - array), pair);

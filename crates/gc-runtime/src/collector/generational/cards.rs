@@ -1,0 +1,244 @@
+//! The cards of the old generation, and their bundles.
+//!
+//! A store of a reference to a young object into an old one marks the card of the object's
+//! start, or of the slot in an array (Sobalvarro, "A Lifetime-Based Garbage Collector for LISP
+//! Systems on General-Purpose Computers", 1988; Wilson and Moher, "A 'Card-Marking' Scheme for
+//! Controlling Intergenerational References", 1989).
+//!
+//! The cards of a large heap are megabytes, of which few are dirty. Reading all of them was a third
+//! of the time of minor collections with 1 GiB of live objects. So whoever marks a card also marks
+//! its bundle, and only the cards of dirty bundles are read (the garbage collector of .NET has card
+//! bundles too).
+
+use crate::memory::prefetch;
+use crate::{HeapError, HeapMemory, MemoryPurpose, ZeroedVec};
+use gc_types::collector::generational::{
+    BUNDLE_CARDS, BUNDLE_SHIFT, CARD_SHIFT, CARD_SIZE, DIRTY,
+};
+
+/// The cards of a bundle, and the number of bundles that are tested at once.
+const LINE: usize = BUNDLE_CARDS as usize;
+const BUNDLE_SIZE: u32 = 1 << BUNDLE_SHIFT;
+
+/// The cards and their bundles. The bundle of a dirty card is dirty.
+#[derive(Debug)]
+pub(super) struct Cards {
+    cards: ZeroedVec<u8>,
+    bundles: ZeroedVec<u8>,
+}
+
+/// Which of the bytes are [`DIRTY`]: a bit for each. The others are zero.
+#[inline(always)]
+fn dirty_among(bytes: &[u8; LINE]) -> u64 {
+    const { assert!(DIRTY == 1 && LINE == 64) };
+    // Byte `n` of a word becomes bit `n` of the product's last byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let words = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+    if words.clone().fold(0, |n, word| n | word) == 0 {
+        return 0;
+    }
+    (0..).zip(words).fold(0, |bits, (n, word)| bits | (word.wrapping_mul(GATHER) >> 56) << (8 * n))
+}
+
+/// The bits from `first` on.
+fn bits_from(first: u32) -> u64 {
+    u64::MAX << (first % u64::BITS)
+}
+
+impl Cards {
+    /// Clean cards for a heap in `memory`.
+    ///
+    /// # Errors
+    /// If the memory's source refuses.
+    pub(super) fn new(memory: &HeapMemory) -> Result<Cards, HeapError> {
+        let table = |count: usize| {
+            let mut table = ZeroedVec::new(memory.source(), MemoryPurpose::CollectorTable);
+            table.grow(count, count).map(|()| table)
+        };
+        // There is one more, for an element after the last index that a 32-bit sum can give.
+        let bundles = (memory.maximum() >> BUNDLE_SHIFT) as usize + 1;
+        Ok(Cards { cards: table(bundles * LINE)?, bundles: table(bundles.next_multiple_of(LINE))? })
+    }
+
+    /// The addresses of the cards and of the bundles, for emitted code.
+    pub(super) fn addresses(&mut self) -> [u64; 2] {
+        [&mut self.cards, &mut self.bundles].map(|table| super::tables::address(table.as_mut_ptr()))
+    }
+
+    /// Marks the card of `index` as dirty.
+    #[inline]
+    pub(super) fn dirty(&mut self, index: u32) {
+        if let Some(card) = self.cards.get_mut((index >> CARD_SHIFT) as usize)
+            && let Some(bundle) = self.bundles.get_mut((index >> BUNDLE_SHIFT) as usize)
+        {
+            (*card, *bundle) = (DIRTY, DIRTY);
+        }
+    }
+
+    /// Marks all cards from that of `start` up to `end` as dirty.
+    pub(super) fn dirty_all(&mut self, start: u32, end: u32) {
+        self.cards_mut(start, end).fill(DIRTY);
+        let bundles = (start >> BUNDLE_SHIFT) as usize..end.div_ceil(BUNDLE_SIZE) as usize;
+        self.bundles.get_mut(bundles).unwrap_or_default().fill(DIRTY);
+    }
+
+    /// Marks all cards from that of `start` up to `end` as clean. Bundles stay dirty.
+    pub(super) fn clean_all(&mut self, start: u32, end: u32) {
+        self.cards_mut(start, end).fill(0);
+    }
+
+    fn cards_mut(&mut self, start: u32, end: u32) -> &mut [u8] {
+        let range = (start >> CARD_SHIFT) as usize..end.div_ceil(CARD_SIZE) as usize;
+        self.cards.get_mut(range).unwrap_or_default()
+    }
+
+    /// Whether the card of `index` is dirty.
+    pub(super) fn is_dirty(&self, index: u32) -> bool {
+        self.cards.get((index >> CARD_SHIFT) as usize).is_some_and(|&card| card != 0)
+    }
+
+    /// Whether [`take_dirty`](Cards::take_dirty) finds the card of `index`.
+    pub(super) fn is_found(&self, index: u32) -> bool {
+        let bundle = self.bundles.get((index >> BUNDLE_SHIFT) as usize);
+        self.is_dirty(index) && bundle.is_some_and(|&bundle| bundle != 0)
+    }
+
+    /// The start of the bytes of the first dirty card from `start` (a multiple of the card size) up
+    /// to `end`. Marks the card as clean, and bundles that have no dirty card.
+    #[inline]
+    pub(super) fn take_dirty(&mut self, start: u32, end: u32) -> Option<u32> {
+        let mut from = start;
+        while from < end {
+            let bundle = self.next_bundle(from >> BUNDLE_SHIFT, end.div_ceil(BUNDLE_SIZE))?;
+            from = from.max(bundle << BUNDLE_SHIFT);
+            let line = self.cards.as_chunks::<LINE>().0.get(bundle as usize)?;
+            let dirty = dirty_among(line);
+            let later = dirty & bits_from(from >> CARD_SHIFT);
+            if later != 0 {
+                let card = bundle << (BUNDLE_SHIFT - CARD_SHIFT) | later.trailing_zeros();
+                let at = card << CARD_SHIFT;
+                if at >= end {
+                    return None;
+                }
+                self.cards[card as usize] = 0;
+                return Some(at);
+            }
+            if dirty == 0 {
+                self.bundles[bundle as usize] = 0;
+            }
+            from = (bundle + 1).checked_mul(BUNDLE_SIZE)?;
+        }
+        None
+    }
+
+    /// Fetches the cards of the dirty ones among some bundles.
+    #[inline]
+    fn fetch(&self, first: usize, mut dirty: u64) {
+        while dirty != 0 {
+            let bundle = first + dirty.trailing_zeros() as usize;
+            prefetch(self.cards.as_ptr().wrapping_add(bundle * LINE));
+            dirty &= dirty - 1;
+        }
+    }
+
+    /// The first dirty bundle from `first` up to `end`.
+    #[inline]
+    fn next_bundle(&self, first: u32, end: u32) -> Option<u32> {
+        let (lines, _) = self.bundles.as_chunks::<LINE>();
+        let (mut n, mut mask) = (first as usize / LINE, bits_from(first));
+        loop {
+            let dirty = dirty_among(lines.get(n)?) & mask;
+            if dirty != 0 {
+                if mask == u64::MAX {
+                    self.fetch(n * LINE, dirty);
+                }
+                let bundle = (n * LINE) as u32 | dirty.trailing_zeros();
+                return (bundle < end).then_some(bundle);
+            }
+            n += 1;
+            if n * LINE >= end as usize {
+                return None;
+            }
+            mask = u64::MAX;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HeapBounds, HeapOptions};
+
+    const END: u32 = 4 << 20;
+
+    fn cards() -> Cards {
+        let options = HeapOptions {
+            initial: 256 << 10,
+            maximum: END.into(),
+            bounds: HeapBounds::Checked,
+            ..HeapOptions::default()
+        };
+        Cards::new(&HeapMemory::new(&options).unwrap()).unwrap()
+    }
+
+    /// Takes the dirty cards from `start` on.
+    fn take(cards: &mut Cards, start: u32) -> Vec<u32> {
+        let mut from = start;
+        std::iter::from_fn(|| {
+            let card = cards.take_dirty(from, END)?;
+            assert!(!cards.is_dirty(card));
+            from = card + CARD_SIZE;
+            Some(card)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn dirty_cards_are_found_and_cleaned() {
+        let mut cards = cards();
+        let start = 96 << 10;
+        assert_eq!(take(&mut cards, start), []);
+        let dirty = [start, start + CARD_SIZE - 1, start + CARD_SIZE, 300_000, END - 1];
+        dirty.iter().for_each(|&at| cards.dirty(at));
+        let third = 300_000 / CARD_SIZE * CARD_SIZE;
+        let found = [start, start + CARD_SIZE, third, END - CARD_SIZE];
+        assert!(found.iter().all(|&at| cards.is_found(at)));
+        assert_eq!(take(&mut cards, start), found);
+        assert_eq!(take(&mut cards, start), []);
+        // Bundles without a dirty card are clean now.
+        assert!(cards.bundles.iter().all(|&bundle| bundle == 0));
+        // After the last card nothing happens.
+        cards.dirty(u32::MAX);
+        assert!(!cards.is_dirty(u32::MAX));
+        assert_eq!(cards.take_dirty(END, END), None);
+    }
+
+    #[test]
+    fn a_card_before_the_first_one_stays_dirty_with_its_bundle() {
+        let mut cards = cards();
+        for at in [0, CARD_SIZE, BUNDLE_SIZE - 1, BUNDLE_SIZE] {
+            cards.dirty(at);
+        }
+        assert_eq!(take(&mut cards, CARD_SIZE), [CARD_SIZE, BUNDLE_SIZE - CARD_SIZE, BUNDLE_SIZE]);
+        assert!(cards.is_found(0));
+        assert_eq!(take(&mut cards, 0), [0]);
+        assert!(!cards.is_found(0));
+        // As emitted code would do if it forgot the bundle.
+        cards.dirty(0);
+        cards.bundles[0] = 0;
+        assert!(cards.is_dirty(0) && !cards.is_found(0));
+    }
+
+    #[test]
+    fn ranges_of_cards_are_found_in_all_bundles() {
+        let mut cards = cards();
+        // They begin and end within bundles, and within lines of bundles.
+        let (start, end) = (3 * CARD_SIZE + 5, 70 * BUNDLE_SIZE + 5 * CARD_SIZE + 1);
+        cards.dirty_all(start, end);
+        let all: Vec<u32> = (3..70 * BUNDLE_CARDS + 6).map(|card| card * CARD_SIZE).collect();
+        assert_eq!(take(&mut cards, 0), all);
+        cards.dirty_all(start, end);
+        cards.clean_all(start + CARD_SIZE, end - CARD_SIZE);
+        assert_eq!(take(&mut cards, 0), [all[0], *all.last().unwrap()]);
+    }
+}
