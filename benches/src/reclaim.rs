@@ -151,7 +151,7 @@ fn stopper(store: &Store<Ticks>) -> Option<Stopper> {
     Some(Box::new(move || handle.interrupt()))
 }
 
-/// What is left is left.
+/// Lets the collector work for so many µs. Whether work is left does not matter here.
 fn give(mut caller: Caller<'_, Ticks>, us: i32) -> gc_wasm::Result<()> {
     let time = Duration::from_micros(u64::from(us.cast_unsigned()));
     caller.gc_for(time).map(|_left| ())

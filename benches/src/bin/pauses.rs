@@ -190,7 +190,10 @@ fn run(asked: &Race, folder: Option<PathBuf>, svg: Option<PathBuf>) -> Result<()
         }
         record.table(&format!("{}, {} steps", program.name, program.arg), &table);
         record.lines(remarks.iter().map(String::as_str));
-        drawn.push((&program.name, by_ticks));
+        // A row in which the other engines have no mark would leave them without a mean.
+        if !gives {
+            drawn.push((&program.name, by_ticks));
+        }
     }
     if let Some(path) = &svg {
         let names: Vec<&str> = engines.iter().map(|engine| engine.name()).collect();
@@ -215,7 +218,9 @@ fn draw(engines: &[&str], rows: &[(&str, Vec<Option<Figures>>)]) -> Result<Strin
             let n = engines.iter().position(|other| other.starts_with(engine))?;
             let mark = Mark::of(mark)?;
             let ms = |(_, figures): &(&str, Vec<Option<Figures>>)| {
-                figures[n].as_ref().map(|figures| of(figures).as_secs_f64() * 1e3)
+                let pause = figures[n].as_ref().map(|figures| of(figures).as_secs_f64() * 1e3);
+                // The axis is logarithmic.
+                pause.filter(|ms| *ms > 0.0)
             };
             let ratios: Vec<Option<f64>> = rows.iter().map(ms).collect();
             let mean = ratios.iter().copied().collect::<Option<Vec<f64>>>();

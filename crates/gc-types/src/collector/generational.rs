@@ -49,9 +49,9 @@ pub const LOG_CAPACITY: u64 = 1 << 20;
 /// is entry `i >> CARD_SHIFT`.
 pub const CARDS: u32 = HeapDataOffsets::COLLECTOR + 32;
 
-/// Heap data, u64: address of the table of card bundles, an array of u8. Entry `i >> BUNDLE_SHIFT` is
-/// [`DIRTY`] if a card is whose index is `i`, and may be if none is. A collection reads only the cards
-/// of dirty bundles: a heap of 1 GiB has 8 MiB of cards.
+/// Heap data, u64: address of the table of card bundles, an array of u8. The bundle of index `i` is entry
+/// `i >> BUNDLE_SHIFT`. It is [`DIRTY`] if one of its cards is. It may also be dirty if none is. A
+/// collection reads only the cards of dirty bundles, because a heap of 1 GiB has 8 MiB of cards.
 pub const BUNDLES: u32 = HeapDataOffsets::COLLECTOR + 48;
 /// log2 of the number of bytes of heap for each bundle. A bundle has [`BUNDLE_CARDS`] cards.
 pub const BUNDLE_SHIFT: u32 = CARD_SHIFT + 6;

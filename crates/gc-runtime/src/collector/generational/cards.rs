@@ -12,9 +12,7 @@
 
 use crate::memory::prefetch;
 use crate::{HeapError, HeapMemory, MemoryPurpose, ZeroedVec};
-use gc_types::collector::generational::{
-    BUNDLE_CARDS, BUNDLE_SHIFT, CARD_SHIFT, CARD_SIZE, DIRTY,
-};
+use gc_types::collector::generational::{BUNDLE_CARDS, BUNDLE_SHIFT, CARD_SHIFT, CARD_SIZE, DIRTY};
 
 /// The cards of a bundle, and the number of bundles that are tested at once.
 const LINE: usize = BUNDLE_CARDS as usize;

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 /// Number of objects, and of eighths of slots, that a slice visits, if there is time for so many. A slice
 /// processes at most as many log entries and large objects, and fewer blocks. With twice as many, marking
 /// ends sooner and begins once more: a map with 1 GiB of entries took 1.3 of its time. With half as many,
-/// marking lasts longer: lists of 1 GiB took 1.2, and the peak of `splay` was 1.13 times as high.
+/// marking lasts longer: lists of 1 GiB took 1.2 of their time.
 const SLICE: u32 = 6 << 10;
 /// Number of these between two reads of the clock.
 pub(super) const STEP: u32 = 512;

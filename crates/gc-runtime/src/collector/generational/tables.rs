@@ -8,12 +8,12 @@
 //! Emitted code never calls the host for a full log. The log wraps around and the count continues.
 //! So the loss of entries is known, and marking begins again.
 
+use super::cards::Cards;
 use crate::memory::{KeptWords, data_words};
 use crate::{HeapError, HeapMemory, MemoryPurpose, RememberedSlots, ZeroedVec};
-use super::cards::Cards;
 use gc_types::collector::generational::{
-    BUNDLES, CARDS, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NURSERY_START, SLOT_CARD_SHIFT, SLOT_CARDS,
-    SLOT_CARDS_LEN, WILL_EVACUATE,
+    BUNDLES, CARDS, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NURSERY_START, SLOT_CARD_SHIFT,
+    SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE,
 };
 
 /// The data words that only the tables write.

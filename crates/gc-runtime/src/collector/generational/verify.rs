@@ -61,8 +61,9 @@ impl GenerationalHeap {
             }
             // An array is scanned card by card, so only the card of the element counts.
             let is_array = matches!(self.core.layout_at(at)?, Some(GcLayout::Array(_)));
-            let is_dirty =
-                |slot| self.tables.cards.is_found(slot) || !is_array && self.tables.cards.is_found(at);
+            let is_dirty = |slot| {
+                self.tables.cards.is_found(slot) || !is_array && self.tables.cards.is_found(at)
+            };
             self.verify_object(at, &young, is_dirty)?;
             if self.phase == Phase::Evacuating {
                 self.verify_noted(at, &noted, is_dirty)?;
