@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 /// The version of what is kept. Increment it when the same module is compiled differently within one
 /// version of this crate.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// The key of a module: a hash of it and of everything on which its code depends. The saved image says
 /// for what it was compiled too, but not the settings that only change how good the code is, and not
