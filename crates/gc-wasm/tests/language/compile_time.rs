@@ -478,7 +478,7 @@ fn ratio(make: Make, size: usize) -> Result<(f64, [Duration; 2])> {
     let modules = [wat::parse_str(make(size))?, wat::parse_str(make(8 * size))?];
     let mut least = [Duration::MAX; 2];
     let mut ratio = f64::MAX;
-    for _ in 0..6 {
+    for _ in 0..24 {
         for (least, (wasm, runs)) in least.iter_mut().zip(modules.iter().zip([3, 1])) {
             *least = time(wasm, runs)?.min(*least);
         }
