@@ -58,15 +58,16 @@ fn advice(difference: &AbiDifference, collector: &Collector) -> Option<String> {
         }
         _ => {
             let option = name.strip_prefix("collector.")?;
-            // The options of collectors are sizes.
-            let is_size = collector.options().iter().any(|one| one.name == option);
-            let unit = if is_size { " bytes" } else { "" };
+            // The options of collectors are sizes. What is not an option is a constant of the collector.
+            if !collector.options().iter().any(|one| one.name == option) {
+                return Some("with other constants of the collector: compile it again".to_owned());
+            }
             let was = match &difference.there {
-                Some(there) => format!("with {option}={there}{unit} of the collector"),
+                Some(there) => format!("with {option}={there} bytes of the collector"),
                 None => format!("without the collector's option {option}"),
             };
             let is = match &difference.here {
-                Some(here) => format!("and here it is {here}{unit}"),
+                Some(here) => format!("and here it is {here} bytes"),
                 None => "which this one does not have".to_owned(),
             };
             format!(
@@ -104,6 +105,10 @@ mod tests {
             (
                 abi().with_collector(CollectorAbi::new("a")),
                 "without the collector's option nursery",
+            ),
+            (
+                abi().with_collector(abi().collector().clone().with("card-shift", 9)),
+                "with other constants of the collector: compile it again",
             ),
             (abi().with_bounds(HeapBounds::Checked), "with `--heap-bounds checked`, not with"),
             (abi().with_zeal(true), "with `--gc-zeal`: give"),

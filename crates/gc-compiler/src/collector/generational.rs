@@ -17,9 +17,10 @@ use crate::check::{BarrierLaw, Linear, Matcher, Step, StorePlace, When};
 use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Opcode, types};
+use gc_types::CollectorAbi;
 use gc_types::collector::generational::{
-    BUNDLE_SHIFT, BUNDLES, CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NAME,
-    NURSERY, NURSERY_START, SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE,
+    self, BUNDLE_SHIFT, BUNDLES, CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING,
+    NAME, NURSERY, NURSERY_START, SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE,
     has_slot_cards,
 };
 
@@ -30,6 +31,10 @@ pub struct GenerationalCompiler;
 impl GcCompiler for GenerationalCompiler {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn abi(&self) -> CollectorAbi {
+        generational::abi()
     }
 
     fn barrier_laws(&self) -> &'static [BarrierLaw] {

@@ -12,7 +12,7 @@
 //! The collector's header word is zero, except in an object that the current collection has moved.
 //! There it is the new index plus [`FORWARDED`].
 
-use crate::{HeapDataOffsets, NULL_PAGE_SIZE, RootKind};
+use crate::{CollectorAbi, HeapDataOffsets, NULL_PAGE_SIZE, RootKind};
 
 pub use super::bump::{LIMIT, NEXT};
 
@@ -66,6 +66,14 @@ pub const SLOT_CARDS: u32 = HeapDataOffsets::COLLECTOR + 40;
 pub const SLOT_CARD_SHIFT: u32 = 10;
 /// Number of slot cards.
 pub const SLOT_CARDS_LEN: u32 = 1 << 12;
+
+/// What both halves of the collector must know, without the options of a heap. Saved code that marks other
+/// cards, or no bundles, then does not fit a heap.
+pub fn abi() -> CollectorAbi {
+    CollectorAbi::new(NAME)
+        .with("card-shift", CARD_SHIFT.into())
+        .with("bundle-shift", BUNDLE_SHIFT.into())
+}
 
 /// Whether stores into slots of this kind mark slot cards. For the other kinds, either the slots
 /// are few and every collection visits them, or they are written only once, before they are

@@ -44,7 +44,7 @@ use crate::{
 };
 use collect::{GenerationalCollection, StoreTables};
 use evacuate::Evacuator;
-use gc_types::collector::generational::{NAME, NURSERY, nursery_size};
+use gc_types::collector::generational::{self, NAME, NURSERY, nursery_size};
 use gc_types::{ArrayLayout, CollectorAbi, GcLayout, VMGcHeader, VMGcKind, VMGcRef};
 use major::{Marker, Phase};
 use minor::Scavenger;
@@ -118,6 +118,10 @@ impl GcRuntime for GenerationalCollector {
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
         let nursery = self.nursery_size(memory.maximum());
         Ok(Box::new(GenerationalHeap::new(memory, nursery, zeal)?))
+    }
+
+    fn abi(&self) -> CollectorAbi {
+        generational::abi()
     }
 
     fn heap_abi(&self, maximum: u64) -> CollectorAbi {
