@@ -117,15 +117,17 @@ impl<'a> Model<'a> {
             (FUNC_REF, 24),
             (TABLE, TABLE_LENGTH as usize * 4),
             (CARDS, heap >> generational::CARD_SHIFT),
-            (BUNDLES, heap >> generational::BUNDLE_SHIFT),
             (SLOT_CARDS, generational::SLOT_CARDS_LEN as usize),
             (LIST, LIST_CAPACITY as usize * 4),
             (STARTS, heap >> drc::STARTS_SHIFT),
             (LOG, 1 << 16),
+            (BUNDLES, (heap >> generational::BUNDLE_SHIFT) + 1),
             (HEAP, heap),
         ] {
             self.ranges.push((at, vec![0; size]));
         }
+        // An address is looked up by the last start that is not after it.
+        assert!(self.ranges.is_sorted_by_key(|(at, _)| *at));
         let o = abi.offsets();
         let mut set = |at: u64, offset: u32, size: u32, word: u64| {
             self.write(at + u64::from(offset), size, word).expect("it is in a range");
