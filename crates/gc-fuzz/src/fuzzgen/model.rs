@@ -121,7 +121,7 @@ impl<'a> Model<'a> {
             (LIST, LIST_CAPACITY as usize * 4),
             (STARTS, heap >> drc::STARTS_SHIFT),
             (LOG, 1 << 16),
-            (BUNDLES, (heap >> generational::BUNDLE_SHIFT) + 1),
+            (BUNDLES, heap >> generational::BUNDLE_SHIFT),
             (HEAP, heap),
         ] {
             self.ranges.push((at, vec![0; size]));

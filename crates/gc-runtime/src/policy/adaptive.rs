@@ -63,10 +63,9 @@ pub struct AdaptivePolicy {
     /// The share of the program's time that a mebibyte of room must save.
     pub price: f64,
     /// The share of the mapped memory by which the heap grows. A small heap grows by half of its memory, up to
-    /// 512 KiB. With steps of a half instead of an eighth,
-    /// programs had peaks of up to 1.37 times as much, and were no faster. A step ends at the goal of the plan, if the
-    /// collector knows how far that is. Beyond the goal, steps have at most 4 MiB, unless an allocation
-    /// needs more.
+    /// 512 KiB. A step ends at the goal of the plan, if the collector knows how far that is. Beyond the goal,
+    /// steps have at most 4 MiB, unless an allocation needs more. With a half instead of an eighth, programs
+    /// had up to 1.37 times the peak, and were no faster.
     pub step: f64,
     /// Bytes of free memory to keep, independently of the live objects.
     pub cushion: u64,
@@ -109,8 +108,7 @@ impl AdaptivePolicy {
         }
     }
 
-    /// Lets the heap grow to one and a half times the live bytes, even if
-    /// collections are expensive.
+    /// Lets the heap grow to one and a half times the live bytes, even if collections are expensive.
     pub fn memory() -> AdaptivePolicy {
         AdaptivePolicy {
             utilisation: 0.67,
