@@ -12,7 +12,8 @@
 //! A small nursery does not tell what a larger one would do: objects that would die in it a little
 //! later survive. They die as old objects then, and the next major collection finds them dead. So
 //! if most of what was promoted is dead, a nursery of four times the size is tried once. If a smaller share
-//! survives, this nursery stays, and its collections may take four times as long as a pause should.
+//! survives, this nursery stays, and its collections may take four times as long as a pause should. A trial
+//! also follows if a larger share survives in a nursery that has just become smaller.
 //!
 //! Other rules were worse. To grow beyond the cache only where collections take more than an eighth of
 //! the time gained nothing for most programs, and took 1.5 times the memory of `string_build`. To grow only
@@ -175,6 +176,8 @@ pub(super) struct Sizing {
     trial: Option<(u32, u64)>,
     /// If the last trial has succeeded, the share of survivors below which the larger nursery stays.
     proven: Option<f64>,
+    /// If the last collection made the nursery smaller, the share that survived in the larger one.
+    larger: Option<f64>,
     /// The number of trials in a row that have failed.
     failed: u32,
     /// The number of major collections that are not followed by a trial.
@@ -199,7 +202,7 @@ impl Sizing {
     /// Learns from a major collection. `died` bytes of old objects died since the previous one, and
     /// `grown` bytes were promoted.
     pub(super) fn after_major(&mut self, died: u64, grown: u64) {
-        if died <= grown / 2 || self.trial.is_some() {
+        if died <= grown / 2 || self.trial.is_some() || self.proven.is_some() {
             return;
         }
         self.due = self.wait == 0;
@@ -255,12 +258,14 @@ impl Sizing {
             return found.least_size(size).min(most);
         }
         let new = adapted_size(size, cached, most, found).min(in_time);
-        let mut tried = new.saturating_mul(TRIAL);
-        if most < cached {
-            // A small heap has no room for more.
-            tried = tried.min(most);
+        if found.is_telling(size) {
+            let larger = self.larger.take();
+            let gained = larger.is_some_and(|share| share < found.share() * GAIN);
+            self.due |= gained && self.wait == 0 && self.proven.is_none();
+            self.larger = (new < size).then(|| found.share());
         }
-        if std::mem::take(&mut self.due) && tried <= cached && new <= tried / 2 {
+        let tried = new.saturating_mul(TRIAL).min(cached).min(most);
+        if std::mem::take(&mut self.due) && new <= tried / 2 {
             // If the same share survives, the larger nursery gains nothing.
             let most_survivors = found.share().min(1.0) * GAIN * f64::from(tried);
             self.trial = Some((new, most_survivors as u64));
@@ -424,9 +429,28 @@ mod tests {
         let all = found(MIN_NURSERY, MIN_NURSERY);
         assert_eq!(sizing.next_with(4 * MIN_NURSERY, CACHED, CACHED, CACHED, all), 4 * MIN_NURSERY);
         assert_eq!(sizing.trial, trial);
-        // None is tried that would not fit the cache.
-        sizing = Sizing { due: true, ..Sizing::default() };
-        assert_eq!(next(&mut sizing, 8 * MIB, 5 * MIB), 8 * MIB);
+        // None is tried that would not fit the cache, and no less than twice as much.
+        for (size, tried) in [(8 * MIB, CACHED), (9 * MIB, 9 * MIB)] {
+            sizing = Sizing { due: true, ..Sizing::default() };
+            assert_eq!(next(&mut sizing, size, size / 8 * 5), tried);
+        }
+        // A trial follows too if a larger share survives after the nursery became smaller, but not as long as
+        // there is a reason to wait, and none of a nursery that a trial has proven.
+        for (wait, proven, survived, tried) in [
+            (0, None, MIB, 4 * MIB),
+            (0, None, MIB / 2, MIB),
+            (1, None, MIB, MIB),
+            (0, Some(1.0), MIB, MIB),
+        ] {
+            sizing = Sizing { wait, proven, ..Sizing::default() };
+            let half = found(4 * MIB, 2 * MIB);
+            assert_eq!(sizing.next_with(4 * MIB, CACHED, CACHED, MIB, half), MIB);
+            let next = sizing.next_with(MIB, CACHED, CACHED, MIB, found(MIB, survived));
+            assert_eq!(next, tried, "{wait} {proven:?} {survived}");
+        }
+        sizing = Sizing { proven: Some(0.5), ..Sizing::default() };
+        sizing.after_major(20, 20);
+        assert!(!sizing.due);
         // From one that is as large as time allows, four times that.
         sizing = Sizing { due: true, ..Sizing::default() };
         let half = found(2 * MIB, MIB - 1);
