@@ -99,11 +99,17 @@ pub(super) fn is_in(chosen: &[bool], start: u32, word: u32) -> bool {
 }
 
 impl GenerationalHeap {
-    /// Chooses blocks, before marking begins.
+    /// Chooses blocks, before marking begins. If it begins in time that the host gives, their evacuation should
+    /// fit into as much time.
     pub(super) fn choose_blocks(&mut self) {
         self.evacuator.clear();
-        let slots = self.core.pause_target.as_nanos() / u128::from(SLOT_NS);
-        self.evacuator.most_slots = slots.clamp(MIN_SLOTS.into(), MAX_SLOTS.into()) as usize;
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let (slots, least, most_bytes) = match self.core.given.map(|left| ns(left) / 2) {
+            // A byte takes about a nanosecond.
+            Some(half) => (half / SLOT_NS, 0, u32::try_from(half).unwrap_or(u32::MAX)),
+            None => (ns(self.core.pause_target) / SLOT_NS, MIN_SLOTS, u32::MAX),
+        };
+        self.evacuator.most_slots = slots.clamp(least, MAX_SLOTS) as usize;
         let zeal = self.zeal != 0;
         let least = if zeal { 1 } else { BLOCK_SIZE / LINE_SIZE / 2 };
         let mut candidates: Vec<(u32, usize)> = self
@@ -116,7 +122,8 @@ impl GenerationalHeap {
         candidates.sort_unstable_by(|a, b| b.cmp(a));
         // Only whole free blocks are certain to have room for them.
         let room = self.old.blocks.free_blocks().saturating_mul(BLOCK_SIZE / 2);
-        let (mut bytes, most) = (0, room.min(MAX_BYTES >> self.evacuator.halved));
+        let most = room.min(MAX_BYTES >> self.evacuator.halved).min(most_bytes);
+        let mut bytes = 0;
         for (free, block) in candidates {
             bytes += BLOCK_SIZE - free * LINE_SIZE;
             if bytes > most {

@@ -404,23 +404,21 @@ impl GcHeap for GenerationalHeap {
         Box::new(GenerationalCollection::new(self, StoreTables { roots, host_data, weak }, kind))
     }
 
-    /// Slices of a major collection need no roots. The nursery is emptied when half of it is used.
+    /// The nursery comes first: the program would wait for it soon. Slices of a major collection need no roots.
     fn idle(&mut self, left: Duration) -> Idle {
         let waits = self.marking_waits() || self.phase == Phase::Evacuating;
-        if self.phase != Phase::Idle && !waits {
-            if left.is_zero() {
-                return Idle::Rest { bytes: self.idle_work_left() };
-            }
-            self.major_slice();
-            return Idle::Worked;
+        let is_due = waits || self.idle_minor_is_due(left) || self.idle_marking_is_due();
+        if is_due && self.expected_minor() <= left && !left.is_zero() {
+            return Idle::Collect;
         }
-        let is_due = waits
-            || !self.nursery.retains() && self.nursery_used() >= self.nursery_size() / 2
-            || self.idle_marking_is_due();
-        match is_due && self.expected_minor() <= left && !left.is_zero() {
-            true => Idle::Collect,
-            false => Idle::Rest { bytes: if is_due { self.idle_work_left() } else { 0 } },
+        if self.phase == Phase::Idle || waits {
+            return Idle::Rest { bytes: if is_due { self.idle_work_left() } else { 0 } };
         }
+        if left.is_zero() {
+            return Idle::Rest { bytes: self.idle_work_left() };
+        }
+        self.major_slice();
+        Idle::Worked
     }
 
     fn occupancy(&self) -> Occupancy {

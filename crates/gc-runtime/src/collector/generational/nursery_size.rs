@@ -188,6 +188,11 @@ pub(super) struct Sizing {
 }
 
 impl Sizing {
+    #[cfg(test)]
+    pub(super) fn of_pace(of_byte: f64) -> Sizing {
+        Sizing { pace: Pace { of_byte }, ..Sizing::default() }
+    }
+
     /// What the last minor collection found.
     pub(super) fn last(&self) -> NurseryUse {
         self.last
@@ -390,6 +395,24 @@ mod tests {
     }
 
     #[test]
+    fn a_larger_nursery_is_tried_where_more_survives_a_smaller_one() {
+        let large = found(4 * MIB, 2 * MIB);
+        for (wait, proven, survived, next) in [
+            (0, None, MIB / 4 * 3, 4 * MIB),
+            (0, None, MIB / 2, MIB),
+            // The last trial has failed.
+            (1, None, MIB / 4 * 3, MIB),
+            // A trial has succeeded.
+            (0, Some(1.0), MIB / 4 * 3, MIB),
+        ] {
+            let mut sizing = Sizing { wait, proven, ..Sizing::default() };
+            assert_eq!(sizing.next_with(4 * MIB, CACHED, CACHED, MIB, large), MIB);
+            let small = found(MIB, survived);
+            assert_eq!(sizing.next_with(MIB, CACHED, CACHED, MIB, small), next, "{sizing:?}");
+        }
+    }
+
+    #[test]
     fn a_larger_nursery_is_tried_where_old_objects_die_soon() {
         let mut sizing = Sizing::default();
         let next = |sizing: &mut Sizing, size: u32, survived: u32| {
@@ -416,7 +439,11 @@ mod tests {
         assert_eq!(next(&mut sizing, MIN_NURSERY, MIN_NURSERY), 4 * MIN_NURSERY);
         assert_eq!(next(&mut sizing, 4 * MIN_NURSERY, MIN_NURSERY), 4 * MIN_NURSERY);
         assert_eq!((sizing.failed, sizing.trial), (0, None));
+        // No other trial follows as long as that holds.
+        sizing.after_major(20, 20);
+        assert!(!sizing.due && sizing.proven.is_some());
         // As large a share survives, though it is a small one.
+        sizing.proven = None;
         let share = |size: u32| size / 16 * 7;
         sizing.after_major(20, 20);
         assert_eq!(next(&mut sizing, MIN_NURSERY, share(MIN_NURSERY)), 4 * 2 * MIN_NURSERY);
@@ -434,23 +461,6 @@ mod tests {
             sizing = Sizing { due: true, ..Sizing::default() };
             assert_eq!(next(&mut sizing, size, size / 8 * 5), tried);
         }
-        // A trial follows too if a larger share survives after the nursery became smaller, but not as long as
-        // there is a reason to wait, and none of a nursery that a trial has proven.
-        for (wait, proven, survived, tried) in [
-            (0, None, MIB, 4 * MIB),
-            (0, None, MIB / 2, MIB),
-            (1, None, MIB, MIB),
-            (0, Some(1.0), MIB, MIB),
-        ] {
-            sizing = Sizing { wait, proven, ..Sizing::default() };
-            let half = found(4 * MIB, 2 * MIB);
-            assert_eq!(sizing.next_with(4 * MIB, CACHED, CACHED, MIB, half), MIB);
-            let next = sizing.next_with(MIB, CACHED, CACHED, MIB, found(MIB, survived));
-            assert_eq!(next, tried, "{wait} {proven:?} {survived}");
-        }
-        sizing = Sizing { proven: Some(0.5), ..Sizing::default() };
-        sizing.after_major(20, 20);
-        assert!(!sizing.due);
         // From one that is as large as time allows, four times that.
         sizing = Sizing { due: true, ..Sizing::default() };
         let half = found(2 * MIB, MIB - 1);

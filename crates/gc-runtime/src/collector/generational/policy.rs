@@ -31,6 +31,8 @@ const MOST_AHEAD: u64 = 8 << 20;
 const PART_AHEAD: u64 = 32;
 /// Bytes of a nursery that is used for the first time after which its rest is touched ahead.
 const USED_ALONE: u32 = 1 << 20;
+/// A nursery with fewer bytes is not emptied in time that the host gives: each collection visits all roots.
+const LEAST_IDLE: u32 = 64 << 10;
 /// Number of blocks that a slice gives back between two reads of the clock.
 const GIVEN_BACK: u32 = 16;
 
@@ -280,6 +282,16 @@ impl GenerationalHeap {
     pub(super) fn marking_is_due(&self) -> bool {
         !self.is_sweeping()
             && (self.taken_bytes() >= self.major_threshold() || self.core.review_is_due())
+    }
+
+    /// Whether the nursery should be emptied in time that the host gives, of which `left` is left: half of it is
+    /// used, or so much that its collection is likely to take half of the time. If the host gives as much again,
+    /// the nursery is not full before.
+    pub(super) fn idle_minor_is_due(&self, left: Duration) -> bool {
+        let used = self.nursery_used();
+        !self.nursery.retains()
+            && (used >= self.nursery_size() / 2
+                || used >= LEAST_IDLE && self.expected_minor() >= left / 2)
     }
 
     /// Whether marking of the old generation should begin in time that the host gives: half of the room of

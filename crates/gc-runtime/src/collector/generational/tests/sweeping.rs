@@ -1,6 +1,7 @@
 //! Tests of sweeping beside the mutator: objects are allocated while blocks and large objects wait for
 //! their sweep, and collections of the nursery do not wait for it.
 
+use super::super::nursery_size::Sizing;
 use super::*;
 
 /// A heap just after marking: with 20,000 live pairs and as many dead ones, and with 201 large objects of
@@ -129,6 +130,19 @@ fn time_that_the_host_gives_is_used_for_slices_and_short_collections() {
     assert_eq!(f.heap.idle(long), Idle::Collect);
     assert_eq!(f.heap.idle(Duration::ZERO), Idle::Rest { bytes: f.heap.idle_work_left() });
     assert_eq!(f.heap.choose(GcCause::Idle), CollectionKind::Minor);
+    f.collect(CollectionKind::Minor);
+    // Its collection takes half of the time.
+    let ms = Duration::from_millis;
+    f.heap.sizing = Sizing::of_pace(40.0);
+    while f.heap.nursery_used() < 64 << 10 {
+        assert_eq!(f.heap.idle(ms(5)), Idle::Rest { bytes: 0 });
+        f.pair(0, 0);
+    }
+    let left = Idle::Rest { bytes: f.heap.idle_work_left() };
+    assert_eq!(
+        [1, 4, 7].map(|n| f.heap.idle(ms(n))),
+        [left, Idle::Collect, Idle::Rest { bytes: 0 }]
+    );
     f.collect(CollectionKind::Minor);
     // Half of the plan's room is used.
     f.heap.core.plan.goal = f.heap.core.live + 1000;
