@@ -22,7 +22,7 @@ use gc_benches::record::{Record, Subject};
 use gc_benches::report::{geometric_mean, right, table};
 use gc_benches::suite::{self, Program};
 use gc_benches::ticks::{Figures, LONGER, Observed, WINDOWS};
-use gc_benches::{plot, with_stack};
+use gc_benches::{plot, report, with_stack};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -208,7 +208,7 @@ const DRAWN: [(&str, &str, &str); 4] = [
     ("reclaim generational", "Reclaim, generational", "generational"),
     ("wasmtime copying", "Wasmtime, copying", "copying"),
     ("wasmtime drc", "Wasmtime, drc", "drc"),
-    ("v8", "V8", "null"),
+    (report::V8, "V8", "null"),
 ];
 
 /// Draws what the programs saw under each engine.
