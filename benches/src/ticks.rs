@@ -56,24 +56,41 @@ pub struct Ticks {
 }
 
 impl Ticks {
+    /// The ticks of another process, by the times since the first. After some of them the processor time was
+    /// read: `read` has each of these ticks, its time and the processor time, first of all that of tick 0.
+    pub fn of(
+        times: impl IntoIterator<Item = Duration>,
+        read: impl IntoIterator<Item = (usize, Duration, Duration)>,
+    ) -> Ticks {
+        let start = Instant::now();
+        let times: Vec<Instant> = times.into_iter().map(|time| start + time).collect();
+        let mut ticks = Ticks { times, ..Ticks::default() };
+        for (tick, at, ran) in read {
+            ticks.note_long_gap(tick, start + at, ran);
+        }
+        ticks
+    }
+
+    /// Notes that tick `tick` was at `now` and that the thread has used the processor for `ran` until then.
+    fn note_long_gap(&mut self, tick: usize, now: Instant, ran: Duration) {
+        if let Some((at, before)) = self.read
+            && let Some(last) = tick.checked_sub(1).and_then(|last| self.times.get(last))
+        {
+            let away = (now - at).saturating_sub(ran.saturating_sub(before)).min(now - *last);
+            self.away.push((tick, away));
+        }
+        self.read = Some((now, ran));
+    }
+
     /// Records a tick.
     pub fn tick(&mut self) {
         let now = Instant::now();
-        match (self.times.last(), self.read) {
-            (Some(last), Some((at, before))) => {
-                let gap = now - *last;
-                if gap >= LONG {
-                    let ran = thread_time();
-                    let away = (now - at).saturating_sub(ran.saturating_sub(before)).min(gap);
-                    self.away.push((self.times.len(), away));
-                    self.read = Some((now, ran));
-                }
-            }
-            _ => {
-                self.times.reserve(ROOM);
-                self.read = Some((now, thread_time()));
-            }
+        match self.times.last() {
+            None => self.times.reserve(ROOM),
+            Some(last) if now - *last >= LONG => {}
+            Some(_) => return self.times.push(now),
         }
+        self.note_long_gap(self.times.len(), now, thread_time());
         self.times.push(now);
     }
 
@@ -319,6 +336,18 @@ mod tests {
             at
         });
         std::iter::once(Duration::ZERO).chain(after).collect()
+    }
+
+    #[test]
+    fn ticks_of_another_process_are_as_those_of_this_one() {
+        let times = times(&[10, 10, 500, 10, 10]);
+        // The thread did not run for 300 µs of the long gap.
+        let read = [(0, us(0), us(7)), (3, us(520), us(227))];
+        let ticks = Ticks::of(times, read);
+        assert_eq!(ticks.away, [(3, us(300))]);
+        let seen = ticks.observed().unwrap();
+        assert_eq!((seen.work, seen.by_ticks.longest), (us(10), us(490)));
+        assert_eq!((seen.by_processor.longest, seen.by_processor.pauses), (us(190), 1));
     }
 
     #[test]

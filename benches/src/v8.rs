@@ -5,10 +5,12 @@
 
 use crate::clock::Spent;
 use crate::contestant::{Answer, Call, Contestant, Heap, Module, Running};
+use crate::ticks::Ticks;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
@@ -110,7 +112,7 @@ impl Contestant for Entrant {
     }
 
     fn compile(&self, wat: &str) -> Result<Box<dyn Module>> {
-        let path = std::env::temp_dir().join(format!("reclaim-v8-{}.wasm", std::process::id()));
+        let path = exchanged("wasm");
         std::fs::write(&path, wat::parse_str(wat)?)?;
         let mut process = Process::start()?;
         let compiled = process.ask(json!({ "action": "compile", "path": path }));
@@ -125,7 +127,7 @@ struct Compiled(Rc<RefCell<Process>>);
 impl Module for Compiled {
     fn start(&self) -> Result<Box<dyn Running>> {
         let instance = self.0.borrow_mut().ask(json!({ "action": "start" }))?;
-        Ok(Box::new(Run { process: Rc::clone(&self.0), instance }))
+        Ok(Box::new(Run { process: Rc::clone(&self.0), instance, ticks: None }))
     }
 
     fn instances(&self, _: Option<&str>, _: u64) -> Result<Spent> {
@@ -136,6 +138,31 @@ impl Module for Compiled {
 struct Run {
     process: Rc<RefCell<Process>>,
     instance: Value,
+    ticks: Option<Ticks>,
+}
+
+/// A file for what the process and this one exchange beside the lines.
+fn exchanged(extension: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("reclaim-v8-{}.{extension}", std::process::id()))
+}
+
+impl Run {
+    /// The ticks of the last run, of which there are so many.
+    fn read_ticks(&self, count: usize) -> Result<Ticks> {
+        let path = exchanged("ticks");
+        self.process.borrow_mut().ask(json!({ "action": "ticks", "path": path }))?;
+        let bytes = std::fs::read(&path)?;
+        std::fs::remove_file(&path)?;
+        let ms: Vec<f64> =
+            bytes.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+        let (times, read) = ms.split_at_checked(count).context("there are fewer ticks")?;
+        let since = |ms: f64| Duration::from_secs_f64((ms - times[0]).max(0.0) / 1e3);
+        let read = read.as_chunks::<3>().0.iter();
+        let read = read.map(|[tick, at, ran]| {
+            (*tick as usize, since(*at), Duration::from_secs_f64(ran / 1e3))
+        });
+        Ok(Ticks::of(times.iter().map(|ms| since(*ms)), read))
+    }
 }
 
 impl Drop for Run {
@@ -155,6 +182,8 @@ impl Running for Run {
             wall: Duration::from_nanos(time("ns")?),
             cpu: Duration::from_micros(time("us")?),
         };
+        let count = usize::try_from(time("ticks")?)?;
+        self.ticks = (count > 0).then(|| self.read_ticks(count)).transpose()?;
         let text = ran["answer"].as_str().unwrap_or_default();
         let answer = text.parse().map(Answer::I32).or_else(|_| text.parse().map(Answer::I64));
         Ok((answer.with_context(|| format!("the answer `{text}` is not an integer"))?, spent))
@@ -162,6 +191,10 @@ impl Running for Run {
 
     fn heap(&self) -> Option<Heap> {
         None
+    }
+
+    fn ticks(&self) -> Option<&Ticks> {
+        self.ticks.as_ref()
     }
 
     fn repeat(&mut self, _: &str, _: i32, _: u64) -> Result<(i32, Spent)> {
