@@ -328,7 +328,9 @@ pub trait GcHeap: Send + Sync {
     fn idle(&mut self, left: Duration) -> Idle {
         forward!(self.wrapped_mut(), idle(left));
         let (used, core) = (self.occupancy().used, self.core());
-        let (grown, room) = (used.saturating_sub(core.live), core.plan_room());
+        // A heap that makes no plans has none of it.
+        let lived = core.live.max(core.pauses.last_complete().map_or(0, |pause| pause.bytes_after));
+        let (grown, room) = (used.saturating_sub(lived), core.plan_room());
         if grown == 0 || grown < room / 2 {
             return Idle::Rest { bytes: 0 };
         }

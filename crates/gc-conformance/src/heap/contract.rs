@@ -146,7 +146,7 @@ fn a_collection_of_all_tells_the_policy(subject: &Subject<'_>) -> Result<()> {
 /// In each round a list grows by a node, and a new node replaces the one on the stack.
 fn any_cause_keeps_what_lives(subject: &Subject<'_>) -> Result<()> {
     use GcCause::*;
-    for cause in [Asked, NoRoom, Exhausted, HostValues, Zeal] {
+    for cause in [Asked, NoRoom, Exhausted, HostValues, Idle, Zeal] {
         let mut raw = Raw::new(subject, 2 * MIB, 4 * MIB)?;
         let length = 40_u64;
         for round in 0..length {

@@ -149,8 +149,7 @@ impl HeapCore {
     pub(crate) fn expected_time(&self, used: u64) -> Duration {
         /// If there was none.
         const OF_BYTE: Duration = Duration::from_nanos(2);
-        let last = self.pauses.recent().rev().find(|pause| pause.kind.is_complete());
-        match last.filter(|pause| pause.bytes_before > 0) {
+        match self.pauses.last_complete().filter(|pause| pause.bytes_before > 0) {
             Some(pause) => pause.length.mul_f64(used as f64 / pause.bytes_before as f64),
             None => OF_BYTE.mul_f64(used as f64),
         }

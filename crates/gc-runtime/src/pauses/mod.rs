@@ -270,6 +270,11 @@ impl PauseLog {
     pub fn recent(&self) -> impl ExactSizeIterator<Item = &Pause> + DoubleEndedIterator {
         self.recent.iter()
     }
+
+    /// The last pause of a collection of the whole heap, if it is among the latest.
+    pub(crate) fn last_complete(&self) -> Option<&Pause> {
+        self.recent.iter().rev().find(|pause| pause.kind.is_complete())
+    }
 }
 
 /// The number of pauses of each kind that happened, their sum, and the longest.

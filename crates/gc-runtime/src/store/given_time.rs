@@ -4,6 +4,10 @@ use super::GcStore;
 use crate::{GcCause, HeapError, Idle, Reclaims, TraceRoots};
 use std::time::{Duration, Instant};
 
+/// The most collections in the time that the host gives at once. The program does not run meanwhile, so after a
+/// few of them there is nothing to do. A heap that still asks for more would use all the time for nothing.
+const MOST_COLLECTIONS: u32 = 16;
+
 /// What is left after [`GcStore::gc_for`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "it says whether another call has work to do"]
@@ -24,8 +28,8 @@ impl GcStore {
     /// left. The collector decides what is worth doing. A collection that cannot be interrupted begins
     /// only if it is likely to end in time, by how long those before it took. So it may last a little
     /// longer. A collector that works in parts does as many of them as it can: `generational` empties its
-    /// nursery once half of it is used, and marks once the heap has used half of the room that its plan
-    /// gives it. A host that calls this often enough has few other pauses, as long as garbage is made
+    /// nursery once half of it is used or this is likely to take half of the time, and marks once the heap has
+    /// used half of the room that its plan gives it. A host that calls this often enough has few other pauses, as long as garbage is made
     /// slower than it is collected. What is not collected here, the program collects when it needs room.
     ///
     /// # Examples
@@ -54,22 +58,46 @@ impl GcStore {
         }
         self.heap.core().assert_may_collect();
         self.check_usable()?;
-        let start = Instant::now();
-        let result = loop {
-            let left = time.saturating_sub(start.elapsed());
-            self.heap.core_mut().given = Some(left);
-            match self.heap.idle(left) {
-                Idle::Collect => match self.collect(tracer, GcCause::Idle) {
-                    Ok(Some(_)) => {}
-                    Ok(None) => break Ok(GcLeft { bytes: self.heap.occupancy().used }),
-                    Err(error) => break Err(error),
-                },
-                Idle::Worked => {}
-                Idle::Rest { bytes } => break Ok(GcLeft { bytes }),
-            }
-        };
-        self.heap.core_mut().given = None;
+        let using = UsesTime(self);
+        let result = using.0.use_time(tracer, time);
+        drop(using);
         self.resume_host_panic();
         result
+    }
+
+    fn use_time(
+        &mut self,
+        tracer: &mut dyn TraceRoots,
+        time: Duration,
+    ) -> Result<GcLeft, HeapError> {
+        let start = Instant::now();
+        for collections in 0.. {
+            let bytes = loop {
+                self.heap.core().check_damage()?;
+                let left = time.saturating_sub(start.elapsed());
+                self.heap.core_mut().given = Some(left);
+                match self.heap.idle(left) {
+                    Idle::Collect => break self.heap.occupancy().used,
+                    Idle::Worked => {}
+                    Idle::Rest { bytes } => return Ok(GcLeft { bytes }),
+                }
+            };
+            if collections == MOST_COLLECTIONS || self.collect(tracer, GcCause::Idle)?.is_none() {
+                return Ok(GcLeft { bytes });
+            }
+        }
+        Ok(GcLeft::default())
+    }
+}
+
+/// A store whose heap uses time that the host gives. It ends when this is dropped, also in a panic of the
+/// store's policy.
+struct UsesTime<'s>(&'s mut GcStore);
+
+impl Drop for UsesTime<'_> {
+    fn drop(&mut self) {
+        let core = self.0.heap.core_mut();
+        core.given = None;
+        core.pauses.cancel();
     }
 }

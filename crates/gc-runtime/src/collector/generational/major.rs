@@ -90,6 +90,9 @@ pub(super) struct Marker {
     /// Bytes between old objects that nothing could use after the last sweep, as far as they count
     /// ([`end_major`](GenerationalHeap::end_major)).
     pub(super) lost: u64,
+    /// Whether the last marking was given up because entries of the log were lost. Time that the host gives is not
+    /// used for another one.
+    pub(super) lost_log: bool,
 }
 
 impl GenerationalHeap {
@@ -171,6 +174,11 @@ impl GenerationalHeap {
             if let Some(word) = self.core.memory.read_u32(u64::from(slot)) {
                 self.note_slot(u64::from(slot), word);
             }
+            if self.is_sweeping() {
+                // The slots were too many for the evacuation. The log is empty, and some blocks are swept: a mark
+                // there would stay.
+                return Log::Done;
+            }
         }
         *budget -= part;
         if part == logged { Log::Done } else { Log::More }
@@ -219,6 +227,7 @@ impl GenerationalHeap {
                 self.empty_nursery();
             }
         }
+        self.marker.lost_log = false;
         let born = self.old.total.bytes.saturating_sub(self.marker.began_at);
         self.chooser.learn_live(self.old.marked_bytes().saturating_sub(born));
         self.marker.grown = self.old.total.bytes.saturating_sub(self.core.live);
@@ -315,6 +324,7 @@ impl GenerationalHeap {
         match (self.phase, log) {
             (Phase::Marking, Log::Lost) => {
                 log::debug!("marking given up: the log of overwritten references was too short");
+                self.marker.lost_log = true;
                 self.abandon_marking();
             }
             (Phase::Marking, Log::Done) if self.mark_some(budget) && self.core.damage.is_none() => {

@@ -68,6 +68,7 @@ impl GenerationalHeap {
         self.shapes.update(&self.core.layouts);
         (self.scavenger.found.bytes, self.scavenger.retained_bytes) = (0, 0);
         self.scavenger.roots = 0;
+        self.scavenger.trace.was_begun = false;
         self.scavenger.looks_at_old = self.evacuator.is_active();
         self.scavenger.next_card = self.old.blocks.start();
         (self.scavenger.took, self.scavenger.since) = (Duration::ZERO, Some(thread_time()));
@@ -266,7 +267,7 @@ impl GenerationalHeap {
             let frames = u32::try_from(self.core.frames).unwrap_or(u32::MAX);
             let roots = self.scavenger.roots.saturating_add(frames);
             // A trace also takes time for old objects.
-            let minor = !self.scavenger.trace.is_active;
+            let minor = !self.scavenger.trace.was_begun;
             let (survived, took) = (self.survived, minor.then_some(self.scavenger.took));
             self.adapt_nursery(NurseryUse { used, survived, roots, took });
             self.learn_from_minor(used);

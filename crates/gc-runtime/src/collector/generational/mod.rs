@@ -405,9 +405,11 @@ impl GcHeap for GenerationalHeap {
     }
 
     /// The nursery comes first: the program would wait for it soon. Slices of a major collection need no roots.
+    /// With retained objects only a full collection helps, which takes too long.
     fn idle(&mut self, left: Duration) -> Idle {
         let waits = self.marking_waits() || self.phase == Phase::Evacuating;
-        let is_due = waits || self.idle_minor_is_due(left) || self.idle_marking_is_due();
+        let is_due = !self.nursery.retains()
+            && (waits || self.idle_minor_is_due(left) || self.idle_marking_is_due());
         if is_due && self.expected_minor() <= left && !left.is_zero() {
             return Idle::Collect;
         }

@@ -171,9 +171,8 @@ fn adapted_size(size: u32, cached: u32, most: u32, found: NurseryUse) -> u32 {
 pub(super) struct Sizing {
     /// Whether a larger nursery should be tried.
     due: bool,
-    /// The size to return to if the trial that is under way fails, and the most bytes that may survive
-    /// it.
-    trial: Option<(u32, u64)>,
+    /// The size to return to if the trial that is under way fails, and the share of survivors at which it does.
+    trial: Option<(u32, f64)>,
     /// If the last trial has succeeded, the share of survivors below which the larger nursery stays.
     proven: Option<f64>,
     /// If the last collection made the nursery smaller, the share that survived in the larger one.
@@ -248,18 +247,18 @@ impl Sizing {
         in_time: u32,
         found: NurseryUse,
     ) -> u32 {
-        if let Some((before, most_survivors)) = self.trial {
+        if let Some((before, share)) = self.trial {
             if !found.is_telling(size) {
                 return found.least_size(size).min(most);
             }
             self.trial = None;
-            if found.survived >= most_survivors {
+            if found.share() >= share {
                 self.failed = (self.failed + 1).min(MOST_FAILED);
                 self.wait = 1 << self.failed;
                 return found.least_size(before).min(most).min(in_time);
             }
             self.failed = 0;
-            self.proven = Some(most_survivors as f64 / f64::from(size));
+            self.proven = Some(share);
             return found.least_size(size).min(most);
         }
         let new = adapted_size(size, cached, most, found).min(in_time);
@@ -272,8 +271,7 @@ impl Sizing {
         let tried = new.saturating_mul(TRIAL).min(cached).min(most);
         if std::mem::take(&mut self.due) && new <= tried / 2 {
             // If the same share survives, the larger nursery gains nothing.
-            let most_survivors = found.share().min(1.0) * GAIN * f64::from(tried);
-            self.trial = Some((new, most_survivors as u64));
+            self.trial = Some((new, found.share().min(1.0) * GAIN));
             return tried;
         }
         new
@@ -451,11 +449,15 @@ mod tests {
         assert_eq!(next(&mut sizing, tried, share(tried)), 2 * MIN_NURSERY);
         assert_eq!((sizing.failed, sizing.trial), (1, None));
         // A trial with too few objects goes on.
-        let trial = Some((MIN_NURSERY, 1));
+        let trial = Some((MIN_NURSERY, 0.5));
         let mut sizing = Sizing { trial, ..Sizing::default() };
         let all = found(MIN_NURSERY, MIN_NURSERY);
         assert_eq!(sizing.next_with(4 * MIN_NURSERY, CACHED, CACHED, CACHED, all), 4 * MIN_NURSERY);
         assert_eq!(sizing.trial, trial);
+        // Half of it is used, and as large a share survives.
+        let half = found(2 * MIN_NURSERY, 2 * MIN_NURSERY);
+        assert_eq!(sizing.next_with(4 * MIN_NURSERY, CACHED, CACHED, CACHED, half), MIN_NURSERY);
+        assert_eq!((sizing.failed, sizing.proven), (1, None));
         // None is tried that would not fit the cache, and no less than twice as much.
         for (size, tried) in [(8 * MIB, CACHED), (9 * MIB, 9 * MIB)] {
             sizing = Sizing { due: true, ..Sizing::default() };

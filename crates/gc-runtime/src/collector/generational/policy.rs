@@ -289,7 +289,7 @@ impl GenerationalHeap {
     /// the nursery is not full before.
     pub(super) fn idle_minor_is_due(&self, left: Duration) -> bool {
         let used = self.nursery_used();
-        !self.nursery.retains()
+        used > 0
             && (used >= self.nursery_size() / 2
                 || used >= LEAST_IDLE && self.expected_minor() >= left / 2)
     }
@@ -297,9 +297,10 @@ impl GenerationalHeap {
     /// Whether marking of the old generation should begin in time that the host gives: half of the room of
     /// the plan is used.
     pub(super) fn idle_marking_is_due(&self) -> bool {
-        let room = self.major_threshold().saturating_sub(self.core.live);
-        let grown = self.taken_bytes().saturating_sub(self.core.live);
-        self.phase == Phase::Idle && grown > 0 && grown >= room / 2
+        // Lost bytes were there when the last one ended.
+        let room = self.major_threshold().saturating_sub(self.core.live + self.marker.lost);
+        let grown = self.old.total.bytes.saturating_sub(self.core.live);
+        self.phase == Phase::Idle && !self.marker.lost_log && grown > 0 && grown >= room / 2
     }
 
     /// The bytes of objects that collections still have to visit: those in the nursery, and those that a
@@ -319,7 +320,11 @@ impl GenerationalHeap {
     /// it.
     pub(super) fn expected_minor(&self) -> Duration {
         let found = NurseryUse { used: self.nursery_used(), ..self.sizing.last() };
-        self.sizing.expected(found) + self.evacuator.expected()
+        let evacuation = match self.phase {
+            Phase::Evacuating => self.evacuator.expected(),
+            _ => Duration::ZERO,
+        };
+        self.sizing.expected(found) + evacuation
     }
 
     /// Whether the old generation has grown so much during a major collection that the mutator should

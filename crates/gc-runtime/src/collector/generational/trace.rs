@@ -140,6 +140,8 @@ impl Chooser {
 pub(super) struct TraceState {
     /// Whether a trace is under way.
     pub(super) is_active: bool,
+    /// Whether the minor collection that is under way began as a trace.
+    pub(super) was_begun: bool,
     /// Old objects that were found and are not scanned yet.
     grey: Vec<u32>,
     /// Bytes of old objects that were found, and the maximum.
@@ -192,7 +194,8 @@ impl GenerationalHeap {
         self.scavenger.looks_at_old = true;
         let mut grey = std::mem::take(&mut self.scavenger.trace.grey);
         grey.clear();
-        self.scavenger.trace = TraceState { is_active: true, grey, most, ..TraceState::default() };
+        self.scavenger.trace =
+            TraceState { is_active: true, was_begun: true, grey, most, ..TraceState::default() };
     }
 
     /// Follows the reference `word`, which does not refer to a young object.

@@ -52,6 +52,7 @@ impl GenerationalHeap {
         let mut externrefs = Vec::new();
         for at in self.old.map.starts(start, end) {
             if self.is_dead(at) {
+                self.verify_dead(at)?;
                 continue;
             }
             let size = self.core.size_at(at)?;
@@ -119,6 +120,20 @@ impl GenerationalHeap {
     fn is_dead(&self, at: u32) -> bool {
         let unswept = self.phase == Phase::Evacuating || self.old.is_unswept(at);
         unswept && !self.old.map.is_marked(at)
+    }
+
+    /// Checks that an object that is [dead](GenerationalHeap::is_dead) refers to no young object. It cannot get new
+    /// references, and the nursery was empty when marking began. Minor collections scan its card.
+    fn verify_dead(&self, at: u32) -> Result<(), HeapError> {
+        let mut is_sound = true;
+        self.core.for_each_ref_at(at, |_, contents| {
+            is_sound &= contents.as_heap_index().is_none_or(|index| !self.is_young(index.get()));
+        })?;
+        if is_sound {
+            Ok(())
+        } else {
+            corrupt(at, "a dead object that is not swept refers to a young one")
+        }
     }
 
     /// The slots that evacuation has recorded, ascending.

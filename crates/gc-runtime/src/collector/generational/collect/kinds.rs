@@ -1,7 +1,7 @@
 //! The kinds of collections. Each is a type whose variants are its stages, in order.
 //!
-//! `work` does a part of the work. `moves` returns whether objects are being moved. If a collection
-//! is dropped while they are, it must finish the move. `marks` returns whether the collection marks
+//! `work` does a part of the work. `must_finish` returns whether the heap is not consistent between two
+//! parts. If a collection is dropped then, it must go on. `marks` returns whether the collection marks
 //! while the mutator is stopped. If it is dropped then, it abandons marking.
 
 use super::super::GenerationalHeap;
@@ -43,15 +43,15 @@ impl Machine {
         }
     }
 
-    /// Whether objects are being moved.
-    pub(super) fn moves(&self) -> bool {
+    /// Whether objects are being moved, or dead old objects may refer to young objects that are gone. A minor
+    /// collection scans the cards of dead objects too, as long as they are not swept. Where marking began with an
+    /// empty nursery, they refer to none.
+    pub(super) fn must_finish(&self) -> bool {
         match self {
             Machine::Minor(minor) | Machine::Begin(Begin::Minor(minor)) => minor.moves(),
             Machine::Finish(Finish::Minor(minor)) => minor.moves(),
-            Machine::Trace(trace) => matches!(trace, TraceStage::Find(_) | TraceStage::Again(_)),
-            Machine::Full(full) => {
-                matches!(full, Full::Scavenge(_) | Full::Evacuate(_) | Full::Again(_))
-            }
+            Machine::Trace(trace) => !matches!(trace, TraceStage::Prepare),
+            Machine::Full(full) => !matches!(full, Full::Prepare | Full::MarkRoots | Full::Mark),
             Machine::Begin(Begin::Sweep | Begin::MarkRoots) => false,
             Machine::Finish(Finish::Mark | Finish::MarkWeak | Finish::Sweep) => false,
             Machine::Complete => false,
@@ -119,6 +119,7 @@ impl Minor {
             }
             Minor::MarkWeak => match on.heap.mark_logged(on.budget) {
                 Log::Lost => {
+                    on.heap.marker.lost_log = true;
                     on.heap.abandon_marking();
                     return true;
                 }

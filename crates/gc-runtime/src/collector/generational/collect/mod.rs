@@ -5,7 +5,7 @@
 //! marks the old generation from all roots and sweeps it. If objects were retained in the nursery,
 //! it then empties the nursery again. A trace does both at the same time. Each kind is a separate
 //! type (`kinds.rs`). The stages that several kinds share are in `stages.rs`. If a collection is
-//! dropped before it is complete, it finishes the nursery and abandons marking.
+//! dropped before it is complete, it finishes the nursery, and abandons marking or finishes the sweep.
 
 mod kinds;
 mod stages;
@@ -76,6 +76,9 @@ impl GenerationalHeap {
             }
             GcCause::HostValues if self.trace_pays() => CollectionKind::Trace,
             GcCause::HostValues => CollectionKind::Minor,
+            GcCause::Idle if self.phase == Phase::Idle && self.trace_pays() => {
+                CollectionKind::Trace
+            }
             GcCause::Idle if under_way || !self.idle_marking_is_due() => CollectionKind::Minor,
             GcCause::Idle => CollectionKind::Begin,
             GcCause::Zeal => {
@@ -211,13 +214,13 @@ impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
 
     /// Makes the heap consistent without finishing the collection.
     fn abandon(&mut self) {
-        while self.machine.moves() && self.heap.core.damage.is_none() {
+        while self.machine.must_finish() && self.heap.core.damage.is_none() {
             self.work(u32::MAX);
         }
         if self.machine.marks() {
             self.heap.abandon_marking();
         }
-        // Unfinished marking or sweeping waits for the next collection.
+        // Marking beside the mutator, and the sweep after it, wait for the next collection.
         self.machine = Machine::Complete;
         self.drop_values();
     }

@@ -107,3 +107,52 @@ fn too_many_slots_at_the_end_of_marking_are_noticed() {
     assert!(f.heap.reset(&mut f.host_data));
     assert_eq!(f.heap.evacuator.halved, 0);
 }
+
+/// If the log gives an evacuation up, the rest of it is not read: it is empty then, and what was read again would be
+/// marked in blocks that are swept already.
+#[test]
+fn nothing_is_marked_after_the_log_gives_an_evacuation_up() {
+    let mut f = thin_blocks();
+    f.heap.core.pause_target = Duration::from_secs(3600);
+    // It is promoted to a block that is swept at once.
+    let pair = f.pair(0, 0);
+    f.stack[2] = u64::from(pair);
+    f.collect(CollectionKind::Begin);
+    while f.heap.phase == Phase::Marking {
+        f.heap.major_slice();
+    }
+    assert_eq!(f.heap.phase, Phase::Evacuating);
+    let (pair, array) = (f.stack[2] as u32, f.stack[1] as u32);
+    let n = elements(&f, array, KEPT).iter().position(|object| f.heap.is_chosen(*object)).unwrap();
+    let slot = array + 12 + 4 * n as u32;
+    let (_, slots, most) = f.heap.evacuator.parts();
+    slots.resize(most, slot);
+    f.heap.tables.set_logging(&mut f.heap.core.memory, true);
+    (0..2).for_each(|n| f.heap.tables.set_log(n, pair, slot));
+    f.heap.core.memory.set_data_u64(LOG_LEN, 2);
+    assert!(f.heap.mark_all_logged());
+    assert_eq!(f.heap.phase, Phase::SweepingLarge);
+    assert!(!f.heap.old.map.is_marked(pair));
+    while f.heap.phase != Phase::Idle {
+        f.heap.major_slice();
+    }
+    f.heap.verify().unwrap();
+}
+
+/// In time that the host gives, the evacuation that is chosen takes a part of it.
+#[test]
+fn an_evacuation_fits_into_given_time() {
+    let mut f = thin_blocks();
+    let mut expected = |given: Option<Duration>| {
+        f.heap.core.given = given;
+        f.heap.choose_blocks();
+        let most = Duration::from_nanos(f.heap.evacuator.parts().2 as u64 * 80);
+        (f.heap.evacuator.expected(), most)
+    };
+    let usual = expected(None);
+    assert!(usual.0 > Duration::from_micros(300), "{usual:?}");
+    let given = expected(Some(Duration::from_micros(400)));
+    assert!(given.0 > Duration::ZERO && given.0 <= Duration::from_micros(100), "{given:?}");
+    assert!(given.1 <= Duration::from_micros(100), "{given:?}");
+    assert_eq!(expected(Some(Duration::ZERO)), (Duration::ZERO, Duration::ZERO));
+}

@@ -222,6 +222,25 @@ fn memory_between_objects_counts() {
     assert!(keep_one_in(1).2 < 64 << 10);
 }
 
+/// Memory that was lost when the last marking ended is no reason to mark again in time that the host gives.
+#[test]
+fn given_time_is_used_for_marking_once_objects_use_half_of_the_room() {
+    let mut f = Fixture::new(64 << 20);
+    f.list(1000);
+    f.collect(CollectionKind::Full);
+    let (live, long) = (f.heap.core.live, Duration::from_secs(10));
+    f.heap.core.plan.goal = live + 20_000;
+    f.heap.marker.lost = 10_000;
+    assert_eq!(f.heap.idle(long), Idle::Rest { bytes: 0 });
+    f.heap.old.total.bytes = live + 4999;
+    assert_eq!(f.heap.idle(long), Idle::Rest { bytes: 0 });
+    f.heap.old.total.bytes = live + 5000;
+    assert_eq!(f.heap.idle(long), Idle::Collect);
+    // The last marking was given up, and the next one would be too.
+    f.heap.marker.lost_log = true;
+    assert_eq!(f.heap.idle(long), Idle::Rest { bytes: 0 });
+}
+
 /// Makes a heap of old pairs whose old generation is as large as the plan's goal. Returns the goal.
 fn full_heap() -> (Fixture, u32) {
     let mut f = Fixture::new(1 << 30);

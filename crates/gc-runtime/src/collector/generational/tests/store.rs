@@ -123,3 +123,34 @@ fn a_large_object_finds_room_between_what_traces_left() {
     store.alloc_array(&mut stack, BYTES, 2 << 20).unwrap();
     store.heap().verify().unwrap();
 }
+
+/// An hour that the host gives is not used up where there is nothing to do.
+#[test]
+fn given_time_ends_with_the_work() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let options = HeapOptions { initial: 128 << 10, ..options(256 << 10) };
+    for nursery in [0, 64 << 10] {
+        let collector = GenerationalCollector::new().with_nursery(nursery);
+        let mut store = GcStore::new(&collector, &options).unwrap();
+        add_layouts(store.heap_mut());
+        let mut stack = Slots([0]);
+        assert!(store.gc_for(&mut stack, HOUR).unwrap().is_nothing());
+        // Until the heap is full of live objects.
+        let pair = store.alloc_struct(&mut stack, PAIR).unwrap();
+        stack.set(0, &pair);
+        let full = loop {
+            let pair = match store.alloc_struct(&mut stack, PAIR) {
+                Ok(pair) => pair,
+                Err(full) => break full,
+            };
+            store.write_field_ref(&pair, CDR as u32, stack.get(0).as_ref()).unwrap();
+            stack.set(0, &pair);
+        };
+        let _left = store.gc_for(&mut stack, HOUR).unwrap();
+        store.heap().verify().unwrap();
+        assert!(matches!(full, HeapError::OutOfMemory { .. }), "{full}");
+        store.heap_mut().core_mut().note_damage(NURSERY_START, "a test");
+        let damage = store.gc_for(&mut stack, HOUR).unwrap_err();
+        assert!(damage.to_string().contains("a test"), "{damage}");
+    }
+}

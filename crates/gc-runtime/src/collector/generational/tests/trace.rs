@@ -214,7 +214,16 @@ fn a_trace_can_be_abandoned_anywhere() {
     for steps in 0..12 {
         let mut f = Fixture::new(8 << 20);
         f.heap.core.pause_target = Duration::ZERO;
+        f.stack[2] = u64::from(f.pair(0, 0));
         f.queue(20_000);
+        f.collect(CollectionKind::Minor);
+        // An old object that dies refers to a young one.
+        for _ in 0..100 {
+            f.pair(0, 0);
+        }
+        let (old, young) = (f.stack[2] as u32, f.pair(0, 0));
+        f.write(old, CAR, young);
+        f.stack[2] = 0;
         f.heap.chooser.expect(1 << 30, 1);
         let mut collection = f.begin(CollectionKind::Trace);
         let mut progress = GcProgress::Continue;
@@ -226,6 +235,10 @@ fn a_trace_can_be_abandoned_anywhere() {
         assert!(steps < 11 || progress == GcProgress::Complete);
         f.heap.verify().unwrap();
         assert_eq!(f.chain(), 10, "{steps}");
+        // No dead object refers to what was in the nursery, whatever is on its card.
+        let (start, end) = (f.heap.old.blocks.start(), f.heap.old.blocks.touched_end());
+        f.heap.tables.cards.dirty_all(start, end);
+        f.collect(CollectionKind::Minor);
         f.queue(20_000);
         f.collect(CollectionKind::Full);
         f.stack[LAST] = 0;
