@@ -205,7 +205,7 @@ fn run(asked: &Race, folder: Option<PathBuf>, svg: Option<PathBuf>) -> Result<()
 
 /// The engines in the picture: the names that they begin with, those in the legend, and their marks.
 const DRAWN: [(&str, &str, &str); 4] = [
-    ("reclaim generational", "Reclaim, generational", "generational"),
+    ("reclaim generational", "Reclaim", "generational"),
     ("wasmtime copying", "Wasmtime, copying", "copying"),
     ("wasmtime drc", "Wasmtime, drc", "drc"),
     (report::V8, "V8", "null"),

@@ -38,10 +38,10 @@ pub struct HeapArgs {
     /// How compiled code stays inside the GC heap.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = HeapBounds::Guarded)]
     pub heap_bounds: HeapBounds,
-    /// The time for which a pause for the collector should stop the program.
+    /// The time for which a pause for the collector should stop the program, such as 500us or 2ms.
     ///
     /// It is an aim. `generational` uses as much of its nursery as it can empty in this time, and works on
-    /// old objects in slices of it.
+    /// old objects in slices of it. With 0 the pauses are shortest, and collections take more time and memory.
     #[arg(long, value_name = "TIME", default_value = "500us", value_parser = time)]
     pub pause_target: Duration,
     /// Collect at every Nth allocation and verify the heap before and after (0: never). Needs a
