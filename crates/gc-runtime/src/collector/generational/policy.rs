@@ -32,7 +32,7 @@ const PART_AHEAD: u64 = 32;
 /// Bytes of a nursery that is used for the first time after which its rest is touched ahead.
 const USED_ALONE: u32 = 1 << 20;
 /// A nursery with fewer bytes is not emptied in time that the host gives: each collection visits all roots.
-const LEAST_IDLE: u32 = 64 << 10;
+const LEAST_IDLE: u32 = 16 << 10;
 /// Number of blocks that a slice gives back between two reads of the clock.
 const GIVEN_BACK: u32 = 16;
 

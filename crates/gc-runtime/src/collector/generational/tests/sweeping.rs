@@ -133,8 +133,8 @@ fn time_that_the_host_gives_is_used_for_slices_and_short_collections() {
     f.collect(CollectionKind::Minor);
     // Its collection takes half of the time.
     let ms = Duration::from_millis;
-    f.heap.sizing = Sizing::of_pace(40.0);
-    while f.heap.nursery_used() < 64 << 10 {
+    f.heap.sizing = Sizing::of_pace(160.0);
+    while f.heap.nursery_used() < 16 << 10 {
         assert_eq!(f.heap.idle(ms(5)), Idle::Rest { bytes: 0 });
         f.pair(0, 0);
     }
