@@ -48,6 +48,7 @@ const actions = {
   },
   // Writes the ticks of the last run as numbers of 8 bytes: the times, and then what was read.
   ticks: ({ path }) => {
+    if (count > ROOM) throw new Error(`there is room for ${ROOM} ticks, not for ${count}`);
     const all = new Float64Array(count + read.length);
     all.set(times.subarray(0, count));
     all.set(read, count);

@@ -67,7 +67,7 @@ WASM_API_EXTERN void reclaim_engine_increment_epoch(const wasm_engine_t* engine)
 
 /* Collects all garbage of the heap now. False if the heap is corrupt. */
 WASM_API_EXTERN bool reclaim_store_gc(wasm_store_t* store);
-/* Collects garbage for at most ns nanoseconds, for a host that has nothing better to do. Writes the bytes of
+/* Collects garbage for about ns nanoseconds, for a host that has nothing better to do. Writes the bytes of
  * the objects that the collector would still visit now to left, if it is not null: 0 if there is nothing to
  * do. False if the heap is corrupt. */
 WASM_API_EXTERN bool reclaim_store_gc_for(wasm_store_t* store, uint64_t ns, uint64_t* left);

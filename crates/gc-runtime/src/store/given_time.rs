@@ -29,8 +29,9 @@ impl GcStore {
     /// only if it is likely to end in time, by how long those before it took. So it may last a little
     /// longer. A collector that works in parts does as many of them as it can: `generational` empties its
     /// nursery once half of it is used or this is likely to take half of the time, and marks once the heap has
-    /// used half of the room that its plan gives it. A host that calls this often enough has few other pauses, as long as garbage is made
-    /// slower than it is collected. What is not collected here, the program collects when it needs room.
+    /// used half of the room that its plan gives it. A host that calls this often enough has few other pauses,
+    /// as long as garbage is made slower than it is collected. What is not collected here, the program collects
+    /// when it needs room.
     ///
     /// # Examples
     /// ```
@@ -70,23 +71,23 @@ impl GcStore {
         tracer: &mut dyn TraceRoots,
         time: Duration,
     ) -> Result<GcLeft, HeapError> {
-        let start = Instant::now();
-        for collections in 0.. {
-            let bytes = loop {
-                self.heap.core().check_damage()?;
-                let left = time.saturating_sub(start.elapsed());
-                self.heap.core_mut().given = Some(left);
-                match self.heap.idle(left) {
-                    Idle::Collect => break self.heap.occupancy().used,
-                    Idle::Worked => {}
-                    Idle::Rest { bytes } => return Ok(GcLeft { bytes }),
+        let (start, mut collections) = (Instant::now(), 0);
+        loop {
+            self.heap.core().check_damage()?;
+            let left = time.saturating_sub(start.elapsed());
+            self.heap.core_mut().given = Some(left);
+            match self.heap.idle(left) {
+                Idle::Worked => {}
+                Idle::Rest { bytes } => return Ok(GcLeft { bytes }),
+                Idle::Collect => {
+                    let ends = collections == MOST_COLLECTIONS;
+                    if ends || self.collect(tracer, GcCause::Idle)?.is_none() {
+                        return Ok(GcLeft { bytes: self.heap.occupancy().used });
+                    }
+                    collections += 1;
                 }
-            };
-            if collections == MOST_COLLECTIONS || self.collect(tracer, GcCause::Idle)?.is_none() {
-                return Ok(GcLeft { bytes });
             }
         }
-        Ok(GcLeft::default())
     }
 }
 

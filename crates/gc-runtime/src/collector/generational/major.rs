@@ -140,6 +140,13 @@ impl GenerationalHeap {
         }
     }
 
+    /// Abandons marking because entries of the log were lost.
+    pub(super) fn lose_marking(&mut self) {
+        log::debug!("marking given up: the log of overwritten references was too short");
+        self.marker.lost_log = true;
+        self.abandon_marking();
+    }
+
     /// Marks the referent of `word`, a reference from anywhere.
     #[inline(always)]
     pub(super) fn mark(&mut self, word: u32) {
@@ -323,9 +330,7 @@ impl GenerationalHeap {
         let log = if logs { self.mark_logged(budget) } else { Log::Done };
         match (self.phase, log) {
             (Phase::Marking, Log::Lost) => {
-                log::debug!("marking given up: the log of overwritten references was too short");
-                self.marker.lost_log = true;
-                self.abandon_marking();
+                self.lose_marking();
             }
             (Phase::Marking, Log::Done) if self.mark_some(budget) && self.core.damage.is_none() => {
                 self.marker.waits = self.core.has_weak;

@@ -119,8 +119,7 @@ impl Minor {
             }
             Minor::MarkWeak => match on.heap.mark_logged(on.budget) {
                 Log::Lost => {
-                    on.heap.marker.lost_log = true;
-                    on.heap.abandon_marking();
+                    on.heap.lose_marking();
                     return true;
                 }
                 Log::More => {}
@@ -204,7 +203,7 @@ impl Finish {
                 on.heap.cancel_evacuation();
                 if on.heap.phase == Phase::Marking {
                     match on.heap.mark_logged(on.budget) {
-                        Log::Lost => on.heap.abandon_marking(),
+                        Log::Lost => on.heap.lose_marking(),
                         Log::Done if on.heap.mark_some(on.budget) => {
                             on.weak.begin(WeakScope::All);
                             *self = Finish::MarkWeak;
