@@ -38,6 +38,7 @@ pub mod collector;
 pub mod inline;
 pub mod regions;
 pub mod safepoints;
+mod side_table;
 pub mod simplify;
 
 pub use address::{Access, Trust};

@@ -1,7 +1,7 @@
 //! [`HeapFactory`]: makes the heaps of stores that begin without one.
 
 use crate::heap_pool::{HeapPool, KeptHeaps, PooledPlace};
-use crate::{GcHeap, GcRuntime, HeapError, HeapMapping, HeapMemory, HeapOptions, collector};
+use crate::{GcHeap, GcRuntime, HeapError, HeapMapping, HeapMemory, HeapOptions};
 use gc_types::CollectorAbi;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -203,6 +203,7 @@ pub(crate) fn make(
 ) -> Result<Box<dyn GcHeap>, HeapError> {
     let memory = HeapMemory::new(options)?;
     let mapping = memory.mapping();
+    mapping.declare(collector.table_words());
     let mut heap = runtime.new_gc_heap(memory, options.zeal)?;
     let wraps = [heap.wrapped().is_some(), heap.wrapped_mut().is_some()];
     assert!(wraps[0] == wraps[1], "a heap implements `wrapped` and `wrapped_mut`, or neither");
@@ -211,8 +212,10 @@ pub(crate) fn make(
         let what = format!("this heap of `{name}` is not in the memory that was made for it");
         return Err(HeapError::Options { what });
     }
-    if !mapping.keeps(collector::kept_words(name)) {
-        let what = format!("this heap is not one of the collector `{name}` whose name it has");
+    if let Some(missing) = collector.tables().find(|table| !mapping.has_table(*table)) {
+        let missing = missing.name();
+        let what =
+            format!("this heap of `{name}` has no side table `{missing}`, which its ABI has");
         return Err(HeapError::Options { what });
     }
     let core = heap.core_mut();

@@ -39,6 +39,7 @@ mod policy;
 mod request;
 mod roots;
 mod runtime;
+pub mod side;
 pub mod space;
 mod stats;
 mod store;
@@ -77,6 +78,7 @@ pub use roots::{
     NoStack, OwnedHandle, RememberedSlots, RootOwner, SegmentId, SlotsId, TraceRoots,
 };
 pub use runtime::{CollectorOption, GcRuntime, Reclaims};
+pub use side::{IndexedTable, ListTable, MaskedTable, NotesTable};
 pub use stats::GcStats;
 pub use store::{GcLeft, GcStore};
 pub use weak::{WeakHandle, WeakMap, WeakScope, WeakStep, WeakTable, WeakTracer};

@@ -36,7 +36,7 @@ mod wrap;
 
 pub mod collector;
 
-pub use abi::{Abi, AbiDifference, CollectorAbi, Fingerprint};
+pub use abi::{Abi, AbiDifference, CollectorAbi, Fingerprint, SideForm, SideTable};
 pub use bounds::HeapBounds;
 pub use call_signature::{CallSignature, ValueType};
 pub use data::HeapDataOffsets;

@@ -197,6 +197,11 @@ impl Matcher<'_> {
         fresh::is_heap_data_word(self.view, value, regions::HEAP_DATA, offset)
     }
 
+    /// Whether `value` is the address of this table.
+    pub fn is_table(&self, value: Value, table: gc_types::SideTable) -> bool {
+        self.is_heap_data(value, table.address())
+    }
+
     /// Like [`is_heap_data`](Matcher::is_heap_data), but for a word that the host changes while the
     /// program runs. The word must have been loaded since the last call that may collect.
     pub fn is_current_heap_data(&self, value: Value, offset: u32) -> bool {
@@ -401,7 +406,7 @@ fn is_kept(matcher: &Matcher<'_>, law: &BarrierLaw) -> bool {
 }
 
 /// The result of a step.
-enum Verdict {
+pub(super) enum Verdict {
     /// The path satisfies the law.
     Kept,
     /// The path can no longer satisfy the law.
@@ -415,7 +420,7 @@ enum Verdict {
 /// decided by then, the result of the path is `at_end`. A path that ends in a trap needs no check,
 /// since the program ends. A path in an endless loop needs none either, since nothing more is
 /// stored.
-fn every_path(
+pub(super) fn every_path(
     view: &View<'_>,
     inst: Inst,
     when: When,

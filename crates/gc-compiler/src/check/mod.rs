@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `roots` | References survive a call that may collect only in the slots of its stack map, and no stale reference is used after it. |
 //! | `barriers` | Every store of a reference in the heap, a table or a global has the collector's [barrier](BarrierLaw). |
-//! | `sandbox` | Every heap address has the sandbox's form, and no native address is loaded from the heap. |
+//! | `sandbox` | Every heap address has the sandbox's form, and no native address is loaded from the heap. With `side_tables`: a collector's native tables are accessed in the forms that the ABI has. |
 //!
 //! The checkers are for debug builds, tests and fuzzing. Run them after safepoints are placed and
 //! before Cranelift optimizes the function. The time of each is nearly proportional to the
@@ -69,6 +69,7 @@ mod kinds;
 mod linear;
 mod roots;
 mod sandbox;
+mod side_tables;
 mod types;
 mod view;
 

@@ -18,11 +18,13 @@
 //!    memory that the host keeps, and never from the heap. The same is true of the
 //!    address of called code, and of values that are passed or returned as pointers. The vmctx's
 //!    prefix and the place of host results are not written.
-//! 8. An access to a stack slot is inside it, and a slot holds either pointers or other values.
+//! 8. A native table beside the heap is accessed as `side_tables.rs` says.
+//! 9. An access to a stack slot is inside it, and a slot holds either pointers or other values.
 
 use super::Broken;
 use super::fresh::{Fresh, Now, Size};
 use super::kinds::ValueKinds;
+use super::side_tables::SideTables;
 use super::types::{Memory, ValueType};
 use super::view::{HeapAddress, MemoryAccess, View, trap_condition};
 use crate::{regions, trap_code};
@@ -37,7 +39,8 @@ type Law = Result<(), &'static str>;
 const MAX_WIDTH: u8 = 42;
 
 pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
-    let checker = Sandbox { view, pointer_slots: pointer_slots(view) };
+    let tables = SideTables::new(view);
+    let checker = Sandbox { view, tables, pointer_slots: pointer_slots(view) };
     let fresh = Fresh::new(view);
     for &block in &view.rpo {
         fresh.walk(view, block, |inst, now| {
@@ -59,6 +62,7 @@ fn pointer_slots(view: &View<'_>) -> HashSet<ir::StackSlot> {
 
 struct Sandbox<'v, 'a> {
     view: &'v View<'a>,
+    tables: SideTables<'v, 'a>,
     pointer_slots: HashSet<ir::StackSlot>,
 }
 
@@ -66,6 +70,7 @@ impl Sandbox<'_, '_> {
     fn inst(&self, inst: Inst, now: &Now<'_>) -> Law {
         let data = &self.view.func.dfg.insts[inst];
         let opcode = data.opcode();
+        self.tables.uses(inst)?;
         if opcode.is_call() {
             return self.call(inst);
         }
@@ -82,6 +87,7 @@ impl Sandbox<'_, '_> {
         if regions::is_heap(region) {
             self.heap_access(inst, &access, region, now)
         } else {
+            self.tables.access(inst, &access, now)?;
             self.native_access(inst, &access, region)
         }
     }
@@ -228,6 +234,9 @@ impl Sandbox<'_, '_> {
                 Some((_, InstructionData::StackAddr { .. })) => {
                     Err("an access outside a stack slot")
                 }
+                _ if self.view.heap_data_word(address).is_some_and(|word| !self.is_table(word)) => {
+                    Err("an address in the heap data that is no side table's")
+                }
                 _ => Ok(()),
             };
         };
@@ -242,6 +251,10 @@ impl Sandbox<'_, '_> {
             return Err("a native address with an unbounded offset");
         }
         self.is_native_address(pointer, depth - 1)
+    }
+
+    fn is_table(&self, word: u32) -> bool {
+        self.view.cx.abi.collector().table_at(word).is_some()
     }
 
     /// Whether `value` is at most 32 bits wide, or, if `scaled`, at most [`MAX_WIDTH`] bits. 64-bit

@@ -112,6 +112,11 @@ impl<'a> View<'a> {
         self.reachable.is_reachable(block)
     }
 
+    /// Whether every path to `b` has executed `a` before.
+    pub(super) fn dominates(&self, a: Inst, b: Inst) -> bool {
+        a != b && self.reachable.dominates(a, b, &self.func.layout)
+    }
+
     /// Whether `inst` is a call that may collect and that returns.
     pub(super) fn is_safepoint(&self, inst: Inst) -> bool {
         is_safepoint(self.func, self.cx, inst)

@@ -15,10 +15,9 @@ use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Opcode, types};
 use gc_types::collector::drc::{
-    COUNT_ONE, COUNT_SHIFT, LIST_BASE, LIST_CAPACITY, LIST_LEN, LISTED, MATURE, NAME, OP_LIST,
-    STARTS, STARTS_SHIFT,
+    self, COUNT_ONE, COUNT_SHIFT, LIST, LISTED, MATURE, NAME, OP_LIST, STARTS,
 };
-use gc_types::{ArrayLayout, HostCall, VMGcHeader};
+use gc_types::{ArrayLayout, CollectorAbi, HostCall, VMGcHeader};
 
 /// Emits code for the `drc` collector.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +26,10 @@ pub struct DrcCompiler;
 impl GcCompiler for DrcCompiler {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn abi(&self) -> CollectorAbi {
+        drc::abi()
     }
 
     fn alloc_struct(
@@ -93,10 +96,7 @@ impl GcCompiler for DrcCompiler {
 
 /// Emits the note that an object begins at `object`.
 fn note_start(e: &mut GcEmitter<'_, '_>, object: ir::Value) {
-    let data = e.heap_data();
-    let starts = e.load_native(types::I64, regions::HEAP_DATA, data, STARTS);
-    let place = e.builder.ins().ushr_imm_u(object, i64::from(STARTS_SHIFT));
-    let address = e.builder.ins().iadd(starts, place);
+    let address = e.table_byte(STARTS, object);
     let one = e.builder.ins().iconst(types::I8, 1);
     let flags = e.native_flags(regions::SIDE_TABLE);
     e.builder.ins().store(flags, one, address, 0);
@@ -178,24 +178,15 @@ fn enter_list(
 ) {
     let append = e.create_cold_block();
     let full = e.create_cold_block();
-    let data = e.heap_data();
-    let length = e.load_native(types::I32, regions::HEAP_CURSOR, data, LIST_LEN);
-    let capacity = e.load_native(types::I32, regions::HEAP_DATA, data, LIST_CAPACITY);
-    let room = e.builder.ins().icmp(IntCC::UnsignedLessThan, length, capacity);
+    let (length, room) = e.list_room(LIST);
     e.builder.ins().brif(room, append, &[], full, &[]);
 
     e.continue_in(append);
     let word = e.builder.ins().bor_imm_u(word, i64::from(LISTED));
     store_count(e, access, word);
-    let base = e.load_native(types::I64, regions::HEAP_DATA, data, LIST_BASE);
-    let at = e.builder.ins().uextend(types::I64, length);
-    let at = e.builder.ins().ishl_imm_u(at, 2);
-    let slot = e.builder.ins().iadd(base, at);
+    let slot = e.append_to_list(LIST, length);
     let flags = e.native_flags(regions::SIDE_TABLE);
     e.builder.ins().istore32(flags, value, slot, 0);
-    let length = e.builder.ins().iadd_imm_u(length, 1);
-    let flags = e.native_flags(regions::HEAP_CURSOR);
-    e.builder.ins().store(flags, length, data, LIST_LEN.cast_signed());
     e.builder.ins().jump(done, &[]);
 
     e.continue_in(full);
@@ -327,7 +318,7 @@ fn is_listed(m: &Matcher<'_>, step: Step, is_it: fn(&Matcher<'_>, ir::Value) -> 
             }
             _ => m
                 .stored_to_native(inst, regions::SIDE_TABLE)
-                .and_then(|([list, _], stored)| m.is_heap_data(list, LIST_BASE).then_some(stored)),
+                .and_then(|([list, _], stored)| m.is_table(list, LIST).then_some(stored)),
         },
     };
     reference.is_some_and(|reference| is_it(m, reference))

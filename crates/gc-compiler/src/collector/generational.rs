@@ -17,12 +17,11 @@ use crate::check::{BarrierLaw, Linear, Matcher, Step, StorePlace, When};
 use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Opcode, types};
-use gc_types::CollectorAbi;
 use gc_types::collector::generational::{
-    self, BUNDLE_SHIFT, BUNDLES, CARD_SHIFT, CARDS, DIRTY, LOG, LOG_CAPACITY, LOG_LEN, MARKING,
-    NAME, NURSERY, NURSERY_START, SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE,
-    has_slot_cards,
+    self, BUNDLES, CARDS, DIRTY, LOG, LOG_LEN, MARKING, NAME, NURSERY, NURSERY_START,
+    SLOT_CARD_SHIFT, SLOT_CARDS, WILL_EVACUATE, has_slot_cards,
 };
+use gc_types::{CollectorAbi, SideTable};
 
 /// Emits code for the `generational` collector.
 #[derive(Clone, Copy, Debug, Default)]
@@ -142,7 +141,7 @@ fn mark_card_if_old(
 
     e.continue_in(mark);
     let at = index_of_element(e, array, index, offset);
-    let card = byte_of(e, CARDS, CARD_SHIFT, at);
+    let card = e.table_byte(CARDS, at);
     dirty(e, at, card);
     e.builder.ins().jump(done, &[]);
     e.continue_in(done);
@@ -171,7 +170,7 @@ fn log_overwritten(
     let slot = slot(e);
     let slot = e.builder.ins().ishl_imm_u(slot, 32);
     let entry = e.builder.ins().bor(slot, old);
-    let place = append(e, LOG_LEN, LOG, LOG_CAPACITY);
+    let place = append(e);
     let flags = e.native_flags(regions::SIDE_TABLE);
     e.builder.ins().store(flags, entry, place, 0);
     e.builder.ins().jump(done, &[]);
@@ -199,7 +198,7 @@ fn mark_card(
     e.builder.ins().brif(young, done, &[], place_is_old, &[]);
 
     e.continue_in(place_is_old);
-    let card = byte_of(e, CARDS, CARD_SHIFT, at);
+    let card = e.table_byte(CARDS, at);
     let flags = e.native_flags(regions::CARDS);
     let is_dirty = e.builder.ins().uload8(types::I32, flags, card, 0);
     e.builder.ins().brif(is_dirty, done, &[], cold, &[]);
@@ -210,18 +209,9 @@ fn mark_card(
     e.continue_in(done);
 }
 
-/// The address of the byte for the index `at` (`I64`) in a table that has one for each `1 << shift` bytes
-/// of heap.
-fn byte_of(e: &mut GcEmitter<'_, '_>, table: u32, shift: u32, at: ir::Value) -> ir::Value {
-    let byte = e.builder.ins().ushr_imm_u(at, i64::from(shift));
-    let data = e.heap_data();
-    let table = e.load_native(types::I64, regions::HEAP_DATA, data, table);
-    e.builder.ins().iadd(table, byte)
-}
-
 /// Marks the `card` of the index `at` (`I64`), and its bundle.
 fn dirty(e: &mut GcEmitter<'_, '_>, at: ir::Value, card: ir::Value) {
-    let bundle = byte_of(e, BUNDLES, BUNDLE_SHIFT, at);
+    let bundle = e.table_byte(BUNDLES, at);
     let flags = e.native_flags(regions::CARDS);
     let dirty = e.builder.ins().iconst(types::I8, i64::from(DIRTY));
     e.builder.ins().store(flags, dirty, card, 0);
@@ -236,27 +226,20 @@ fn mark_slot_card(e: &mut GcEmitter<'_, '_>, address: ir::Value, offset: i32, va
     }
     let slot = e.builder.ins().iadd_imm_s(address, i64::from(offset));
     let card = e.builder.ins().ushr_imm_u(slot, i64::from(SLOT_CARD_SHIFT));
-    let card = e.builder.ins().band_imm_u(card, i64::from(SLOT_CARDS_LEN - 1));
-    let data = e.heap_data();
-    let cards = e.load_native(types::I64, regions::HEAP_DATA, data, SLOT_CARDS);
-    let card = e.builder.ins().iadd(cards, card);
+    let card = e.table_entry(SLOT_CARDS, card);
     let flags = e.native_flags(regions::CARDS);
     let dirty = e.builder.ins().iconst(types::I8, i64::from(DIRTY));
     e.builder.ins().store(flags, dirty, card, 0);
 }
 
-/// Counts an entry and returns the address of the next eight-byte entry of a native table that
-/// wraps around.
-fn append(e: &mut GcEmitter<'_, '_>, length: u32, table: u32, capacity: u64) -> ir::Value {
+/// Counts an entry of the log and returns its address. The log wraps around.
+fn append(e: &mut GcEmitter<'_, '_>) -> ir::Value {
     let data = e.heap_data();
-    let len = e.load_native(types::I64, regions::HEAP_CURSOR, data, length);
+    let len = e.load_native(types::I64, regions::HEAP_CURSOR, data, LOG_LEN);
     let flags = e.native_flags(regions::HEAP_CURSOR);
     let more = e.builder.ins().iadd_imm_u(len, 1);
-    e.builder.ins().store(flags, more, data, length.cast_signed());
-    let table = e.load_native(types::I64, regions::HEAP_DATA, data, table);
-    let entry = e.builder.ins().band_imm_u(len, (capacity - 1).cast_signed());
-    let entry = e.builder.ins().ishl_imm_u(entry, 3);
-    e.builder.ins().iadd(table, entry)
+    e.builder.ins().store(flags, more, data, LOG_LEN.cast_signed());
+    e.table_entry(LOG, len)
 }
 
 /// Whether the index `at` (`I64`) is in the nursery.
@@ -296,26 +279,26 @@ const LAWS: &[BarrierLaw] = &[
 /// The stored value does not refer to a young object, or the place is in one, or the card of the
 /// place is dirty.
 fn card_is_dirty(m: &Matcher<'_>, step: Step) -> bool {
-    is_dirty(m, step, CARDS, CARD_SHIFT)
+    is_dirty(m, step, CARDS)
 }
 
 /// As [`card_is_dirty`], for the card's bundle. A bundle is dirty if one of its cards is.
 fn bundle_is_dirty(m: &Matcher<'_>, step: Step) -> bool {
-    is_dirty(m, step, BUNDLES, BUNDLE_SHIFT)
+    is_dirty(m, step, BUNDLES)
 }
 
-/// As [`card_is_dirty`], for the byte of a table that has one for each `1 << shift` bytes of heap.
-fn is_dirty(m: &Matcher<'_>, step: Step, table: u32, shift: u32) -> bool {
+/// As [`card_is_dirty`], for the byte of an indexed table.
+fn is_dirty(m: &Matcher<'_>, step: Step, table: SideTable) -> bool {
     // The card of a struct is the one on which it begins.
     let covers = |at: &Linear| match m.store().place {
         StorePlace::Field => m.is_word_of_object(at, 0),
         _ => *at == m.store().address,
     };
-    let byte_of = |[bytes, byte]: [ir::Value; 2], table: u32, shift: u32| {
+    let byte_of = |[bytes, byte]: [ir::Value; 2], table: SideTable| {
         let Some([at, by]) = m.binary(Opcode::Ushr, byte) else { return false };
         covers(&m.linear(at))
-            && m.constant(by) == Some(i64::from(shift))
-            && m.is_heap_data(bytes, table)
+            && m.constant(by) == Some(i64::from(table.shift()))
+            && m.is_table(bytes, table)
     };
     let tested = |condition| {
         let (comparison, [from_start, count]) = m.comparison(condition)?;
@@ -325,15 +308,14 @@ fn is_dirty(m: &Matcher<'_>, step: Step, table: u32, shift: u32) -> bool {
     };
     match step {
         Step::Branch { condition, taken: true } => {
-            m.loaded_from_native(condition, regions::CARDS)
-                .is_some_and(|card| byte_of(card, CARDS, CARD_SHIFT))
+            m.loaded_from_native(condition, regions::CARDS).is_some_and(|card| byte_of(card, CARDS))
                 || tested(condition).is_some_and(|at| covers(&at) || m.is_word_of_object(&at, 0))
         }
         Step::Branch { condition, taken: false } => {
             tested(condition).is_some_and(|at| at == m.linear(m.store().value))
         }
         Step::Inst(inst) => m.stored_to_native(inst, regions::CARDS).is_some_and(|(at, value)| {
-            m.constant(value) == Some(i64::from(DIRTY)) && byte_of(at, table, shift)
+            m.constant(value) == Some(i64::from(DIRTY)) && byte_of(at, table)
         }),
     }
 }
@@ -347,7 +329,7 @@ fn is_logged(m: &Matcher<'_>, step: Step) -> bool {
             let Some(([table, _], entry)) = entry else { return false };
             let Some([place, old]) = m.binary(Opcode::Bor, entry) else { return false };
             let Some([place, shift]) = m.binary(Opcode::Ishl, place) else { return false };
-            m.is_heap_data(table, LOG)
+            m.is_table(table, LOG)
                 && m.constant(shift) == Some(32)
                 && m.linear(place) == m.store().address
                 && m.is_overwritten(old)
@@ -362,9 +344,9 @@ fn slot_card_is_dirty(m: &Matcher<'_>, step: Step) -> bool {
     let Some(([cards, card], value)) = stored else { return false };
     let Some([card, mask]) = m.binary(Opcode::Band, card) else { return false };
     let Some([slot, shift]) = m.binary(Opcode::Ushr, card) else { return false };
-    m.is_heap_data(cards, SLOT_CARDS)
+    m.is_table(cards, SLOT_CARDS)
         && m.constant(value) == Some(i64::from(DIRTY))
-        && m.constant(mask) == Some(i64::from(SLOT_CARDS_LEN - 1))
+        && m.constant(mask) == Some(i64::from(SLOT_CARDS.len_masked() - 1))
         && m.constant(shift) == Some(i64::from(SLOT_CARD_SHIFT))
         && m.linear(slot) == m.store().address
 }

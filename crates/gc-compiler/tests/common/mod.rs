@@ -42,7 +42,7 @@ pub(crate) fn guarded() -> Abi {
 
 /// These options for code of `compiler`'s collector.
 fn for_collector(options: &Abi, compiler: &dyn GcCompiler) -> Abi {
-    let own = CollectorAbi::new(compiler.name());
+    let own = compiler.abi();
     let all = options.collector().options();
     let own = all.fold(own, |own, (name, value)| own.with(name.to_owned(), value));
     options.clone().with_collector(own)
@@ -147,7 +147,8 @@ pub(crate) fn check(
     checkers: &[Checker],
 ) -> Result<(), CheckError> {
     let types = function_types();
-    let cx = CheckContext { abi: options, laws: compiler.barrier_laws(), types: &types };
+    let abi = for_collector(options, compiler);
+    let cx = CheckContext { abi: &abi, laws: compiler.barrier_laws(), types: &types };
     checkers.iter().try_for_each(|checker| check_function_with(func, &cx, *checker))
 }
 

@@ -113,7 +113,7 @@ fn drc_write_appends_to_the_list_until_it_is_full() {
             let (mut machine, mut args) = drc_machine(ONE | MATURE, 0, OLD);
             args.b = NEW.into();
             let chunk: [AtomicU32; 4] = Default::default();
-            machine.set_data_u64(drc::LIST_BASE, chunk.as_ptr() as u64);
+            machine.set_data_u64(drc::LIST.address(), chunk.as_ptr() as u64);
             machine.set_data_u32(drc::LIST_LEN, 2);
             machine.set_data_u32(drc::LIST_CAPACITY, 3);
             machine.run(&code, &mut args);
@@ -221,7 +221,7 @@ fn drc_allocation_is_noted() {
         let (mut machine, mut args) = drc_machine(0, 0, 0);
         let notes: [AtomicU8; 16] = Default::default();
         let starts = (notes.as_ptr() as u64).wrapping_sub(u64::from(FREE >> drc::STARTS_SHIFT));
-        machine.set_data_u64(drc::STARTS, starts);
+        machine.set_data_u64(drc::STARTS.address(), starts);
         machine.set_data_u32(drc::NEXT, FREE);
         machine.set_data_u32(drc::LIMIT, FREE + 48);
         (args.x, args.word) = (5, WORD);

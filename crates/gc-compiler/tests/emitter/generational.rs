@@ -50,10 +50,10 @@ impl Fixture {
         let mut bundles = vec![0; 1 << (20 - BUNDLE_SHIFT)];
         let mut log = vec![0; LOG_CAPACITY as usize];
         let mut slots = vec![0; SLOT_CARDS_LEN as usize];
-        machine.set_data_u64(CARDS, cards.as_mut_ptr() as u64);
-        machine.set_data_u64(BUNDLES, bundles.as_mut_ptr() as u64);
-        machine.set_data_u64(LOG, log.as_mut_ptr() as u64);
-        machine.set_data_u64(SLOT_CARDS, slots.as_mut_ptr() as u64);
+        machine.set_data_u64(CARDS.address(), cards.as_mut_ptr() as u64);
+        machine.set_data_u64(BUNDLES.address(), bundles.as_mut_ptr() as u64);
+        machine.set_data_u64(LOG.address(), log.as_mut_ptr() as u64);
+        machine.set_data_u64(SLOT_CARDS.address(), slots.as_mut_ptr() as u64);
         Fixture { machine, cards, bundles, log, slots }
     }
 
@@ -335,7 +335,7 @@ fn null_is_stored_without_a_look_at_cards() {
         });
         let mut f = Fixture::new();
         // An access to a missing table would fault.
-        f.machine.set_data_u64(CARDS, 8);
+        f.machine.set_data_u64(CARDS.address(), 8);
         f.machine.set_data_u32(MARKING, 1);
         f.machine.set_u32(HOLDER + 32, OLD);
         let mut args = RawArgs { a: HOLDER.into(), ..Default::default() };

@@ -11,6 +11,7 @@ mod common;
 mod barriers;
 mod roots;
 mod sandbox;
+mod side_tables;
 mod vectors;
 
 use common::*;

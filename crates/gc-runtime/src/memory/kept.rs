@@ -2,16 +2,15 @@
 
 use super::{BOUND_WORDS, HeapMapping, HeapMemory, halves};
 use crate::HeapError;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Data words with which emitted code addresses the native tables of a collector of this crate, or
+/// Data words with which emitted code addresses a [native table](crate::side), or
 /// on which such an address depends. Only this value writes them:
 /// [`HeapMemory::set_data_u32`] refuses to, and [`HeapMemory::reset`] leaves them.
 ///
-/// A collector has this value beside its tables. So the words do not outlive the tables, and the
-/// collector writes the same words even if somebody replaces its [`HeapMemory`].
+/// A table has this value. So the words do not outlive the table, and it writes the same words even if
+/// somebody replaces the [`HeapMemory`] of its collector.
 #[derive(Debug)]
 pub(crate) struct KeptWords {
     mapping: Arc<HeapMapping>,
@@ -23,7 +22,7 @@ impl KeptWords {
     /// Keeps these [words] of `memory`. They become zero.
     ///
     /// # Errors
-    /// If another collector keeps one of them.
+    /// If another table keeps one of them.
     pub(crate) fn new(memory: &HeapMemory, words: u32) -> Result<KeptWords, HeapError> {
         debug_assert!(words & BOUND_WORDS == 0, "the heap's memory keeps its bound");
         let mapping = memory.mapping();
@@ -70,10 +69,4 @@ impl Drop for KeptWords {
         self.clear();
         self.mapping.kept.fetch_and(!self.words, Relaxed);
     }
-}
-
-/// A bit for each data word in this range of byte offsets.
-pub(crate) const fn words(range: Range<u32>) -> u32 {
-    let (first, end) = (range.start / 4, range.end / 4);
-    ((1 << (end - first)) - 1) << first
 }

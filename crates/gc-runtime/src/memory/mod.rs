@@ -33,7 +33,7 @@ use ahead::Ahead;
 pub use bytes::HeapBytes;
 pub(crate) use bytes::{even_below, prefetch};
 pub(crate) use cache::last_level_cache;
-pub(crate) use kept::{KeptWords, words as data_words};
+pub(crate) use kept::KeptWords;
 pub use mapped::MappedMemory;
 pub use on_demand::OnDemand;
 pub use pool::{Pool, PoolOptions, PoolSlots};
@@ -44,7 +44,7 @@ pub use zeroed::{ZeroIsNone, Zeroable, ZeroedVec};
 
 use crate::{HeapBounds, HeapError, HeapOptions};
 use gc_types::collector::bump::{LIMIT, NEXT};
-use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE};
+use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE, SideTable};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -52,7 +52,8 @@ use std::sync::{Arc, OnceLock};
 const DATA_WORDS: usize = HeapDataOffsets::SIZE as usize / 4;
 /// The offsets of the words of the bound.
 const BOUND: Range<u32> = HeapDataOffsets::BOUND..HeapDataOffsets::BOUND + 8;
-const BOUND_WORDS: u32 = data_words(BOUND);
+/// A bit for each of these words.
+const BOUND_WORDS: u32 = 0b11 << (HeapDataOffsets::BOUND / 4);
 const _: () = assert!(DATA_WORDS <= u32::BITS as usize);
 const NULL_PAGE: u64 = NULL_PAGE_SIZE as u64;
 /// The indices for which a heap asks for huge pages. Smaller heaps use little memory, and a huge page
@@ -82,6 +83,8 @@ pub struct HeapMapping {
     data: HeapData,
     /// A bit for each data word that a [`KeptWords`] keeps.
     kept: AtomicU32,
+    /// A bit for each data word that belongs to a table which the collector's ABI has.
+    declared: AtomicU32,
     /// Made when memory is first touched ahead.
     ahead: OnceLock<Ahead>,
 }
@@ -105,8 +108,8 @@ impl HeapMapping {
 
     fn new(options: &HeapOptions, request: MemoryRequest) -> Result<Arc<HeapMapping>, HeapError> {
         let memory = MappedMemory::new(&options.memory, request)?;
-        let (data, kept, ahead) = Default::default();
-        Ok(Arc::new(HeapMapping { memory, data, kept, ahead }))
+        let (data, kept, declared, ahead) = Default::default();
+        Ok(Arc::new(HeapMapping { memory, data, kept, declared, ahead }))
     }
 
     /// Address of the heap's first byte, which is not mapped. Constant.
@@ -132,15 +135,24 @@ impl HeapMapping {
         &self.data.0[offset as usize / 4]
     }
 
-    /// Whether a collector keeps these words ([`data_words`]).
-    pub(crate) fn keeps(&self, words: u32) -> bool {
+    /// Lets only tables write these [words](SideTable::owned_words), even if there are none. Without a table
+    /// that owns the words of allocation, every collector may write them.
+    pub(crate) fn declare(&self, words: u32) {
+        const ALLOCATION: u32 = 1 << (NEXT / 4) | 1 << (LIMIT / 4);
+        self.declared.store(words & !ALLOCATION, Relaxed);
+    }
+
+    /// Whether `table` is there.
+    pub(crate) fn has_table(&self, table: SideTable) -> bool {
+        let words = table.owned_words();
         self.kept.load(Relaxed) & words == words
     }
 
-    /// Whether the word at byte `offset` is written only by the heap's memory or its collector.
+    /// Whether the word at byte `offset` is written only by the heap's memory or the owner of a table.
     #[inline]
     fn is_kept(&self, offset: u32) -> bool {
-        (self.kept.load(Relaxed) | BOUND_WORDS) & 1 << (offset / 4) != 0
+        let kept = self.kept.load(Relaxed) | self.declared.load(Relaxed) | BOUND_WORDS;
+        kept & 1 << (offset / 4) != 0
     }
 }
 
@@ -343,7 +355,7 @@ impl HeapMemory {
     }
 
     /// Makes every mapped byte and every data word zero again, except the words that
-    /// this type or a collector keeps for itself ([`set_data_u32`](HeapMemory::set_data_u32)). Mapped
+    /// this type or a side table keeps for itself ([`set_data_u32`](HeapMemory::set_data_u32)). Mapped
     /// bytes stay mapped. At most [`OnDemand::DEFAULT_RESIDENT`] bytes of their pages stay in physical
     /// memory.
     pub fn reset(&mut self) {
@@ -446,9 +458,9 @@ impl HeapMemory {
     ///
     /// # Panics
     /// * As [`data_u32`](HeapMemory::data_u32).
-    /// * If it is one of the words of [`HeapDataOffsets::BOUND`], or a word with which a collector of
-    ///   this crate has emitted code address native memory. Emitted code relies on them, so only
-    ///   this type and that collector write them.
+    /// * If it is one of the words of [`HeapDataOffsets::BOUND`], or a word that belongs to a
+    ///   [table](gc_types::SideTable::owned_words) of the collector. Emitted code relies on them, so only
+    ///   this type and the owner of the table write them.
     /// * If it is [`NEXT`] or [`LIMIT`], and emitted code would allocate outside the mapped memory:
     ///   unless `LIMIT` is zero, it must not exceed [`len`](HeapMemory::len), and `NEXT` must not be
     ///   in the null page.
@@ -472,7 +484,7 @@ impl HeapMemory {
     fn refuse_to_write(&self, offset: u32) -> ! {
         assert!(self.len > 0, "a heap that is not made yet has no data words to write");
         assert!(!BOUND.contains(&offset), "only the heap's memory writes its bound");
-        panic!("only the heap's collector writes the data word at {offset}");
+        panic!("only the owner of a side table writes the data word at {offset}");
     }
 
     /// Refuses a range for allocation that is not mapped.

@@ -1,5 +1,7 @@
 //! [`RememberedSlots`]: the slots outside the stack and the heap that a write barrier has recorded.
 
+use crate::{HeapError, HeapMemory, MaskedTable};
+use gc_types::SideTable;
 use std::ops::Range;
 
 /// A set of slots outside stack and heap. It distinguishes slots only by some bits of their
@@ -8,28 +10,42 @@ use std::ops::Range;
 ///
 /// # Examples
 /// ```
-/// use gc_runtime::RememberedSlots;
+/// use gc_runtime::{HeapMemory, HeapOptions, RememberedSlots};
+/// use gc_types::{HeapDataOffsets, SideTable};
 ///
 /// // 64 cards for 512 bytes each.
-/// let mut remembered = RememberedSlots::new(64, 9);
+/// const SLOTS: SideTable = SideTable::masked("slots", HeapDataOffsets::COLLECTOR + 8, 0, 64);
+/// let memory = HeapMemory::new(&HeapOptions::default())?;
+/// let mut remembered = RememberedSlots::new(&memory, SLOTS, 9)?;
 /// remembered.insert(0x1000);
 /// assert!(remembered.contains(0x1000) && remembered.contains(0x11fc));
 /// assert!(!remembered.contains(0x1200));
+/// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
 #[derive(Debug)]
 pub struct RememberedSlots {
-    /// The card of the slot at address `a` is `(a >> shift) % cards.len()`. A card is zero if none
-    /// of its slots is in the set.
-    cards: Vec<u8>,
+    /// The card of the slot at address `a` is entry `a >> shift`. A card is zero if none of its slots is in
+    /// the set.
+    cards: MaskedTable<u8>,
     shift: u32,
     young: Range<u32>,
 }
 
 impl RememberedSlots {
-    /// Makes an empty set with `cards` cards (a power of two), each for `1 << shift` bytes.
-    pub fn new(cards: u32, shift: u32) -> RememberedSlots {
-        debug_assert!(cards.is_power_of_two() && shift >= 2);
-        RememberedSlots { cards: vec![0; cards as usize], shift, young: 0..u32::MAX }
+    /// Makes an empty set for a heap in `memory`. Its cards are the table `cards`, each for `1 << shift` bytes.
+    ///
+    /// # Errors
+    /// If there is such a table already, or its memory is refused.
+    ///
+    /// # Panics
+    /// If the table is not [masked](gc_types::SideForm::Masked), or its entries have several bytes.
+    pub fn new(
+        memory: &HeapMemory,
+        cards: SideTable,
+        shift: u32,
+    ) -> Result<RememberedSlots, HeapError> {
+        debug_assert!(shift >= 2);
+        Ok(RememberedSlots { cards: MaskedTable::new(memory, cards)?, shift, young: 0..u32::MAX })
     }
 
     /// Says between which heap indices the young objects are. The slots of
@@ -49,23 +65,16 @@ impl RememberedSlots {
         &self.young
     }
 
-    fn card(&self, address: usize) -> usize {
-        (address >> self.shift) & (self.cards.len().wrapping_sub(1))
-    }
-
     /// Adds the slot at this address.
     #[inline]
     pub fn insert(&mut self, address: usize) {
-        let card = self.card(address);
-        if let Some(card) = self.cards.get_mut(card) {
-            *card = 1;
-        }
+        self.cards.set((address >> self.shift) as u64, 1);
     }
 
     /// Whether the slot at this address may have been added.
     #[inline]
     pub fn contains(&self, address: usize) -> bool {
-        self.cards.get(self.card(address)).is_some_and(|&card| card != 0)
+        self.cards.get((address >> self.shift) as u64).is_some_and(|card| card != 0)
     }
 
     /// The number of slots, from the one at this address on, that share its card.
@@ -76,11 +85,6 @@ impl RememberedSlots {
 
     /// Removes all slots.
     pub fn clear(&mut self) {
-        self.cards.fill(0);
-    }
-
-    /// The cards. Emitted code may write them, and they never move.
-    pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.cards.as_mut_ptr()
+        self.cards.clear();
     }
 }

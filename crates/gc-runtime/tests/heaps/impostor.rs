@@ -8,19 +8,23 @@ use gc_runtime::{
     HeapBounds, HeapCore, HeapError, HeapMemory, HeapOptions, NoStack,
 };
 use gc_types::collector::{bump, drc, generational};
-use gc_types::{VMGcHeader, VMGcRef};
+use gc_types::{CollectorAbi, VMGcHeader, VMGcRef};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Makes heaps of another collector under a name.
-struct Named(&'static str, &'static dyn GcRuntime);
+/// Makes heaps of another collector under a name, with an ABI.
+struct Named(&'static str, fn() -> CollectorAbi, &'static dyn GcRuntime);
 
 impl GcRuntime for Named {
     fn name(&self) -> &'static str {
         self.0
     }
 
+    fn abi(&self) -> CollectorAbi {
+        self.1()
+    }
+
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        self.1.new_gc_heap(memory, zeal)
+        self.2.new_gc_heap(memory, zeal)
     }
 }
 
@@ -28,12 +32,22 @@ impl GcRuntime for Named {
 #[test]
 fn a_heap_under_the_name_of_another_collector_is_refused() {
     let options = options(HeapBounds::Checked);
-    for name in [drc::NAME, generational::NAME] {
-        let error = GcStore::new(&Named(name, &CopyingCollector), &options).unwrap_err();
-        assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
+    let impostors = [
+        (drc::NAME, drc::abi as fn() -> CollectorAbi, "list"),
+        (generational::NAME, generational::abi, "bundles"),
+    ];
+    for (name, abi, table) in impostors {
+        let error = GcStore::new(&Named(name, abi, &CopyingCollector), &options).unwrap_err();
+        let expected =
+            format!("this heap of `{name}` has no side table `{table}`, which its ABI has");
+        assert!(error.to_string().contains(&expected), "{error}");
     }
-    GcStore::new(&Named(drc::NAME, &DrcCollector), &options).unwrap();
-    GcStore::new(&Named("other", &DrcCollector), &options).unwrap();
+    GcStore::new(&Named(drc::NAME, drc::abi, &DrcCollector), &options).unwrap();
+    // Code that uses tables does not fit an ABI without them.
+    let none = || CollectorAbi::new(drc::NAME);
+    let difference = none().check(&drc::abi()).unwrap_err();
+    assert_eq!(difference.name, "collector.table.list");
+    GcStore::new(&Named(drc::NAME, none, &CopyingCollector), &options).unwrap();
 }
 
 /// Makes heaps in memory of its own, without the guard that code relies on.

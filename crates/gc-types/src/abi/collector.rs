@@ -1,12 +1,13 @@
 //! [`CollectorAbi`]: the facts on which the two halves of a collector must agree.
 
-use super::{AbiDifference, Fingerprint};
+use super::{AbiDifference, Fingerprint, SideTable};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A collector's name, and the numbers that its emitted code and its heaps must both know: options
-/// like the size of a nursery, and a version if the collector's constants change. Both halves of a
-/// collector have a `CollectorAbi` and work together only if the two are equal.
+/// like the size of a nursery, and a version if the collector's constants change. It also has the native
+/// [tables](SideTable) beside a heap that emitted code writes. Both halves of a collector have a `CollectorAbi`
+/// and work together only if the two are equal.
 ///
 /// ```
 /// use gc_types::CollectorAbi;
@@ -20,12 +21,41 @@ use std::collections::BTreeMap;
 pub struct CollectorAbi {
     name: Cow<'static, str>,
     options: BTreeMap<Cow<'static, str>, u64>,
+    tables: BTreeMap<&'static str, SideTable>,
 }
 
 impl CollectorAbi {
-    /// Creates the ABI of a collector without options.
+    /// Creates the ABI of a collector without options and tables.
     pub fn new(name: impl Into<Cow<'static, str>>) -> CollectorAbi {
-        CollectorAbi { name: name.into(), options: BTreeMap::new() }
+        CollectorAbi { name: name.into(), options: BTreeMap::new(), tables: BTreeMap::new() }
+    }
+
+    /// Adds a table. Only the value that owns the table writes its words in the heap data.
+    ///
+    /// # Panics
+    /// If there is a table with this name, or with one of its words.
+    #[must_use]
+    pub fn with_table(mut self, table: SideTable) -> CollectorAbi {
+        let (name, taken) = (table.name(), self.table_words() & table.owned_words());
+        assert!(taken == 0, "the table `{name}` has words of another table");
+        let other = self.tables.insert(name, table);
+        assert!(other.is_none(), "there are two tables `{name}`");
+        self
+    }
+
+    /// The tables, sorted by name.
+    pub fn tables(&self) -> impl Iterator<Item = SideTable> {
+        self.tables.values().copied()
+    }
+
+    /// The table whose address is in the word `address` of the heap data.
+    pub fn table_at(&self, address: u32) -> Option<SideTable> {
+        self.tables().find(|table| table.address() == address)
+    }
+
+    /// The words that belong to [tables](SideTable::owned_words).
+    pub fn table_words(&self) -> u32 {
+        self.tables().fold(0, |words, table| words | table.owned_words())
     }
 
     /// Adds an option. It replaces an option of the same name.
@@ -34,7 +64,8 @@ impl CollectorAbi {
         self
     }
 
-    /// The ABI of a collector of this name, with the options of the collector that it wraps, if it wraps one.
+    /// The ABI of a collector of this name, with the options and tables of the collector that it wraps, if it
+    /// wraps one.
     ///
     /// ```
     /// use gc_types::CollectorAbi;
@@ -47,10 +78,7 @@ impl CollectorAbi {
         name: impl Into<Cow<'static, str>>,
         wrapped: Option<CollectorAbi>,
     ) -> CollectorAbi {
-        CollectorAbi {
-            name: name.into(),
-            options: wrapped.map_or_else(BTreeMap::new, |it| it.options),
-        }
+        CollectorAbi { name: name.into(), ..wrapped.unwrap_or_else(|| CollectorAbi::new("")) }
     }
 
     /// Adds the options of `other`. They replace options of the same names.
@@ -77,9 +105,20 @@ impl CollectorAbi {
 
     /// A hash of the ABI and of this crate's version, to compare two ABIs quickly.
     pub fn fingerprint(&self) -> Fingerprint {
-        let options = self.options().map(|(name, value)| format!("{name}: {value}\n"));
+        let entries = self.entries().into_iter().map(|(name, value)| format!("{name}: {value}\n"));
         let version = env!("CARGO_PKG_VERSION");
-        Fingerprint::of(&format!("{version}\n{}\n{}", self.name, options.collect::<String>()))
+        Fingerprint::of(&format!("{version}\n{}", entries.collect::<String>()))
+    }
+
+    /// All entries as names and values in text, sorted by name: the collector's name, its options and its
+    /// tables. Two ABIs are equal exactly if their entries are equal.
+    pub(super) fn entries(&self) -> BTreeMap<String, String> {
+        let mut entries = BTreeMap::from([("collector".to_owned(), self.name.to_string())]);
+        entries
+            .extend(self.options().map(|(name, n)| (format!("collector.{name}"), n.to_string())));
+        let table = |it: SideTable| (format!("collector.table.{}", it.name()), it.to_string());
+        entries.extend(self.tables().map(table));
+        entries
     }
 
     /// Checks that code with the ABI `code` fits heaps with this ABI.
@@ -87,19 +126,13 @@ impl CollectorAbi {
     /// # Errors
     /// The first entry that differs.
     pub fn check(&self, code: &CollectorAbi) -> Result<(), AbiDifference> {
-        let difference = |name: String, here: Option<String>, there: Option<String>| {
-            Err(AbiDifference { name, here, there })
-        };
-        if self.name != code.name {
-            let names = [self, code].map(|abi| Some(abi.name.to_string()));
-            let [here, there] = names;
-            return difference("collector".into(), here, there);
-        }
-        for name in self.options.keys().chain(code.options.keys()) {
-            let (here, there) = (self.option(name), code.option(name));
-            if here != there {
-                let [here, there] = [here, there].map(|value| value.map(|v| v.to_string()));
-                return difference(format!("collector.{name}"), here, there);
+        let (here, there) = (self.entries(), code.entries());
+        // The name is the first one.
+        for name in here.keys().chain(there.keys()) {
+            if here.get(name) != there.get(name) {
+                let [here, there] =
+                    [here.get(name), there.get(name)].map(Option::<&String>::cloned);
+                return Err(AbiDifference { name: name.clone(), here, there });
             }
         }
         Ok(())

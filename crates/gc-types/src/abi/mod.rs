@@ -8,9 +8,11 @@
 
 mod collector;
 mod difference;
+mod side_table;
 
 pub use collector::CollectorAbi;
 pub use difference::AbiDifference;
+pub use side_table::{SideForm, SideTable};
 
 use crate::{
     HEAP_GUARD_SIZE, HeapBounds, HeapDataOffsets, HostCall, HostSignature, Machine, NULL_PAGE_SIZE,
@@ -234,9 +236,8 @@ impl Abi {
             entries.insert(line(name).replace(": ", ":"), line(value.to_string()));
         };
         add("version".into(), &env!("CARGO_PKG_VERSION"));
-        add("collector".into(), &self.collector.name());
-        for (name, value) in self.collector.options() {
-            add(format!("collector.{name}"), &value);
+        for (name, value) in self.collector.entries() {
+            add(name, &value);
         }
         add("heap.bounds".into(), &self.bounds);
         add("heap.guard".into(), &HEAP_GUARD_SIZE);
@@ -382,6 +383,10 @@ mod tests {
             .with_machine(Machine::new("x86_64", "linux").with_features(["avx"]))
     }
 
+    fn cards(shift: u32) -> SideTable {
+        SideTable::indexed("cards", HeapDataOffsets::COLLECTOR, shift)
+    }
+
     /// ABIs that differ from the default in one entry, with the name of the entry.
     fn others() -> Vec<(&'static str, Abi)> {
         let call = |result| {
@@ -395,6 +400,8 @@ mod tests {
             ("collector.x", abi().with_collector(CollectorAbi::new("a").with("x", 2))),
             ("collector.x", abi().with_collector(CollectorAbi::new("a"))),
             ("collector.y", abi().with_collector(abi().collector.with("y", 1))),
+            ("collector.table.cards", abi().with_collector(abi().collector.with_table(cards(9)))),
+            ("collector.table.cards", abi().with_collector(abi().collector.with_table(cards(8)))),
             ("heap.bounds", abi().with_bounds(HeapBounds::Checked)),
             ("heap.zeal", abi().with_zeal(true)),
             ("loops.polled", abi().with_polls(true)),

@@ -5,7 +5,7 @@
 //! is the number of references in mature objects, tables, globals and host handles. References on
 //! the stack and in young objects are not counted.
 
-use crate::HeapDataOffsets;
+use crate::{CollectorAbi, HeapDataOffsets, SideTable};
 
 pub use super::bump::{LIMIT, NEXT};
 
@@ -33,25 +33,29 @@ pub const MAX_HEAP_SIZE: u64 = ((1 << (32 - COUNT_SHIFT)) - MAX_NATIVE_REFS) * 4
 
 const _: () = assert!(MAX_HEAP_SIZE == 3 << 30);
 
-/// Heap data, u64: an address for the notes of emitted code about allocations. For an object at
-/// `index`, emitted code sets the byte at this address plus `index >> STARTS_SHIFT` (wrapping) to
-/// 1.
-pub const STARTS: u32 = HeapDataOffsets::COLLECTOR + 8;
+/// The notes of emitted code about allocations: it sets the byte of a new object to 1.
+pub const STARTS: SideTable =
+    SideTable::indexed_new("starts", HeapDataOffsets::COLLECTOR + 8, STARTS_SHIFT);
 /// log2 of the bytes of heap for each byte of these notes.
 pub const STARTS_SHIFT: u32 = 3;
 
-/// Heap data, u64: address of the list, an array of u32 references. It has young objects that got a
-/// count, and mature objects whose count reached zero.
-pub const LIST_BASE: u32 = HeapDataOffsets::COLLECTOR + 16;
+/// The list of references, u32 each. It has young objects that got a count, and mature objects whose count
+/// reached zero.
+pub const LIST: SideTable =
+    SideTable::appended("list", HeapDataOffsets::COLLECTOR + 16, LIST_LEN, LIST_CAPACITY);
 /// Heap data, u32: number of references in the list.
 pub const LIST_LEN: u32 = HeapDataOffsets::COLLECTOR + 24;
 /// Heap data, u32: the list's capacity in references. Zero until the first one is appended, because
 /// the list's memory is allocated lazily.
 pub const LIST_CAPACITY: u32 = HeapDataOffsets::COLLECTOR + 28;
 
+/// What both halves of the collector must know.
+pub fn abi() -> CollectorAbi {
+    CollectorAbi::new(NAME).with_table(STARTS).with_table(LIST)
+}
+
 /// [`HostCall::COLLECTOR`](crate::HostCall::COLLECTOR) operation: append the reference to the list,
 /// whose memory is full, and set its flag.
 pub const OP_LIST: u32 = 0;
 
-const _: () = assert!(STARTS.is_multiple_of(8) && LIST_BASE.is_multiple_of(8));
 const _: () = assert!(1 << STARTS_SHIFT == crate::OBJECT_ALIGN);

@@ -12,7 +12,7 @@
 //! The collector's header word is zero, except in an object that the current collection has moved.
 //! There it is the new index plus [`FORWARDED`].
 
-use crate::{CollectorAbi, HeapDataOffsets, NULL_PAGE_SIZE, RootKind};
+use crate::{CollectorAbi, HeapDataOffsets, NULL_PAGE_SIZE, RootKind, SideTable};
 
 pub use super::bump::{LIMIT, NEXT};
 
@@ -38,41 +38,41 @@ pub const WILL_EVACUATE: u32 = 2;
 /// Heap data, u64: number of logged stores. If it is larger than [`LOG_CAPACITY`], the first
 /// entries were overwritten.
 pub const LOG_LEN: u32 = HeapDataOffsets::COLLECTOR + 16;
-/// Heap data, u64: address of the log, an array of u64. Entry `n` is at
-/// `n % LOG_CAPACITY`: `index of the slot << 32 | the reference that was overwritten`,
+/// The log. Entry `n` is at `n % LOG_CAPACITY`: `index of the slot << 32 | the reference that was overwritten`,
 /// which may be zero, an `i31`, or young.
-pub const LOG: u32 = HeapDataOffsets::COLLECTOR + 24;
+pub const LOG: SideTable =
+    SideTable::masked("log", HeapDataOffsets::COLLECTOR + 24, 3, LOG_CAPACITY as u32)
+        .with_switch(MARKING);
 /// The log's capacity in entries.
 pub const LOG_CAPACITY: u64 = 1 << 20;
 
-/// Heap data, u64: address of the card table, an array of u8. The card of index `i`
-/// is entry `i >> CARD_SHIFT`.
-pub const CARDS: u32 = HeapDataOffsets::COLLECTOR + 32;
+/// The cards.
+pub const CARDS: SideTable =
+    SideTable::indexed("cards", HeapDataOffsets::COLLECTOR + 32, CARD_SHIFT);
 
-/// Heap data, u64: address of the table of card bundles, an array of u8. The bundle of index `i` is entry
-/// `i >> BUNDLE_SHIFT`. It is [`DIRTY`] if one of its cards is. It may also be dirty if none is. A
+/// The card bundles. A bundle is [`DIRTY`] if one of its cards is. It may also be dirty if none is. A
 /// collection reads only the cards of dirty bundles, because a heap of 1 GiB has 8 MiB of cards.
-pub const BUNDLES: u32 = HeapDataOffsets::COLLECTOR + 48;
+pub const BUNDLES: SideTable =
+    SideTable::indexed("bundles", HeapDataOffsets::COLLECTOR + 48, BUNDLE_SHIFT);
 /// log2 of the number of bytes of heap for each bundle. A bundle has [`BUNDLE_CARDS`] cards.
 pub const BUNDLE_SHIFT: u32 = CARD_SHIFT + 6;
 /// Number of cards of a bundle: one cache line.
 pub const BUNDLE_CARDS: u32 = 1 << (BUNDLE_SHIFT - CARD_SHIFT);
 
-/// Heap data, u64: address of the slot cards, an array of u8. A non-zero card says that slots
-/// outside stack and heap were written. The card of a slot at address `a` is entry `(a >>
-/// SLOT_CARD_SHIFT) % SLOT_CARDS_LEN`.
-pub const SLOT_CARDS: u32 = HeapDataOffsets::COLLECTOR + 40;
+/// The slot cards. A non-zero card says that slots outside stack and heap were written. The card of a slot at
+/// address `a` is entry `(a >> SLOT_CARD_SHIFT) % SLOT_CARDS_LEN`.
+pub const SLOT_CARDS: SideTable =
+    SideTable::masked("slot-cards", HeapDataOffsets::COLLECTOR + 40, 0, SLOT_CARDS_LEN);
 /// log2 of the number of adjacent bytes of memory that share a slot card.
 pub const SLOT_CARD_SHIFT: u32 = 10;
 /// Number of slot cards.
 pub const SLOT_CARDS_LEN: u32 = 1 << 12;
 
-/// What both halves of the collector must know, without the options of a heap. Saved code that marks other
-/// cards, or no bundles, then does not fit a heap.
+/// What both halves of the collector must know, without the options of a heap.
 pub fn abi() -> CollectorAbi {
-    CollectorAbi::new(NAME)
-        .with("card-shift", CARD_SHIFT.into())
-        .with("bundle-shift", BUNDLE_SHIFT.into())
+    [CARDS, BUNDLES, SLOT_CARDS, LOG]
+        .into_iter()
+        .fold(CollectorAbi::new(NAME), CollectorAbi::with_table)
 }
 
 /// Whether stores into slots of this kind mark slot cards. For the other kinds, either the slots
@@ -82,7 +82,6 @@ pub const fn has_slot_cards(kind: RootKind) -> bool {
     matches!(kind, RootKind::Table)
 }
 
-const _: () = assert!(BUNDLES + 8 <= HeapDataOffsets::SIZE);
 const _: () = assert!(LOG_CAPACITY.is_power_of_two() && SLOT_CARDS_LEN.is_power_of_two());
 const _: () = assert!(NULL_PAGE_SIZE.is_multiple_of(CARD_SIZE));
 

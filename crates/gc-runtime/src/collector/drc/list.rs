@@ -1,31 +1,18 @@
 //! The list of objects that a collection examines: young ones that got a count, and mature ones
 //! whose count reached zero. It is a chunk of native memory to which emitted code appends.
 //!
-//! The `LISTED` flag in an object's header ensures that the object is in the list at most once. The
-//! chunk's address, length and capacity are in the heap data. The chunk is allocated when the first
-//! object enters it, and doubles when it is full.
+//! The `LISTED` flag in an object's header ensures that the object is in the list at most once.
 
-use crate::memory::{KeptWords, data_words};
-use crate::{HeapError, HeapMemory};
-use gc_types::collector::drc::{LIST_BASE, LIST_CAPACITY, LIST_LEN};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::{HeapError, HeapMemory, ListTable};
+use gc_types::collector::drc::LIST;
 
-/// Capacity of the first chunk, in references.
-const FIRST_CAPACITY: usize = 1 << 10;
 /// With fewer entries than this, entering compiled code never asks for a collection.
 const FIRST_THRESHOLD: u32 = 1 << 16;
 
-/// The data words that only a list writes.
-pub(super) const KEPT: u32 =
-    data_words(LIST_BASE..LIST_BASE + 8) | data_words(LIST_CAPACITY..LIST_CAPACITY + 4);
-
-/// The native half of the list; the other half is in the heap data.
+/// The list, and the number of entries from which on a collection is due.
 #[derive(Debug)]
 pub(super) struct List {
-    /// Atomic because emitted code writes it through a shared address.
-    chunk: Vec<AtomicU32>,
-    /// The words of the chunk's address and its capacity.
-    kept: KeptWords,
+    table: ListTable,
     threshold: u32,
 }
 
@@ -35,66 +22,48 @@ impl List {
     /// # Errors
     /// If the memory is that of another heap.
     pub(super) fn new(memory: &HeapMemory) -> Result<List, HeapError> {
-        let kept = KeptWords::new(memory, KEPT)?;
-        Ok(List { chunk: Vec::new(), kept, threshold: FIRST_THRESHOLD })
+        Ok(List { table: ListTable::new(memory, LIST)?, threshold: FIRST_THRESHOLD })
     }
 
     /// Number of entries.
     #[inline]
     pub(super) fn len(&self, memory: &HeapMemory) -> u32 {
-        memory.data_u32(LIST_LEN).min(self.capacity())
-    }
-
-    fn capacity(&self) -> u32 {
-        self.chunk.len() as u32
+        self.table.len(memory)
     }
 
     /// Appends a reference.
     #[inline]
     pub(super) fn push(&mut self, memory: &mut HeapMemory, entry: u32) {
-        let len = self.len(memory);
-        if len == self.capacity() {
-            self.grow();
-        }
-        self.chunk[len as usize].store(entry, Relaxed);
-        memory.set_data_u32(LIST_LEN, len + 1);
+        self.table.push(memory, entry);
     }
 
     /// Removes the last entry, if it is `entry`. Returns whether it was.
     #[inline]
     pub(super) fn take_back(&mut self, memory: &mut HeapMemory, entry: u32) -> bool {
         let last = self.len(memory).checked_sub(1).filter(|last| self.get(*last) == entry);
-        last.inspect(|last| memory.set_data_u32(LIST_LEN, *last)).is_some()
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let capacity = (self.chunk.len() * 2).max(FIRST_CAPACITY);
-        self.chunk.resize_with(capacity, AtomicU32::default);
-        self.kept.set_u64(LIST_BASE, self.chunk.as_ptr().expose_provenance() as u64);
-        self.kept.set_u32(LIST_CAPACITY, self.capacity());
+        last.inspect(|last| self.table.truncate(memory, *last)).is_some()
     }
 
     /// The entry at `place`, below the length.
     #[inline]
     pub(super) fn get(&self, place: u32) -> u32 {
-        self.chunk[place as usize].load(Relaxed)
+        self.table.get(place)
     }
 
     /// Writes `entry` at `place`, below the length.
     #[cfg(test)]
     pub(super) fn set(&mut self, place: u32, entry: u32) {
-        self.chunk[place as usize].store(entry, Relaxed);
+        self.table.set(place, entry);
     }
 
     /// All entries.
     pub(super) fn entries(&self, memory: &HeapMemory) -> impl Iterator<Item = u32> {
-        self.chunk[..self.len(memory) as usize].iter().map(|entry| entry.load(Relaxed))
+        self.table.entries(memory)
     }
 
     /// Replaces the entries by those in `entries` and empties `entries`.
     pub(super) fn replace(&mut self, memory: &mut HeapMemory, entries: &mut Vec<u32>) {
-        memory.set_data_u32(LIST_LEN, 0);
+        self.table.truncate(memory, 0);
         entries.drain(..).for_each(|entry| self.push(memory, entry));
     }
 
@@ -118,6 +87,7 @@ impl List {
 mod tests {
     use super::*;
     use crate::{HeapBounds, HeapOptions};
+    use gc_types::collector::drc::{LIST_CAPACITY, LIST_LEN};
 
     #[test]
     fn the_chunk_comes_late_and_doubles() {
@@ -125,13 +95,12 @@ mod tests {
         let options = HeapOptions { initial: 0, maximum: 0, bounds, ..HeapOptions::default() };
         let mut memory = HeapMemory::new(&options).unwrap();
         let mut list = List::new(&memory).unwrap();
-        assert_eq!((list.len(&memory), list.chunk.capacity()), (0, 0));
+        assert_eq!((list.len(&memory), list.table.capacity()), (0, 0));
         for i in 0..3000 {
             list.push(&mut memory, i * 8);
         }
         assert_eq!(memory.data_u32(LIST_LEN), 3000);
         assert_eq!(memory.data_u32(LIST_CAPACITY), 4096);
-        assert_eq!(memory.data_u64(LIST_BASE), list.chunk.as_ptr().addr() as u64);
         assert!(list.entries(&memory).eq((0..3000).map(|i| i * 8)));
         assert!(!list.is_crowded(&memory, 1) && list.is_crowded(&memory, FIRST_THRESHOLD));
         list.replace(&mut memory, &mut vec![8, 16]);

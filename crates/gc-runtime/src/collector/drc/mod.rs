@@ -42,8 +42,8 @@ use crate::{
 };
 use collect::{CycleSearch, DrcCollection, Tables, Traced};
 use counts::{Counts, Work};
-use gc_types::collector::drc::{COUNT_ONE, LISTED, MATURE, NAME, OP_LIST};
-use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
+use gc_types::collector::drc::{self, COUNT_ONE, LISTED, MATURE, NAME, OP_LIST};
+use gc_types::{CollectorAbi, NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
 use list::List;
 use space::Space;
 use std::num::NonZeroU32;
@@ -89,13 +89,14 @@ impl GcRuntime for DrcCollector {
         gc_types::collector::drc::MAX_HEAP_SIZE
     }
 
+    fn abi(&self) -> CollectorAbi {
+        drc::abi()
+    }
+
     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
         Ok(Box::new(DrcHeap::new(memory, zeal != 0)?))
     }
 }
-
-/// The data words that only a heap of this collector writes.
-pub(super) const KEPT: u32 = space::KEPT | list::KEPT;
 
 /// The object into which the host last stored.
 #[derive(Clone, Debug, Default)]

@@ -11,8 +11,10 @@
 //! bundles too).
 
 use crate::memory::prefetch;
-use crate::{HeapError, HeapMemory, MemoryPurpose, ZeroedVec};
-use gc_types::collector::generational::{BUNDLE_CARDS, BUNDLE_SHIFT, CARD_SHIFT, CARD_SIZE, DIRTY};
+use crate::{HeapError, HeapMemory, IndexedTable};
+use gc_types::collector::generational::{
+    BUNDLE_CARDS, BUNDLE_SHIFT, BUNDLES, CARD_SHIFT, CARD_SIZE, CARDS, DIRTY,
+};
 
 /// The cards of a bundle, and the number of bundles that are tested at once.
 const LINE: usize = BUNDLE_CARDS as usize;
@@ -21,8 +23,8 @@ const BUNDLE_SIZE: u32 = 1 << BUNDLE_SHIFT;
 /// The cards and their bundles. The bundle of a dirty card is dirty.
 #[derive(Debug)]
 pub(super) struct Cards {
-    cards: ZeroedVec<u8>,
-    bundles: ZeroedVec<u8>,
+    cards: IndexedTable,
+    bundles: IndexedTable,
 }
 
 /// Which of the bytes are [`DIRTY`]: a bit for each. The others are zero.
@@ -49,18 +51,10 @@ impl Cards {
     /// # Errors
     /// If the memory's source refuses.
     pub(super) fn new(memory: &HeapMemory) -> Result<Cards, HeapError> {
-        let table = |count: usize| {
-            let mut table = ZeroedVec::new(memory.source(), MemoryPurpose::CollectorTable);
-            table.grow(count, count).map(|()| table)
-        };
-        // There is one more, for an element after the last index that a 32-bit sum can give.
-        let bundles = (memory.maximum() >> BUNDLE_SHIFT) as usize + 1;
-        Ok(Cards { cards: table(bundles * LINE)?, bundles: table(bundles.next_multiple_of(LINE))? })
-    }
-
-    /// The addresses of the cards and of the bundles, for emitted code.
-    pub(super) fn addresses(&mut self) -> [u64; 2] {
-        [&mut self.cards, &mut self.bundles].map(|table| super::tables::address(table.as_mut_ptr()))
+        Ok(Cards {
+            cards: IndexedTable::new(memory, CARDS)?,
+            bundles: IndexedTable::new(memory, BUNDLES)?,
+        })
     }
 
     /// Marks the card of `index` as dirty.

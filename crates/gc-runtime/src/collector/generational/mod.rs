@@ -54,7 +54,6 @@ use old::Old;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-pub(super) use tables::KEPT;
 use tables::Tables;
 use trace::Chooser;
 

@@ -1,5 +1,5 @@
 //! The native tables that emitted code writes: cards, remembered slots, and the log
-//! of overwritten references. Their addresses and lengths are in the heap data.
+//! of overwritten references.
 //!
 //! The cards of old objects are in `cards.rs`. Slots outside the heap have cards too, selected by
 //! address. The log keeps the references that the snapshot for marking would otherwise
@@ -9,27 +9,17 @@
 //! So the loss of entries is known, and marking begins again.
 
 use super::cards::Cards;
-use crate::memory::{KeptWords, data_words};
-use crate::{HeapError, HeapMemory, MemoryPurpose, RememberedSlots, ZeroedVec};
+use crate::{HeapError, HeapMemory, MaskedTable, RememberedSlots};
 use gc_types::collector::generational::{
-    BUNDLES, CARDS, LOG, LOG_CAPACITY, LOG_LEN, MARKING, NURSERY_START, SLOT_CARD_SHIFT,
-    SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE,
+    LOG, LOG_CAPACITY, LOG_LEN, NURSERY_START, SLOT_CARD_SHIFT, SLOT_CARDS, WILL_EVACUATE,
 };
 
-/// The data words that only the tables write.
-pub(in crate::collector) const KEPT: u32 =
-    data_words(MARKING..MARKING + 4) | data_words(LOG..BUNDLES + 8);
-
-/// The tables. Each has its final size from the start and never moves. The large ones come from the
-/// heap's source. The system maps their pages when they are first written.
+/// The tables. Each has its final size from the start and never moves.
 #[derive(Debug)]
 pub(super) struct Tables {
-    /// The words of the tables' addresses, and of whether emitted code logs.
-    kept: KeptWords,
     pub(super) cards: Cards,
     slots: RememberedSlots,
-    /// Made at the first use.
-    log: ZeroedVec<u64>,
+    log: MaskedTable<u64>,
     /// Whether emitted code should log, but there is no memory for the log.
     unlogged: bool,
     /// Number of log entries that were read.
@@ -38,28 +28,22 @@ pub(super) struct Tables {
     all_slots: bool,
 }
 
-/// The address of a table, for emitted code.
-pub(super) fn address(table: *mut u8) -> u64 {
-    table.expose_provenance() as u64
-}
-
 impl Tables {
     /// Empty tables for a heap in `memory`, whose nursery ends at `nursery_end`.
     ///
     /// # Errors
     /// If the memory's source refuses.
     pub(super) fn new(memory: &HeapMemory, nursery_end: u32) -> Result<Tables, HeapError> {
-        let (source, purpose) = (memory.source(), MemoryPurpose::CollectorTable);
-        let mut cards = Cards::new(memory)?;
-        let mut slots = RememberedSlots::new(SLOT_CARDS_LEN, SLOT_CARD_SHIFT)
-            .with_young(NURSERY_START..nursery_end);
-        let log = ZeroedVec::new(source, purpose);
-        let mut kept = KeptWords::new(memory, KEPT)?;
-        let [of_cards, of_bundles] = cards.addresses();
-        kept.set_u64(CARDS, of_cards);
-        kept.set_u64(BUNDLES, of_bundles);
-        kept.set_u64(SLOT_CARDS, address(slots.as_mut_ptr()));
-        Ok(Tables { kept, cards, slots, log, unlogged: false, read: 0, all_slots: false })
+        let cards = Cards::new(memory)?;
+        let slots = RememberedSlots::new(memory, SLOT_CARDS, SLOT_CARD_SHIFT)?;
+        Ok(Tables {
+            cards,
+            slots: slots.with_young(NURSERY_START..nursery_end),
+            log: MaskedTable::new(memory, LOG)?,
+            unlogged: false,
+            read: 0,
+            all_slots: false,
+        })
     }
 
     /// Empties all tables. The length of the log was zeroed. Cards below `nursery_end` stay.
@@ -68,7 +52,7 @@ impl Tables {
         self.forget_slots();
         self.read = 0;
         self.unlogged = false;
-        self.kept.set_u32(MARKING, 0);
+        self.switch_log(0);
     }
 
     // ---- slots ----------------------------------------------------------------
@@ -104,28 +88,26 @@ impl Tables {
     /// Sets whether emitted code logs the references that it overwrites. If there is no memory for
     /// the log, entries count as lost from now on.
     pub(super) fn set_logging(&mut self, memory: &mut HeapMemory, logging: bool) {
-        self.unlogged = false;
-        if logging && self.log.is_empty() {
-            match self.log.grow(LOG_CAPACITY as usize, LOG_CAPACITY as usize) {
-                Ok(()) => self.kept.set_u64(LOG, address(self.log.as_mut_ptr().cast())),
-                Err(error) => {
-                    log::warn!("marking cannot be interleaved with the program: {error}");
-                    self.unlogged = true;
-                }
-            }
-        }
-        let logging = logging && !self.unlogged;
         self.read = 0;
         memory.set_data_u64(LOG_LEN, 0);
-        self.kept.set_u32(MARKING, logging.into());
+        self.unlogged = !self.switch_log(logging.into());
+    }
+
+    /// Writes the word that tells emitted code whether to log. Returns whether there is memory for that.
+    fn switch_log(&mut self, value: u32) -> bool {
+        let switched = self.log.switch(value);
+        if let Err(error) = &switched {
+            log::warn!("marking cannot be interleaved with the program: {error}");
+        }
+        switched.is_ok()
     }
 
     /// Sets whether emitted code marks the cards of all references in large new arrays, because their
     /// referents may be moved when marking ends.
     pub(super) fn set_evacuation(&mut self, evacuates: bool) {
-        let marking = self.kept.u32(MARKING);
+        let marking = self.log.switched();
         let bit = if evacuates && marking != 0 { WILL_EVACUATE } else { 0 };
-        self.kept.set_u32(MARKING, marking & !WILL_EVACUATE | bit);
+        self.switch_log(marking & !WILL_EVACUATE | bit);
     }
 
     /// Number of log entries that were not read yet. `None` if some were lost.
@@ -134,12 +116,12 @@ impl Tables {
             return None;
         }
         let unread = memory.data_u64(LOG_LEN).checked_sub(self.read)?;
-        (unread <= LOG_CAPACITY).then_some(unread.min(self.log.len() as u64) as u32)
+        (unread <= LOG_CAPACITY).then_some(unread as u32)
     }
 
     /// The `n`th unread entry: the overwritten word and its slot.
     pub(super) fn log(&self, n: u32) -> (u32, u32) {
-        let entry = self.log[(self.read.wrapping_add(n.into()) % LOG_CAPACITY) as usize];
+        let entry = self.log.get(self.read.wrapping_add(n.into())).unwrap_or(0);
         (entry as u32, (entry >> 32) as u32)
     }
 
@@ -152,8 +134,8 @@ impl Tables {
 
     /// Overwrites the `n`th entry of the log, as emitted code does.
     #[cfg(test)]
-    pub(super) fn set_log(&mut self, n: usize, word: u32, slot: u32) {
-        self.log[n] = u64::from(slot) << 32 | u64::from(word);
+    pub(super) fn set_log(&mut self, n: u64, word: u32, slot: u32) {
+        self.log.set(n, u64::from(slot) << 32 | u64::from(word));
     }
 }
 
@@ -161,6 +143,7 @@ impl Tables {
 mod tests {
     use super::*;
     use crate::{HeapBounds, HeapOptions};
+    use gc_types::collector::generational::MARKING;
 
     fn memory() -> HeapMemory {
         let options = HeapOptions {
@@ -176,7 +159,6 @@ mod tests {
     fn slots_are_remembered_until_they_are_forgotten() {
         let memory = memory();
         let mut tables = Tables::new(&memory, 2 * NURSERY_START).unwrap();
-        assert_eq!(memory.data_u64(SLOT_CARDS), tables.slots.as_mut_ptr().addr() as u64);
         tables.remember(5000);
         assert!(tables.slots().contains(5000) && !tables.slots().contains(500));
         tables.remember_all();
@@ -192,7 +174,6 @@ mod tests {
         assert_eq!(tables.logged(&memory), Some(0));
         tables.set_logging(&mut memory, true);
         assert_eq!((memory.data_u32(MARKING), tables.logged(&memory)), (1, Some(0)));
-        assert_eq!(memory.data_u64(LOG), tables.log.as_ptr().addr() as u64);
         memory.set_data_u64(LOG_LEN, LOG_CAPACITY);
         assert_eq!(tables.logged(&memory), Some(LOG_CAPACITY as u32));
         memory.set_data_u64(LOG_LEN, LOG_CAPACITY + 1);

@@ -1,7 +1,8 @@
 //! Tests of the roots that a collector gets.
 
 use super::*;
-use crate::RootOwner;
+use crate::{HeapMemory, HeapOptions, RootOwner};
+use gc_types::{HeapDataOffsets, SideTable};
 
 fn one(index: u32) -> VMGcRef {
     VMGcRef::from_heap_index(index).unwrap()
@@ -19,7 +20,13 @@ fn words(roots: GcRootsIter<'_>) -> Vec<u32> {
 
 /// Nothing is remembered.
 fn none() -> RememberedSlots {
-    RememberedSlots::new(64, 8)
+    remembered(8)
+}
+
+fn remembered(shift: u32) -> RememberedSlots {
+    let cards = SideTable::masked("slots", HeapDataOffsets::COLLECTOR, 0, 64);
+    let memory = HeapMemory::new(&HeapOptions::default()).unwrap();
+    RememberedSlots::new(&memory, cards, shift).unwrap()
 }
 
 #[test]
@@ -131,7 +138,7 @@ fn fixed_tables_are_always_remembered() {
         roots.forget_new();
         assert_eq!(words(roots), [16, 16]);
     }
-    let young = |range| RememberedSlots::new(64, 9).with_young(range);
+    let young = |range| remembered(9).with_young(range);
     assert_eq!(words(list.remembered(&young(8..16))), [0; 0]);
     assert_eq!(words(list.remembered(&young(16..24))), [16, 16]);
     let owner = list.all().last().unwrap().owner();

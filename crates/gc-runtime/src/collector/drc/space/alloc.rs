@@ -4,9 +4,7 @@
 use super::{BLOCK, MEDIUM, OVERFLOW_MAX, OVERFLOW_RUN, SCARCE, SHORT, Space, bytes};
 use crate::HeapMemory;
 use crate::collector::drc::live_map::{GRANULE, bits};
-use gc_types::collector::drc::{LIMIT, NEXT, STARTS, STARTS_SHIFT};
 use std::ops::Range;
-use std::sync::atomic::Ordering::Relaxed;
 
 impl Space {
     /// The first free range from `from` on with at least `want` bytes, in a block with at least
@@ -52,12 +50,11 @@ impl Space {
     /// Allocates in the run, if the object fits.
     #[inline]
     pub(in crate::collector::drc) fn bump(&mut self, size: u32) -> Option<u32> {
-        let (next, limit) = (self.kept.u32(NEXT), self.kept.u32(LIMIT));
+        let (next, limit) = (self.notes.next(), self.notes.limit());
         let end = next.checked_add(size).filter(|&end| end <= limit)?;
-        self.kept.set_u32(NEXT, end);
+        self.notes.advance(end);
         let (word, shift) = self.note(next)?;
-        let word = &self.notes[word];
-        word.store(word.load(Relaxed) | (1u64 << shift).to_le(), Relaxed);
+        self.notes.note(word, shift);
         Some(next)
     }
 
@@ -69,7 +66,7 @@ impl Space {
                 && self.serves_smaller()
                 && let Some(index) = self.alloc_overflow(memory, size)
             {
-                self.passed_at = self.kept.u32(NEXT);
+                self.passed_at = self.notes.next();
                 return Some(index);
             }
             self.retire_run();
@@ -96,7 +93,7 @@ impl Space {
     /// of them ended the run, a program that makes small and larger objects in turn would search for a
     /// run for nearly every object.
     fn serves_smaller(&self) -> bool {
-        !self.run.is_empty() && self.kept.u32(NEXT) != self.passed_at
+        !self.run.is_empty() && self.notes.next() != self.passed_at
     }
 
     /// Allocates in the overflow run, or in the next one.
@@ -185,11 +182,8 @@ impl Space {
 
     fn begin_run(&mut self, memory: &mut HeapMemory, run: Range<u32>) {
         self.take(memory, run.clone());
-        self.kept.set_u32(NEXT, run.start);
-        self.kept.set_u32(LIMIT, run.end);
         let block_start = self.block(self.block_of(run.start)).start;
-        let notes = self.notes.as_ptr().expose_provenance() as u64;
-        self.kept.set_u64(STARTS, notes.wrapping_sub(u64::from(block_start >> STARTS_SHIFT)));
+        self.notes.hand_out(block_start, run.clone());
         self.synced = run.start;
         self.run = run;
     }
@@ -197,8 +191,7 @@ impl Space {
     pub(super) fn retire_run(&mut self) {
         self.sync();
         let run = std::mem::replace(&mut self.run, self.start..self.start);
-        self.kept.set_u32(NEXT, 0);
-        self.kept.set_u32(LIMIT, 0);
+        self.notes.take_back();
         if run.start < self.synced {
             self.young.push(run.start..self.synced);
         }

@@ -2,7 +2,6 @@
 
 use super::{GRANULE, Space, Tally, bytes};
 use crate::collector::drc::live_map::{Group, LiveMap, bits};
-use gc_types::collector::drc::NEXT;
 use std::ops::Range;
 
 impl Space {
@@ -13,7 +12,7 @@ impl Space {
         if map.end() < self.start || self.free.len() != self.blocks() {
             return Err((map.end(), "blocks are missing"));
         }
-        let next = self.kept.u32(NEXT).max(self.run.start);
+        let next = self.notes.next().max(self.run.start);
         let mut young = self.young.clone();
         young.push(self.run.start..next.min(self.run.end));
         young.sort_by_key(|range| range.start);

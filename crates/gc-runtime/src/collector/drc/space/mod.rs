@@ -24,13 +24,11 @@ mod life;
 mod notes;
 
 use super::live_map::{GRANULE, GROUP_SHIFT, LiveMap};
-use crate::memory::{KeptWords, data_words};
-use crate::{HeapError, HeapMemory};
+use crate::{HeapError, HeapMemory, NotesTable};
 use gc_types::NULL_PAGE_SIZE;
-use gc_types::collector::drc::{NEXT, STARTS, STARTS_SHIFT};
+use gc_types::collector::drc::{STARTS, STARTS_SHIFT};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Bytes of a block. Objects up to this size do not cross its end.
 pub(super) const BLOCK: u32 = 32 << 10;
@@ -44,8 +42,6 @@ const OVERFLOW_RUN: u32 = 4 << 10;
 const SHORT: u32 = 32;
 /// Blocks with fewer free bytes than this are skipped while there are others.
 const SCARCE: u32 = 1 << 10;
-/// Notes of one block, eight to a word.
-const NOTES: usize = (BLOCK >> STARTS_SHIFT) as usize / 8;
 
 const _: () = assert!(1 << STARTS_SHIFT == GRANULE && BLOCK.is_multiple_of(1 << GROUP_SHIFT));
 // So a group of the map whose number is a multiple of those of a block begins one.
@@ -74,14 +70,9 @@ impl Tally {
     }
 }
 
-/// The data words that only an allocator writes.
-pub(super) const KEPT: u32 = data_words(NEXT..STARTS + 8);
-
 /// The allocator of one heap.
 #[derive(Debug)]
 pub(super) struct Space {
-    /// The words of the run, and of the address of the notes.
-    kept: KeptWords,
     map: LiveMap,
     /// The start of the first block.
     start: u32,
@@ -96,9 +87,9 @@ pub(super) struct Space {
     run: Range<u32>,
     /// Objects of the run below this index are in the map.
     synced: u32,
-    /// A byte for each eight bytes of the run's block: 1 if an object was allocated there and is
-    /// not in the map yet.
-    notes: Box<[AtomicU64]>,
+    /// The words of the run, and a byte for each eight bytes of its block: 1 if an object was allocated there
+    /// and is not in the map yet.
+    notes: NotesTable,
     /// The place where the search for the next run begins.
     cursor: u32,
     /// Whether the search skips no gap that is large enough.
@@ -144,7 +135,6 @@ impl Space {
         let mut map = LiveMap::new(memory);
         map.extend(start)?;
         Ok(Space {
-            kept: KeptWords::new(memory, KEPT)?,
             map,
             start,
             free: Vec::new(),
@@ -152,7 +142,7 @@ impl Space {
             given_back_count: 0,
             run: start..start,
             synced: start,
-            notes: std::iter::repeat_with(AtomicU64::default).take(NOTES).collect(),
+            notes: NotesTable::new(memory, STARTS, BLOCK)?,
             cursor: start,
             thorough: false,
             overflow: start..start,
@@ -176,12 +166,11 @@ impl Space {
 
     /// Forgets everything. The memory of all tables but the map is kept.
     pub(super) fn clear(&mut self) {
-        self.kept.clear();
+        self.notes.clear();
         self.map.clear();
         self.free.clear();
         self.given_back.clear();
         self.given_back_count = 0;
-        self.notes.iter().for_each(|note| note.store(0, Relaxed));
         let nothing = self.start..self.start;
         (self.run, self.synced, self.cursor) = (nothing.clone(), self.start, self.start);
         self.thorough = false;
@@ -371,7 +360,7 @@ impl Space {
 
     /// Bytes in objects. Takes constant time.
     pub(super) fn used_bytes(&self) -> u64 {
-        let unsynced = self.kept.u32(NEXT).min(self.run.end).saturating_sub(self.synced);
+        let unsynced = self.notes.next().min(self.run.end).saturating_sub(self.synced);
         self.young_tally.bytes + self.mature_tally.bytes + u64::from(unsynced)
     }
 

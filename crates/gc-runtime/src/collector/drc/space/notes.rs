@@ -6,9 +6,7 @@
 use super::{BLOCK, GRANULE, Space, Tally};
 use crate::HeapError;
 use crate::collector::drc::live_map::{LiveMap, bits};
-use gc_types::collector::drc::NEXT;
 use std::ops::Range;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// Gathers the lowest bit of each of eight bytes.
 #[inline]
@@ -31,7 +29,7 @@ impl Space {
     /// Enters all objects allocated in the run into the map.
     #[inline]
     pub(in super::super) fn sync(&mut self) {
-        let next = self.kept.u32(NEXT);
+        let next = self.notes.next();
         if self.run.is_empty() || next <= self.synced || next > self.run.end {
             return;
         }
@@ -39,7 +37,7 @@ impl Space {
         for word in self.noted_words(next) {
             let (group, bits) = self.noted(word);
             if bits != 0 {
-                self.notes[word].store(0, Relaxed);
+                self.notes.clear_word(word);
                 let group = self.map.group_mut(group);
                 group[bits::STARTS] |= bits;
                 group[bits::LIVE] |= bits;
@@ -70,7 +68,7 @@ impl Space {
     fn noted(&self, word: usize) -> (usize, u64) {
         let block_start = self.start + (self.run.start - self.start) / BLOCK * BLOCK;
         let granule = (block_start / GRANULE) as usize + word * 8;
-        let bits = gather(u64::from_le(self.notes[word].load(Relaxed)));
+        let bits = gather(self.notes.word(word));
         (granule / 64, bits << (granule % 64))
     }
 
@@ -78,8 +76,7 @@ impl Space {
     /// run and is not in the map yet.
     #[inline]
     pub(super) fn is_noted(&self, index: u32) -> bool {
-        self.note(index)
-            .is_some_and(|(word, bit)| u64::from_le(self.notes[word].load(Relaxed)) >> bit & 1 != 0)
+        self.note(index).is_some_and(|(word, bit)| self.notes.word(word) >> bit & 1 != 0)
     }
 
     /// A complete copy of the map.
@@ -88,7 +85,7 @@ impl Space {
     /// If there is no memory for it.
     pub(in super::super) fn synced_map(&self) -> Result<LiveMap, HeapError> {
         let mut map = self.map.copy()?;
-        let next = self.kept.u32(NEXT);
+        let next = self.notes.next();
         if !self.run.is_empty() && next > self.synced && next <= self.run.end {
             for word in self.noted_words(next) {
                 let (group, bits) = self.noted(word);
@@ -107,7 +104,7 @@ impl Space {
     /// The numbers of all objects ever allocated, of live objects, and of mature objects.
     pub(in super::super) fn tallies(&self) -> [Tally; 3] {
         let mut missing = Tally::default();
-        let next = self.kept.u32(NEXT);
+        let next = self.notes.next();
         if !self.run.is_empty() && next > self.synced && next <= self.run.end {
             let count = |word| u64::from(self.noted(word).1.count_ones());
             missing.objects = self.noted_words(next).map(count).sum();

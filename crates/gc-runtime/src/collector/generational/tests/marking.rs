@@ -74,7 +74,7 @@ fn emitted_stores_beside_marking_are_logged() {
             (cut, f.stack[0]) = (f.read(f.top(), CDR), u64::from(f.top()));
             for word in [0, 1, NURSERY_START, u32::MAX, cut] {
                 let n = f.heap.core.memory.data_u64(LOG_LEN);
-                f.heap.tables.set_log(n as usize, word, f.top() + CDR as u32);
+                f.heap.tables.set_log(n, word, f.top() + CDR as u32);
                 f.heap.core.memory.set_data_u64(LOG_LEN, n + 1);
             }
             f.poke(f.top(), CDR, 0);

@@ -28,7 +28,7 @@ fn a_slice_without_time_does_one_step_of_work() {
     f.collect(CollectionKind::Begin);
     // Emitted code logs more than is read in one step.
     for n in 0..10 * STEP {
-        f.heap.tables.set_log(n as usize, 0, 0);
+        f.heap.tables.set_log(n.into(), 0, 0);
     }
     f.heap.core.memory.set_data_u64(LOG_LEN, u64::from(10 * STEP));
     let (mut slices, mut logged) = (0, 10 * STEP);
