@@ -29,7 +29,12 @@ impl GcEmitter<'_, '_> {
             panic!("the table `{}` is not masked", table.name())
         };
         let number = self.builder.ins().band_imm_u(number, i64::from(len - 1));
-        self.entry_at(table, number, entry)
+        let at = match entry {
+            0 => number,
+            _ => self.builder.ins().ishl_imm_u(number, i64::from(entry)),
+        };
+        let address = self.table_address(table);
+        self.builder.ins().iadd(address, at)
     }
 
     /// The number of entries of a [list](SideForm::Appended) (`I32`), and whether there is room for one more.
@@ -44,29 +49,23 @@ impl GcEmitter<'_, '_> {
         (number, self.builder.ins().icmp(IntCC::UnsignedLessThan, number, capacity))
     }
 
-    /// Adds one to the number of entries of a list that has [room](GcEmitter::list_room), `number` (`I32`).
-    /// Returns the address of the new entry, which must be written before any call.
+    /// Appends the reference `value` to a list that has [room](GcEmitter::list_room) and `number` (`I32`) entries.
+    /// There must be no call between the comparison and this.
     ///
     /// # Panics
     /// If the table is not a list.
-    pub fn append_to_list(&mut self, table: SideTable, number: ir::Value) -> ir::Value {
+    pub fn append_to_list(&mut self, table: SideTable, number: ir::Value, value: ir::Value) {
         let (len, _) = list(table);
         let data = self.heap_data();
-        let flags = self.native_flags(regions::HEAP_CURSOR);
+        let address = self.load_native(types::I64, regions::HEAP_DATA, data, table.address());
+        let at = self.builder.ins().uextend(types::I64, number);
+        let at = self.builder.ins().ishl_imm_u(at, 2);
+        let place = self.builder.ins().iadd(address, at);
+        let flags = self.native_flags(regions::SIDE_TABLE);
+        self.builder.ins().istore32(flags, value, place, 0);
         let more = self.builder.ins().iadd_imm_u(number, 1);
+        let flags = self.native_flags(regions::HEAP_CURSOR);
         self.builder.ins().store(flags, more, data, len.cast_signed());
-        let number = self.builder.ins().uextend(types::I64, number);
-        self.entry_at(table, number, 2)
-    }
-
-    /// The address of the entry `number` (`I64`) of `1 << entry` bytes.
-    fn entry_at(&mut self, table: SideTable, number: ir::Value, entry: u32) -> ir::Value {
-        let at = match entry {
-            0 => number,
-            _ => self.builder.ins().ishl_imm_u(number, i64::from(entry)),
-        };
-        let address = self.table_address(table);
-        self.builder.ins().iadd(address, at)
     }
 
     fn table_address(&mut self, table: SideTable) -> ir::Value {

@@ -184,9 +184,7 @@ fn enter_list(
     e.continue_in(append);
     let word = e.builder.ins().bor_imm_u(word, i64::from(LISTED));
     store_count(e, access, word);
-    let slot = e.append_to_list(LIST, length);
-    let flags = e.native_flags(regions::SIDE_TABLE);
-    e.builder.ins().istore32(flags, value, slot, 0);
+    e.append_to_list(LIST, length, value);
     e.builder.ins().jump(done, &[]);
 
     e.continue_in(full);

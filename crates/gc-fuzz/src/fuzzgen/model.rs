@@ -156,15 +156,15 @@ impl<'a> Model<'a> {
         set(DATA, bump::LIMIT, 4, (NULL_PAGE_SIZE + case.room).into());
         match abi.collector().name() {
             drc::NAME => {
-                set(DATA, drc::STARTS, 8, STARTS);
-                set(DATA, drc::LIST_BASE, 8, LIST);
+                set(DATA, drc::STARTS.address(), 8, STARTS);
+                set(DATA, drc::LIST.address(), 8, LIST);
                 set(DATA, drc::LIST_CAPACITY, 4, LIST_CAPACITY.into());
             }
             generational::NAME => {
-                set(DATA, generational::CARDS, 8, CARDS);
-                set(DATA, generational::BUNDLES, 8, BUNDLES);
-                set(DATA, generational::SLOT_CARDS, 8, SLOT_CARDS);
-                set(DATA, generational::LOG, 8, LOG);
+                set(DATA, generational::CARDS.address(), 8, CARDS);
+                set(DATA, generational::BUNDLES.address(), 8, BUNDLES);
+                set(DATA, generational::SLOT_CARDS.address(), 8, SLOT_CARDS);
+                set(DATA, generational::LOG.address(), 8, LOG);
                 set(DATA, generational::MARKING, 4, case.marking.into());
             }
             _ => {}
