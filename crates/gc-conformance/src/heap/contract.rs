@@ -7,6 +7,7 @@ use gc_testkit::Reclaims;
 use gc_testkit::schema::{MIXED, WIDE};
 use gc_types::{I31, NULL_PAGE_SIZE};
 use std::task;
+use std::time::Duration;
 
 promises! {
     a_collector_says_what_it_is: "name, abi, summary, max_heap_size, reclaims";
@@ -14,6 +15,7 @@ promises! {
     used_bytes_are_those_of_the_objects: "occupancy, stats";
     a_collection_of_all_tells_the_policy: "HeapCore::make_plan, occupancy";
     any_cause_keeps_what_lives: "gc, kind";
+    given_time_leaves_nothing_to_do: "idle, Idle";
     a_collection_can_yield: "collect_async";
     an_unknown_slow_path_does_nothing: "collector_slow_path";
 }
@@ -139,6 +141,26 @@ fn a_collection_of_all_tells_the_policy(subject: &Subject<'_>) -> Result<()> {
         let usage = heap.usage();
         ensure!(usage.live == live && usage.used >= live, "{usage:?} of {live} bytes alive");
         ensure!(usage.mapped <= usage.limit, "{usage:?}");
+    }
+    Ok(())
+}
+
+/// A host calls it in a loop. A heap that always asked for more would use all of its time.
+fn given_time_leaves_nothing_to_do(subject: &Subject<'_>) -> Result<()> {
+    let mut mutator = sized_mutator(subject, MIB, 64 * MIB)?;
+    let long = Duration::from_secs(60);
+    for round in 0..4 {
+        for n in 0..5000 {
+            node(&mut mutator, n, if n % 8 == 0 { A } else { B })?;
+        }
+        let _left = mutator.collect_for(long)?;
+        let before = mutator.store().stats().collections;
+        let left = mutator.collect_for(long)?;
+        let more = mutator.store().stats().collections - before;
+        ensure!(left.is_nothing(), "round {round}: {left:?} after the second call");
+        ensure!(more == 0, "round {round}: the second call made {more} more collections");
+        mutator.verify()?;
+        ensure!(at(&mutator, A)?.as_raw_u32() != 0, "an object is lost");
     }
     Ok(())
 }

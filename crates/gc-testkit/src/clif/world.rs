@@ -7,8 +7,8 @@ use gc_compiler::GcCompiler;
 use gc_compiler::regions::{self, Region};
 use gc_types::collector::generational::NURSERY;
 use gc_types::{
-    Abi, ArrayLayout, CollectorAbi, FieldLayout, GcLayout, HeapBounds, HostCall, HostSignature,
-    StorageType, StructLayout, TypeIndex, VMOffsets,
+    Abi, ArrayLayout, FieldLayout, GcLayout, HeapBounds, HostCall, HostSignature, StorageType,
+    StructLayout, TypeIndex, VMOffsets,
 };
 
 /// The table of references.
@@ -128,7 +128,7 @@ pub(super) fn host_signature(call: HostCall) -> &'static HostSignature {
 /// the options of all collectors of this project.
 pub fn abi(compiler: &dyn GcCompiler, guarded: bool) -> Abi {
     let bounds = if guarded { HeapBounds::Guarded } else { HeapBounds::Checked };
-    Abi::new(CollectorAbi::new(compiler.name()).with(NURSERY, 1 << 20)).with_bounds(bounds)
+    Abi::new(compiler.abi().with(NURSERY, 1 << 20)).with_bounds(bounds)
 }
 
 /// The signature of a program: a vmctx, a reference and an integer to a reference.

@@ -22,12 +22,13 @@ use crate::place::RootSlot;
 use crate::schema::{self, Schema};
 use crate::{Ledger, Token};
 use anyhow::ensure;
-use gc_runtime::{GcRuntime, GcStore, HeapError, HeapOptions, OwnedHandle};
+use gc_runtime::{GcLeft, GcRuntime, GcStore, HeapError, HeapOptions, OwnedHandle};
 use gc_types::{FieldLayout, GcLayout, TypeIndex, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use weak::Weak;
 
 /// A collection of the small heaps used here should need fewer increments. One that needs more
@@ -337,6 +338,14 @@ impl Mutator {
     /// Inside a no-GC scope.
     pub fn collect(&mut self) -> Result<bool, HeapError> {
         self.store.gc(&mut self.slots)
+    }
+
+    /// Collects for at most `time` ([`GcStore::gc_for`]).
+    ///
+    /// # Errors
+    /// If the heap is damaged.
+    pub fn collect_for(&mut self, time: Duration) -> Result<GcLeft, HeapError> {
+        self.store.gc_for(&mut self.slots, time)
     }
 
     /// Verifies the heap with all roots ([`GcStore::verify`]).

@@ -59,12 +59,12 @@ impl Settings {
             4 => options.nan_canonicalization = true,
             5 => options.huge_function = 0,
             6..=8 => {
-                let mut names = COLLECTORS.iter().map(|collector| collector.name()).cycle();
-                let own = names.position(|name| name == abi.collector().name());
+                let mut all = COLLECTORS.iter().cycle();
+                let own = all.position(|collector| collector.name() == abi.collector().name());
                 // The one that is so many places behind its own.
-                let name = own.and_then(|_| names.nth(usize::from(number - 6)));
+                let other = own.and_then(|_| all.nth(usize::from(number - 6)));
                 let options: Vec<_> = abi.collector().options().collect();
-                let collector = CollectorAbi::new(name.expect("the names never end"));
+                let collector = other.expect("the collectors never end").abi();
                 let with = |abi: CollectorAbi, (name, value): &(&str, u64)| {
                     abi.with(name.to_string(), *value)
                 };

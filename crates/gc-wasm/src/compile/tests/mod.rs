@@ -18,7 +18,7 @@ use gc_compiler::collector::{
     null::NullCompiler,
 };
 use gc_compiler::{CompileOptions, Compiler, GcCompiler, OptLevel};
-use gc_types::{Abi, CodeImage, CollectorAbi, HeapBounds};
+use gc_types::{Abi, CodeImage, HeapBounds};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wasmtime_types::OperatorCostStrategy;
@@ -40,7 +40,7 @@ impl Fixture {
     }
 
     fn compiler(&self, gc: &dyn GcCompiler) -> Compiler {
-        let abi = Abi::new(CollectorAbi::new(gc.name()).with("nursery", 1 << 20))
+        let abi = Abi::new(gc.abi().with("nursery", 1 << 20))
             .with_bounds(self.bounds)
             .with_zeal(self.zeal)
             .with_host_calls(crate::host_calls::table(false));

@@ -77,6 +77,10 @@ fn a_dead_old_chain_hands_on_nothing() {
     f.queue(8000);
     let kind = f.heap.choose(GcCause::HostValues);
     assert!(kind == CollectionKind::Trace && f.heap.needs_all_roots(kind));
+    // The same in time that the host gives, unless marking is under way.
+    assert_eq!(f.heap.choose(GcCause::Idle), CollectionKind::Trace);
+    f.heap.begin_marking();
+    assert_eq!(f.heap.choose(GcCause::Idle), CollectionKind::Minor);
 }
 
 #[test]
