@@ -43,6 +43,7 @@ pub mod side;
 pub mod space;
 mod stats;
 mod store;
+pub mod trace;
 mod verify;
 mod weak;
 

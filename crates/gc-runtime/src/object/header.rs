@@ -240,7 +240,7 @@ impl HeapCore {
 }
 
 /// The meaning of a header.
-pub(crate) enum Named<'a> {
+enum Named<'a> {
     /// An externref's box.
     ExternRef,
     /// A type of the header's kind.
@@ -253,7 +253,7 @@ pub(crate) enum Named<'a> {
 
 impl<'a> Named<'a> {
     #[inline]
-    pub(crate) fn by(header: VMGcHeader, layouts: &'a LayoutTable) -> Named<'a> {
+    fn by(header: VMGcHeader, layouts: &'a LayoutTable) -> Named<'a> {
         match header.kind() {
             Some(VMGcKind::ExternRef) => Named::ExternRef,
             Some(kind) => match layouts.get(header.ty()) {

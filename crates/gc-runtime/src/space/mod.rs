@@ -5,11 +5,9 @@
 //!   large ones, as in Immix.
 //! * [`object_map`]: the starts of objects and their marks, with one bit of each kind for eight
 //!   bytes.
-//! * [`shapes`]: the places of an object's references, found with one look at its header.
 
 pub mod blocks;
 pub mod object_map;
-pub mod shapes;
 mod zeros;
 
 /// The contents of free memory.

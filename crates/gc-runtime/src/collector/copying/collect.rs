@@ -84,12 +84,9 @@ impl<'a> CopyingCollection<'a> {
         }
     }
 
-    fn tracer(&mut self) -> Tracer<'_> {
-        self.heap.tracer(&mut self.work)
-    }
-
     fn begin(&mut self) {
         let heap = &mut *self.heap;
+        heap.shapes.update(&heap.core.layouts);
         heap.retire();
         self.grown = heap.epoch.bytes(None);
         self.old = heap.survivors.small_bytes;
@@ -108,7 +105,7 @@ impl<'a> CopyingCollection<'a> {
             budget -= 1;
             let Some(mut root) = self.roots.next() else { return true };
             let Some(old) = root.get().map(|old| old.as_raw_u32()) else { continue };
-            let new = self.tracer().follow(old);
+            let new = self.heap.follow(&mut self.work, old);
             if new != old
                 && let Some(new) = VMGcRef::from_raw_u32(new)
             {
@@ -241,7 +238,9 @@ impl<'a> CopyingCollection<'a> {
             }
             Phase::Scan => {
                 let mut budget = INCREMENT;
-                if self.tracer().scan(&mut budget) { Phase::Weak } else { Phase::Scan }
+                let scanned =
+                    self.heap.tracer(&mut self.work).is_none_or(|mut it| it.scan(&mut budget));
+                if scanned { Phase::Weak } else { Phase::Scan }
             }
             Phase::Weak => {
                 let mut following = Following { heap: &mut *self.heap, work: &mut self.work };
@@ -282,21 +281,26 @@ impl WeakTracer for Following<'_> {
     }
 
     fn keep(&mut self, object: &VMGcRef) -> VMGcRef {
-        let new = self.heap.tracer(&mut *self.work).follow(object.as_raw_u32());
+        let new = self.heap.follow(self.work, object.as_raw_u32());
         VMGcRef::from_raw_u32(new).unwrap_or_else(|| object.unchecked_copy())
     }
 }
 
 impl CopyingHeap {
-    /// The parts that following references needs.
-    fn tracer<'h>(&'h mut self, work: &'h mut Work) -> Tracer<'h> {
-        Tracer {
-            memory: &mut self.core.memory,
-            layouts: &self.core.layouts,
+    /// The parts that following references needs. `None` if there is no memory, and no object.
+    fn tracer<'h>(&'h mut self, work: &'h mut Work) -> Option<Tracer<'h>> {
+        Some(Tracer {
+            bytes: self.core.memory.bytes()?,
+            shapes: &self.shapes,
             chunks: &mut self.chunks,
             damage: &mut self.core.damage,
             work,
-        }
+        })
+    }
+
+    /// The word that replaces the reference `raw`.
+    fn follow(&mut self, work: &mut Work, raw: u32) -> u32 {
+        self.tracer(work).map_or(raw, |mut tracer| tracer.follow(raw))
     }
 
     /// Counts what was allocated since the last collection, before the epoch is cleared.

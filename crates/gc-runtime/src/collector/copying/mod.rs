@@ -23,6 +23,7 @@ mod tests;
 mod trace;
 mod verify;
 
+use crate::trace::shapes::Shapes;
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcRuntime, GcStats, HeapCore,
     HeapError, HeapMemory, Occupancy,
@@ -65,6 +66,8 @@ const POISON: u8 = 0xa5;
 
 struct CopyingHeap {
     core: HeapCore,
+    /// As far as the layouts were known when the last collection began.
+    shapes: Shapes,
     chunks: Chunks,
     budget: Budget,
     /// The chunk that contains `NEXT`. Without a chunk, nothing fits below `LIMIT`.
@@ -93,6 +96,7 @@ impl CopyingHeap {
         let chunks = Chunks::default();
         let mut heap = CopyingHeap {
             core: HeapCore::new(memory),
+            shapes: Shapes::default(),
             budget: Budget::new(&chunks),
             chunks,
             current: None,

@@ -12,10 +12,12 @@
 
 use super::chunks::{Chunks, State};
 use super::{PASSES_END, Survivors, WRONG_SIZE};
-use crate::object::{NO_KIND, NO_TYPE, Named, note_damage};
-use crate::{HeapError, HeapMemory, LayoutTable};
+use crate::object::note_damage;
+use crate::trace::grey::Grey;
+use crate::trace::shapes::{Object, Shapes};
+use crate::{HeapBytes, HeapError};
 use gc_types::collector::copying::{CHUNK_SIZE, FORWARDED};
-use gc_types::{ArrayLayout, GcLayout, I31, OBJECT_ALIGN, VMGcHeader};
+use gc_types::{ArrayLayout, I31, OBJECT_ALIGN, VMGcHeader};
 
 /// The queues of one pass over the heap, and what it found so far.
 #[derive(Debug, Default)]
@@ -31,20 +33,10 @@ pub(super) struct Work {
     /// Chunks with objects that were marked in place and are to be scanned.
     marked: Vec<u32>,
     /// Large objects that are to be scanned.
-    large: Vec<u32>,
-    /// The object that the last increment scanned only in part.
-    cursor: Option<Cursor>,
+    large: Vec<Grey>,
     pub(super) survivors: Survivors,
     /// Whether an object that was to be moved was marked in place.
     pub(super) ran_out: bool,
-}
-
-/// An object that is being scanned.
-#[derive(Clone, Copy, Debug)]
-struct Cursor {
-    index: u32,
-    /// Number of references that were scanned.
-    done: u32,
 }
 
 impl Work {
@@ -69,60 +61,14 @@ impl Work {
 
 /// The parts of a heap that following references needs.
 pub(super) struct Tracer<'h> {
-    pub(super) memory: &'h mut HeapMemory,
-    pub(super) layouts: &'h LayoutTable,
+    pub(super) bytes: HeapBytes<'h>,
+    pub(super) shapes: &'h Shapes,
     pub(super) chunks: &'h mut Chunks,
     pub(super) damage: &'h mut Option<HeapError>,
     pub(super) work: &'h mut Work,
 }
 
-/// The size and the references of an object, according to its header.
-struct Shape<'l> {
-    size: u32,
-    refs: Refs<'l>,
-}
-
-/// The places of an object's references.
-#[derive(Clone, Copy)]
-enum Refs<'l> {
-    /// At these offsets.
-    At(&'l [u32]),
-    /// `count` adjacent references from the offset `first` on.
-    Row { first: u32, count: u32 },
-}
-
-/// The shape of the object at `index`, whose header's word 0 is `word`.
-#[inline]
-fn shape<'l>(
-    memory: &HeapMemory,
-    layouts: &'l LayoutTable,
-    index: u32,
-    word: u32,
-) -> Result<Shape<'l>, &'static str> {
-    let layout = match Named::by(VMGcHeader::from_words(word, 0), layouts) {
-        Named::Layout(layout) => layout,
-        Named::ExternRef => {
-            return Ok(Shape { size: GcLayout::EXTERNREF_SIZE, refs: Refs::At(&[]) });
-        }
-        Named::NoType => return Err(NO_TYPE),
-        Named::NoKind => return Err(NO_KIND),
-    };
-    let (size, refs) = match layout {
-        GcLayout::Struct(layout) => (layout.size, &layout.refs),
-        GcLayout::Exn(layout) => (layout.size, &layout.refs),
-        GcLayout::Array(layout) => {
-            let at = u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET);
-            let length = memory.read_u32(at).unwrap_or(u32::MAX);
-            let size = layout.size(length).ok_or("an array's length is invalid")?;
-            let row = Refs::Row { first: layout.elements_offset(), count: length };
-            let refs = if layout.element.is_ref() { row } else { Refs::At(&[]) };
-            return Ok(Shape { size, refs });
-        }
-    };
-    Ok(Shape { size, refs: Refs::At(refs) })
-}
-
-impl<'h> Tracer<'h> {
+impl Tracer<'_> {
     #[cold]
     fn damaged(&mut self, at: u32, what: &'static str) {
         note_damage(self.damage, at, what);
@@ -132,7 +78,7 @@ impl<'h> Tracer<'h> {
     #[inline]
     fn header(&self, index: u32) -> Option<(u32, u32)> {
         const _: () = assert!(VMGcHeader::WORD_OFFSET == 0 && VMGcHeader::COLLECTOR_OFFSET == 4);
-        let both = self.memory.read_u64(index.into())?;
+        let both = self.bytes.read_u64(index.into())?;
         let (low, high) = (both as u32, (both >> 32) as u32);
         Some(if cfg!(target_endian = "little") { (low, high) } else { (high, low) })
     }
@@ -176,13 +122,7 @@ impl<'h> Tracer<'h> {
             }
             return new;
         }
-        let size = match shape(self.memory, self.layouts, raw, word) {
-            Ok(Shape { size, .. }) if size <= end - raw => size,
-            other => {
-                self.damaged(raw, other.err().unwrap_or(PASSES_END));
-                return raw;
-            }
-        };
+        let Some(Object { size, .. }) = self.object_before(raw, word, end) else { return raw };
         // After there was no room once, an object may have been marked already.
         let room = if self.work.ran_out && self.chunks.is_marked(chunk, raw) {
             None
@@ -195,9 +135,9 @@ impl<'h> Tracer<'h> {
         };
         // Both places are in chunks, so they are mapped.
         let at = u64::from(raw);
-        let _mapped = self.memory.copy_object(new.into(), at, size);
+        let _mapped = self.bytes.copy_object(new.into(), at, size);
         let collector_at = at + u64::from(VMGcHeader::COLLECTOR_OFFSET);
-        let _mapped = _mapped.and(self.memory.write_u32(collector_at, new | FORWARDED));
+        let _mapped = _mapped.and(self.bytes.write_u32(collector_at, new | FORWARDED));
         debug_assert!(_mapped.is_some());
         self.work.next = new + size;
         let survivors = &mut self.work.survivors;
@@ -235,11 +175,11 @@ impl<'h> Tracer<'h> {
     fn mark(&mut self, raw: u32, chunk: usize) -> u32 {
         let end = self.chunks.end(chunk);
         let header = self.header(raw).filter(|_| raw.is_multiple_of(OBJECT_ALIGN) && raw < end);
-        let Some((_, collector)) = header else {
+        let Some((word, collector)) = header else {
             self.damaged(raw, "a reference to no object");
             return raw;
         };
-        let Some(Shape { size, .. }) = self.shape_before(raw, end) else { return raw };
+        let Some(Object { size, .. }) = self.object_before(raw, word, end) else { return raw };
         if collector != 0 {
             self.damaged(raw, "an object that was not moved has a forwarding word");
         } else if !self.chunks.is_marked(chunk, raw) {
@@ -257,7 +197,7 @@ impl<'h> Tracer<'h> {
         if raw != Chunks::start(chunk) {
             self.damaged(raw, "a reference into a large object");
         } else if self.chunks.reach_large(chunk) {
-            self.work.large.push(raw);
+            self.work.large.push(Grey::new(raw, 0));
             self.work.survivors.objects += 1;
             self.work.survivors.bytes += u64::from(self.chunks.end(chunk) - raw);
         }
@@ -274,9 +214,7 @@ impl<'h> Tracer<'h> {
                 return false;
             }
             *budget -= 1;
-            if let Some(cursor) = self.work.cursor.take() {
-                self.scan_large(cursor, budget);
-            } else if self.scan_copies(budget) {
+            if self.scan_copies(budget) {
                 // One chunk at a time.
             } else if let Some(&chunk) = self.work.marked.last() {
                 match self.chunks.next_to_scan(chunk as usize) {
@@ -286,8 +224,8 @@ impl<'h> Tracer<'h> {
                     }
                     None => drop(self.work.marked.pop()),
                 }
-            } else if let Some(index) = self.work.large.pop() {
-                self.scan_large(Cursor { index, done: 0 }, budget);
+            } else if let Some(object) = self.work.large.pop() {
+                self.scan_large(object, budget);
             } else {
                 return true;
             }
@@ -321,68 +259,61 @@ impl<'h> Tracer<'h> {
     /// Scans a whole object that must not pass `end`. Returns its size.
     #[inline]
     fn scan_object(&mut self, index: u32, end: u32, budget: &mut u32) -> Option<u32> {
-        let Shape { size, refs } = self.shape_before(index, end)?;
-        match refs {
-            Refs::At(offsets) => {
-                *budget = budget.saturating_sub(offsets.len() as u32);
-                offsets.iter().for_each(|&offset| self.scan_slot(index + offset));
-            }
-            Refs::Row { first, count } => {
-                *budget = budget.saturating_sub(count);
-                (0..count).for_each(|i| self.scan_slot(index + first + i * 4));
-            }
-        }
-        Some(size)
+        let object = self.object_at(index, end)?;
+        let shapes = self.shapes;
+        *budget = budget.saturating_sub(shapes.count(object));
+        let _all = shapes.slots(index, object, 0, u32::MAX, |at| self.scan_slot(at));
+        Some(object.size)
     }
 
-    /// The shape of an object that must not pass `end`. If there is none, records damage.
+    /// The object at `index`, which must not pass `end`. If there is none, records damage.
     #[inline]
-    fn shape_before(&mut self, index: u32, end: u32) -> Option<Shape<'h>> {
-        let word = self.memory.read_u32(index.into()).unwrap_or(0);
-        let what = match shape(self.memory, self.layouts, index, word) {
-            Ok(shape) if shape.size <= end - index => return Some(shape),
-            Ok(_) => PASSES_END,
-            Err(what) => what,
-        };
+    fn object_at(&mut self, index: u32, end: u32) -> Option<Object> {
+        let word = self.bytes.read_u32(index.into()).unwrap_or(0);
+        self.object_before(index, word, end)
+    }
+
+    /// As [`object_at`](Tracer::object_at). Word 0 of its header is `word`.
+    #[inline]
+    fn object_before(&mut self, index: u32, word: u32, end: u32) -> Option<Object> {
+        let at = u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET);
+        let bytes = &self.bytes;
+        let object = self.shapes.object_with(word, || bytes.read_u32(at));
+        if let Some(object) = object
+            && object.size <= end - index
+        {
+            return Some(object);
+        }
+        let what = if object.is_some() { PASSES_END } else { self.shapes.fault(word) };
         self.damaged(index, what);
         None
     }
 
     /// Continues to scan a large object.
     #[cold]
-    fn scan_large(&mut self, mut cursor: Cursor, budget: &mut u32) {
-        let index = cursor.index;
+    fn scan_large(&mut self, grey: Grey, budget: &mut u32) {
+        let index = grey.index();
         let end = self.chunks.end(Chunks::of(index));
-        let Some(Shape { size, refs }) = self.shape_before(index, end) else { return };
-        if size != end - index {
+        let Some(object) = self.object_at(index, end) else { return };
+        if object.size != end - index {
             return self.damaged(index, WRONG_SIZE);
         }
-        let count = match refs {
-            Refs::At(offsets) => offsets.len() as u32,
-            Refs::Row { count, .. } => count,
-        };
-        while cursor.done < count && *budget > 0 {
-            *budget -= 1;
-            let offset = match refs {
-                Refs::At(offsets) => offsets[cursor.done as usize],
-                Refs::Row { first, .. } => first + cursor.done * 4,
-            };
-            self.scan_slot(index + offset);
-            cursor.done += 1;
-        }
-        if cursor.done < count {
-            self.work.cursor = Some(cursor);
-        }
+        let shapes = self.shapes;
+        let (from, most) = (grey.from(), *budget);
+        let next = shapes.slots(index, object, from, most, |at| self.scan_slot(at));
+        let end = next.unwrap_or_else(|| shapes.count(object));
+        *budget = budget.saturating_sub(end.saturating_sub(from));
+        self.work.large.extend(next.map(|next| grey.at(next)));
     }
 
     /// Follows the reference at `at`, inside an object.
     #[inline]
-    fn scan_slot(&mut self, at: u32) {
+    fn scan_slot(&mut self, at: u64) {
         // Objects are mapped.
-        let Some(old) = self.memory.read_u32(at.into()) else { return };
+        let Some(old) = self.bytes.read_u32(at) else { return };
         let new = self.follow(old);
         if new != old {
-            let _mapped = self.memory.write_u32(at.into(), new);
+            let _mapped = self.bytes.write_u32(at, new);
             debug_assert!(_mapped.is_some());
         }
     }

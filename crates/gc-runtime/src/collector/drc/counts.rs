@@ -11,7 +11,7 @@
 use super::list::List;
 use super::space::Space;
 use crate::object::note_damage;
-use crate::space::shapes::{EXTERNREF, Refs, Shapes};
+use crate::trace::shapes::{EXTERNREF, Refs, Shapes};
 use crate::{ExternRefHostDataId, ExternRefHostDataTable, HeapError, HeapMemory};
 use gc_types::collector::drc::{COUNT_ONE, COUNT_SHIFT, LISTED, MATURE};
 use gc_types::{GcLayout, I31, VMGcHeader};
@@ -376,7 +376,7 @@ impl Counts<'_> {
                 return false;
             }
             None => {
-                self.note(index, "an invalid header or length");
+                self.note(index, shapes.fault(word));
                 return false;
             }
         };
@@ -386,23 +386,15 @@ impl Counts<'_> {
                     self.free_value(values, at);
                 }
             }
-            Refs::None => {}
-            Refs::Bits(mut bits) => {
-                while bits != 0 {
-                    let slot = at + 8 + 4 * u64::from(bits.trailing_zeros());
-                    bits &= bits - 1;
-                    visit(self, self.memory.read_u32(slot).unwrap_or(0));
-                }
-            }
-            Refs::List(list) => {
-                for &offset in shapes.list(list) {
-                    visit(self, self.memory.read_u32(at + u64::from(offset)).unwrap_or(0));
-                }
-            }
-            Refs::Elements(offset) => {
-                let next = at + u64::from(offset);
-                let end = next + 4 * u64::from(object.length);
+            Refs::Elements(_) => {
+                let elements = object.elements(index);
+                let (next, end) = (elements.start, elements.end);
                 self.work.cursor = Some(ArrayCursor { array: index, next, end });
+            }
+            _ => {
+                let _all = shapes.slots(index, object, 0, 0, |slot| {
+                    visit(self, self.memory.read_u32(slot).unwrap_or(0));
+                });
             }
         }
         true

@@ -35,7 +35,7 @@ mod tests;
 mod verify;
 
 use crate::object::unmapped;
-use crate::space::shapes::Shapes;
+use crate::trace::shapes::Shapes;
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest, GcRootsList, GcRuntime,
     GcStats, HeapCore, HeapError, HeapMemory, LastResort, Occupancy,

@@ -16,7 +16,7 @@ use super::GenerationalHeap;
 use super::major::Phase;
 use super::minor::POISON;
 use crate::space::blocks::{BLOCK_SIZE, LINE_SIZE};
-use crate::space::shapes::{Object, Refs};
+use crate::trace::shapes::Refs;
 use gc_types::collector::generational::FORWARDED;
 use gc_types::{I31, VMGcHeader};
 use std::time::Duration;
@@ -247,29 +247,6 @@ impl GenerationalHeap {
         }
     }
 
-    /// Calls `visit` with the index of each reference of an object.
-    fn for_each_slot(&mut self, index: u32, object: Object, visit: impl Fn(&mut Self, u64)) {
-        let base = u64::from(index);
-        match object.refs {
-            Refs::None => {}
-            Refs::Bits(mut bits) => {
-                while bits != 0 {
-                    visit(self, base + 8 + 4 * u64::from(bits.trailing_zeros()));
-                    bits &= bits - 1;
-                }
-            }
-            Refs::List(list) => {
-                for n in 0..self.shapes.list(list).len() {
-                    visit(self, base + u64::from(self.shapes.list(list)[n]));
-                }
-            }
-            Refs::Elements(offset) => {
-                let first = base + u64::from(offset);
-                (0..object.length).for_each(|n| visit(self, first + 4 * u64::from(n)));
-            }
-        }
-    }
-
     /// Updates the recorded slots and those of moved objects, as far as `budget` allows. Returns
     /// whether there are no more.
     pub(super) fn update_some(&mut self, budget: &mut u32) -> bool {
@@ -281,7 +258,9 @@ impl GenerationalHeap {
                 self.update_slot(u64::from(slot));
             } else if let Some(index) = self.evacuator.moved.pop() {
                 if let Some(object) = self.known_object(index) {
-                    self.for_each_slot(index, object, Self::update_slot);
+                    let shapes = std::mem::take(&mut self.shapes);
+                    let _all = shapes.slots(index, object, 0, u32::MAX, |at| self.update_slot(at));
+                    self.shapes = shapes;
                 }
             } else {
                 return true;

@@ -17,11 +17,11 @@
 //! collection. They are fast enough to finish before the old generation has grown much.
 
 use super::GenerationalHeap;
-use super::marking::Grey;
 use super::nursery::{CHUNK, Count};
 use super::old::Old;
 use crate::space::blocks::GiveBack;
 use crate::space::object_map::Mark;
+use crate::trace::grey::Grey;
 use crate::{HeapMemory, Pause, PauseKind};
 use gc_types::I31;
 use std::time::{Duration, Instant};

@@ -19,7 +19,8 @@ use super::old::Old;
 use super::scavenge::fetch;
 use crate::HeapBytes;
 use crate::space::object_map::Mark;
-use crate::space::shapes::{Object, Refs, Shapes};
+use crate::trace::grey::Grey;
+use crate::trace::shapes::{Shapes, slots_of_bits};
 use gc_types::{ArrayLayout, I31, VMGcHeader};
 
 /// The most references that wait.
@@ -30,28 +31,6 @@ const FETCHED: usize = 16;
 const OBJECTS: usize = 16;
 /// Elements of an array that are scanned at a time.
 const ELEMENTS: u32 = 1 << 10;
-
-/// A marked object that is to be scanned. The lower half is its index. The upper half is the element at
-/// which scanning begins: 0, except in an array that was scanned in part.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Grey(u64);
-
-impl Grey {
-    #[inline(always)]
-    pub(super) fn new(index: u32, from: u32) -> Grey {
-        Grey(u64::from(from) << 32 | u64::from(index))
-    }
-
-    #[inline(always)]
-    pub(super) fn index(self) -> u32 {
-        self.0 as u32
-    }
-
-    #[inline(always)]
-    pub(super) fn from(self) -> u32 {
-        (self.0 >> 32) as u32
-    }
-}
 
 /// Why the loop ended.
 #[derive(Clone, Copy, Debug)]
@@ -249,7 +228,7 @@ impl Marking<'_> {
         {
             lane.last = (header, size, bits);
         }
-        let (word, size, mut bits) = lane.last;
+        let (word, size, bits) = lane.last;
         if word != header
             || index < self.nursery_end
             || object.from() != 0
@@ -259,11 +238,7 @@ impl Marking<'_> {
         }
         lane.marked.add(size);
         let cost = 1 + bits.count_ones() / 8;
-        let base = u64::from(index) + 8;
-        while bits != 0 {
-            self.visit(base + 4 * u64::from(bits.trailing_zeros()), lane);
-            bits &= bits - 1;
-        }
+        slots_of_bits(index, bits, |at| self.visit(at, lane));
         cost
     }
 
@@ -271,43 +246,25 @@ impl Marking<'_> {
     #[inline(never)]
     fn scan_any(&mut self, grey: Grey, header: u32, lane: &mut Lane<'_>) -> u32 {
         let (index, from) = (grey.index(), grey.from());
-        let (base, bytes) = (u64::from(index), &self.bytes);
-        let length = || bytes.read_u32(base + u64::from(ArrayLayout::LENGTH_OFFSET));
+        let (shapes, bytes) = (self.shapes, &self.bytes);
+        let length = || bytes.read_u32(u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET));
         let young = index < self.nursery_end;
-        let object = self.shapes.object_with(header, length);
+        let object = shapes.object_with(header, length);
         let object = object.filter(|object| young || self.old.fits(index, object.size));
-        let Some(Object { size, refs, length }) = object else {
+        let Some(object) = object else {
             lane.damage = Some((index, "an old object with an invalid header or size"));
             return 1;
         };
         if from == 0 && !young {
-            self.old.reached(index, size);
+            self.old.reached(index, object.size);
         }
-        let slots = match refs {
-            Refs::None => 0,
-            Refs::Bits(mut bits) => {
-                let slots = bits.count_ones();
-                while bits != 0 {
-                    self.visit(base + 8 + 4 * u64::from(bits.trailing_zeros()), lane);
-                    bits &= bits - 1;
-                }
-                slots
+        let next = shapes.slots(index, object, from, ELEMENTS, |at| self.visit(at, lane));
+        let slots = match next {
+            Some(next) => {
+                lane.stack.push(grey.at(next));
+                next - from
             }
-            Refs::List(list) => {
-                let slots = self.shapes.list(list);
-                slots.iter().for_each(|offset| self.visit(base + u64::from(*offset), lane));
-                slots.len() as u32
-            }
-            Refs::Elements(offset) => {
-                let end = length.min(from.saturating_add(ELEMENTS));
-                if end < length {
-                    lane.stack.push(Grey::new(index, end));
-                }
-                for n in from..end {
-                    self.visit(base + u64::from(offset) + u64::from(n) * 4, lane);
-                }
-                end.saturating_sub(from)
-            }
+            None => shapes.count(object).saturating_sub(from),
         };
         1 + slots / 8
     }
@@ -349,11 +306,5 @@ mod tests {
         out.extend(std::iter::from_fn(|| queue.pop()));
         assert_eq!(out, (1..20).filter(|n| n % 3 != 0).collect::<Vec<_>>());
         assert!(!queue.is_full());
-    }
-
-    #[test]
-    fn an_object_is_to_be_scanned_from_an_element_on() {
-        let grey = Grey::new(u32::MAX - 7, u32::MAX);
-        assert_eq!((grey.index(), grey.from()), (u32::MAX - 7, u32::MAX));
     }
 }

@@ -11,7 +11,7 @@ use super::scavenge::{ELEMENTS, ScavengeLoop, ScavengeStop, ScavengeWork};
 use super::trace::TraceState;
 use crate::clock::thread_time;
 use crate::space::blocks::BLOCK_SIZE;
-use crate::space::shapes::Object;
+use crate::trace::shapes::Object;
 use gc_types::VMGcHeader;
 use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NURSERY_START, is_young};
 use std::time::Duration;

@@ -36,7 +36,7 @@ mod verify;
 mod weak;
 
 use crate::space::blocks::{BLOCK_SIZE, MAX_SMALL};
-use crate::space::shapes::Shapes;
+use crate::trace::shapes::Shapes;
 use crate::{
     CollectorOption, ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause,
     GcHeap, GcRequest, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Idle,

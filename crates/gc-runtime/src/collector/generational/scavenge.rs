@@ -27,7 +27,8 @@ use super::tables::Tables;
 use crate::HeapBytes;
 use crate::memory::even_below;
 use crate::space::blocks::Owner;
-use crate::space::shapes::{Object, Refs, Shapes};
+use crate::trace::grey::Grey;
+use crate::trace::shapes::{Object, Refs, Shapes, slots_of_bits_backwards};
 use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NEXT, NURSERY_START, is_young};
 use gc_types::{ArrayLayout, I31, VMGcHeader};
 
@@ -72,13 +73,6 @@ impl Entry {
     }
 }
 
-/// Elements of an array that are still to be visited: those from element `from` on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Piece {
-    pub(super) index: u32,
-    pub(super) from: u32,
-}
-
 /// Why the loop stopped before it was done.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ScavengeStop {
@@ -101,7 +95,7 @@ pub(super) struct ScavengeWork {
     /// Slots that refer to young objects.
     pub(super) slots: Vec<Entry>,
     /// Arrays of which some elements were not visited.
-    pub(super) pieces: Vec<Piece>,
+    pub(super) pieces: Vec<Grey>,
     /// Slots that refer to old objects, if they are of interest.
     pub(super) old: Vec<Entry>,
     /// Bytes moved or retained.
@@ -293,18 +287,15 @@ impl ScavengeLoop<'_> {
     /// Finds the slots of an object that was moved from `old` to `new`. They are read at the old place,
     /// because the new one has just been written.
     #[inline(always)]
-    fn find_plain(&mut self, old: u32, new: u32, mut bits: u64, lane: &mut Lane) {
+    fn find_plain(&mut self, old: u32, new: u32, bits: u64, lane: &mut Lane) {
         // The first reference is followed first.
-        while bits != 0 {
-            let last = 63 - bits.leading_zeros();
-            bits &= !(1 << last);
-            let offset = 8 + 4 * last;
-            let word = self.bytes.read_u32(u64::from(old) + u64::from(offset)).unwrap_or_default();
+        slots_of_bits_backwards(old, bits, |at| {
+            let word = self.bytes.read_u32(at).unwrap_or_default();
             if is_young(word, self.nursery) {
                 fetch(&self.bytes, word);
-                lane.slots.push(Entry::new(new + offset, word));
+                lane.slots.push(Entry::new((at as u32 - old) + new, word));
             }
-        }
+        });
     }
 
     /// Moves an object that was not moved yet, and finds its slots.
@@ -358,13 +349,7 @@ impl ScavengeLoop<'_> {
     pub(super) fn find(&mut self, index: u32, object: Object) {
         match object.refs {
             Refs::None => {}
-            Refs::Bits(mut bits) => {
-                while bits != 0 {
-                    let last = 63 - bits.leading_zeros();
-                    bits &= !(1 << last);
-                    self.find_slot(u64::from(index) + 8 + 4 * u64::from(last));
-                }
-            }
+            Refs::Bits(bits) => slots_of_bits_backwards(index, bits, |at| self.find_slot(at)),
             _ => self.find_many(index, object),
         }
     }
@@ -372,31 +357,30 @@ impl ScavengeLoop<'_> {
     #[inline(never)]
     fn find_many(&mut self, index: u32, object: Object) {
         match object.refs {
-            Refs::List(list) => {
-                for offset in self.shapes.list(list).iter().rev() {
-                    self.find_slot(u64::from(index) + u64::from(*offset));
-                }
+            Refs::Elements(_) => self.find_elements(Grey::new(index, 0), object),
+            _ => {
+                let shapes = self.shapes;
+                shapes.slots_backwards(index, object, |at| self.find_slot(at));
             }
-            Refs::Elements(_) => self.find_elements(Piece { index, from: 0 }, object),
-            Refs::None | Refs::Bits(_) => self.find(index, object),
         }
     }
 
     /// Finds slots in the first elements of a piece of an array.
-    pub(super) fn find_in_piece(&mut self, piece: Piece) -> Result<(), ScavengeStop> {
-        let object = self.known(piece.index)?;
-        self.find_elements(piece, object);
+    pub(super) fn find_in_piece(&mut self, array: Grey) -> Result<(), ScavengeStop> {
+        let object = self.known(array.index())?;
+        if let Refs::Elements(_) = object.refs {
+            self.find_elements(array, object);
+        }
         Ok(())
     }
 
-    fn find_elements(&mut self, piece: Piece, object: Object) {
-        let Refs::Elements(offset) = object.refs else { return };
-        let end = object.length.min(piece.from.saturating_add(ELEMENTS));
+    fn find_elements(&mut self, array: Grey, object: Object) {
+        let end = object.length.min(array.from().saturating_add(ELEMENTS));
         if end < object.length {
-            self.found.pieces.push(Piece { from: end, ..piece });
+            self.found.pieces.push(array.at(end));
         }
-        let first = u64::from(piece.index) + u64::from(offset);
-        self.find_between(first + 4 * u64::from(piece.from), first + 4 * u64::from(end));
+        let first = object.elements(array.index()).start;
+        self.find_between(first + 4 * u64::from(array.from()), first + 4 * u64::from(end));
     }
 
     /// The object at `index`, which is in the old generation, or was moved or retained.
@@ -434,31 +418,19 @@ impl ScavengeLoop<'_> {
     fn find_in_part(&mut self, index: u32, card: u32) -> Result<(), ScavengeStop> {
         let object = self.known(index)?;
         let (low, high) = (u64::from(card), u64::from(card) + u64::from(CARD_SIZE));
-        let at = u64::from(index);
         match object.refs {
-            Refs::Elements(offset) => {
-                let first = at + u64::from(offset);
-                let end = first + 4 * u64::from(object.length);
-                self.find_between(first.max(low), end.min(high));
+            Refs::Elements(_) => {
+                let elements = object.elements(index);
+                self.find_between(elements.start.max(low), elements.end.min(high));
             }
             _ if index >= card => self.find(index, object),
-            Refs::None => {}
-            Refs::Bits(mut bits) => {
-                while bits != 0 {
-                    let slot = at + 8 + 4 * u64::from(bits.trailing_zeros());
-                    bits &= bits - 1;
+            _ => {
+                let shapes = self.shapes;
+                shapes.slots_backwards(index, object, |slot| {
                     if slot >= low && slot < high {
                         self.find_slot(slot);
                     }
-                }
-            }
-            Refs::List(list) => {
-                for offset in self.shapes.list(list) {
-                    let slot = at + u64::from(*offset);
-                    if slot >= low && slot < high {
-                        self.find_slot(slot);
-                    }
-                }
+                });
             }
         }
         Ok(())

@@ -5,9 +5,11 @@
 //! The collector compares a header read from the heap with the whole header word of the shape, so
 //! one comparison shows whether the header is valid.
 
-use super::blocks::MAX_SMALL;
+use crate::object::{NO_KIND, NO_TYPE as NO_SUCH_TYPE};
+use crate::space::blocks::MAX_SMALL;
 use crate::{HeapMemory, LayoutTable};
 use gc_types::{ArrayLayout, GcLayout, StructLayout, TypeIndex, VMGcHeader, VMGcKind};
+use std::ops::Range;
 
 /// Word 0 of the header of every externref's box.
 pub const EXTERNREF: u32 = TypeIndex::NONE.header_word(VMGcKind::ExternRef);
@@ -46,6 +48,28 @@ const NO_TYPE: u32 = u32::MAX;
 const NONE: Shape =
     Shape { refs: Refs::None, word: NO_TYPE, size: 0, shift: NO_ARRAY, is_plain: false };
 
+/// Calls `visit` with the places of the references that `bits` say ([`Refs::Bits`]) in the object at `index`,
+/// the first one first.
+#[inline(always)]
+pub fn slots_of_bits(index: u32, mut bits: u64, mut visit: impl FnMut(u64)) {
+    let first = u64::from(index) + u64::from(VMGcHeader::SIZE);
+    while bits != 0 {
+        visit(first + 4 * u64::from(bits.trailing_zeros()));
+        bits &= bits - 1;
+    }
+}
+
+/// As [`slots_of_bits`], the last one first. A stack gives them back in their order.
+#[inline(always)]
+pub fn slots_of_bits_backwards(index: u32, mut bits: u64, mut visit: impl FnMut(u64)) {
+    let first = u64::from(index) + u64::from(VMGcHeader::SIZE);
+    while bits != 0 {
+        let last = 63 - bits.leading_zeros();
+        bits &= !(1 << last);
+        visit(first + 4 * u64::from(last));
+    }
+}
+
 /// An object according to its header and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Object {
@@ -57,11 +81,21 @@ pub struct Object {
     pub length: u32,
 }
 
+impl Object {
+    /// The places of the elements of the array of references at `index`. Empty for other objects.
+    #[inline(always)]
+    pub fn elements(&self, index: u32) -> Range<u64> {
+        let Refs::Elements(offset) = self.refs else { return 0..0 };
+        let first = u64::from(index) + u64::from(offset);
+        first..first + 4 * u64::from(self.length)
+    }
+}
+
 /// The shapes of all types.
 ///
 /// # Examples
 /// ```
-/// use gc_runtime::space::shapes::{Refs, Shapes};
+/// use gc_runtime::trace::shapes::{Refs, Shapes};
 /// use gc_runtime::{HeapMemory, HeapOptions, LayoutTable};
 /// use gc_types::{GcLayout, NULL_PAGE_SIZE, StorageType, StructLayout, TypeIndex, VMGcKind};
 /// use std::sync::Arc;
@@ -140,6 +174,73 @@ impl Shapes {
         }
     }
 
+    /// Calls `visit` with the places of the references of the `object` at `index`. Of an array, these are at most
+    /// `most` elements from the element `from` on. Returns the element at which it continues, if there are more.
+    #[inline(always)]
+    pub fn slots(
+        &self,
+        index: u32,
+        object: Object,
+        from: u32,
+        most: u32,
+        mut visit: impl FnMut(u64),
+    ) -> Option<u32> {
+        match object.refs {
+            Refs::None => None,
+            Refs::Bits(bits) => {
+                slots_of_bits(index, bits, visit);
+                None
+            }
+            Refs::List(list) => {
+                let base = u64::from(index);
+                self.list(list).iter().for_each(|offset| visit(base + u64::from(*offset)));
+                None
+            }
+            Refs::Elements(offset) => {
+                let end = object.length.min(from.saturating_add(most));
+                let first = u64::from(index) + u64::from(offset);
+                (from..end).for_each(|n| visit(first + 4 * u64::from(n)));
+                (end < object.length).then_some(end)
+            }
+        }
+    }
+
+    /// As [`slots`](Shapes::slots) of an object that is not an array, the last one first.
+    #[inline(always)]
+    pub fn slots_backwards(&self, index: u32, object: Object, mut visit: impl FnMut(u64)) {
+        match object.refs {
+            Refs::None | Refs::Elements(_) => {}
+            Refs::Bits(bits) => slots_of_bits_backwards(index, bits, visit),
+            Refs::List(list) => {
+                let base = u64::from(index);
+                self.list(list).iter().rev().for_each(|offset| visit(base + u64::from(*offset)));
+            }
+        }
+    }
+
+    /// The number of references of an object.
+    #[inline(always)]
+    pub fn count(&self, object: Object) -> u32 {
+        match object.refs {
+            Refs::None => 0,
+            Refs::Bits(bits) => bits.count_ones(),
+            Refs::List(list) => self.list(list).len() as u32,
+            Refs::Elements(_) => object.length,
+        }
+    }
+
+    /// What is wrong with an object for which there is no shape, if its header's word 0 is `word`.
+    #[cold]
+    pub fn fault(&self, word: u32) -> &'static str {
+        match VMGcHeader::from_words(word, 0).kind() {
+            None => NO_KIND,
+            Some(_) if self.by_type.iter().any(|shape| shape.word == word) => {
+                "an array's length is invalid"
+            }
+            Some(_) => NO_SUCH_TYPE,
+        }
+    }
+
     /// The offsets of a [`Refs::List`].
     pub fn list(&self, list: u32) -> &[u32] {
         self.lists.get(list as usize).map_or(&[], |list| list)
@@ -149,7 +250,7 @@ impl Shapes {
     /// ([`Refs::Bits`]). `None` if the header is invalid, or if the object is an array, is large, or
     /// has references that need a list.
     #[inline(always)]
-    pub(crate) fn plain(&self, word: u32) -> Option<(u32, u64)> {
+    pub fn plain(&self, word: u32) -> Option<(u32, u64)> {
         let shape = self.by_type.get((word & TypeIndex::MAX) as usize)?;
         if shape.word != word || !shape.is_plain {
             return None;
@@ -170,11 +271,7 @@ impl Shapes {
 
     /// As [`object`](Shapes::object). If it is an array, `length` reads its length.
     #[inline(always)]
-    pub(crate) fn object_with(
-        &self,
-        word: u32,
-        length: impl FnOnce() -> Option<u32>,
-    ) -> Option<Object> {
+    pub fn object_with(&self, word: u32, length: impl FnOnce() -> Option<u32>) -> Option<Object> {
         let shape = match self.by_type.get((word & TypeIndex::MAX) as usize) {
             Some(shape) if shape.word == word => shape,
             _ if word == EXTERNREF => {
@@ -205,6 +302,23 @@ mod tests {
     use crate::{HeapBounds, HeapOptions};
     use gc_types::StorageType::*;
     use std::sync::Arc;
+
+    /// The places of an object's references, decoded in pieces and in both directions.
+    fn slots_of(shapes: &Shapes, at: u32, object: Object) -> Vec<u64> {
+        let (mut slots, mut from) = (Vec::new(), Some(0));
+        while let Some(element) = from {
+            from = shapes.slots(at, object, element, 3, |slot| slots.push(slot));
+        }
+        assert_eq!(shapes.count(object) as usize, slots.len());
+        let elements = object.elements(at);
+        let mut backwards: Vec<u64> = elements.step_by(4).collect();
+        if backwards.is_empty() {
+            shapes.slots_backwards(at, object, |slot| backwards.push(slot));
+            backwards.reverse();
+        }
+        assert_eq!(slots, backwards);
+        slots
+    }
 
     #[test]
     fn shapes_say_what_layouts_say() {
@@ -248,11 +362,23 @@ mod tests {
                 };
                 let plain = bits.filter(|_| !is_array).map(|bits| (object.size, bits));
                 assert_eq!(shapes.plain(word), plain);
+                let offsets: Vec<u32> = match layout {
+                    GcLayout::Struct(layout) => layout.refs.to_vec(),
+                    GcLayout::Exn(layout) => layout.refs.to_vec(),
+                    GcLayout::Array(array) if array.element.is_ref() => {
+                        (0..length).map(|n| array.element_offset(n) as u32).collect()
+                    }
+                    GcLayout::Array(_) => Vec::new(),
+                };
+                let places = offsets.iter().map(|offset| u64::from(at) + u64::from(*offset));
+                assert!(places.eq(slots_of(&shapes, at, object)), "{layout:?}");
             }
             for wrong in [word ^ 1, word ^ 1 << 26, 0] {
                 assert_eq!(shapes.object(&memory, at, wrong), None);
                 assert_eq!(shapes.plain(wrong), None);
+                assert!([NO_KIND, NO_SUCH_TYPE].contains(&shapes.fault(wrong)));
             }
+            assert_eq!(shapes.fault(word), "an array's length is invalid");
         }
         let refs = |i: u32| {
             let ty = TypeIndex::new(i * 3).unwrap();

@@ -1,0 +1,8 @@
+//! Tracing, for any collector: what an object is and where its references are, and the objects that wait
+//! to be scanned.
+//!
+//! * [`shapes`]: the size of an object and the places of its references, found with one look at its header.
+//! * [`grey`]: objects that were reached and are to be scanned, large arrays in pieces.
+
+pub mod grey;
+pub mod shapes;
