@@ -203,7 +203,7 @@ pub(crate) fn make(
 ) -> Result<Box<dyn GcHeap>, HeapError> {
     let memory = HeapMemory::new(options)?;
     let mapping = memory.mapping();
-    mapping.declare(collector.table_words());
+    mapping.declare(collector);
     let mut heap = runtime.new_gc_heap(memory, options.zeal)?;
     let wraps = [heap.wrapped().is_some(), heap.wrapped_mut().is_some()];
     assert!(wraps[0] == wraps[1], "a heap implements `wrapped` and `wrapped_mut`, or neither");

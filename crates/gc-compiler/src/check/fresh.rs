@@ -28,6 +28,8 @@ struct Object {
     /// The object's size, if the analysis knows it. It does not know the size of an object that the
     /// host allocated.
     size: Option<Size>,
+    /// Whether emitted code allocated it, on every path.
+    is_inline: bool,
 }
 
 /// The size of an object.
@@ -82,7 +84,8 @@ impl State {
                 (Some(a), Some(b)) if a == b => Some(a),
                 _ => return None,
             };
-            Some(Object { place: object.place, size })
+            let is_inline = object.is_inline && other.is_inline;
+            Some(Object { place: object.place, size, is_inline })
         });
         let joined = State {
             objects: objects.collect(),
@@ -202,6 +205,16 @@ pub(super) struct Now<'a> {
 }
 
 impl Now<'_> {
+    /// Whether `value` refers to a fresh object that emitted code allocated.
+    pub(super) fn is_inline(&self, value: Value) -> bool {
+        find(self.view, self.state, value).is_some_and(|object| object.is_inline)
+    }
+
+    /// Whether `end` is the end of an object that can be allocated now, by moving the cursor there.
+    pub(super) fn is_end(&self, end: Value) -> bool {
+        bumped(self.view, self.state, end).is_some()
+    }
+
     /// The size of the fresh object that `value` refers to. `None` if the object may not be fresh.
     pub(super) fn size_of(&self, value: Value) -> Option<Option<Size>> {
         find(self.view, self.state, value).map(|object| object.size)
@@ -245,7 +258,8 @@ fn step(view: &View<'_>, state: &mut State, block: Block, inst: Inst) {
     match (view.region(inst), access.stored) {
         (Some(regions::HOST_RESULT), None) if follows_allocation(view, block, inst) => {
             let result = view.func.dfg.inst_results(inst)[0];
-            state.add(Object { place: FreshRef::Value(result), size: None });
+            let (place, size) = (FreshRef::Value(result), None);
+            state.add(Object { place, size, is_inline: false });
         }
         (Some(regions::HEAP_CURSOR), None) if word(NEXT) => {
             let result = view.func.dfg.inst_results(inst)[0];
@@ -301,7 +315,8 @@ fn bumped(view: &View<'_>, state: &State, end: Value) -> Option<(Object, Room)> 
         None if is_end => Room::default(),
         None => return None,
     };
-    Some((Object { place: FreshRef::Value(object), size: Some(size) }, room))
+    let (place, size) = (FreshRef::Value(object), Some(size));
+    Some((Object { place, size, is_inline: true }, room))
 }
 
 /// The room that there is if `condition` holds: it says that an end is not above the limit.

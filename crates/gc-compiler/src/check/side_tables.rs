@@ -4,10 +4,11 @@
 //! 1. An address in the heap data is that of a table in the ABI. It is only added to and accessed. The words that
 //!    the [owner](gc_types::SideTable::owned_words) of a table writes are not written.
 //! 2. A byte of an indexed table is that of a heap index where the program has accessed the heap, or
-//!    that of an object that was allocated since the last call that may collect. The shift is that of the table.
+//!    that of an object that the code has just allocated. The shift is that of the table.
 //! 3. The number of an entry of a masked table is masked with the table's length, and the table's switch was tested.
-//! 4. The number of an entry of a list was compared with the capacity. No call follows before the entry is
-//!    accessed, because it may move the list.
+//! 4. The number of an entry of a list was compared with the capacity.
+//! 5. Where the host may change the address, no call is between its load and the access.
+//! 6. The heap data is accessed at constant places inside it.
 
 use super::barriers::{Step, Verdict, When, every_path};
 use super::fresh::Now;
@@ -17,7 +18,7 @@ use crate::regions;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Inst, InstructionData, Opcode, Value, types};
 use gc_types::collector::bump::NEXT;
-use gc_types::{NULL_PAGE_SIZE, SideForm, SideTable};
+use gc_types::{HeapDataOffsets, NULL_PAGE_SIZE, SideForm, SideTable};
 use std::collections::HashMap;
 
 type Law = Result<(), &'static str>;
@@ -49,16 +50,7 @@ impl<'v, 'a> SideTables<'v, 'a> {
 
     /// Checks an access to a native address, if it is to a table or to the heap data.
     pub(super) fn access(&self, inst: Inst, access: &MemoryAccess, now: &Now<'_>) -> Law {
-        let (base, offset) = self.view.constant_offset(access);
-        if access.stored.is_some() && self.view.is_heap_data(base) {
-            let end = offset.saturating_add(access.size.into());
-            // Allocation moves the cursor.
-            let owned = self.view.cx.abi.collector().table_words() & !(1 << (NEXT / 4));
-            let mut written = (0..i64::from(u32::BITS)).filter(|n| owned & 1 << n != 0);
-            if written.any(|n| offset < 4 * n + 4 && 4 * n < end) {
-                return Err("a store to a word that belongs to a side table");
-            }
-        }
+        self.heap_data(access, now)?;
         let sum = self.view.binary(Opcode::Iadd, access.address);
         let (pointer, place) = match sum.unwrap_or([access.address; 2]) {
             [a, b] if self.table(a).is_some() => (a, b),
@@ -69,6 +61,39 @@ impl<'v, 'a> SideTables<'v, 'a> {
             (Some(_), Some(table)) => self.is_in(inst, access, table, pointer, place, now),
             _ => Err("a side table is accessed without a place"),
         }
+    }
+
+    /// Checks an access to the heap data.
+    fn heap_data(&self, access: &MemoryAccess, now: &Now<'_>) -> Law {
+        let (base, offset) = self.view.constant_offset(access);
+        if !self.view.is_heap_data(base) {
+            return match self.has_heap_data(base, 8) {
+                true => Err("a place in the heap data that is not constant"),
+                false => Ok(()),
+            };
+        }
+        let end = offset.saturating_add(access.size.into());
+        if offset < 0 || end > i64::from(HeapDataOffsets::SIZE) {
+            return Err("an access outside the heap data");
+        }
+        let Some(stored) = access.stored else { return Ok(()) };
+        let owned = self.view.cx.abi.collector().table_words();
+        let mut written = (0..i64::from(u32::BITS)).filter(|n| owned & 1 << n != 0);
+        let is_owned = written.any(|n| offset < 4 * n + 4 && 4 * n < end);
+        // Allocation moves the cursor.
+        let moves_cursor = offset == i64::from(NEXT) && access.size == 4 && now.is_end(stored);
+        match is_owned && !moves_cursor {
+            true => Err("a store to a word that belongs to a side table"),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the address of the heap data is a part of this sum.
+    fn has_heap_data(&self, sum: Value, depth: u32) -> bool {
+        let parts = self.view.binary(Opcode::Iadd, sum).filter(|_| depth > 0);
+        self.view.is_heap_data(sum)
+            || parts
+                .is_some_and(|parts| parts.iter().any(|part| self.has_heap_data(*part, depth - 1)))
     }
 
     /// Checks that the address of a table, or a sum with it, is used for nothing but accesses and sums.
@@ -134,10 +159,10 @@ impl<'v, 'a> SideTables<'v, 'a> {
                 let index = self.shifted(Opcode::Ushr, place, shift);
                 let index =
                     index.ok_or("the place in a side table is not shifted as the ABI says")?;
-                match now.size_of(index) {
-                    Some(_) => Ok(()),
-                    None => Err("a side table is indexed by an object that is not fresh"),
+                if !now.is_inline(index) {
+                    return Err("a side table is indexed by an object that is not allocated here");
                 }
+                self.is_loaded_after_calls(inst, pointer)
             }
             SideForm::Masked { entry, len, switch } => {
                 let number = self.shifted(Opcode::Ishl, place, entry);
@@ -147,10 +172,11 @@ impl<'v, 'a> SideTables<'v, 'a> {
                         "the number of an entry of a side table is not masked as the ABI says",
                     );
                 }
-                match switch.is_none_or(|switch| self.is_on(inst, switch)) {
-                    true => Ok(()),
-                    false => Err("a side table is accessed without a test of its switch"),
+                let Some(switch) = switch else { return Ok(()) };
+                if !self.is_on(inst, switch) {
+                    return Err("a side table is accessed without a test of its switch");
                 }
+                self.is_loaded_after_calls(inst, pointer)
             }
             SideForm::Appended { capacity, .. } => {
                 let number = self.shifted(Opcode::Ishl, place, 2);
@@ -159,10 +185,7 @@ impl<'v, 'a> SideTables<'v, 'a> {
                 if !self.has_room(inst, number, capacity) {
                     return Err("a list is accessed without a comparison with its capacity");
                 }
-                match self.is_loaded_after_calls(inst, pointer) {
-                    true => Ok(()),
-                    false => Err("a list is accessed after a call that may move it"),
-                }
+                self.is_loaded_after_calls(inst, pointer)
             }
         }
     }
@@ -231,9 +254,10 @@ impl<'v, 'a> SideTables<'v, 'a> {
         every_path(self.view, inst, When::Before, false, &step)
     }
 
-    /// Whether no call is on a path from the load of `pointer` to `inst`.
-    fn is_loaded_after_calls(&self, inst: Inst, pointer: Value) -> bool {
-        let Some((load, _)) = self.view.definition(pointer) else { return false };
+    /// Checks that no call is on a path from the load of `pointer` to `inst`. The host changes these addresses.
+    fn is_loaded_after_calls(&self, inst: Inst, pointer: Value) -> Law {
+        const MOVED: Law = Err("a side table is accessed after a call that may move it");
+        let Some((load, _)) = self.view.definition(pointer) else { return MOVED };
         let step = |step| match step {
             Step::Inst(other) if other == load => Verdict::Kept,
             Step::Inst(other) if self.view.func.dfg.insts[other].opcode().is_call() => {
@@ -241,7 +265,10 @@ impl<'v, 'a> SideTables<'v, 'a> {
             }
             _ => Verdict::Open,
         };
-        every_path(self.view, inst, When::Before, false, &step)
+        match every_path(self.view, inst, When::Before, false, &step) {
+            true => Ok(()),
+            false => MOVED,
+        }
     }
 }
 
@@ -263,6 +290,9 @@ impl View<'_> {
 
     /// Whether `value` was loaded from this word (u32) of the heap data.
     fn is_heap_word(&self, value: Value, offset: u32) -> bool {
-        super::fresh::is_heap_data_word(self, value, regions::HEAP_DATA, offset)
+        let loaded = self.definition(value).and_then(|(load, _)| self.access(load));
+        let is_word = self.func.dfg.value_type(value) == types::I32
+            && loaded.is_some_and(|access| access.size == 4);
+        is_word && super::fresh::is_heap_data_word(self, value, regions::HEAP_DATA, offset)
     }
 }

@@ -3,20 +3,21 @@
 use super::sandbox::{set_offset, with_address};
 use super::*;
 use cranelift_codegen::ir::Opcode;
-use gc_types::collector::{drc, generational};
+use gc_types::collector::{bump, drc, generational};
 
 const SHIFT: &str = "the place in a side table is not shifted as the ABI says";
 const NOT_ACCESSED: &str = "a side table is indexed by a place that was not accessed";
-const NOT_FRESH: &str = "a side table is indexed by an object that is not fresh";
+const NOT_FRESH: &str = "a side table is indexed by an object that is not allocated here";
 const MASK: &str = "the number of an entry of a side table is not masked as the ABI says";
 const SWITCH: &str = "a side table is accessed without a test of its switch";
 const NO_ENTRY: &str = "a place in a list that is no number of an entry";
 const NO_ROOM: &str = "a list is accessed without a comparison with its capacity";
-const MOVED: &str = "a list is accessed after a call that may move it";
+const MOVED: &str = "a side table is accessed after a call that may move it";
 const BEYOND: &str = "an access beyond an entry of a side table";
 const NO_PLACE: &str = "a side table is accessed without a place";
 const ESCAPES: &str = "the address of a side table is not only accessed";
 const OWNED: &str = "a store to a word that belongs to a side table";
+const VARIABLE: &str = "a place in the heap data that is not constant";
 const NO_TABLE: &str = "an address in the heap data that is no side table's";
 
 /// Whether `i` accesses a table.
@@ -117,6 +118,7 @@ fn errors_around_side_tables_are_found() {
     let plant = |name, collectors: &[&str], laws: &[&str], change| {
         (name, plant(name, Checker::Sandbox, collectors, &options, laws, change))
     };
+    let both = &["drc", "generational"][..];
     let found = [
         plant("no test of the switch", &["generational"], &[SWITCH], |f, i| {
             is_word(f, i, generational::MARKING) && set_offset(f, i, |offset| offset + 4)
@@ -124,10 +126,8 @@ fn errors_around_side_tables_are_found() {
         plant("no comparison with the capacity", &["drc"], &[NO_ROOM], |f, i| {
             is_word(f, i, drc::LIST_CAPACITY) && set_offset(f, i, |offset| offset - 4)
         }),
-        plant("a call after the comparison", &["drc"], &[MOVED], |f, i| {
-            if !is_store(f, i, regions::SIDE_TABLE)
-                || operands(f, Opcode::Ishl, parts(f, i)[1]).is_none()
-            {
+        plant("a call before the access", &["drc"], &[MOVED], |f, i| {
+            if !is_store(f, i, regions::SIDE_TABLE) {
                 return false;
             }
             // The call that lets the host append.
@@ -142,6 +142,57 @@ fn errors_around_side_tables_are_found() {
             let (operation, zero) = (c.ins().iconst(types::I32, 0), c.ins().iconst(types::I64, 0));
             c.ins().call(func_ref, &[vmctx, operation, zero, zero]);
             true
+        }),
+        plant("a note about an object of the host", &["drc"], &[NOT_FRESH], |f, i| {
+            let is_result = region(f, i) == Some(regions::HOST_RESULT);
+            if !is_result || !f.dfg.insts[i].opcode().can_load() {
+                return false;
+            }
+            let is_note = |other: &Inst| {
+                is_store(f, *other, regions::SIDE_TABLE)
+                    && operands(f, Opcode::Ushr, parts(f, *other)[1]).is_some()
+            };
+            let note = insts(f).into_iter().find(is_note).unwrap();
+            let load = |value: ir::Value| {
+                let inst = f.dfg.value_def(value).unwrap_inst();
+                let InstructionData::Load { flags, arg, offset, .. } = f.dfg.insts[inst] else {
+                    unreachable!()
+                };
+                (f.dfg.mem_flags[flags], arg, offset)
+            };
+            let (table_flags, data, table_at) = load(parts(f, note)[0]);
+            let (data_flags, vmctx, data_at) = load(data);
+            let note_flags = f.dfg.insts[note].memflags_data(&f.dfg).unwrap();
+            let object = f.dfg.first_result(i);
+            let mut c = FuncCursor::new(f).after_inst(i);
+            let data = c.ins().load(types::I64, data_flags, vmctx, data_at);
+            let table = c.ins().load(types::I64, table_flags, data, table_at);
+            let place = c.ins().ushr_imm_u(object, 3);
+            let address = c.ins().iadd(table, place);
+            let one = c.ins().iconst(types::I8, 1);
+            c.ins().store(note_flags, one, address, 0);
+            true
+        }),
+        plant("a cursor that is no end of an object", &["drc"], &[OWNED], |f, i| {
+            let moves = is_store(f, i, regions::HEAP_CURSOR)
+                && matches!(f.dfg.insts[i], InstructionData::Store { offset, .. }
+                    if i32::from(offset) == bump::NEXT.cast_signed());
+            moves && {
+                let start = FuncCursor::new(f).at_inst(i).ins().iconst(types::I64, 1 << 16);
+                f.dfg.inst_args_mut(i)[0] = start;
+                true
+            }
+        }),
+        plant("a variable place in the heap data", both, &[VARIABLE], |f, i| {
+            let is_limit = is_word(f, i, bump::LIMIT) || is_word(f, i, generational::MARKING);
+            is_limit && {
+                with_address(f, i, |c, data| {
+                    let narrow = c.ins().iconst(types::I32, 8);
+                    let narrow = c.ins().rotl_imm_u(narrow, 1);
+                    let wide = c.ins().uextend(types::I64, narrow);
+                    c.ins().iadd(data, wide)
+                })
+            }
         }),
         plant("an address that is stored", &["drc", "generational"], &[ESCAPES], |f, i| {
             is_table(f, i) && {

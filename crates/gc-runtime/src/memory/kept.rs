@@ -1,16 +1,17 @@
 //! [`KeptWords`]: data words that only one collector writes.
 
-use super::{BOUND_WORDS, HeapMapping, HeapMemory, halves};
+use super::{HeapMapping, HeapMemory, halves};
 use crate::HeapError;
-use std::sync::Arc;
+use gc_types::SideTable;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 
 /// Data words with which emitted code addresses a [native table](crate::side), or
 /// on which such an address depends. Only this value writes them:
 /// [`HeapMemory::set_data_u32`] refuses to, and [`HeapMemory::reset`] leaves them.
 ///
-/// A table has this value. So the words do not outlive the table, and it writes the same words even if
-/// somebody replaces the [`HeapMemory`] of its collector.
+/// A table has this value. So it writes the same words even if somebody replaces the [`HeapMemory`] of its
+/// collector.
 #[derive(Debug)]
 pub(crate) struct KeptWords {
     mapping: Arc<HeapMapping>,
@@ -19,28 +20,41 @@ pub(crate) struct KeptWords {
 }
 
 impl KeptWords {
-    /// Keeps these [words] of `memory`. They become zero.
+    /// Keeps the words of `table` in `memory`. They become zero.
     ///
     /// # Errors
-    /// If another table keeps one of them.
-    pub(crate) fn new(memory: &HeapMemory, words: u32) -> Result<KeptWords, HeapError> {
-        debug_assert!(words & BOUND_WORDS == 0, "the heap's memory keeps its bound");
-        let mapping = memory.mapping();
+    /// If another table keeps one of them, if the collector's ABI has another table there, or if there is no memory.
+    pub(crate) fn new(memory: &HeapMemory, table: SideTable) -> Result<KeptWords, HeapError> {
+        let (mapping, words, name) = (memory.mapping(), table.owned_words(), table.name());
+        let refused = |what| Err(HeapError::Options { what });
+        if memory.len == 0 {
+            return refused(format!("a heap that is not made yet has no side table `{name}`"));
+        }
+        if mapping.declared.get().is_some_and(|tables| !tables.contains(&table)) {
+            return refused(format!("the collector's ABI has no side table `{name}` {table}"));
+        }
         let free = |kept| (kept & words == 0).then_some(kept | words);
         if mapping.kept.fetch_update(Relaxed, Relaxed, free).is_err() {
-            return Err(HeapError::Options {
-                what: "the memory is that of another heap, which still uses it".to_owned(),
-            });
+            return refused(format!(
+                "another heap uses this memory, or has used it: there is a side table `{name}` already"
+            ));
         }
         let kept = KeptWords { mapping, words };
-        kept.clear();
+        let ours = |n: &usize| words & 1 << n != 0;
+        (0..u32::BITS as usize).filter(ours).for_each(|n| kept.mapping.data.0[n].store(0, Relaxed));
         Ok(kept)
     }
 
-    /// Makes every word zero.
-    pub(crate) fn clear(&self) {
-        let ours = |n: &usize| self.words & 1 << n != 0;
-        (0..u32::BITS as usize).filter(ours).for_each(|n| self.mapping.data.0[n].store(0, Relaxed));
+    /// Whether these are words of `memory`.
+    pub(crate) fn are_in(&self, memory: &HeapMemory) -> bool {
+        memory.is_in(&self.mapping)
+    }
+
+    /// Gives `table`, to which the words say the way, to the mapping. The owner of the table is dropped, but
+    /// emitted code may still run. So words and table stay as long as the mapping.
+    pub(crate) fn leave(&mut self, table: impl Send + 'static) {
+        let left = self.mapping.left.lock();
+        left.unwrap_or_else(PoisonError::into_inner).push(Box::new(table));
     }
 
     /// The word at byte `offset`.
@@ -61,12 +75,5 @@ impl KeptWords {
         let [first, second] = halves(value);
         self.set_u32(offset, first);
         self.set_u32(offset + 4, second);
-    }
-}
-
-impl Drop for KeptWords {
-    fn drop(&mut self) {
-        self.clear();
-        self.mapping.kept.fetch_and(!self.words, Relaxed);
     }
 }

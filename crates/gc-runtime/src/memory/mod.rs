@@ -44,10 +44,11 @@ pub use zeroed::{ZeroIsNone, Zeroable, ZeroedVec};
 
 use crate::{HeapBounds, HeapError, HeapOptions};
 use gc_types::collector::bump::{LIMIT, NEXT};
-use gc_types::{HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE, SideTable};
+use gc_types::{CollectorAbi, HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE, SideTable};
+use std::any::Any;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 const DATA_WORDS: usize = HeapDataOffsets::SIZE as usize / 4;
 /// The offsets of the words of the bound.
@@ -83,8 +84,12 @@ pub struct HeapMapping {
     data: HeapData,
     /// A bit for each data word that a [`KeptWords`] keeps.
     kept: AtomicU32,
-    /// A bit for each data word that belongs to a table which the collector's ABI has.
-    declared: AtomicU32,
+    /// The tables that the collector's ABI has, if the memory was made for a collector.
+    declared: OnceLock<Vec<SideTable>>,
+    /// A bit for each word that belongs to one of them.
+    declared_words: AtomicU32,
+    /// Tables whose owners were dropped.
+    left: Mutex<Vec<Box<dyn Any + Send>>>,
     /// Made when memory is first touched ahead.
     ahead: OnceLock<Ahead>,
 }
@@ -108,8 +113,8 @@ impl HeapMapping {
 
     fn new(options: &HeapOptions, request: MemoryRequest) -> Result<Arc<HeapMapping>, HeapError> {
         let memory = MappedMemory::new(&options.memory, request)?;
-        let (data, kept, declared, ahead) = Default::default();
-        Ok(Arc::new(HeapMapping { memory, data, kept, declared, ahead }))
+        let (data, kept, declared, declared_words, left, ahead) = Default::default();
+        Ok(Arc::new(HeapMapping { memory, data, kept, declared, declared_words, left, ahead }))
     }
 
     /// Address of the heap's first byte, which is not mapped. Constant.
@@ -135,11 +140,12 @@ impl HeapMapping {
         &self.data.0[offset as usize / 4]
     }
 
-    /// Lets only tables write these [words](SideTable::owned_words), even if there are none. Without a table
-    /// that owns the words of allocation, every collector may write them.
-    pub(crate) fn declare(&self, words: u32) {
+    /// Lets only these tables exist, and only them write their [words](SideTable::owned_words). As long as no table
+    /// owns the words of allocation, the heap may write them.
+    pub(crate) fn declare(&self, collector: &CollectorAbi) {
         const ALLOCATION: u32 = 1 << (NEXT / 4) | 1 << (LIMIT / 4);
-        self.declared.store(words & !ALLOCATION, Relaxed);
+        self.declared.get_or_init(|| collector.tables().collect());
+        self.declared_words.store(collector.table_words() & !ALLOCATION, Relaxed);
     }
 
     /// Whether `table` is there.
@@ -151,7 +157,7 @@ impl HeapMapping {
     /// Whether the word at byte `offset` is written only by the heap's memory or the owner of a table.
     #[inline]
     fn is_kept(&self, offset: u32) -> bool {
-        let kept = self.kept.load(Relaxed) | self.declared.load(Relaxed) | BOUND_WORDS;
+        let kept = self.kept.load(Relaxed) | self.declared_words.load(Relaxed) | BOUND_WORDS;
         kept & 1 << (offset / 4) != 0
     }
 }
@@ -489,7 +495,7 @@ impl HeapMemory {
 
     /// Refuses a range for allocation that is not mapped.
     #[inline]
-    fn check_free(&self, next: u32, limit: u32) {
+    pub(crate) fn check_free(&self, next: u32, limit: u32) {
         let mapped = next >= NULL_PAGE_SIZE && u64::from(limit) <= self.len;
         assert!(
             limit == 0 || mapped,

@@ -102,6 +102,17 @@ impl<T: Zeroable> ZeroedVec<T> {
         }
     }
 
+    /// Takes all elements.
+    pub(crate) fn take(&mut self) -> ZeroedVec<T> {
+        let empty = match &self.owner {
+            Owner::Small(_, admission) => ZeroedVec::new(admission.source(), admission.purpose()),
+            Owner::Large(mapped) => {
+                ZeroedVec::new(mapped.memory.source(), mapped.memory.request().purpose)
+            }
+        };
+        std::mem::replace(self, empty)
+    }
+
     /// Makes it `len` elements long. The new elements are zero. It can never have more than
     /// `maximum` elements, which must be the same in each call: address space is reserved for the
     /// `maximum` of the first call that makes it large.

@@ -30,14 +30,14 @@ const LINE: usize = 64;
 pub struct IndexedTable {
     bytes: ZeroedVec<u8>,
     shift: u32,
-    _kept: KeptWords,
+    kept: KeptWords,
 }
 
 impl IndexedTable {
     /// Makes the table for a heap in `memory`. All its bytes are zero.
     ///
     /// # Errors
-    /// If the memory's source refuses, or there is such a table already.
+    /// If the memory's source refuses, there is such a table already, or the collector's ABI has another one.
     ///
     /// # Panics
     /// If the table was declared in another [form](SideForm::Indexed).
@@ -47,15 +47,21 @@ impl IndexedTable {
         // There is one more, for an element after the last index that a 32-bit sum can give.
         let len = ((memory.maximum() >> shift) as usize + 1).next_multiple_of(LINE);
         bytes.grow(len, len)?;
-        let mut kept = KeptWords::new(memory, table.owned_words())?;
+        let mut kept = KeptWords::new(memory, table)?;
         kept.set_u64(table.address(), super::address(bytes.as_ptr()));
-        Ok(IndexedTable { bytes, shift, _kept: kept })
+        Ok(IndexedTable { bytes, shift, kept })
     }
 
     /// The place of the byte for the heap index `index`.
     #[inline]
     pub fn place(&self, index: u32) -> usize {
         (index >> self.shift) as usize
+    }
+}
+
+impl Drop for IndexedTable {
+    fn drop(&mut self) {
+        self.kept.leave(self.bytes.take());
     }
 }
 

@@ -35,17 +35,23 @@ pub struct ListTable {
     kept: KeptWords,
 }
 
+impl Drop for ListTable {
+    fn drop(&mut self) {
+        self.kept.leave(std::mem::take(&mut self.chunk));
+    }
+}
+
 impl ListTable {
     /// Makes an empty list without memory, for a heap in `memory`.
     ///
     /// # Errors
-    /// If there is such a list already.
+    /// If there is such a list already, or the collector's ABI has another one.
     ///
     /// # Panics
     /// If the table was declared in another [form](SideForm::Appended).
     pub fn new(memory: &HeapMemory, table: SideTable) -> Result<ListTable, HeapError> {
         let SideForm::Appended { len, capacity } = table.form() else { super::other_form(table) };
-        let kept = KeptWords::new(memory, table.owned_words())?;
+        let kept = KeptWords::new(memory, table)?;
         Ok(ListTable { chunk: Vec::new(), table, len, capacity, kept })
     }
 

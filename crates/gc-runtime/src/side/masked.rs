@@ -25,17 +25,23 @@ use gc_types::{SideForm, SideTable};
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
 #[derive(Debug)]
-pub struct MaskedTable<T: Zeroable> {
+pub struct MaskedTable<T: Zeroable + Send + 'static> {
     entries: ZeroedVec<T>,
     table: SideTable,
     kept: KeptWords,
 }
 
-impl<T: Zeroable> MaskedTable<T> {
+impl<T: Zeroable + Send + 'static> Drop for MaskedTable<T> {
+    fn drop(&mut self) {
+        self.kept.leave(self.entries.take());
+    }
+}
+
+impl<T: Zeroable + Send + 'static> MaskedTable<T> {
     /// Makes the table for a heap in `memory`. All entries are zero.
     ///
     /// # Errors
-    /// If the memory's source refuses, or there is such a table already.
+    /// If the memory's source refuses, there is such a table already, or the collector's ABI has another one.
     ///
     /// # Panics
     /// If the table was declared in another [form](SideForm::Masked), or with other entries.
@@ -45,7 +51,7 @@ impl<T: Zeroable> MaskedTable<T> {
             _ => super::other_form(table),
         };
         let entries = ZeroedVec::new(memory.source(), MemoryPurpose::CollectorTable);
-        let kept = KeptWords::new(memory, table.owned_words())?;
+        let kept = KeptWords::new(memory, table)?;
         let mut made = MaskedTable { entries, table, kept };
         if switch.is_none() {
             made.provide()?;

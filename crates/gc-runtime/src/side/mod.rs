@@ -3,10 +3,11 @@
 //! A collector declares its tables in its ABI ([`SideTable`](gc_types::SideTable)), and makes a value for each when
 //! it makes a heap. There is a type for each form: [`IndexedTable`], [`MaskedTable`], [`ListTable`], and
 //! [`NotesTable`] for the objects that emitted code allocates. The value owns the table's memory, and the words
-//! of the heap data with which emitted code finds it. No one else writes these words, a heap that is
-//! [reset](crate::HeapMemory::reset) keeps them, and they are zero when the value is dropped.
-//! So a table is where emitted code looks for it as long as the code can run. A heap that lacks a table
-//! of its collector's ABI is refused when it is made.
+//! of the heap data with which emitted code finds it. No one else writes these words, and a heap that is
+//! [reset](crate::HeapMemory::reset) keeps them. If the value is dropped, words and table stay as long as the
+//! heap's [mapping](crate::HeapMapping), because code may still run. So a table is always where emitted code looks
+//! for it. A table that the collector's ABI does not have is refused when it is made, and so is a heap that lacks
+//! one.
 
 mod indexed;
 mod list;

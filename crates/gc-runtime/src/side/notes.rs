@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// let memory = HeapMemory::new(&HeapOptions::default())?;
 /// let mut notes = NotesTable::new(&memory, STARTS, 32 << 10)?;
 /// let window = NULL_PAGE_SIZE;
-/// notes.hand_out(window, window + 64..window + 128);
+/// notes.hand_out(&memory, window, window + 64..window + 128);
 /// assert_eq!((notes.next(), memory.data_u32(NEXT)), (window + 64, window + 64));
 /// // The host allocates 16 bytes. Eight notes are a word.
 /// notes.advance(window + 80);
@@ -39,11 +39,17 @@ pub struct NotesTable {
     kept: KeptWords,
 }
 
+impl Drop for NotesTable {
+    fn drop(&mut self) {
+        self.kept.leave(std::mem::take(&mut self.notes));
+    }
+}
+
 impl NotesTable {
     /// Makes notes for a window of `window` bytes of the heap in `memory`. Nothing is handed out.
     ///
     /// # Errors
-    /// If there are such notes already.
+    /// If there are such notes already, or the collector's ABI has others.
     ///
     /// # Panics
     /// If the table was declared in another [form](SideForm::IndexedNew).
@@ -53,8 +59,8 @@ impl NotesTable {
         window: u32,
     ) -> Result<NotesTable, HeapError> {
         let SideForm::IndexedNew { shift } = table.form() else { super::other_form(table) };
-        let kept = KeptWords::new(memory, table.owned_words())?;
-        let words = (window >> shift).div_ceil(8) as usize;
+        let kept = KeptWords::new(memory, table)?;
+        let words = window.div_ceil(1 << shift).div_ceil(8) as usize;
         let notes = std::iter::repeat_with(AtomicU64::default).take(words).collect();
         Ok(NotesTable { notes, shift, window, address: table.address(), kept })
     }
@@ -62,8 +68,11 @@ impl NotesTable {
     /// Lets emitted code allocate in `run`. The window begins at `start`.
     ///
     /// # Panics
-    /// If the run is not in the window.
-    pub fn hand_out(&mut self, start: u32, run: Range<u32>) {
+    /// If the run is not in the window, or not in the mapped part of `memory`, or this is not the memory of the
+    /// table.
+    pub fn hand_out(&mut self, memory: &HeapMemory, start: u32, run: Range<u32>) {
+        assert!(self.kept.are_in(memory), "the memory of another heap");
+        memory.check_free(run.start, run.end);
         let place = |index: u32| index.checked_sub(start).filter(|place| *place <= self.window);
         assert!(
             place(run.start).is_some()
@@ -99,10 +108,10 @@ impl NotesTable {
     /// Makes `next` the index of the next object, when the host has allocated one.
     ///
     /// # Panics
-    /// If it is above the limit.
+    /// If it is above the limit, or before the present next object.
     #[inline]
     pub fn advance(&mut self, next: u32) {
-        assert!(next <= self.limit(), "an object ends outside the run");
+        assert!(self.next() <= next && next <= self.limit(), "an object outside the run");
         self.kept.set_u32(NEXT, next);
     }
 

@@ -82,6 +82,14 @@ pub struct Object {
 }
 
 impl Object {
+    /// The element at which an array of references continues, if `most` elements from `from` on are taken. `None` if
+    /// these are all.
+    #[inline(always)]
+    pub fn rest(&self, from: u32, most: u32) -> Option<u32> {
+        let end = self.length.min(from.saturating_add(most));
+        (matches!(self.refs, Refs::Elements(_)) && end < self.length).then_some(end)
+    }
+
     /// The places of the elements of the array of references at `index`. Empty for other objects.
     #[inline(always)]
     pub fn elements(&self, index: u32) -> Range<u64> {
@@ -197,10 +205,10 @@ impl Shapes {
                 None
             }
             Refs::Elements(offset) => {
-                let end = object.length.min(from.saturating_add(most));
+                let rest = object.rest(from, most);
                 let first = u64::from(index) + u64::from(offset);
-                (from..end).for_each(|n| visit(first + 4 * u64::from(n)));
-                (end < object.length).then_some(end)
+                (from..rest.unwrap_or(object.length)).for_each(|n| visit(first + 4 * u64::from(n)));
+                rest
             }
         }
     }
@@ -234,10 +242,10 @@ impl Shapes {
     pub fn fault(&self, word: u32) -> &'static str {
         match VMGcHeader::from_words(word, 0).kind() {
             None => NO_KIND,
-            Some(_) if self.by_type.iter().any(|shape| shape.word == word) => {
-                "an array's length is invalid"
-            }
-            Some(_) => NO_SUCH_TYPE,
+            Some(_) => match self.by_type.get((word & TypeIndex::MAX) as usize) {
+                Some(shape) if shape.word == word => "an array's length is invalid",
+                _ => NO_SUCH_TYPE,
+            },
         }
     }
 

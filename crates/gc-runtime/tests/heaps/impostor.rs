@@ -5,10 +5,11 @@ use super::common::*;
 use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector};
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcRuntime, GcStats, GcStore,
-    HeapBounds, HeapCore, HeapError, HeapMemory, HeapOptions, NoStack,
+    HeapBounds, HeapCore, HeapError, HeapMemory, HeapOptions, IndexedTable, MaskedTable, NoStack,
+    NotesTable,
 };
 use gc_types::collector::{bump, drc, generational};
-use gc_types::{CollectorAbi, VMGcHeader, VMGcRef};
+use gc_types::{CollectorAbi, HeapDataOffsets, SideTable, VMGcHeader, VMGcRef};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Makes heaps of another collector under a name, with an ABI.
@@ -50,6 +51,76 @@ fn a_heap_under_the_name_of_another_collector_is_refused() {
     GcStore::new(&Named(drc::NAME, none, &CopyingCollector), &options).unwrap();
 }
 
+const CARDS: SideTable = SideTable::indexed("cards", HeapDataOffsets::COLLECTOR + 8, 9);
+
+/// Makes heaps of `copying`, and a table that is `0`.
+struct WithTable(SideTable, fn(&HeapMemory, SideTable) -> Result<(), HeapError>);
+
+impl GcRuntime for WithTable {
+    fn name(&self) -> &'static str {
+        "with-table"
+    }
+
+    fn abi(&self) -> CollectorAbi {
+        CollectorAbi::new("with-table").with_table(CARDS)
+    }
+
+    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+        (self.1)(&memory, self.0)?;
+        CopyingCollector.new_gc_heap(memory, zeal)
+    }
+}
+
+/// A table of another form has the same words, and may be shorter than emitted code believes.
+#[test]
+fn a_table_that_the_abi_does_not_have_is_refused() {
+    let options = options(HeapBounds::Checked);
+    let indexed = |memory: &HeapMemory, table| IndexedTable::new(memory, table).map(drop);
+    let masked = |memory: &HeapMemory, table| MaskedTable::<u8>::new(memory, table).map(drop);
+    // The table is dropped at once. Its memory stays.
+    GcStore::new(&WithTable(CARDS, indexed), &options).unwrap();
+    let wrong = SideTable::indexed("cards", CARDS.address(), 31);
+    let other = SideTable::masked("cards", CARDS.address(), 0, 1);
+    for runtime in [WithTable(wrong, indexed), WithTable(other, masked)] {
+        let error = GcStore::new(&runtime, &options).unwrap_err().to_string();
+        assert!(error.contains("the collector's ABI has no side table `cards` at"), "{error}");
+    }
+}
+
+#[test]
+fn what_emitted_code_may_write_stays_when_its_owner_is_dropped() {
+    let mut memory = HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
+    let table = IndexedTable::new(&memory, CARDS).unwrap();
+    let address = memory.data_u64(CARDS.address());
+    drop(table);
+    memory.reset();
+    assert_eq!(memory.data_u64(CARDS.address()), address);
+    let error = IndexedTable::new(&memory, CARDS).unwrap_err().to_string();
+    assert!(error.contains("there is a side table `cards` already"), "{error}");
+}
+
+#[test]
+fn notes_are_only_for_mapped_memory_in_their_window() {
+    const STARTS: SideTable = SideTable::indexed_new("starts", HeapDataOffsets::COLLECTOR + 8, 3);
+    let [memory, other] = [(); 2].map(|()| HeapMemory::new(&options(HeapBounds::Checked)).unwrap());
+    let mut notes = NotesTable::new(&memory, STARTS, 4096).unwrap();
+    let (start, end) = (gc_types::NULL_PAGE_SIZE, memory.len() as u32);
+    notes.hand_out(&memory, start, start + 64..start + 128);
+    let mut refused = |memory: &HeapMemory, window: u32, run: std::ops::Range<u32>| {
+        let attempt = AssertUnwindSafe(|| notes.hand_out(memory, window, run));
+        catch_unwind(attempt).unwrap_err();
+    };
+    refused(&other, start, start..start + 64);
+    refused(&memory, end, end..end + 64);
+    refused(&memory, 0, 8..64);
+    refused(&memory, start, start..start + 4104);
+    refused(&memory, start + 8, start..start + 8);
+    for next in [start, start + 136] {
+        catch_unwind(AssertUnwindSafe(|| notes.advance(next))).unwrap_err();
+    }
+    assert_eq!((notes.next(), notes.limit()), (start + 64, start + 128));
+}
+
 /// Makes heaps in memory of its own, without the guard that code relies on.
 struct OwnMemory;
 
@@ -79,7 +150,6 @@ fn the_memory_of_a_heap_serves_no_second_heap() {
         let error = runtime.new_gc_heap(stolen, 0).err().expect("it is used");
         assert!(error.to_string().contains("another heap"), "{error}");
 
-        // When the heap is dropped, its words are zero and can be used again.
         let stolen = std::mem::replace(&mut first.core_mut().memory, memory());
         let own = runtime.new_gc_heap(stolen, 0);
         own.expect("the second memory has no other heap");

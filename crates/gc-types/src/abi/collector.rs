@@ -36,8 +36,9 @@ impl CollectorAbi {
     /// If there is a table with this name, or with one of its words.
     #[must_use]
     pub fn with_table(mut self, table: SideTable) -> CollectorAbi {
-        let (name, taken) = (table.name(), self.table_words() & table.owned_words());
-        assert!(taken == 0, "the table `{name}` has words of another table");
+        let name = table.name();
+        let taken = self.tables().any(|other| other.words() & table.words() != 0);
+        assert!(!taken, "the table `{name}` has words of another table");
         let other = self.tables.insert(name, table);
         assert!(other.is_none(), "there are two tables `{name}`");
         self
@@ -81,9 +82,10 @@ impl CollectorAbi {
         CollectorAbi { name: name.into(), ..wrapped.unwrap_or_else(|| CollectorAbi::new("")) }
     }
 
-    /// Adds the options of `other`. They replace options of the same names.
+    /// Adds the options and tables of `other`. They replace those of the same names.
     #[must_use]
     pub fn with_all(mut self, other: &CollectorAbi) -> CollectorAbi {
+        self.tables.extend(other.tables.iter().map(|(name, table)| (*name, *table)));
         self.options.extend(other.options.iter().map(|(name, value)| (name.clone(), *value)));
         self
     }

@@ -384,7 +384,7 @@ mod tests {
     }
 
     fn cards(shift: u32) -> SideTable {
-        SideTable::indexed("cards", HeapDataOffsets::COLLECTOR, shift)
+        SideTable::indexed("cards", HeapDataOffsets::COLLECTOR + 8, shift)
     }
 
     /// ABIs that differ from the default in one entry, with the name of the entry.

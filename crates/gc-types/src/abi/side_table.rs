@@ -64,28 +64,32 @@ pub struct SideTable {
     form: SideForm,
 }
 
-/// A word for an address, or a pair of words that is aligned like one.
-const fn check_word(offset: u32, size: u32) {
-    assert!(offset >= HeapDataOffsets::COLLECTOR, "the word belongs to every heap");
+/// The bits of the `size` bytes at `offset`, which must be words of a collector that are used for nothing else
+/// than tables.
+const fn bits(offset: u32, size: u32) -> u32 {
+    assert!(offset > LIMIT, "the word belongs to every heap, or bounds allocation");
     assert!(offset.is_multiple_of(size), "the word is not aligned");
     assert!(offset + size <= HeapDataOffsets::SIZE, "the word is outside the heap data");
+    ((1 << (size / 4)) - 1) << (offset / 4)
 }
 
-/// The bit of the word at `offset`.
-const fn bit(offset: u32) -> u32 {
-    1 << (offset / 4)
+/// All of these bits, of which none may be set twice.
+const fn disjoint(a: u32, b: u32) -> u32 {
+    assert!(a & b == 0, "a word has two uses");
+    a | b
 }
 
 impl SideTable {
     const fn new(name: &'static str, address: u32, form: SideForm) -> SideTable {
-        check_word(address, 8);
-        SideTable { name, address, form }
+        let table = SideTable { name, address, form };
+        let _words = table.words();
+        table
     }
 
     /// A table of the form [`Indexed`](SideForm::Indexed), whose address is in the word `address`.
     ///
     /// # Panics
-    /// If the word is not one of a collector's, or not aligned.
+    /// If the word is not one of a collector's, not aligned, or one between which emitted code allocates.
     pub const fn indexed(name: &'static str, address: u32, shift: u32) -> SideTable {
         assert!(shift < 32, "a shift of an index");
         SideTable::new(name, address, SideForm::Indexed { shift })
@@ -94,7 +98,7 @@ impl SideTable {
     /// A table of the form [`IndexedNew`](SideForm::IndexedNew), whose address is in the word `address`.
     ///
     /// # Panics
-    /// If the word is not one of a collector's, or not aligned.
+    /// If the word is not one of a collector's, not aligned, or one between which emitted code allocates.
     pub const fn indexed_new(name: &'static str, address: u32, shift: u32) -> SideTable {
         assert!(shift < 32, "a shift of an index");
         SideTable::new(name, address, SideForm::IndexedNew { shift })
@@ -113,24 +117,25 @@ impl SideTable {
     /// A [masked](SideTable::masked) table that code uses only if the word (u32) `switch` is not zero.
     ///
     /// # Panics
-    /// If this table is not masked, or the word is not one of a collector's.
+    /// If this table is not masked, or the word is not one of a collector's, or that of the address.
     #[must_use]
     pub const fn with_switch(self, switch: u32) -> SideTable {
-        check_word(switch, 4);
         let SideForm::Masked { entry, len, .. } = self.form else {
             panic!("only a masked table has a switch")
         };
-        SideTable { form: SideForm::Masked { entry, len, switch: Some(switch) }, ..self }
+        SideTable::new(
+            self.name,
+            self.address,
+            SideForm::Masked { entry, len, switch: Some(switch) },
+        )
     }
 
     /// A list of the form [`Appended`](SideForm::Appended), whose address is in the word `address`, its length in
     /// the word `len`, and its capacity in the word `capacity`.
     ///
     /// # Panics
-    /// If a word is not one of a collector's, or not aligned.
+    /// If a word is not one of a collector's, not aligned, or used twice.
     pub const fn appended(name: &'static str, address: u32, len: u32, capacity: u32) -> SideTable {
-        check_word(len, 4);
-        check_word(capacity, 4);
         SideTable::new(name, address, SideForm::Appended { len, capacity })
     }
 
@@ -175,13 +180,21 @@ impl SideTable {
     /// the words between which emitted code allocates, which the owner of [`SideForm::IndexedNew`] has, the
     /// code itself writes [`NEXT`].
     pub const fn owned_words(&self) -> u32 {
+        match self.form {
+            SideForm::Appended { len, .. } => self.words() & !bits(len, 4),
+            _ => self.words(),
+        }
+    }
+
+    /// All words that the table uses.
+    pub(super) const fn words(&self) -> u32 {
         let others = match self.form {
             SideForm::Indexed { .. } | SideForm::Masked { switch: None, .. } => 0,
-            SideForm::IndexedNew { .. } => bit(NEXT) | bit(LIMIT),
-            SideForm::Masked { switch: Some(switch), .. } => bit(switch),
-            SideForm::Appended { capacity, .. } => bit(capacity),
+            SideForm::IndexedNew { .. } => 1 << (NEXT / 4) | 1 << (LIMIT / 4),
+            SideForm::Masked { switch: Some(switch), .. } => bits(switch, 4),
+            SideForm::Appended { len, capacity } => disjoint(bits(len, 4), bits(capacity, 4)),
         };
-        bit(self.address) | bit(self.address + 4) | others
+        disjoint(bits(self.address, 8), others)
     }
 }
 
@@ -212,7 +225,7 @@ const _: () = assert!(HeapDataOffsets::SIZE / 4 <= u32::BITS);
 mod tests {
     use super::*;
 
-    const WORD: u32 = HeapDataOffsets::COLLECTOR;
+    const WORD: u32 = HeapDataOffsets::COLLECTOR + 8;
 
     #[test]
     fn a_table_owns_its_address_and_what_bounds_it() {
@@ -234,6 +247,10 @@ mod tests {
     fn the_words_are_a_collectors() {
         for make in [
             || SideTable::indexed("a", 0, 7),
+            || SideTable::indexed("a", NEXT, 7),
+            || SideTable::masked("a", WORD, 0, 16).with_switch(WORD),
+            || SideTable::appended("a", WORD, WORD + 8, WORD + 4),
+            || SideTable::appended("a", WORD, WORD + 8, WORD + 8),
             || SideTable::indexed("a", WORD + 4, 7),
             || SideTable::indexed("a", HeapDataOffsets::SIZE, 7),
             || SideTable::masked("a", WORD, 0, 3),

@@ -258,14 +258,11 @@ impl Marking<'_> {
         if from == 0 && !young {
             self.old.reached(index, object.size);
         }
-        let next = shapes.slots(index, object, from, ELEMENTS, |at| self.visit(at, lane));
-        let slots = match next {
-            Some(next) => {
-                lane.stack.push(grey.at(next));
-                next - from
-            }
-            None => shapes.count(object).saturating_sub(from),
-        };
+        // Below what its elements refer to. Otherwise all that a large array refers to would be on the stack.
+        let rest = object.rest(from, ELEMENTS);
+        lane.stack.extend(rest.map(|rest| grey.at(rest)));
+        let _rest = shapes.slots(index, object, from, ELEMENTS, |at| self.visit(at, lane));
+        let slots = rest.unwrap_or_else(|| shapes.count(object)).saturating_sub(from);
         1 + slots / 8
     }
 

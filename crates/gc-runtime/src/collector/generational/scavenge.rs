@@ -375,10 +375,9 @@ impl ScavengeLoop<'_> {
     }
 
     fn find_elements(&mut self, array: Grey, object: Object) {
-        let end = object.length.min(array.from().saturating_add(ELEMENTS));
-        if end < object.length {
-            self.found.pieces.push(array.at(end));
-        }
+        let rest = object.rest(array.from(), ELEMENTS);
+        self.found.pieces.extend(rest.map(|rest| array.at(rest)));
+        let end = rest.unwrap_or(object.length);
         let first = object.elements(array.index()).start;
         self.find_between(first + 4 * u64::from(array.from()), first + 4 * u64::from(end));
     }

@@ -24,7 +24,7 @@ fn none() -> RememberedSlots {
 }
 
 fn remembered(shift: u32) -> RememberedSlots {
-    let cards = SideTable::masked("slots", HeapDataOffsets::COLLECTOR, 0, 64);
+    let cards = SideTable::masked("slots", HeapDataOffsets::COLLECTOR + 8, 0, 64);
     let memory = HeapMemory::new(&HeapOptions::default()).unwrap();
     RememberedSlots::new(&memory, cards, shift).unwrap()
 }

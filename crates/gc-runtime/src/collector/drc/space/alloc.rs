@@ -183,7 +183,7 @@ impl Space {
     fn begin_run(&mut self, memory: &mut HeapMemory, run: Range<u32>) {
         self.take(memory, run.clone());
         let block_start = self.block(self.block_of(run.start)).start;
-        self.notes.hand_out(block_start, run.clone());
+        self.notes.hand_out(memory, block_start, run.clone());
         self.synced = run.start;
         self.run = run;
     }
