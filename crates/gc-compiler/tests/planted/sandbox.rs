@@ -252,7 +252,7 @@ fn errors_in_addresses_are_found() {
                 _ => false,
             }
         }),
-        plant("room for one of two objects that are allocated in a row", &[NOT_FRESH, OWNED], |f, i| {
+        plant("room for one of two objects in a row", &[NOT_FRESH, OWNED], |f, i| {
             // A struct and an array of 24 bytes each, with one test for both.
             match &mut f.dfg.insts[i] {
                 InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } if imm.bits() == 48 => {

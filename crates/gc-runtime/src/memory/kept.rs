@@ -33,12 +33,14 @@ impl KeptWords {
         if mapping.declared.get().is_some_and(|tables| !tables.contains(&table)) {
             return refused(format!("the collector's ABI has no side table `{name}` {table}"));
         }
-        let free = |kept| (kept & words == 0).then_some(kept | words);
-        if mapping.kept.fetch_update(Relaxed, Relaxed, free).is_err() {
+        let ownerless = mapping.ownerless.load(Relaxed);
+        if mapping.kept.load(Relaxed) & words & !ownerless != 0 {
             return refused(format!(
-                "another heap uses this memory, or has used it: there is a side table `{name}` already"
+                "the memory is that of another heap, or it has a side table `{name}` already"
             ));
         }
+        mapping.kept.fetch_or(words, Relaxed);
+        mapping.ownerless.fetch_and(!words, Relaxed);
         let kept = KeptWords { mapping, words };
         let ours = |n: &usize| words & 1 << n != 0;
         (0..u32::BITS as usize).filter(ours).for_each(|n| kept.mapping.data.0[n].store(0, Relaxed));
@@ -50,9 +52,11 @@ impl KeptWords {
         memory.is_in(&self.mapping)
     }
 
-    /// Gives `table`, to which the words say the way, to the mapping. The owner of the table is dropped, but
-    /// emitted code may still run. So words and table stay as long as the mapping.
+    /// Gives `table`, whose address is in the words, to the mapping. The owner of the table is dropped, but
+    /// emitted code may still run. So words and table stay as long as the mapping, or until a heap that is made
+    /// in the same memory makes such a table. The old one stays even then.
     pub(crate) fn leave(&mut self, table: impl Send + 'static) {
+        self.mapping.ownerless.fetch_or(self.words, Relaxed);
         let left = self.mapping.left.lock();
         left.unwrap_or_else(PoisonError::into_inner).push(Box::new(table));
     }

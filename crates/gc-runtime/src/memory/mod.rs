@@ -84,11 +84,13 @@ pub struct HeapMapping {
     data: HeapData,
     /// A bit for each data word that a [`KeptWords`] keeps.
     kept: AtomicU32,
+    /// Of these, the words of tables whose owners were dropped.
+    ownerless: AtomicU32,
     /// The tables that the collector's ABI has, if the memory was made for a collector.
     declared: OnceLock<Vec<SideTable>>,
     /// A bit for each word that belongs to one of them.
     declared_words: AtomicU32,
-    /// Tables whose owners were dropped.
+    /// The tables whose owners were dropped.
     left: Mutex<Vec<Box<dyn Any + Send>>>,
     /// Made when memory is first touched ahead.
     ahead: OnceLock<Ahead>,
@@ -113,8 +115,16 @@ impl HeapMapping {
 
     fn new(options: &HeapOptions, request: MemoryRequest) -> Result<Arc<HeapMapping>, HeapError> {
         let memory = MappedMemory::new(&options.memory, request)?;
-        let (data, kept, declared, declared_words, left, ahead) = Default::default();
-        Ok(Arc::new(HeapMapping { memory, data, kept, declared, declared_words, left, ahead }))
+        Ok(Arc::new(HeapMapping {
+            memory,
+            data: HeapData::default(),
+            kept: AtomicU32::default(),
+            ownerless: AtomicU32::default(),
+            declared: OnceLock::new(),
+            declared_words: AtomicU32::default(),
+            left: Mutex::default(),
+            ahead: OnceLock::new(),
+        }))
     }
 
     /// Address of the heap's first byte, which is not mapped. Constant.
