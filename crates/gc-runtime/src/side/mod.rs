@@ -1,6 +1,6 @@
 //! Native tables beside a heap, which emitted code writes: cards, logs, lists.
 //!
-//! A collector declares its tables in its ABI ([`SideTable`](gc_types::SideTable)), and makes a value for each when
+//! A collector declares its tables in its ABI ([`SideTable`]), and makes a value for each when
 //! it makes a heap. There is a type for each form: [`IndexedTable`], [`MaskedTable`], [`ListTable`], and
 //! [`NotesTable`] for the objects that emitted code allocates. The value owns the table's memory, and the words
 //! of the heap data with which emitted code finds it. No one else writes these words, and a heap that is
