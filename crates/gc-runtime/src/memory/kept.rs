@@ -1,4 +1,4 @@
-//! [`KeptWords`]: data words that only one collector writes.
+//! [`KeptWords`]: data words that only the owner of a side table writes.
 
 use super::{HeapMapping, HeapMemory, halves};
 use crate::HeapError;
