@@ -19,9 +19,17 @@ use std::time::Duration;
 /// The byte that fills freed memory under zeal. It gives neither a valid kind nor a likely index.
 pub(super) const POISON: u8 = 0xa5;
 
-/// Number of dirty cards whose memory is fetched at the same time. A card that is scanned is seldom in
-/// the cache: the starts of its objects, their headers and their fields are two to ten lines.
+/// Number of dirty cards that are scanned together. A card that is scanned is seldom in the cache: the starts
+/// of its objects, their headers and their fields are two to ten lines. So the memory of the next ones is
+/// fetched meanwhile.
 const CARDS: usize = 8;
+
+/// Cards that are scanned together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Batch {
+    cards: [u32; CARDS],
+    count: usize,
+}
 
 /// Bytes by which the heap grows at least when survivors find no room.
 const MORE: u64 = 256 << 10;
@@ -217,26 +225,42 @@ impl GenerationalHeap {
     /// retained.
     pub(super) fn scan_cards(&mut self, budget: &mut u32) -> bool {
         let end = self.old.blocks.touched_end();
+        let mut next = Batch::default();
         while self.scan_found(budget) && *budget > 0 {
-            let (mut cards, mut count) = ([0; CARDS], 0);
-            while count < CARDS
-                && let Some(card) = self.tables.cards.take_dirty(self.scavenger.next_card, end)
-            {
-                self.scavenger.next_card = card + CARD_SIZE;
-                self.fetch_card(card);
-                cards[count] = card;
-                count += 1;
+            if next.count == 0 {
+                next = self.take_cards(end);
             }
-            if count == 0 {
+            // The memory of the next cards is on its way while these are scanned.
+            let cards = std::mem::replace(&mut next, self.take_cards(end));
+            if cards.count == 0 {
                 return true;
             }
-            *budget = budget.saturating_sub(count as u32);
+            *budget = budget.saturating_sub(cards.count as u32);
             // The last entry on the stack is followed first.
-            for &card in cards[..count].iter().rev() {
+            for &card in cards.cards[..cards.count].iter().rev() {
                 self.find(|scavenge| scavenge.find_on_card(card));
             }
         }
+        for &card in next.cards[..next.count].iter().rev() {
+            self.tables.cards.dirty(card);
+            self.scavenger.next_card = card;
+        }
         self.core.damage.is_some()
+    }
+
+    /// Takes some dirty cards, which become clean, and fetches their memory.
+    #[inline]
+    fn take_cards(&mut self, end: u32) -> Batch {
+        let mut batch = Batch::default();
+        while batch.count < CARDS
+            && let Some(card) = self.tables.cards.take_dirty(self.scavenger.next_card, end)
+        {
+            self.scavenger.next_card = card + CARD_SIZE;
+            self.fetch_card(card);
+            batch.cards[batch.count] = card;
+            batch.count += 1;
+        }
+        batch
     }
 
     /// Ends a minor collection, after every reachable object was moved or retained.

@@ -246,6 +246,30 @@ fn young_objects_are_found_through_cards() {
     assert_eq!(f.live(), 4 + 6);
 }
 
+/// Cards whose memory was fetched ahead are scanned by the next increment, however small its budget is.
+#[test]
+fn cards_are_scanned_in_many_increments() {
+    let mut f = Fixture::new(16 << 20);
+    let (length, each) = (100_000, 1000);
+    let array = f.refs(length);
+    f.stack[0] = u64::from(array);
+    let offsets = || (0..length / each).map(|n| u64::from(12 + 4 * each * n));
+    for offset in offsets() {
+        let young = f.pair(0, 0);
+        f.write(array, offset, young);
+    }
+    f.heap.begin_minor();
+    let mut increments = 0;
+    while !f.heap.scan_cards(&mut 3) {
+        increments += 1;
+    }
+    assert!(increments > length / each / 8);
+    for offset in offsets() {
+        let moved = f.read(array, offset);
+        assert!(f.heap.old.map.is_start(moved), "{offset}");
+    }
+}
+
 /// The cards of a new array are dirty, unless it is so large that even its first references are stored
 /// with the barrier.
 #[test]
