@@ -12,10 +12,10 @@
 //!    only with safe actions and records the damage ([`HeapCore::note_damage`]). The next
 //!    allocation or collection reports it.
 //! 6. `i31`s refer to no object. Every barrier accepts them.
-//! 7. A host value is dropped by [`ExternRefHostDataTable::dealloc`] or
-//!    [`clear`](ExternRefHostDataTable::clear) when its externref dies. If the drop panics, the
-//!    table keeps the panic. No method resumes it, because compiled code may be above the method on
-//!    the stack.
+//! 7. The store drops the host values of dead externrefs. A collection lets it
+//!    [sweep](ExternRefHostDataTable::sweep) their boxes, or reports each death
+//!    ([`dealloc`](ExternRefHostDataTable::dealloc)). If a drop panics, the table keeps the panic. No method
+//!    resumes it, because compiled code may be above the method on the stack.
 //! 8. A collection looks at the weak references of the store ([`GcRequest::weak`]) when it has
 //!    found what lives, and before it frees anything or drops a host value.
 //!    [`WeakTracer`](crate::WeakTracer) has the details.

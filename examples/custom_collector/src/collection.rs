@@ -2,8 +2,8 @@
 //!
 //! Marking visits everything reachable from the roots, in increments. It uses a list of objects to
 //! scan instead of recursion. It follows a reference in an object only if an object starts where it
-//! points. Then the weak references are processed, which may mark more, and the host values of
-//! unmarked externrefs are dropped. Then the marks become the starts.
+//! points. Then the weak references are processed, which may mark more, and the store drops
+//! the host values of unmarked externrefs. Then the marks become the starts.
 
 use crate::bitmap::Bitmap;
 use crate::heap::{MarkSweepHeap, corrupt};
@@ -32,6 +32,7 @@ enum Phase {
     Roots,
     Marking,
     Weak,
+    HostValues,
     Sweeping,
     Complete,
 }
@@ -81,11 +82,18 @@ impl<'a> MarkSweep<'a> {
                 Ok(match step {
                     WeakStep::More => Phase::Weak,
                     WeakStep::Trace => Phase::Marking,
-                    WeakStep::Done => Phase::Sweeping,
+                    WeakStep::Done => {
+                        self.host_data.begin_sweep(WeakScope::All);
+                        Phase::HostValues
+                    }
                 })
             }
+            Phase::HostValues => {
+                // Drops the values of externrefs that are not marked.
+                let done = self.host_data.sweep(&*self.heap, &mut { INCREMENT });
+                Ok(if done { Phase::Sweeping } else { Phase::HostValues })
+            }
             Phase::Sweeping => {
-                self.drop_host_values();
                 let new_bytes = self.heap.new_bytes;
                 self.heap.sweep()?;
                 let live = self.heap.live.bytes;
@@ -98,18 +106,6 @@ impl<'a> MarkSweep<'a> {
         }
     }
     // ANCHOR_END: phases
-
-    /// Drops the host values of externrefs that are not marked.
-    fn drop_host_values(&mut self) {
-        let MarkSweepHeap { core, marks, externrefs, .. } = &mut *self.heap;
-        externrefs.retain(|&at| {
-            let lives = marks.contains(at);
-            if !lives && let Some(id) = core.externref_id_at(at) {
-                self.host_data.dealloc(id);
-            }
-            lives
-        });
-    }
 }
 
 // ANCHOR: mark

@@ -12,7 +12,7 @@ use gc_runtime::{
     HeapMemory, Occupancy,
 };
 use gc_types::collector::bump::{LIMIT, NEXT};
-use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
+use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
 use std::ops::Range;
 
 /// Bytes of the pieces that are zeroed and bumped through.
@@ -45,8 +45,6 @@ pub(crate) struct MarkSweepHeap {
     /// Free memory, in address order. The runs before `next_run` are used up.
     free: Vec<Range<u32>>,
     next_run: usize,
-    /// Indices of all externrefs' boxes.
-    pub(crate) externrefs: Vec<u32>,
     /// The objects in `starts`.
     pub(crate) live: Count,
     /// Bytes allocated since the last collection.
@@ -85,7 +83,6 @@ impl MarkSweepHeap {
             piece: NULL_PAGE_SIZE..NULL_PAGE_SIZE,
             free: Vec::new(),
             next_run: 0,
-            externrefs: Vec::new(),
             live: Count::default(),
             new_bytes: 0,
             poison,
@@ -254,14 +251,6 @@ impl MarkSweepHeap {
         Ok(objects)
     }
 
-    /// A reference to the object that was just made at `index`.
-    fn made(&mut self, header: VMGcHeader, index: u32) -> Option<VMGcRef> {
-        if header.kind() == Some(VMGcKind::ExternRef) {
-            self.externrefs.push(index);
-        }
-        VMGcRef::from_heap_index(index)
-    }
-
     /// Bytes of the objects in the current piece.
     fn piece_bytes(&self) -> u64 {
         u64::from(self.core.memory.data_u32(NEXT).saturating_sub(self.piece.start))
@@ -282,7 +271,7 @@ impl GcHeap for MarkSweepHeap {
     // ANCHOR: alloc_raw
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         let index = self.core.bump(header, size)?;
-        self.made(header, index)
+        VMGcRef::from_heap_index(index)
     }
 
     fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
@@ -296,7 +285,7 @@ impl GcHeap for MarkSweepHeap {
             self.next_piece(size).map(|_| self.core.bump(header, size))
         };
         match found {
-            Ok(Some(index)) => self.made(header, index).ok_or(corrupt(index, UNMAPPED)),
+            Ok(Some(index)) => VMGcRef::from_heap_index(index).ok_or(corrupt(index, UNMAPPED)),
             Ok(None) => Err(HeapError::NeedsRoom { bytes: size.into() }),
             Err(damage) => Err(self.core.damage.get_or_insert(damage).clone()),
         }
@@ -336,14 +325,13 @@ impl GcHeap for MarkSweepHeap {
         self.core.check_damage()?;
         let objects = self.objects()?;
         let starts = |index| objects.binary_search(&index).is_ok();
-        let (mut end, mut externrefs) = (NULL_PAGE_SIZE, 0);
+        let mut end = NULL_PAGE_SIZE;
         for &object in &objects {
             let header = self.core.header_at(object)?;
             if object < end || header.collector_bits() != 0 {
                 return Err(corrupt(object, "no object can be here, or its header is invalid"));
             }
             end = object + self.core.size_at(object)?;
-            externrefs += usize::from(header.kind() == Some(VMGcKind::ExternRef));
             let mut dangling = false;
             self.core.for_each_ref_at(object, |_, target| {
                 dangling |= target.as_heap_index().is_some_and(|index| !starts(index.get()));
@@ -359,9 +347,6 @@ impl GcHeap for MarkSweepHeap {
             if front > run.start || objects.get(next).is_some_and(|&object| object < run.end) {
                 return Err(corrupt(run.start, "free memory with an object in it"));
             }
-        }
-        if externrefs != self.externrefs.len() || !self.externrefs.iter().all(|&at| starts(at)) {
-            return Err(corrupt(0, "not all externrefs are known"));
         }
         Ok(())
     }
@@ -387,7 +372,6 @@ impl GcHeap for MarkSweepHeap {
         self.to_do.clear();
         self.free.clear();
         self.next_run = 0;
-        self.externrefs.clear();
         self.live = Count::default();
         self.new_bytes = 0;
         self.dirty_end = NULL_PAGE_SIZE;

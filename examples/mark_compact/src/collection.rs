@@ -31,6 +31,7 @@ enum Phase {
     Roots,
     Marking,
     Weak,
+    HostValues,
     Compacting,
     Complete,
 }
@@ -78,8 +79,16 @@ impl<'a> MarkCompact<'a> {
                 Ok(match step {
                     WeakStep::More => Phase::Weak,
                     WeakStep::Trace => Phase::Marking,
-                    WeakStep::Done => Phase::Compacting,
+                    WeakStep::Done => {
+                        self.host_data.begin_sweep(WeakScope::All);
+                        Phase::HostValues
+                    }
                 })
+            }
+            Phase::HostValues => {
+                // Drops the values of externrefs that are not marked.
+                let done = self.host_data.sweep(heap, &mut { INCREMENT });
+                Ok(if done { Phase::Compacting } else { Phase::HostValues })
             }
             Phase::Compacting => {
                 self.compact()?;
@@ -104,9 +113,10 @@ impl<'a> MarkCompact<'a> {
                 root.set(new);
             }
         }
-        self.weak.update(&mut |to| heap.forward(to).ok().flatten());
+        let mut new = |to: &VMGcRef| heap.forward(to).ok().flatten();
+        self.weak.update(&mut new);
+        self.host_data.update(&mut new);
         heap.forward_fields()?;
-        heap.move_externrefs(self.host_data);
         let new_bytes = heap.new_bytes;
         heap.slide()?;
         let live = heap.live.bytes;
@@ -192,26 +202,6 @@ impl MarkCompactHeap {
         Ok(())
     }
     // ANCHOR_END: forward
-
-    // ANCHOR: externrefs
-    /// Drops the host values of dead externrefs, and updates the indices of the others.
-    fn move_externrefs(&mut self, host_data: &mut ExternRefHostDataTable) {
-        let MarkCompactHeap { core, forwarding, externrefs, .. } = self;
-        externrefs.retain_mut(|at| match forwarding.get(*at) {
-            Some(new) => {
-                *at = new;
-                true
-            }
-            None => {
-                // The id is untrusted. The table checks that it has a value with this id.
-                if let Some(id) = core.externref_id_at(*at) {
-                    host_data.dealloc(id);
-                }
-                false
-            }
-        });
-    }
-    // ANCHOR_END: externrefs
 
     // ANCHOR: slide
     /// Moves the live objects. A run of objects without garbage between them moves at once, to a

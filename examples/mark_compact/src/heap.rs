@@ -14,7 +14,7 @@ use gc_runtime::{
     HeapMemory, Occupancy,
 };
 use gc_types::collector::bump::{LIMIT, NEXT};
-use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
+use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
 use std::ops::Range;
 
 /// Bytes that are zeroed at a time, for new objects.
@@ -37,8 +37,6 @@ pub(crate) struct MarkCompactHeap {
     pub(crate) forwarding: Forwarding,
     /// Objects that were marked and not scanned yet. Empty between collections.
     pub(crate) to_do: Vec<u32>,
-    /// Indices of all externrefs' boxes, in address order.
-    pub(crate) externrefs: Vec<u32>,
     /// The objects in `starts`.
     pub(crate) live: Count,
     /// Bytes of objects that were entered in `starts` since the last collection.
@@ -75,7 +73,6 @@ impl MarkCompactHeap {
             walked: NULL_PAGE_SIZE,
             forwarding: Forwarding::default(),
             to_do: Vec::new(),
-            externrefs: Vec::new(),
             live: Count::default(),
             new_bytes: 0,
             dirty_end: NULL_PAGE_SIZE,
@@ -187,14 +184,6 @@ impl MarkCompactHeap {
         self.walk_new(&mut |at, _| objects.push(at))?;
         Ok(objects)
     }
-
-    /// The object that was just made at `index`.
-    fn made(&mut self, header: VMGcHeader, index: u32) -> Option<VMGcRef> {
-        if header.kind() == Some(VMGcKind::ExternRef) {
-            self.externrefs.push(index);
-        }
-        VMGcRef::from_heap_index(index)
-    }
 }
 
 impl GcHeap for MarkCompactHeap {
@@ -208,7 +197,7 @@ impl GcHeap for MarkCompactHeap {
 
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         let index = self.core.bump(header, size)?;
-        self.made(header, index)
+        VMGcRef::from_heap_index(index)
     }
 
     fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
@@ -250,16 +239,13 @@ impl GcHeap for MarkCompactHeap {
     fn verify(&self) -> Result<(), HeapError> {
         self.core.check_damage()?;
         let objects = self.objects()?;
-        let (mut end, mut externrefs) = (NULL_PAGE_SIZE, Vec::new());
+        let mut end = NULL_PAGE_SIZE;
         for &object in &objects {
             let header = self.core.header_at(object)?;
             if object != end || header.collector_bits() != 0 {
                 return Err(corrupt(object, "no object can be here, or its header is invalid"));
             }
             end = object + self.core.size_at(object)?;
-            if header.kind() == Some(VMGcKind::ExternRef) {
-                externrefs.push(object);
-            }
             let mut dangling = false;
             self.core.for_each_ref_at(object, |_, to| {
                 let to = to.as_heap_index();
@@ -271,9 +257,6 @@ impl GcHeap for MarkCompactHeap {
         }
         if end != self.end() {
             return Err(corrupt(end, "the objects have a wrong end"));
-        }
-        if externrefs != self.externrefs {
-            return Err(corrupt(0, "not all externrefs are known"));
         }
         if (end..self.core.memory.data_u32(LIMIT))
             .step_by(8)
@@ -303,7 +286,6 @@ impl GcHeap for MarkCompactHeap {
         self.starts.clear();
         self.forwarding.clear();
         self.to_do.clear();
-        self.externrefs.clear();
         (self.walked, self.dirty_end) = (NULL_PAGE_SIZE, NULL_PAGE_SIZE);
         (self.live, self.new_bytes) = (Count::default(), 0);
         self.set_up();

@@ -26,6 +26,7 @@ const FOUND_AT_RANDOM: &[(Fault, &str)] = {
         (ForgetsRoots, "the_stack_keeps_its_objects"),
         (DropsHostValues, "a_host_value_lives_as_long_as_its_externref"),
         (KeepsHostValues, "a_host_value_lives_as_long_as_its_externref"),
+        (IgnoresHostValues, "a_host_value_lives_as_long_as_its_externref"),
         (NoCollection, "the_stack_keeps_its_objects"),
         (WrongCount, "a_field_keeps_its_object"),
         (NoReset, "a_reset_heap_is_as_new"),
@@ -252,9 +253,9 @@ fn faulty_collectors_disagree_with_others() {
     }
 }
 
-/// A collector that keeps host values agrees about everything else.
+/// A collector that keeps host values agrees about everything else, but it has freed their boxes.
 #[test]
-fn host_values_that_are_kept_are_a_disagreement() {
+fn host_values_that_are_kept_are_found() {
     let faulty = drc(Fault::KeepsHostValues);
     let subjects = [&DrcCollector as &dyn gc_runtime::GcRuntime, &faulty]
         .map(|runtime| Subject::new(runtime, Reclaims::Everything));
@@ -262,5 +263,16 @@ fn host_values_that_are_kept_are_a_disagreement() {
         agreement::run(&subjects, &mut Unstructured::new(&random::bytes(seed, 2000))).err()
     });
     let text = found.expect("a host value that is kept").to_string();
-    assert!(text.contains("is kept, and nothing refers to it"), "{text}");
+    assert!(text.contains("the box of a host value is not an externref"), "{text}");
+}
+
+/// The store notices it when a collector does not sweep.
+#[test]
+fn host_values_that_are_not_swept_are_damage() {
+    let faulty = drc(Fault::IgnoresHostValues);
+    let subjects = [Subject::new(&faulty, Reclaims::Everything)];
+    let found = agreement::run(&subjects, &mut Unstructured::new(&random::bytes(0, 2000)));
+    let text = found.expect_err("host values are not swept").to_string();
+    let what = "the collector has not swept the host values of externrefs";
+    assert!(text.contains(what), "{text}");
 }

@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     DropsHostValues,
     /// Host values are kept.
     KeepsHostValues,
+    /// A collection does not sweep host values.
+    IgnoresHostValues,
     /// A collection does nothing.
     NoCollection,
     /// A complete collection is not complete when asked again.
@@ -332,7 +334,11 @@ impl GcHeap for FaultyHeap {
             Fault::IgnoresScopes => self.inner.core_mut().no_gc_scopes = 0,
             Fault::ForgetsRoots => request.roots = &mut self.no_roots,
             Fault::DropsHostValues => request.host_data.clear(),
-            Fault::KeepsHostValues => request.host_data = &mut self.no_values,
+            Fault::IgnoresHostValues => request.host_data = &mut self.no_values,
+            Fault::KeepsHostValues => {
+                request.host_data.keep_all();
+                request.host_data = &mut self.no_values;
+            }
             Fault::LeaksCycles => request.cause = GcCause::NoRoom,
             Fault::IgnoresWeak => request.weak = &mut self.no_weak,
             Fault::SkipsWeak => {

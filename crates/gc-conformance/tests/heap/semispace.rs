@@ -11,7 +11,7 @@ use gc_runtime::{
     GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, WeakScope, WeakStep, WeakTable,
     WeakTracer,
 };
-use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN, VMGcHeader, VMGcKind, VMGcRef};
+use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN, VMGcHeader, VMGcRef};
 use std::time::Instant;
 
 pub(crate) struct Semispace;
@@ -68,22 +68,6 @@ impl SemispaceHeap {
         let core = HeapCore::new(memory);
         let (start, next) = (NULL_PAGE_SIZE, NULL_PAGE_SIZE);
         SemispaceHeap { core, start, next, objects: 0, poison: zeal != 0, fault }
-    }
-
-    /// Drops the host values of externrefs that have no copy.
-    fn drop_values(&self, host_data: &mut ExternRefHostDataTable) -> Result<(), HeapError> {
-        let mut dead = Vec::new();
-        self.walk(|at| dead.push(at))?;
-        for object in dead {
-            let header = self.core.header_at(object)?;
-            if header.collector_bits() == 0
-                && header.kind() == Some(VMGcKind::ExternRef)
-                && let Some(id) = self.core.externref_id_at(object)
-            {
-                host_data.dealloc(id);
-            }
-        }
-        Ok(())
     }
 
     fn end(&self) -> u32 {
@@ -222,7 +206,7 @@ impl Copying<'_> {
         let mut scan = to.start;
         copy_referents(heap, &mut to, &mut scan)?;
         if heap.fault == Some(WeakFault::DropsValuesFirst) {
-            heap.drop_values(self.host_data)?;
+            drop_values(heap, &mut to, self.host_data);
         }
         self.weak.begin(WeakScope::All);
         loop {
@@ -236,7 +220,7 @@ impl Copying<'_> {
             }
         }
         heap.core.check_damage()?;
-        heap.drop_values(self.host_data)?;
+        drop_values(heap, &mut to, self.host_data);
         if heap.poison {
             let _mapped = heap.core.memory.fill(heap.start.into(), used.into(), 0xa5);
         }
@@ -248,6 +232,12 @@ impl Copying<'_> {
         self.complete = true;
         Ok(())
     }
+}
+
+/// Drops the host values of externrefs that have no copy.
+fn drop_values(heap: &mut SemispaceHeap, to: &mut To, values: &mut ExternRefHostDataTable) {
+    values.begin_sweep(WeakScope::All);
+    assert!(values.sweep(&During { heap, to }, &mut { u32::MAX }));
 }
 
 /// Copies the objects to which the copies from `scan` on refer, and those to which these refer.

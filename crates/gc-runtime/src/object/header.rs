@@ -191,7 +191,10 @@ impl HeapCore {
     ) -> Result<(), HeapError> {
         let at = u64::from(self.index(externref)?) + u64::from(GcLayout::EXTERNREF_ID_OFFSET);
         match self.memory.write_u32(at, id.as_raw()) {
-            Some(()) => Ok(()),
+            Some(()) => {
+                self.has_externrefs = true;
+                Ok(())
+            }
             None => Err(HeapError::Corrupt { at: externref.as_raw_u32(), what: "no object" }),
         }
     }

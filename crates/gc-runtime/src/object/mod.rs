@@ -71,6 +71,10 @@ pub struct HeapCore {
     /// ([`GcRequest::weak`](crate::GcRequest::weak)) may decide that objects are dead. The store
     /// sets this.
     pub has_weak: bool,
+    /// Whether the store has externrefs. If so, only a collection that gets their host values
+    /// ([`GcRequest::host_data`](crate::GcRequest::host_data)) may decide that objects are dead. The first
+    /// externref and the store set this.
+    pub has_externrefs: bool,
     /// The number of frames of the stack that was walked for the last collection. The store sets this.
     pub frames: u64,
     /// Bytes of mapped memory that are not used. The policy does not count them.
@@ -116,6 +120,7 @@ impl HeapCore {
             live: 0,
             asked: false,
             has_weak: false,
+            has_externrefs: false,
             frames: 0,
             set_aside: 0,
             admitted: 0,
@@ -164,7 +169,7 @@ impl HeapCore {
         self.plan = HeapPlan::default();
         self.live = 0;
         self.asked = false;
-        self.has_weak = false;
+        (self.has_weak, self.has_externrefs) = (false, false);
         self.frames = 0;
         self.admitted = 0;
         self.planned = (Instant::now(), Duration::ZERO);

@@ -148,7 +148,7 @@ impl GcStore {
         };
         pauses.record(pause);
         log::debug!("collected: {pause:?}");
-        let result = result.and_then(|()| self.check_weak());
+        let result = result.and_then(|()| self.check_swept());
         let verified = match result {
             Ok(()) if stop.verified => self.verify_after(tracer),
             result => result,

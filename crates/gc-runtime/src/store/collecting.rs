@@ -34,9 +34,12 @@ impl GcStore {
         let weak = self.weak_mut();
         let has_weak = !weak.is_empty();
         weak.expect();
+        self.host_data.expect_sweep();
+        let has_externrefs = !self.host_data.is_empty();
         let frames = self.roots.frames();
         let core = self.heap.core_mut();
         core.has_weak = has_weak;
+        core.has_externrefs = has_externrefs;
         core.frames = frames;
         let GcStore { heap, roots, host_data, weak, state, .. } = self;
         let weak = weak.get_mut().expect("it was made above");

@@ -71,6 +71,7 @@ impl GcStore {
         core.no_gc_scopes = before.no_gc_scopes;
         core.damage = before.damage.take();
         core.has_weak = before.has_weak;
+        core.has_externrefs = before.has_externrefs;
         core.limiter = before.limiter.take();
         self.mapping = core.memory.mapping();
         // Compiled code that runs may use the new heap too.

@@ -374,7 +374,10 @@ impl GcStore {
             }
         };
         match self.host_data.fill(id, value) {
-            Ok(()) => Ok(externref),
+            Ok(()) => {
+                self.host_data.set_box(id, &externref);
+                Ok(externref)
+            }
             Err(value) => {
                 let at = externref.as_raw_u32();
                 self.drop_gc_ref(externref);

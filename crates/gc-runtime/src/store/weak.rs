@@ -190,14 +190,18 @@ impl GcStore {
         }
     }
 
-    /// Checks that the collection that has completed looked at the weak references. Otherwise they
-    /// may refer to nothing.
-    pub(super) fn check_weak(&mut self) -> Result<(), HeapError> {
-        if self.weak_mut().was_processed() {
+    /// Checks that the collection that has completed looked at the weak references and at the boxes of
+    /// externrefs. Otherwise they may refer to nothing.
+    pub(super) fn check_swept(&mut self) -> Result<(), HeapError> {
+        let what = if !self.weak_mut().was_processed() {
+            "the collector has not looked at weak references"
+        } else if !self.host_data.was_swept() {
+            "the collector has not swept the host values of externrefs"
+        } else {
             return Ok(());
-        }
+        };
         let core = self.heap.core_mut();
-        core.note_damage(0, "the collector has not looked at weak references");
+        core.note_damage(0, what);
         core.check_damage()
     }
 }

@@ -89,6 +89,16 @@ fn check(
     if let Some(at) = dangling {
         return Err(corrupt(at, "a weak reference to something that is not an object").into());
     }
+    let core = heap.core();
+    host_data.for_each_box(&mut |externref| {
+        let at = externref.as_raw_u32();
+        let kind = core.header_at(at).map(|header| header.kind());
+        let is_box = map.is_start(at) && matches!(kind, Ok(Some(VMGcKind::ExternRef)));
+        dangling = dangling.or((!is_box).then_some(at));
+    });
+    if let Some(at) = dangling {
+        return Err(corrupt(at, "the box of a host value is not an externref").into());
+    }
     let mut to_do = Vec::new();
     let visit = |map: &mut ObjectMap, edge: Edge, to_do: &mut Vec<u32>| {
         match map.mark(edge.target) {
@@ -105,12 +115,14 @@ fn check(
             visit(&mut map, Edge { holder: None, slot, target: target.get() }, &mut to_do)?;
         }
     }
-    let core = heap.core();
     while let Some(holder) = to_do.pop() {
         if core.header_at(holder)?.kind() == Some(VMGcKind::ExternRef) {
             let id = core.externref_id_at(holder);
-            if id.and_then(|id| host_data.get(id)).is_none() {
+            let Some(id) = id.filter(|&id| host_data.get(id).is_some()) else {
                 return Err(corrupt(holder, "an externref without a host value").into());
+            };
+            if host_data.box_of(id).is_none_or(|known| known.as_raw_u32() != holder) {
+                return Err(corrupt(holder, "an externref whose place is not known").into());
             }
         }
         let mut result = Ok(());

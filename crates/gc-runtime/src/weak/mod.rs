@@ -19,8 +19,9 @@
 //!    reach, and wait for the host in the order in which the finalizers were added. Step 2 is
 //!    repeated.
 //! 5. Entries whose keys were not found are removed.
-//! 6. Only now the collector drops the host values of dead externrefs, so their destructors see no
-//!    reference to a dead object.
+//! 6. Only now the host values of dead externrefs are dropped
+//!    ([`sweep`](crate::ExternRefHostDataTable::sweep)), so their destructors see no reference to a dead
+//!    object.
 //!
 //! A collection of young objects looks only at references that may refer to young objects.
 

@@ -36,11 +36,8 @@ enum Phase {
     /// Scans the objects found. Then processes weak references, which may find more.
     Scan,
     Weak,
-    /// Finds the externrefs that died. `next` were examined and `kept` were kept.
-    HostValues {
-        next: usize,
-        kept: usize,
-    },
+    /// Drops the host values of the externrefs that died.
+    HostValues,
     /// Frees chunks from `next` on.
     Free {
         next: usize,
@@ -115,32 +112,14 @@ impl<'a> CopyingCollection<'a> {
         false
     }
 
-    /// Examines up to `budget` boxes of externrefs from `next` on. Moves the entries of live boxes
-    /// below `kept` and drops the host values of the others.
-    fn drop_host_values(&mut self, mut next: usize, mut kept: usize, budget: u32) -> Phase {
-        let heap = &mut *self.heap;
-        let end = heap.externrefs.len().min(next.saturating_add(budget as usize));
-        while next < end {
-            let index = heap.externrefs[next];
-            next += 1;
-            match heap.survivor(index) {
-                Some(survivor) => {
-                    heap.externrefs[kept] = survivor;
-                    kept += 1;
-                }
-                None => {
-                    if let Some(id) = heap.core.externref_id_at(index) {
-                        self.host_data.dealloc(id);
-                    }
-                }
-            }
+    /// Drops host values of dead externrefs.
+    fn drop_host_values(&mut self) -> Phase {
+        let following = Following { heap: &mut *self.heap, work: &mut self.work };
+        if !self.host_data.sweep(&following, &mut { INCREMENT }) {
+            return Phase::HostValues;
         }
-        if next < heap.externrefs.len() {
-            return Phase::HostValues { next, kept };
-        }
-        heap.externrefs.truncate(kept);
         if let Some((chunk, end)) = self.work.last_chunk() {
-            heap.chunks.set_end(chunk, end);
+            self.heap.chunks.set_end(chunk, end);
         }
         Phase::Free { next: 0 }
     }
@@ -247,10 +226,13 @@ impl<'a> CopyingCollection<'a> {
                 match self.weak.step(&mut following, &mut { INCREMENT }) {
                     WeakStep::More => Phase::Weak,
                     WeakStep::Trace => Phase::Scan,
-                    WeakStep::Done => Phase::HostValues { next: 0, kept: 0 },
+                    WeakStep::Done => {
+                        self.host_data.begin_sweep(WeakScope::All);
+                        Phase::HostValues
+                    }
                 }
             }
-            Phase::HostValues { next, kept } => self.drop_host_values(next, kept, INCREMENT),
+            Phase::HostValues => self.drop_host_values(),
             Phase::Free { next } => self.free(next, INCREMENT),
             Phase::GiveBack(mut from) => {
                 let heap = &mut *self.heap;

@@ -33,7 +33,7 @@ use chunks::{Chunks, State};
 use collect::CopyingCollection;
 use epoch::{Epoch, Visit};
 use gc_types::collector::copying::{CHUNK_SIZE, LIMIT, NAME, NEXT};
-use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
+use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
 
 /// The runtime half of `copying`: makes its heaps.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,8 +76,6 @@ struct CopyingHeap {
     epoch: Epoch,
     /// The objects that survived the last collection.
     survivors: Survivors,
-    /// Indices of all externrefs' boxes.
-    externrefs: Vec<u32>,
     /// Whether free memory is overwritten.
     poison: bool,
 }
@@ -102,7 +100,6 @@ impl CopyingHeap {
             current: None,
             epoch: Epoch::default(),
             survivors: Survivors::default(),
-            externrefs: Vec::new(),
             poison,
         };
         heap.set_up();
@@ -294,9 +291,6 @@ impl GcHeap for CopyingHeap {
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         let next = self.core.bump(header, size)?;
         self.epoch.count_host(size);
-        if header.kind() == Some(VMGcKind::ExternRef) {
-            self.externrefs.push(next);
-        }
         VMGcRef::from_heap_index(next)
     }
 
@@ -374,7 +368,6 @@ impl GcHeap for CopyingHeap {
         self.current = None;
         self.epoch = Epoch::default();
         self.survivors = Survivors::default();
-        self.externrefs.clear();
         self.set_up();
         host_data.clear();
         true

@@ -9,7 +9,7 @@ use crate::{
     TraceRoots, WeakTable,
 };
 use gc_types::collector::copying::FORWARDED;
-use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
+use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcKind};
 use std::sync::Arc;
 
 const PAIR: TypeIndex = TypeIndex::new(0).unwrap();

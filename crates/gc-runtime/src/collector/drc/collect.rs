@@ -109,6 +109,8 @@ impl<'a> DrcCollection<'a> {
     ) -> Self {
         // If it does not look for cycles, or is abandoned before it has found some.
         tables.weak.keep_all();
+        // The value of each dead box is dropped when the box is freed.
+        tables.host_data.keep_all();
         heap.space.begin_collection();
         heap.shapes.update(&heap.core.layouts);
         let phase = Phase::Roots;

@@ -272,11 +272,6 @@ impl GenerationalHeap {
     /// Frees the old places of moved objects. All references are updated by now, including the
     /// roots.
     pub(super) fn end_evacuation(&mut self) {
-        for n in 0..self.old.externrefs.len() {
-            if let Some(new) = self.evacuated(self.old.externrefs[n]) {
-                self.old.externrefs[n] = new;
-            }
-        }
         for block in std::mem::take(&mut self.evacuator.blocks) {
             let start = self.old.blocks.block_start(block);
             let objects: Vec<u32> = self.old.map.starts(start, start + BLOCK_SIZE).collect();

@@ -8,8 +8,9 @@
 //! on General-Purpose Machines", 1990). It begins with an empty nursery and ignores young objects. If
 //! objects were retained, it marks these too, and then it does not stop before it is done.
 //!
-//! If the store has weak references, marking then waits for the next collection, which marks what
-//! they keep. Without a collection the weak references cannot be seen.
+//! If the store has weak references or externrefs, marking then waits for the next collection, which marks
+//! what weak references keep, and drops the host values of dead externrefs. Without a collection neither can
+//! be seen.
 //!
 //! Sweeping makes the mark bits the new start bits, and frees lines without a mark.
 //!
@@ -74,7 +75,8 @@ pub(super) struct Marker {
     pub(super) stack: Vec<Grey>,
     /// Whether young objects, which were retained, are marked.
     pub(super) young: bool,
-    /// Whether everything was marked except what weak references keep. A collection marks that.
+    /// Whether everything was marked except what weak references keep. A collection marks that, and sweeps
+    /// host values.
     waits: bool,
     /// Time spent in the major collection so far.
     pub(super) took: Duration,
@@ -197,7 +199,8 @@ impl GenerationalHeap {
         self.mark_logged(&mut { u32::MAX }) == Log::Done
     }
 
-    /// Whether marking waits for a collection, which gets the weak references of the store.
+    /// Whether marking waits for a collection, which gets the weak references and the host values of
+    /// the store.
     pub(super) fn marking_waits(&self) -> bool {
         self.phase == Phase::Marking && self.marker.waits
     }
@@ -209,17 +212,7 @@ impl GenerationalHeap {
 
     /// Ends marking. Everything unmarked is garbage.
     pub(super) fn end_marking(&mut self) {
-        let GenerationalHeap { core, old, nursery, dead_values, marker, .. } = self;
-        let mut bury = |index: &u32| {
-            let live = old.map.is_marked(*index);
-            if !live {
-                dead_values.extend(core.externref_id_at(*index));
-            }
-            live
-        };
-        old.externrefs.retain(&mut bury);
-        if marker.young {
-            nursery.externrefs.retain(&mut bury);
+        if self.marker.young {
             let map = &mut self.old.map;
             self.nursery.retained.retain(|&index| {
                 let live = map.is_marked(index);
@@ -333,7 +326,7 @@ impl GenerationalHeap {
                 self.lose_marking();
             }
             (Phase::Marking, Log::Done) if self.mark_some(budget) && self.core.damage.is_none() => {
-                self.marker.waits = self.core.has_weak;
+                self.marker.waits = self.core.has_weak || self.core.has_externrefs;
                 if !self.marker.waits {
                     self.end_marking();
                 }

@@ -2,8 +2,7 @@
 //!
 //! Roots are the stack, the slots outside the heap that the barriers remembered, and the references
 //! on dirty cards. An object that is found is copied once, directly to the old generation, and its
-//! old header gets the new index (`scavenge.rs`). Dead objects are not visited, except for the host
-//! values of externrefs.
+//! old header gets the new index (`scavenge.rs`). Dead objects are not visited.
 
 use super::GenerationalHeap;
 use super::nursery_size::NurseryUse;
@@ -13,7 +12,7 @@ use crate::clock::thread_time;
 use crate::space::blocks::BLOCK_SIZE;
 use crate::trace::shapes::Object;
 use gc_types::VMGcHeader;
-use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NURSERY_START, is_young};
+use gc_types::collector::generational::{CARD_SIZE, NURSERY_START, is_young};
 use std::time::Duration;
 
 /// The byte that fills freed memory under zeal. It gives neither a valid kind nor a likely index.
@@ -265,17 +264,6 @@ impl GenerationalHeap {
 
     /// Ends a minor collection, after every reachable object was moved or retained.
     pub(super) fn end_minor(&mut self) {
-        for index in std::mem::take(&mut self.nursery.externrefs) {
-            let forward = self.core.memory.read_u32(u64::from(index) + COLLECTOR_WORD);
-            match forward.unwrap_or_default() {
-                0 => self.dead_values.extend(self.core.externref_id_at(index)),
-                forward if forward & !FORWARDED == index => self.nursery.externrefs.push(index),
-                forward if self.old.map.is_start(forward & !FORWARDED) => {
-                    self.old.externrefs.push(forward & !FORWARDED);
-                }
-                _ => self.core.note_damage(index, "an externref was moved to no object"),
-            }
-        }
         for index in std::mem::take(&mut self.nursery.retained) {
             self.old.map.clear_start(index);
         }

@@ -38,9 +38,8 @@ mod weak;
 use crate::space::blocks::{BLOCK_SIZE, MAX_SMALL};
 use crate::trace::shapes::Shapes;
 use crate::{
-    CollectorOption, ExternRefHostDataId, ExternRefHostDataTable, GarbageCollection, GcCause,
-    GcHeap, GcRequest, GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Idle,
-    LastResort, Occupancy,
+    CollectorOption, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest,
+    GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Idle, LastResort, Occupancy,
 };
 use collect::{GenerationalCollection, StoreTables};
 use evacuate::Evacuator;
@@ -166,8 +165,6 @@ struct GenerationalHeap {
     grown: bool,
     /// Whether the last allocation that found no room would find none in an empty nursery.
     large_wanted: bool,
-    /// Host values of externrefs that were found dead and not dropped yet.
-    dead_values: Vec<ExternRefHostDataId>,
     /// Bytes that survived the last minor collection.
     survived: u64,
     /// Objects that were allocated, except those in a nursery that was not counted.
@@ -198,7 +195,6 @@ impl GenerationalHeap {
             cramped: false,
             grown: false,
             large_wanted: false,
-            dead_values: Vec::new(),
             survived: 0,
             allocated: Count::default(),
             nursery_counted: false,
@@ -214,9 +210,7 @@ impl GenerationalHeap {
     fn alloc_old(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         let index = self.take_old(|old, memory| old.alloc_zeroed(memory, size))?;
         self.core.set_header_at(index, header)?;
-        if header.kind() == Some(VMGcKind::ExternRef) {
-            self.old.externrefs.push(index);
-        } else if self.core.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
+        if self.core.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
             if size <= ArrayLayout::MAX_EXAMINED || header.kind() != Some(VMGcKind::ArrayRef) {
                 // Stores into it before the next collection run no barrier.
                 self.tables.cards.dirty_all(index, index + size);
@@ -324,11 +318,7 @@ impl GcHeap for GenerationalHeap {
     }
 
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
-        let index = self.bump(header, size)?;
-        if header.kind() == Some(VMGcKind::ExternRef) {
-            self.nursery.externrefs.push(index);
-        }
-        VMGcRef::from_heap_index(index)
+        VMGcRef::from_heap_index(self.bump(header, size)?)
     }
 
     fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
@@ -394,7 +384,7 @@ impl GcHeap for GenerationalHeap {
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
         let GcRequest { cause, roots, host_data, weak, .. } = request;
-        let kind = self.choose(cause);
+        let kind = self.choose(cause, host_data);
         if cause != GcCause::NoRoom {
             self.reserve();
         }
@@ -479,7 +469,6 @@ impl GcHeap for GenerationalHeap {
         self.chooser = Chooser::default();
         self.phase = Phase::Idle;
         (self.grown, self.large_wanted) = (false, false);
-        self.dead_values.clear();
         self.survived = 0;
         self.allocated = Count::default();
         self.zeal_count = 0;

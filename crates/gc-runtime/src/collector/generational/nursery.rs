@@ -59,8 +59,6 @@ pub(super) struct Nursery {
     pub(super) touched: u32,
     /// The system was asked to provide the memory up to here.
     pub(super) asked: u32,
-    /// Boxes of externrefs.
-    pub(super) externrefs: Vec<u32>,
     /// Objects that were retained, ascending.
     pub(super) retained: Vec<u32>,
     pub(super) retained_bytes: u64,
@@ -98,7 +96,6 @@ impl Nursery {
             chunk: CHUNK,
             touched: NURSERY_START,
             asked: NURSERY_START,
-            externrefs: Vec::new(),
             retained: Vec::new(),
             retained_bytes: 0,
             host: Count::default(),
@@ -168,7 +165,6 @@ impl GenerationalHeap {
     pub(super) fn renew_nursery(&mut self) {
         (self.nursery.touched, self.nursery.asked) = (NURSERY_START, NURSERY_START);
         self.size_nursery(first_size(self.nursery.end - NURSERY_START));
-        self.nursery.externrefs.clear();
         self.nursery.retained.clear();
         self.nursery.retained_bytes = 0;
         self.nursery.chunk = CHUNK;

@@ -86,8 +86,6 @@ pub(super) struct Old {
     pub(super) large: Vec<u32>,
     /// Large objects that are to be swept.
     unswept_large: Vec<u32>,
-    /// Boxes of externrefs.
-    pub(super) externrefs: Vec<u32>,
     /// Objects that have not been found to be garbage.
     pub(super) total: Count,
     /// The part of `total` that is marked.
@@ -112,7 +110,6 @@ impl Old {
             unswept: Vec::new(),
             large: Vec::new(),
             unswept_large: Vec::new(),
-            externrefs: Vec::new(),
             total: Count::default(),
             marked: Count::default(),
         }
@@ -139,7 +136,6 @@ impl Old {
         self.unswept.clear();
         self.large.clear();
         self.unswept_large.clear();
-        self.externrefs.clear();
         (self.total, self.marked) = Default::default();
     }
 

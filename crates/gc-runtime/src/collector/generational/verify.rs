@@ -5,8 +5,8 @@ use super::major::Phase;
 use super::nursery::Count;
 use crate::space::object_map::ObjectMap;
 use crate::{GcRoot, GcRootsList, HeapError};
+use gc_types::GcLayout;
 use gc_types::collector::generational::LIMIT;
-use gc_types::{GcLayout, VMGcKind};
 use std::collections::HashSet;
 
 fn corrupt(at: u32, what: &'static str) -> Result<(), HeapError> {
@@ -17,8 +17,7 @@ impl GenerationalHeap {
     /// Checks that old objects do not overlap and lie in lines and pages that are marked as used;
     /// that headers and references are valid and no forwarding word remains; that every reference
     /// from an old object to a young one is on a dirty card; that memory for inline allocation is
-    /// zero; that the lists of externrefs are complete; and that nothing is marked unless marking
-    /// is under way.
+    /// zero; and that nothing is marked unless marking is under way.
     pub(super) fn verify_all(&self) -> Result<(), HeapError> {
         self.core.check_damage()?;
         self.old.check().or_else(|(at, what)| corrupt(at, what))?;
@@ -28,20 +27,10 @@ impl GenerationalHeap {
         }
         let mut young = ObjectMap::default();
         young.extend(u64::from(self.nursery.end));
-        let mut externrefs = Vec::new();
         self.walk_nursery(|at, _| {
-            if self.core.header_at(at)?.kind() == Some(VMGcKind::ExternRef) {
-                externrefs.push(at);
-            }
             young.set_start(at, false);
             Ok(())
         })?;
-        if externrefs != self.nursery.externrefs {
-            corrupt(
-                self.next(),
-                "the list of young externrefs differs from the nursery's externrefs",
-            )?;
-        }
         self.walk_nursery(|at, _| self.verify_object(at, &young, |_| true))?;
         self.verify_free_nursery()?;
 
@@ -49,7 +38,6 @@ impl GenerationalHeap {
         let settled = matches!(self.phase, Phase::Idle | Phase::Marking);
         let noted = self.noted_slots();
         let mut total = Count::default();
-        let mut externrefs = Vec::new();
         for at in self.old.map.starts(start, end) {
             if self.is_dead(at) {
                 self.verify_dead(at)?;
@@ -57,9 +45,6 @@ impl GenerationalHeap {
             }
             let size = self.core.size_at(at)?;
             self.old.check_object(at, size).or_else(|what| corrupt(at, what))?;
-            if self.core.header_at(at)?.kind() == Some(VMGcKind::ExternRef) {
-                externrefs.push(at);
-            }
             // An array is scanned card by card, so only the card of the element counts.
             let is_array = matches!(self.core.layout_at(at)?, Some(GcLayout::Array(_)));
             let is_dirty = |slot| {
@@ -71,15 +56,8 @@ impl GenerationalHeap {
             }
             total.add(size);
         }
-        let mut listed = self.old.externrefs.clone();
-        listed.sort_unstable();
         if !settled {
-            let missing = listed.iter().find(|at| externrefs.binary_search(at).is_err());
-            let what = "an entry of the list of externrefs is not an externref";
-            return missing.map_or(Ok(()), |&at| corrupt(at, what));
-        }
-        if listed != externrefs {
-            corrupt(start, "the list of old externrefs is wrong")?;
+            return Ok(());
         }
         if total != self.old.total {
             corrupt(start, "the old objects are miscounted")?;

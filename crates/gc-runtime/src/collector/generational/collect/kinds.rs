@@ -6,6 +6,7 @@
 
 use super::super::GenerationalHeap;
 use super::super::major::{Log, Phase};
+use super::super::weak::Scavenging;
 use super::stages::{Evacuate, Increment, ScavengeStage};
 use crate::WeakScope;
 
@@ -49,11 +50,13 @@ impl Machine {
     pub(super) fn must_finish(&self) -> bool {
         match self {
             Machine::Minor(minor) | Machine::Begin(Begin::Minor(minor)) => minor.moves(),
-            Machine::Finish(Finish::Minor(minor)) => minor.moves(),
             Machine::Trace(trace) => !matches!(trace, TraceStage::Prepare),
-            Machine::Full(full) => !matches!(full, Full::Prepare | Full::MarkRoots | Full::Mark),
+            Machine::Full(full) => {
+                !matches!(full, Full::Prepare | Full::MarkRoots | Full::Mark | Full::Values)
+            }
             Machine::Begin(Begin::Sweep | Begin::MarkRoots) => false,
-            Machine::Finish(Finish::Mark | Finish::MarkWeak | Finish::Sweep) => false,
+            Machine::Finish(Finish::Minor(minor)) => minor.moves(),
+            Machine::Finish(_) => false,
             Machine::Complete => false,
         }
     }
@@ -62,7 +65,8 @@ impl Machine {
     pub(super) fn marks(&self) -> bool {
         matches!(
             self,
-            Machine::Begin(Begin::MarkRoots) | Machine::Full(Full::MarkRoots | Full::Mark)
+            Machine::Begin(Begin::MarkRoots)
+                | Machine::Full(Full::MarkRoots | Full::Mark | Full::Values)
         )
     }
 
@@ -85,6 +89,8 @@ pub(super) enum Minor {
     Scavenge(ScavengeStage),
     /// Marks what weak references keep. Everything else was marked between collections.
     MarkWeak,
+    /// Drops the host values of externrefs that were not marked.
+    Values,
     Evacuate(Evacuate),
 }
 
@@ -124,12 +130,13 @@ impl Minor {
                 }
                 Log::More => {}
                 Log::Done => {
-                    if on.mark_weak() && on.heap.core.damage.is_none() {
-                        on.heap.end_marking();
-                        return true;
+                    if on.mark_weak() {
+                        on.values.begin_sweep(WeakScope::All);
+                        *self = Minor::Values;
                     }
                 }
             },
+            Minor::Values => return on.end_marking(),
             // The sweep follows in slices.
             Minor::Evacuate(evacuate) => return evacuate.work(on),
         }
@@ -191,6 +198,8 @@ pub(super) enum Finish {
     Mark,
     /// Marks what weak references keep.
     MarkWeak,
+    /// Drops the host values of externrefs that were not marked.
+    Values,
     Sweep,
     Minor(Minor),
 }
@@ -218,8 +227,14 @@ impl Finish {
                 false
             }
             Finish::MarkWeak => {
-                if on.mark_weak() && on.heap.core.damage.is_none() {
-                    on.heap.end_marking();
+                if on.mark_weak() {
+                    on.values.begin_sweep(WeakScope::All);
+                    *self = Finish::Values;
+                }
+                false
+            }
+            Finish::Values => {
+                if on.end_marking() {
                     on.heap.cancel_evacuation();
                     *self = Finish::Sweep;
                 }
@@ -243,6 +258,8 @@ pub(super) enum TraceStage {
     /// Finishes the sweep of an earlier collection.
     Prepare,
     Find(Find),
+    /// Drops the host values of dead externrefs.
+    Values,
     Sweep,
     /// Empties the nursery of retained objects.
     Again(ScavengeStage),
@@ -289,6 +306,12 @@ impl TraceStage {
                     return Traced::GivenUp(Minor::Scavenge(ScavengeStage::Cards));
                 }
                 if done && on.heap.core.damage.is_none() {
+                    on.values.begin_sweep(WeakScope::All);
+                    *self = TraceStage::Values;
+                }
+            }
+            TraceStage::Values => {
+                if on.values.sweep(&Scavenging(on.heap), on.budget) {
                     let used = on.heap.nursery_used();
                     on.end_minor();
                     on.heap.end_trace(used);
@@ -322,6 +345,8 @@ pub(super) enum Full {
     Scavenge(ScavengeStage),
     MarkRoots,
     Mark,
+    /// Drops the host values of externrefs that were not marked.
+    Values,
     Evacuate(Evacuate),
     Sweep,
     /// Empties the nursery of retained objects.
@@ -353,8 +378,13 @@ impl Full {
                 }
             }
             Full::Mark => {
-                if on.mark_weak() && on.heap.core.damage.is_none() {
-                    on.heap.end_marking();
+                if on.mark_weak() {
+                    on.values.begin_sweep(WeakScope::All);
+                    *self = Full::Values;
+                }
+            }
+            Full::Values => {
+                if on.end_marking() {
                     *self = match on.heap.phase {
                         Phase::Evacuating => Full::Evacuate(Evacuate::Objects),
                         _ => Full::Sweep,

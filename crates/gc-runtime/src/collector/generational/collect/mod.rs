@@ -14,7 +14,7 @@ use super::GenerationalHeap;
 use super::major::Phase;
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcProgress, GcRootsIter, GcRootsList,
-    HeapError, PauseKind, WeakTable,
+    HeapError, PauseKind, WeakScope, WeakTable,
 };
 use kinds::{Begin, Finish, Full, Machine, Minor, TraceStage};
 use stages::Increment;
@@ -55,7 +55,11 @@ pub(super) struct GenerationalCollection<'a> {
 
 impl GenerationalHeap {
     /// The kind of collection for this cause.
-    pub(super) fn choose(&mut self, cause: GcCause) -> CollectionKind {
+    pub(super) fn choose(
+        &mut self,
+        cause: GcCause,
+        values: &ExternRefHostDataTable,
+    ) -> CollectionKind {
         let under_way = self.is_major_under_way();
         match cause {
             GcCause::NoRoom => {
@@ -71,7 +75,9 @@ impl GenerationalHeap {
                 }
             }
             // A trace may be abandoned. Then it would drop none of these values.
-            GcCause::HostValues if self.old.externrefs.len() > self.nursery.externrefs.len() => {
+            GcCause::HostValues
+                if values.count(WeakScope::All) / 2 > values.count(WeakScope::Young) =>
+            {
                 CollectionKind::Full
             }
             GcCause::HostValues if self.trace_pays() => CollectionKind::Trace,
@@ -146,10 +152,10 @@ impl<'a> GenerationalCollection<'a> {
 
     /// Does a part of the work.
     fn work(&mut self, mut budget: u32) {
-        let (roots, weak) = (&mut self.store.roots, &mut *self.store.weak);
+        let StoreTables { roots, host_data: values, weak } = &mut self.store;
         let (heap, budget) = (&mut *self.heap, &mut budget);
         let traced = matches!(self.machine, Machine::Trace(_));
-        self.machine.work(&mut Increment { heap, roots, weak, budget });
+        self.machine.work(&mut Increment { heap, roots, weak, values, budget });
         if traced && matches!(self.machine, Machine::Minor(_)) {
             self.kind = PauseKind::Minor;
         }
@@ -164,14 +170,6 @@ impl<'a> GenerationalCollection<'a> {
         let keeping_up = (self.heap.survived / 16).min(1 << 22) as u32;
         if self.heap.zeal != 0 || !self.heap.core.pause_left().is_zero() {
             self.heap.major_work(keeping_up);
-        }
-    }
-
-    /// Drops the host values of externrefs that were found dead.
-    fn drop_values(&mut self) {
-        for id in self.heap.dead_values.drain(..) {
-            // An id without a value was damaged by the guest.
-            let _named = self.store.host_data.dealloc(id);
         }
     }
 }
@@ -201,7 +199,6 @@ impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
             }
         }
         self.heap.end_increment();
-        self.drop_values();
         if let Err(damage) = self.heap.core.check_damage() {
             self.machine = Machine::Complete;
             return Err(damage);
@@ -222,7 +219,6 @@ impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
         }
         // Marking beside the mutator, and the sweep after it, wait for the next collection.
         self.machine = Machine::Complete;
-        self.drop_values();
     }
 }
 

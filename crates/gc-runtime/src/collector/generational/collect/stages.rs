@@ -6,18 +6,19 @@
 use super::super::GenerationalHeap;
 use super::super::scavenge::fetch;
 use super::super::weak::{Marking, Scavenging};
-use crate::{GcRootsIter, WeakScope, WeakStep, WeakTable};
+use crate::{ExternRefHostDataTable, GcRootsIter, WeakScope, WeakStep, WeakTable};
 use gc_types::VMGcRef;
 
 /// Number of young objects to which roots refer that are fetched at the same time.
 const ROOTS: usize = 64;
 
-/// The heap, the roots and the weak references on which an increment works, and its remaining
+/// The heap, the roots, the weak references and the host values on which an increment works, and its remaining
 /// budget.
 pub(super) struct Increment<'c, 'a> {
     pub(super) heap: &'c mut GenerationalHeap,
     pub(super) roots: &'c mut GcRootsIter<'a>,
     pub(super) weak: &'c mut WeakTable,
+    pub(super) values: &'c mut ExternRefHostDataTable,
     pub(super) budget: &'c mut u32,
 }
 
@@ -30,6 +31,8 @@ pub(super) enum ScavengeStage {
     Cards,
     /// Scans the moved objects, and moves those that weak references keep.
     Grey,
+    /// Drops the host values of dead externrefs.
+    Values,
 }
 
 impl ScavengeStage {
@@ -56,6 +59,12 @@ impl ScavengeStage {
             }
             ScavengeStage::Grey => {
                 if on.scavenge_weak() && on.heap.core.damage.is_none() {
+                    on.values.begin_sweep(WeakScope::Young);
+                    *self = ScavengeStage::Values;
+                }
+            }
+            ScavengeStage::Values => {
+                if on.values.sweep(&Scavenging(on.heap), on.budget) {
                     on.end_minor();
                     return true;
                 }
@@ -154,7 +163,18 @@ impl Increment<'_, '_> {
         if !self.heap.mark_some(self.budget) || self.heap.core.damage.is_some() {
             return false;
         }
-        self.weak.step(&mut Marking(self.heap), self.budget) == WeakStep::Done
+        let done = self.weak.step(&mut Marking(self.heap), self.budget) == WeakStep::Done;
+        done && self.heap.core.damage.is_none()
+    }
+
+    /// Drops the host values of externrefs that were not marked, then ends marking. Returns whether this is
+    /// done.
+    pub(super) fn end_marking(&mut self) -> bool {
+        let done = self.values.sweep(&Marking(self.heap), self.budget);
+        if done {
+            self.heap.end_marking();
+        }
+        done
     }
 
     /// Ends a minor collection.
@@ -183,7 +203,9 @@ impl Increment<'_, '_> {
             let Some(mut root) = self.roots.next() else {
                 let heap = &*self.heap;
                 let evacuated = |old: &VMGcRef| heap.evacuated(old.as_raw_u32());
-                self.weak.update(&mut |old| evacuated(old).and_then(VMGcRef::from_heap_index));
+                let mut new = |old: &VMGcRef| evacuated(old).and_then(VMGcRef::from_heap_index);
+                self.weak.update(&mut new);
+                self.values.update(&mut new);
                 self.heap.end_evacuation();
                 return true;
             };

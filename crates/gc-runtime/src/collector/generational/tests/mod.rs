@@ -12,7 +12,7 @@ mod verifier;
 
 use super::collect::CollectionKind;
 use super::*;
-use crate::{GcProgress, GcRootsList, HeapBounds, HeapOptions, PauseKind, WeakTable};
+use crate::{GcProgress, GcRootsList, HeapBounds, HeapOptions, HostValue, PauseKind, WeakTable};
 use gc_types::collector::generational::{
     CARD_SIZE, FORWARDED, LIMIT, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START,
 };
@@ -89,9 +89,22 @@ impl Fixture {
         GenerationalCollection::new(&mut self.heap, StoreTables { roots, host_data, weak }, kind)
     }
 
+    /// The kind of collection for this cause.
+    fn choose(&mut self, cause: GcCause) -> CollectionKind {
+        self.heap.choose(cause, &self.host_data)
+    }
+
+    /// Makes an externref in a slot of the stack.
+    fn externref(&mut self, slot: usize, value: HostValue) {
+        let id = self.host_data.alloc(value).unwrap();
+        let externref = (&mut self.heap as &mut dyn GcHeap).alloc_externref(id).unwrap();
+        self.host_data.set_box(id, &externref);
+        self.stack[slot] = u64::from(externref.as_raw_u32());
+    }
+
     /// Whether a collection that begins because of a lack of room gets all roots.
     fn needs_all_roots(&mut self) -> bool {
-        let kind = self.heap.choose(GcCause::NoRoom);
+        let kind = self.choose(GcCause::NoRoom);
         self.heap.needs_all_roots(kind)
     }
 
@@ -336,9 +349,7 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     f.stack.extend(&kept[arrays..]);
     f.heap.verify().unwrap();
     f.list(1000);
-    let externref = f.host_data.alloc(Box::new(())).unwrap();
-    let externref = (&mut f.heap as &mut dyn GcHeap).alloc_externref(externref).unwrap();
-    f.stack[1] = u64::from(externref.as_raw_u32());
+    f.externref(1, Box::new(()));
     let young = f.top();
     f.collect(CollectionKind::Minor);
     assert_eq!((f.top(), f.list_length()), (young, 1000));
@@ -492,9 +503,7 @@ fn a_young_externref_gives_its_value_up_at_once() {
     let mut f = Fixture::new(4 << 20);
     let value = Arc::new(());
     for i in 0..10 {
-        let id = f.host_data.alloc(Box::new(Arc::clone(&value))).unwrap();
-        let externref = (&mut f.heap as &mut dyn GcHeap).alloc_externref(id).unwrap();
-        f.stack[i % 5] = u64::from(externref.as_raw_u32());
+        f.externref(i % 5, Box::new(Arc::clone(&value)));
     }
     f.collect(CollectionKind::Minor);
     assert_eq!(Arc::strong_count(&value), 6);

@@ -276,12 +276,12 @@ fn large_objects_do_not_hurry_marking() {
         // One of them is the array itself.
         assert!(f.heap.old.marked_objects() - marked <= u64::from(STEP) + 1);
         assert!(f.heap.phase == Phase::Marking && !f.heap.collection_pays());
-        assert_eq!(f.heap.choose(GcCause::NoRoom), CollectionKind::Minor);
+        assert_eq!(f.choose(GcCause::NoRoom), CollectionKind::Minor);
     }
     assert!(f.heap.taken_bytes() > 2 * u64::from(threshold));
     (0..2).for_each(|_| large(&mut f, threshold / 4));
     assert!(f.heap.collection_pays());
-    assert_eq!(f.heap.choose(GcCause::NoRoom), CollectionKind::Finish);
+    assert_eq!(f.choose(GcCause::NoRoom), CollectionKind::Finish);
     assert_eq!(f.heap.marker.large, 7 * u64::from((threshold / 4) & !7));
     f.collect(CollectionKind::Finish);
     // The next marking excuses others.
@@ -329,11 +329,11 @@ fn marking_begins_in_slices_however_large_the_heap_is() {
     assert!(!f.heap.is_major_under_way());
     f.heap.large_wanted = true;
     assert!(f.heap.collection_pays());
-    assert_eq!(f.heap.choose(GcCause::NoRoom), CollectionKind::Begin);
+    assert_eq!(f.choose(GcCause::NoRoom), CollectionKind::Begin);
     f.collect(CollectionKind::Begin);
     // It has as much time as if it had begun earlier.
     assert!(!f.heap.collection_pays());
-    assert_eq!(f.heap.choose(GcCause::NoRoom), CollectionKind::Minor);
+    assert_eq!(f.choose(GcCause::NoRoom), CollectionKind::Minor);
     let room = f.heap.deadline(5) - f.heap.taken_bytes();
     assert!(room > u64::from(threshold / 5 * 2), "{room} of {threshold}");
 }

@@ -129,7 +129,7 @@ fn time_that_the_host_gives_is_used_for_slices_and_short_collections() {
     }
     assert_eq!(f.heap.idle(long), Idle::Collect);
     assert_eq!(f.heap.idle(Duration::ZERO), Idle::Rest { bytes: f.heap.idle_work_left() });
-    assert_eq!(f.heap.choose(GcCause::Idle), CollectionKind::Minor);
+    assert_eq!(f.choose(GcCause::Idle), CollectionKind::Minor);
     f.collect(CollectionKind::Minor);
     // Its collection takes half of the time.
     let ms = Duration::from_millis;
@@ -148,5 +148,5 @@ fn time_that_the_host_gives_is_used_for_slices_and_short_collections() {
     f.heap.core.plan.goal = f.heap.core.live + 1000;
     f.heap.old.total.bytes = f.heap.core.live + 600;
     assert_eq!(f.heap.idle(long), Idle::Collect);
-    assert_eq!(f.heap.choose(GcCause::Idle), CollectionKind::Begin);
+    assert_eq!(f.choose(GcCause::Idle), CollectionKind::Begin);
 }

@@ -14,7 +14,7 @@ impl Fixture {
         if self.heap.next() + 64 <= self.heap.nursery.limit {
             return None;
         }
-        let kind = self.heap.choose(GcCause::NoRoom);
+        let kind = self.choose(GcCause::NoRoom);
         self.collect(kind);
         while !self.heap.sweep_some(&mut { u32::MAX }) {}
         Some((kind, self.heap.survived))
@@ -37,13 +37,6 @@ impl Fixture {
             }
         }
         collections
-    }
-
-    /// Makes an externref in a slot of the stack.
-    fn externref(&mut self, slot: usize) {
-        let id = self.host_data.alloc(Box::new(())).unwrap();
-        let externref = (&mut self.heap as &mut dyn GcHeap).alloc_externref(id).unwrap();
-        self.stack[slot] = u64::from(externref.as_raw_u32());
     }
 
     /// The length of the chain of second fields from the first pair on.
@@ -75,12 +68,12 @@ fn a_dead_old_chain_hands_on_nothing() {
     assert_eq!(f.chain(), 10);
     // The same when there are many host values and the nursery is large enough.
     f.queue(8000);
-    let kind = f.heap.choose(GcCause::HostValues);
+    let kind = f.choose(GcCause::HostValues);
     assert!(kind == CollectionKind::Trace && f.heap.needs_all_roots(kind));
     // The same in time that the host gives, unless marking is under way.
-    assert_eq!(f.heap.choose(GcCause::Idle), CollectionKind::Trace);
+    assert_eq!(f.choose(GcCause::Idle), CollectionKind::Trace);
     f.heap.begin_marking();
-    assert_eq!(f.heap.choose(GcCause::Idle), CollectionKind::Minor);
+    assert_eq!(f.choose(GcCause::Idle), CollectionKind::Minor);
 }
 
 #[test]
@@ -92,7 +85,7 @@ fn a_collection_before_the_nursery_is_full_does_not_end_traces() {
     f.collect(CollectionKind::Minor);
     (0..100).for_each(|_| _ = f.pair(0, 0));
     // The same when a large object finds no room.
-    let kind = f.heap.choose(GcCause::NoRoom);
+    let kind = f.choose(GcCause::NoRoom);
     f.collect(kind);
     assert!(f.heap.chooser.traces());
 }
@@ -140,7 +133,7 @@ fn a_trace_keeps_what_is_reachable_and_nothing_else() {
     let mut f = Fixture::new(8 << 20);
     let (dead, top) = (f.pair(0, 0), f.refs(3000));
     (f.stack[0], f.stack[1]) = (u64::from(top), u64::from(dead));
-    (2..4).for_each(|slot| f.externref(slot));
+    (2..4).for_each(|slot| f.externref(slot, Box::new(())));
     f.collect(CollectionKind::Minor);
     let dead = f.stack[1] as u32;
     (1..3).for_each(|slot| f.stack[slot] = 0);
@@ -156,7 +149,7 @@ fn a_trace_keeps_what_is_reachable_and_nothing_else() {
     let lost = f.pair(0, 0);
     f.write(dead, CAR, lost);
     // One of two old externrefs lives, and one of two young ones.
-    (4..6).for_each(|slot| f.externref(slot));
+    (4..6).for_each(|slot| f.externref(slot, Box::new(())));
     f.stack[5] = 0;
     assert_eq!(f.host_data.len(), 4);
     f.heap.chooser.expect(1 << 30, 1);
@@ -177,7 +170,7 @@ fn host_values_whose_externrefs_died_old_are_dropped_although_traces_pay() {
     f.queue(20 * 16_384);
     f.stack.fill(0);
     for slot in 0..8 {
-        f.externref(slot);
+        f.externref(slot, Box::new(()));
     }
     f.collect(CollectionKind::Minor);
     f.stack.fill(0);
@@ -186,7 +179,7 @@ fn host_values_whose_externrefs_died_old_are_dropped_although_traces_pay() {
     f.collect(CollectionKind::Minor);
     (0..5000).for_each(|_| _ = f.pair(0, 0));
     assert!(f.heap.trace_pays());
-    let kind = f.heap.choose(GcCause::HostValues);
+    let kind = f.choose(GcCause::HostValues);
     f.collect(kind);
     assert_eq!((f.host_data.len(), f.list_length()), (0, 3000));
 }
@@ -269,7 +262,7 @@ fn what_finds_no_room_in_a_trace_does_when_it_has_swept() {
     f.list(1000);
     f.write(holder, 12 + 4 * 1999, f.top());
     f.stack.truncate(8 + kept.len() / 2);
-    f.externref(1);
+    f.externref(1, Box::new(()));
     f.heap.chooser.expect(1 << 30, 1);
     f.collect(CollectionKind::Trace);
     assert_eq!((f.list_length(), f.host_data.len()), (1000, 1));

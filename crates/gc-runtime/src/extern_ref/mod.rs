@@ -3,10 +3,16 @@
 //! may find nothing or another value, and a value is removed at most once, however many dead
 //! objects have its id.
 //!
+//! The table also knows where the box of each value is (`boxes.rs`). A collection tells which boxes it has
+//! found, and the table drops the values of the others.
+//!
 //! Values are dropped only here. If a drop panics, the panic is caught and kept ([`HostPanic`])
 //! until control returns to the host.
 
+mod boxes;
+
 use crate::HostPanic;
+use boxes::{Boxes, Place};
 use gc_types::VMGcRef;
 use std::any::Any;
 use std::fmt;
@@ -38,12 +44,18 @@ impl ExternRefHostDataId {
 /// Any host value that an externref can hold.
 pub type HostValue = Box<dyn Any + Send + Sync>;
 
-enum Slot {
+enum State {
     Taken(HostValue),
     /// Reserved for an externref that is being allocated.
     Reserved,
     /// The next free slot.
     Free(Option<u32>),
+}
+
+struct Slot {
+    state: State,
+    /// The box of the value.
+    place: Place,
 }
 
 /// The host values of one store's externrefs, by id.
@@ -63,6 +75,7 @@ pub struct ExternRefHostDataTable {
     slots: Vec<Slot>,
     first_free: Option<u32>,
     len: u32,
+    boxes: Boxes,
     panic: HostPanic,
     /// Whether there may be a panic to resume.
     panicked: bool,
@@ -85,16 +98,16 @@ impl ExternRefHostDataTable {
     pub(crate) fn reserve(&mut self) -> Option<ExternRefHostDataId> {
         let slot = match self.first_free {
             Some(slot) => {
-                let reserved = &mut self.slots[slot as usize];
-                if let Slot::Free(next) = *reserved {
+                let reserved = &mut self.slots[slot as usize].state;
+                if let State::Free(next) = *reserved {
                     self.first_free = next;
                 }
-                *reserved = Slot::Reserved;
+                *reserved = State::Reserved;
                 slot
             }
             None => {
                 let slot = u32::try_from(self.slots.len()).ok().filter(|&slot| slot < u32::MAX)?;
-                self.slots.push(Slot::Reserved);
+                self.slots.push(Slot { state: State::Reserved, place: Place::default() });
                 slot
             }
         };
@@ -111,8 +124,8 @@ impl ExternRefHostDataTable {
         value: HostValue,
     ) -> Result<(), HostValue> {
         match self.slots.get_mut(id.slot()) {
-            Some(slot @ Slot::Reserved) => {
-                *slot = Slot::Taken(value);
+            Some(Slot { state: state @ State::Reserved, .. }) => {
+                *state = State::Taken(value);
                 self.len += 1;
                 Ok(())
             }
@@ -122,8 +135,8 @@ impl ExternRefHostDataTable {
 
     /// Releases a reserved id.
     pub(crate) fn release(&mut self, id: ExternRefHostDataId) {
-        if let Some(slot @ Slot::Reserved) = self.slots.get_mut(id.slot()) {
-            *slot = Slot::Free(self.first_free);
+        if let Some(Slot { state: state @ State::Reserved, .. }) = self.slots.get_mut(id.slot()) {
+            *state = State::Free(self.first_free);
             self.first_free = Some(id.slot() as u32);
         }
     }
@@ -131,9 +144,17 @@ impl ExternRefHostDataTable {
     /// Drops the value of `id`. Returns whether there was one. Never panics: if the value's drop
     /// panics, the panic waits for [`resume_panic`](Self::resume_panic).
     pub fn dealloc(&mut self, id: ExternRefHostDataId) -> bool {
-        let Some(slot @ Slot::Taken(_)) = self.slots.get_mut(id.slot()) else { return false };
-        let value = std::mem::replace(slot, Slot::Free(self.first_free));
-        self.first_free = Some(id.slot() as u32);
+        self.remove(id.slot())
+    }
+
+    fn remove(&mut self, number: usize) -> bool {
+        let Some(Slot { state: state @ State::Taken(_), place }) = self.slots.get_mut(number)
+        else {
+            return false;
+        };
+        place.set(0);
+        let value = std::mem::replace(state, State::Free(self.first_free));
+        self.first_free = Some(number as u32);
         self.len -= 1;
         // This comes last because it runs the embedder's code.
         self.panicked |= self.panic.drop_value(value);
@@ -142,17 +163,17 @@ impl ExternRefHostDataTable {
 
     /// The value of `id`, if there is one.
     pub fn get(&self, id: ExternRefHostDataId) -> Option<&(dyn Any + Send + Sync)> {
-        match self.slots.get(id.slot())? {
-            Slot::Taken(value) => Some(&**value),
-            Slot::Reserved | Slot::Free(_) => None,
+        match &self.slots.get(id.slot())?.state {
+            State::Taken(value) => Some(&**value),
+            State::Reserved | State::Free(_) => None,
         }
     }
 
     /// The value of `id`, mutable, if there is one.
     pub fn get_mut(&mut self, id: ExternRefHostDataId) -> Option<&mut (dyn Any + Send + Sync)> {
-        match self.slots.get_mut(id.slot())? {
-            Slot::Taken(value) => Some(&mut **value),
-            Slot::Reserved | Slot::Free(_) => None,
+        match &mut self.slots.get_mut(id.slot())?.state {
+            State::Taken(value) => Some(&mut **value),
+            State::Reserved | State::Free(_) => None,
         }
     }
 
@@ -170,8 +191,9 @@ impl ExternRefHostDataTable {
     pub fn clear(&mut self) {
         self.first_free = None;
         self.len = 0;
+        self.boxes.clear();
         while let Some(slot) = self.slots.pop() {
-            self.panicked |= self.panic.drop_value(slot);
+            self.panicked |= self.panic.drop_value(slot.state);
         }
     }
 
