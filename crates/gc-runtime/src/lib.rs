@@ -63,8 +63,8 @@ pub use host_panic::HostPanic;
 pub use layouts::LayoutTable;
 pub use limiter::{HeapGrowth, HeapLimiter};
 pub use memory::{
-    Admission, Growth, HeapBytes, HeapMapping, HeapMemory, MappedMemory, MemoryPurpose,
-    MemoryRequest, MemorySource, OnDemand, Pool, PoolOptions, PoolSlots, Reservation,
+    Admission, Growth, HeapBytes, HeapMapping, HeapMemory, HeapView, MappedMemory, MemoryPurpose,
+    MemoryRequest, MemorySource, OnDemand, Pool, PoolOptions, PoolSlots, Reservation, SharedBytes,
     UsedReservation, ZeroIsNone, Zeroable, ZeroedVec,
 };
 pub use object::{HeapCore, by_halves};

@@ -6,8 +6,8 @@
 //! without the Rust compiler's knowledge.
 #![allow(unsafe_code)]
 
+use super::view::HeapView;
 use super::{HeapMemory, NULL_PAGE};
-use std::marker::PhantomData;
 
 /// Prefetches what is at `pointer`, which may be any number.
 #[inline(always)]
@@ -125,15 +125,6 @@ impl HeapMemory {
         self.bytes()?.copy_object(to, from, size.checked_next_multiple_of(8)?)
     }
 
-    /// The mapped bytes, for code that accesses many of them and does not change which are mapped.
-    /// `None` if none are.
-    #[inline(always)]
-    pub fn bytes(&mut self) -> Option<HeapBytes<'_>> {
-        let usable = self.usable();
-        // All are whole pages.
-        (usable >= PAGE).then(|| HeapBytes { base: self.base(), usable, _memory: PhantomData })
-    }
-
     /// Sets `count` bytes from index `at` on to `byte`. Returns `None` and writes nothing unless
     /// all are mapped.
     #[inline]
@@ -205,154 +196,6 @@ unsafe fn copy_with_avx(to: *mut u8, from: *const u8, count: usize) {
             at += BYTES;
         }
         _mm256_storeu_si256(to.add(last).cast(), load(from.add(last).cast()));
-    }
-}
-
-/// Fewer bytes than any page has. No access but a copy is larger.
-const PAGE: u64 = 512;
-
-/// The mapped bytes of a heap. Their address and their number are in this value and not behind a
-/// pointer, so a loop keeps them in registers, and each access compares once.
-///
-/// # Examples
-/// ```
-/// use gc_runtime::{HeapMemory, HeapOptions};
-/// use gc_types::NULL_PAGE_SIZE;
-///
-/// let mut memory = HeapMemory::new(&HeapOptions::default())?;
-/// let end = memory.len();
-/// let mut bytes = memory.bytes().unwrap();
-/// bytes.write_u32(u64::from(NULL_PAGE_SIZE), 42).unwrap();
-/// assert_eq!(bytes.read_u64(u64::from(NULL_PAGE_SIZE)), Some(42));
-/// assert_eq!((bytes.read_u64(0), bytes.read_u64(end - 7)), (None, None));
-/// # Ok::<(), gc_runtime::HeapError>(())
-/// ```
-#[derive(Debug)]
-pub struct HeapBytes<'m> {
-    base: *mut u8,
-    /// The number of bytes that are mapped, from the end of the null page on. At least [`PAGE`].
-    usable: u64,
-    _memory: PhantomData<&'m mut HeapMemory>,
-}
-
-impl HeapBytes<'_> {
-    /// The address of a `T` at index `at`, if its bytes are mapped.
-    #[inline(always)]
-    fn place<T>(&self, at: u64) -> Option<*mut u8> {
-        const { assert!(size_of::<T>() as u64 <= PAGE) };
-        if at.wrapping_sub(NULL_PAGE) <= self.usable - size_of::<T>() as u64 {
-            // SAFETY: `at` is not below the null page's end, because the difference would have
-            // wrapped around to more than any heap has. So the bytes are mapped.
-            Some(unsafe { self.base.add(at as usize) })
-        } else {
-            None
-        }
-    }
-
-    /// The address of index `at`, if `size` bytes from there on are mapped.
-    #[inline(always)]
-    fn range(&self, at: u64, size: u64) -> Option<*mut u8> {
-        let from = at.wrapping_sub(NULL_PAGE);
-        if from <= self.usable && size <= self.usable - from {
-            // SAFETY: as in `place`. It may be the end.
-            Some(unsafe { self.base.add(at as usize) })
-        } else {
-            None
-        }
-    }
-
-    /// Reads four bytes at index `at`. Returns `None` unless all are mapped.
-    #[inline(always)]
-    pub fn read_u32(&self, at: u64) -> Option<u32> {
-        // SAFETY: the bytes are mapped, and nobody writes while the memory is borrowed.
-        self.place::<u32>(at).map(|place| unsafe { place.cast::<u32>().read_unaligned() })
-    }
-
-    /// Reads eight bytes at index `at`. Returns `None` unless all are mapped.
-    #[inline(always)]
-    pub fn read_u64(&self, at: u64) -> Option<u64> {
-        // SAFETY: as in `read_u32`.
-        self.place::<u64>(at).map(|place| unsafe { place.cast::<u64>().read_unaligned() })
-    }
-
-    /// Reads `N` numbers of four bytes each from index `at` on. Returns `None` unless all are
-    /// mapped.
-    #[inline(always)]
-    pub fn read_words<const N: usize>(&self, at: u64) -> Option<[u32; N]> {
-        // SAFETY: as in `read_u32`. An array of integers may have any bits.
-        self.place::<[u32; N]>(at).map(|place| unsafe { place.cast::<[u32; N]>().read_unaligned() })
-    }
-
-    /// Writes four bytes at index `at`. Returns `None` and writes nothing unless all are mapped.
-    #[inline(always)]
-    #[must_use]
-    pub fn write_u32(&mut self, at: u64, value: u32) -> Option<()> {
-        let place = self.place::<u32>(at)?;
-        // SAFETY: the bytes are mapped for writing, and there are no Rust references to them.
-        unsafe { place.cast::<u32>().write_unaligned(value) };
-        Some(())
-    }
-
-    /// Prefetches the bytes at index `at`, which may be any number. Nothing is read, so nothing is
-    /// checked.
-    #[inline(always)]
-    pub fn prefetch(&self, at: u64) {
-        prefetch(self.base.wrapping_add(at as usize));
-    }
-
-    /// Prefetches the bytes at index `at`, which may be any number, because they will be written.
-    #[inline(always)]
-    pub(crate) fn prefetch_for_write(&self, at: u64) {
-        let place = self.base.wrapping_add(at as usize);
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        // SAFETY: it never faults, and a processor that does not know it does nothing.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            _mm_prefetch(place.cast(), _MM_HINT_ET0);
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-        let _ = place;
-    }
-
-    /// Copies an object of `size` bytes. The ranges must not overlap. Returns `None` and writes
-    /// nothing unless all are mapped and `size` is a multiple of 8.
-    #[inline(always)]
-    #[must_use]
-    pub fn copy_object(&mut self, to: u64, from: u64, size: u32) -> Option<()> {
-        if !size.is_multiple_of(8) {
-            return None;
-        }
-        let (to, from) = (self.range(to, size.into())?, self.range(from, size.into())?);
-        let size = size as usize;
-        // SAFETY: both ranges have `size` bytes and are mapped. The size is between that of the type
-        // and twice as much.
-        unsafe {
-            match size {
-                0 => {}
-                1..16 => copy_ends::<u64>(to, from, size),
-                16..=32 => copy_ends::<u128>(to, from, size),
-                33..=64 => copy_ends::<[u128; 2]>(to, from, size),
-                65..=128 => copy_ends::<[u128; 4]>(to, from, size),
-                _ => from.copy_to(to, size),
-            }
-        }
-        Some(())
-    }
-}
-
-/// Copies `size` bytes as two `T`s: the first and the last ones, which may have some in common.
-///
-/// # Safety
-/// Both ranges must be valid for `size` bytes, at least those of one `T` and at most those of two.
-#[inline(always)]
-unsafe fn copy_ends<T: Copy>(to: *mut u8, from: *const u8, size: usize) {
-    let last = size - size_of::<T>();
-    // SAFETY: the caller promises that both places have the bytes of a `T`.
-    unsafe {
-        let (first, end) =
-            (from.cast::<T>().read_unaligned(), from.add(last).cast::<T>().read_unaligned());
-        to.cast::<T>().write_unaligned(first);
-        to.add(last).cast::<T>().write_unaligned(end);
     }
 }
 

@@ -26,11 +26,11 @@ mod source;
 mod system;
 #[cfg(test)]
 mod tests;
+mod view;
 mod zeroed;
 
 pub use admission::Admission;
 use ahead::Ahead;
-pub use bytes::HeapBytes;
 pub(crate) use bytes::{even_below, prefetch};
 pub(crate) use cache::last_level_cache;
 pub(crate) use kept::KeptWords;
@@ -40,6 +40,7 @@ pub use pool::{Pool, PoolOptions, PoolSlots};
 use reservation::Base;
 pub use reservation::{Reservation, UsedReservation};
 pub use source::{Growth, MemoryPurpose, MemoryRequest, MemorySource};
+pub use view::{HeapBytes, HeapView, SharedBytes};
 pub use zeroed::{ZeroIsNone, Zeroable, ZeroedVec};
 
 use crate::{HeapBounds, HeapError, HeapOptions};

@@ -12,7 +12,7 @@ use super::trace::{Tracer, Work};
 use super::{CopyingHeap, POISON};
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
-    HeapCore, HeapError, WeakScope, WeakStep, WeakTable, WeakTracer,
+    HeapBytes, HeapCore, HeapError, WeakScope, WeakStep, WeakTable, WeakTracer,
 };
 use gc_types::VMGcHeader;
 use gc_types::VMGcRef;
@@ -270,7 +270,7 @@ impl WeakTracer for Following<'_> {
 
 impl CopyingHeap {
     /// The parts that following references needs. `None` if there is no memory, and no object.
-    fn tracer<'h>(&'h mut self, work: &'h mut Work) -> Option<Tracer<'h>> {
+    fn tracer<'h>(&'h mut self, work: &'h mut Work) -> Option<Tracer<'h, HeapBytes<'h>>> {
         Some(Tracer {
             bytes: self.core.memory.bytes()?,
             shapes: &self.shapes,

@@ -15,7 +15,7 @@ use super::{PASSES_END, Survivors, WRONG_SIZE};
 use crate::object::note_damage;
 use crate::trace::grey::Grey;
 use crate::trace::shapes::{Object, Shapes};
-use crate::{HeapBytes, HeapError};
+use crate::{HeapError, HeapView};
 use gc_types::collector::copying::{CHUNK_SIZE, FORWARDED};
 use gc_types::{ArrayLayout, I31, OBJECT_ALIGN, VMGcHeader};
 
@@ -60,15 +60,15 @@ impl Work {
 }
 
 /// The parts of a heap that following references needs.
-pub(super) struct Tracer<'h> {
-    pub(super) bytes: HeapBytes<'h>,
+pub(super) struct Tracer<'h, V> {
+    pub(super) bytes: V,
     pub(super) shapes: &'h Shapes,
     pub(super) chunks: &'h mut Chunks,
     pub(super) damage: &'h mut Option<HeapError>,
     pub(super) work: &'h mut Work,
 }
 
-impl Tracer<'_> {
+impl<V: HeapView> Tracer<'_, V> {
     #[cold]
     fn damaged(&mut self, at: u32, what: &'static str) {
         note_damage(self.damage, at, what);

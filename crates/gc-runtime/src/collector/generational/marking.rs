@@ -17,7 +17,7 @@ use super::evacuate::is_in;
 use super::nursery::Count;
 use super::old::Old;
 use super::scavenge::fetch;
-use crate::HeapBytes;
+use crate::HeapView;
 use crate::space::object_map::Mark;
 use crate::trace::grey::Grey;
 use crate::trace::shapes::{Shapes, slots_of_bits};
@@ -96,8 +96,8 @@ struct Lane<'q> {
 }
 
 /// The parts of a heap that the loop uses. The loop changes nothing else.
-pub(super) struct Marking<'h> {
-    bytes: HeapBytes<'h>,
+pub(super) struct Marking<'h, V> {
+    bytes: V,
     shapes: &'h Shapes,
     old: &'h mut Old,
     stack: &'h mut Vec<Grey>,
@@ -146,7 +146,7 @@ impl GenerationalHeap {
     }
 }
 
-impl Marking<'_> {
+impl<V: HeapView> Marking<'_, V> {
     #[inline(never)]
     fn run(&mut self, budget: &mut u32) -> MarkStop {
         let (mut references, mut objects) = ([0; REFERENCES], [Grey::default(); OBJECTS]);

@@ -8,6 +8,7 @@ use super::GenerationalHeap;
 use super::nursery_size::NurseryUse;
 use super::scavenge::{ELEMENTS, ScavengeLoop, ScavengeStop, ScavengeWork};
 use super::trace::TraceState;
+use crate::HeapBytes;
 use crate::clock::thread_time;
 use crate::space::blocks::BLOCK_SIZE;
 use crate::trace::shapes::Object;
@@ -211,7 +212,10 @@ impl GenerationalHeap {
 
     /// Finds slots.
     #[inline(always)]
-    fn find(&mut self, find: impl FnOnce(&mut ScavengeLoop<'_>) -> Result<(), ScavengeStop>) {
+    fn find(
+        &mut self,
+        find: impl FnOnce(&mut ScavengeLoop<'_, HeapBytes<'_>>) -> Result<(), ScavengeStop>,
+    ) {
         if let Some(mut scavenge) = self.scavenge()
             && let Err(stop) = find(&mut scavenge)
         {

@@ -7,7 +7,7 @@ use super::GenerationalHeap;
 use super::major::Phase;
 use super::scavenge::{BATCH_BYTES, young_among};
 use crate::HeapError;
-use crate::memory::HeapBytes;
+use crate::HeapView;
 use gc_types::VMGcRef;
 use gc_types::collector::generational::{CARD_SIZE, NURSERY_START, is_young};
 
@@ -88,7 +88,7 @@ impl GenerationalHeap {
 }
 
 /// Whether a slot from `at` up to `end` refers to a young object.
-fn has_young(bytes: &HeapBytes<'_>, mut at: u64, end: u64, nursery: u32) -> bool {
+fn has_young(bytes: &impl HeapView, mut at: u64, end: u64, nursery: u32) -> bool {
     while at < end {
         let words = if at + BATCH_BYTES <= end { bytes.read_words(at) } else { None };
         let young = if let Some(words) = words {

@@ -24,11 +24,11 @@
 use super::GenerationalHeap;
 use super::old::{Bump, Old};
 use super::tables::Tables;
-use crate::HeapBytes;
 use crate::memory::even_below;
 use crate::space::blocks::Owner;
 use crate::trace::grey::Grey;
 use crate::trace::shapes::{Object, Refs, Shapes, slots_of_bits_backwards};
+use crate::{HeapBytes, HeapView};
 use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NEXT, NURSERY_START, is_young};
 use gc_types::{ArrayLayout, I31, VMGcHeader};
 
@@ -110,8 +110,8 @@ impl ScavengeWork {
 }
 
 /// The parts of a heap that the loop uses. The loop changes nothing else.
-pub(super) struct ScavengeLoop<'h> {
-    bytes: HeapBytes<'h>,
+pub(super) struct ScavengeLoop<'h, V> {
+    bytes: V,
     shapes: &'h Shapes,
     old: &'h mut Old,
     found: &'h mut ScavengeWork,
@@ -133,7 +133,7 @@ pub(super) fn young_among(words: &[u32; BATCH], nursery: u32) -> u32 {
 
 /// Fetches the first 24 bytes of the object to which `word` refers. They may be on two cache lines.
 #[inline(always)]
-pub(super) fn fetch(bytes: &HeapBytes<'_>, word: u32) {
+pub(super) fn fetch(bytes: &impl HeapView, word: u32) {
     bytes.prefetch(word.into());
     bytes.prefetch(u64::from(word) + 16);
 }
@@ -162,7 +162,7 @@ impl GenerationalHeap {
 
     /// The parts of the heap that scavenging needs. `None` if nothing is mapped.
     #[inline]
-    pub(super) fn scavenge(&mut self) -> Option<ScavengeLoop<'_>> {
+    pub(super) fn scavenge(&mut self) -> Option<ScavengeLoop<'_, HeapBytes<'_>>> {
         let used = self.core.memory.data_u32(NEXT);
         Some(ScavengeLoop {
             bytes: self.core.memory.bytes()?,
@@ -177,7 +177,7 @@ impl GenerationalHeap {
     }
 }
 
-impl ScavengeLoop<'_> {
+impl<V: HeapView> ScavengeLoop<'_, V> {
     /// Takes from the heap what the loop changes often.
     #[inline(always)]
     fn lane(&mut self) -> Lane {
