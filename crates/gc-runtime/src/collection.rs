@@ -43,7 +43,7 @@ pub enum Idle {
 /// use gc_runtime::{GcRuntime, HeapMemory, HeapOptions, PauseKind, WeakTable};
 ///
 /// let memory = HeapMemory::new(&HeapOptions::default())?;
-/// let mut heap = GenerationalCollector::new().new_gc_heap(memory, 0)?;
+/// let mut heap = GenerationalCollector::new().new_gc_heap(memory)?;
 /// let mut roots = GcRootsList::default();
 /// let (mut host_data, mut weak) = (ExternRefHostDataTable::default(), WeakTable::default());
 ///

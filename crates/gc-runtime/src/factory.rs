@@ -204,7 +204,7 @@ pub(crate) fn make(
     let memory = HeapMemory::new(options)?;
     let mapping = memory.mapping();
     mapping.declare(collector);
-    let mut heap = runtime.new_gc_heap(memory, options.zeal)?;
+    let mut heap = runtime.new_gc_heap(memory)?;
     let wraps = [heap.wrapped().is_some(), heap.wrapped_mut().is_some()];
     assert!(wraps[0] == wraps[1], "a heap implements `wrapped` and `wrapped_mut`, or neither");
     let name = collector.name();

@@ -86,7 +86,7 @@ impl Default for Occupancy {
 /// use gc_types::{ArrayLayout, GcLayout, StorageType, TypeIndex, VMGcHeader, VMGcKind};
 /// use std::sync::Arc;
 ///
-/// let mut heap = CopyingCollector.new_gc_heap(HeapMemory::new(&HeapOptions::default())?, 0)?;
+/// let mut heap = CopyingCollector.new_gc_heap(HeapMemory::new(&HeapOptions::default())?)?;
 /// let bytes = TypeIndex::new(3).unwrap();
 /// let layout = ArrayLayout::new(StorageType::I8);
 /// heap.core_mut().layouts.ensure(bytes, &Arc::new(GcLayout::Array(layout)))?;

@@ -34,7 +34,7 @@ pub enum GcCause {
 /// use gc_runtime::{ExternRefHostDataTable, GcCause, GcRequest, GcRootsList};
 /// use gc_runtime::{GcRuntime, HeapMemory, HeapOptions, WeakTable};
 ///
-/// let mut heap = CopyingCollector.new_gc_heap(HeapMemory::new(&HeapOptions::default())?, 0)?;
+/// let mut heap = CopyingCollector.new_gc_heap(HeapMemory::new(&HeapOptions::default())?)?;
 /// let mut roots = GcRootsList::default();
 /// let (mut host_data, mut weak) = (ExternRefHostDataTable::default(), WeakTable::default());
 /// heap.gc(GcRequest::new(GcCause::Asked, &mut roots, &mut host_data, &mut weak)).collect()?;

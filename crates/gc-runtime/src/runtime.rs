@@ -59,8 +59,8 @@ pub struct CollectorOption {
 ///         16 << 20
 ///     }
 ///
-///     fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-///         CopyingCollector.new_gc_heap(memory, zeal)
+///     fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+///         CopyingCollector.new_gc_heap(memory)
 ///     }
 /// }
 ///
@@ -145,10 +145,10 @@ pub trait GcRuntime: Send + Sync {
     }
 
     /// Makes a heap in the empty `memory`, which an earlier heap may have used and reset. With
-    /// `zeal` the store collects at every Nth allocation (0 turns this off; see the feature
-    /// `gc_zeal`). The store counts and collects. A heap with zeal also poisons freed memory.
+    /// [zeal](HeapMemory::zeal) the store collects at every Nth allocation (see the feature `gc_zeal`). The store
+    /// counts and collects. A heap passes what it frees to [`HeapMemory::poison`].
     ///
     /// # Errors
     /// If the collector cannot use that memory.
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError>;
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError>;
 }

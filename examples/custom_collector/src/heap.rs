@@ -29,7 +29,6 @@ const SHORTEST_RUN: u32 = 16;
 const LITTLE: u64 = 256 << 10;
 
 /// The byte that fills free memory under zeal. It gives neither a valid kind nor a likely index.
-const POISON: u8 = 0xa5;
 
 // ANCHOR: heap
 pub(crate) struct MarkSweepHeap {
@@ -49,8 +48,7 @@ pub(crate) struct MarkSweepHeap {
     pub(crate) live: Count,
     /// Bytes allocated since the last collection.
     pub(crate) new_bytes: u64,
-    /// Whether freed memory is overwritten, and the end of the memory that may be dirty.
-    poison: bool,
+    /// The end of the memory that may be dirty.
     dirty_end: u32,
 }
 // ANCHOR_END: heap
@@ -74,7 +72,7 @@ pub(crate) fn corrupt(at: u32, what: &'static str) -> HeapError {
 }
 
 impl MarkSweepHeap {
-    pub(crate) fn new(memory: HeapMemory, poison: bool) -> MarkSweepHeap {
+    pub(crate) fn new(memory: HeapMemory) -> MarkSweepHeap {
         let mut heap = MarkSweepHeap {
             core: HeapCore::new(memory),
             starts: Bitmap::default(),
@@ -85,7 +83,6 @@ impl MarkSweepHeap {
             next_run: 0,
             live: Count::default(),
             new_bytes: 0,
-            poison,
             dirty_end: NULL_PAGE_SIZE,
         };
         heap.set_up();
@@ -231,10 +228,9 @@ impl MarkSweepHeap {
     // ANCHOR_END: sweep
 
     fn free_run(&mut self, free: &mut Vec<Range<u32>>, run: Range<u32>) {
-        if self.poison && run.start < self.dirty_end {
+        if run.start < self.dirty_end {
             let bytes = run.end.min(self.dirty_end) - run.start;
-            // All of it is mapped.
-            let _mapped = self.core.memory.fill(run.start.into(), bytes.into(), POISON);
+            self.core.memory.poison(run.start.into(), bytes.into());
         }
         if run.len() >= SHORTEST_RUN as usize {
             free.push(run);

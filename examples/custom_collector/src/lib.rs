@@ -53,8 +53,8 @@ impl GcRuntime for MarkSweepRuntime {
         false
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        Ok(Box::new(heap::MarkSweepHeap::new(memory, zeal != 0)))
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        Ok(Box::new(heap::MarkSweepHeap::new(memory)))
     }
 }
 

@@ -24,7 +24,6 @@ const PIECE: u32 = 32 << 10;
 const LITTLE: u64 = 256 << 10;
 
 /// The byte that fills free memory under zeal. It gives neither a valid kind nor a likely index.
-const POISON: u8 = 0xa5;
 
 // ANCHOR: heap
 pub(crate) struct MarkCompactHeap {
@@ -43,7 +42,6 @@ pub(crate) struct MarkCompactHeap {
     pub(crate) new_bytes: u64,
     /// The end of the memory that was ever used. All memory after it is zero.
     dirty_end: u32,
-    poison: bool,
 }
 // ANCHOR_END: heap
 
@@ -66,7 +64,7 @@ pub(crate) fn corrupt(at: u32, what: &'static str) -> HeapError {
 }
 
 impl MarkCompactHeap {
-    pub(crate) fn new(memory: HeapMemory, poison: bool) -> MarkCompactHeap {
+    pub(crate) fn new(memory: HeapMemory) -> MarkCompactHeap {
         let mut heap = MarkCompactHeap {
             core: HeapCore::new(memory),
             starts: Bitmap::default(),
@@ -76,7 +74,6 @@ impl MarkCompactHeap {
             live: Count::default(),
             new_bytes: 0,
             dirty_end: NULL_PAGE_SIZE,
-            poison,
         };
         heap.set_up();
         heap
@@ -170,10 +167,7 @@ impl MarkCompactHeap {
     /// Sets the end of the objects after they have moved. The memory after `end` is free.
     pub(crate) fn set_end(&mut self, end: u32) {
         let freed = self.end() - end;
-        if self.poison {
-            // All of it is mapped.
-            let _mapped = self.core.memory.fill(end.into(), freed.into(), POISON);
-        }
+        self.core.memory.poison(end.into(), freed.into());
         self.set_bounds(end..end);
         (self.walked, self.new_bytes) = (end, 0);
     }

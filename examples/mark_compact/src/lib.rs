@@ -42,8 +42,8 @@ impl GcRuntime for MarkCompactRuntime {
          marking and moving all that lives takes"
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        Ok(Box::new(heap::MarkCompactHeap::new(memory, zeal != 0)))
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        Ok(Box::new(heap::MarkCompactHeap::new(memory)))
     }
 }
 

@@ -23,8 +23,8 @@ impl GcRuntime for Heaps {
         "tests alone"
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        NullCollector.new_gc_heap(memory, zeal)
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        NullCollector.new_gc_heap(memory)
     }
 }
 

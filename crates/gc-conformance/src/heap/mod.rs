@@ -207,7 +207,7 @@ impl Raw {
     }
 
     fn in_memory(subject: &Subject<'_>, memory: HeapMemory) -> Result<Raw> {
-        let mut heap = subject.runtime.new_gc_heap(memory, subject.zeal)?;
+        let mut heap = subject.runtime.new_gc_heap(memory)?;
         Schema::fixed().register(&mut *heap);
         let (mut slots, mut roots) = (Slots::default(), GcRootsList::default());
         slots.register(&mut roots);

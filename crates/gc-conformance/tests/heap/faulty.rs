@@ -120,8 +120,8 @@ impl GcRuntime for Faulty<'_> {
         self.fault != Fault::SaysObjectsStay && self.inner.moves_objects()
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        let inner = self.inner.new_gc_heap(memory, zeal)?;
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        let inner = self.inner.new_gc_heap(memory)?;
         let (no_roots, no_values, no_weak) = Default::default();
         let (fault, last_box) = (self.fault, None);
         Ok(Box::new(FaultyHeap { inner, fault, count: 0, last_box, no_roots, no_values, no_weak }))

@@ -21,8 +21,8 @@ impl GcRuntime for Semispace {
         "semispace"
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        Ok(Box::new(SemispaceHeap::new(memory, zeal, None)))
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        Ok(Box::new(SemispaceHeap::new(memory, None)))
     }
 }
 
@@ -45,8 +45,8 @@ impl GcRuntime for FaultySemispace {
         "faulty-semispace"
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        Ok(Box::new(SemispaceHeap::new(memory, zeal, Some(self.0))))
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        Ok(Box::new(SemispaceHeap::new(memory, Some(self.0))))
     }
 }
 
@@ -55,7 +55,6 @@ struct SemispaceHeap {
     start: u32,
     next: u32,
     objects: u64,
-    poison: bool,
     fault: Option<WeakFault>,
 }
 
@@ -64,10 +63,10 @@ fn corrupt(at: u32, what: &'static str) -> HeapError {
 }
 
 impl SemispaceHeap {
-    fn new(memory: HeapMemory, zeal: u32, fault: Option<WeakFault>) -> SemispaceHeap {
+    fn new(memory: HeapMemory, fault: Option<WeakFault>) -> SemispaceHeap {
         let core = HeapCore::new(memory);
         let (start, next) = (NULL_PAGE_SIZE, NULL_PAGE_SIZE);
-        SemispaceHeap { core, start, next, objects: 0, poison: zeal != 0, fault }
+        SemispaceHeap { core, start, next, objects: 0, fault }
     }
 
     fn end(&self) -> u32 {
@@ -221,9 +220,7 @@ impl Copying<'_> {
         }
         heap.core.check_damage()?;
         drop_values(heap, &mut to, self.host_data);
-        if heap.poison {
-            let _mapped = heap.core.memory.fill(heap.start.into(), used.into(), 0xa5);
-        }
+        heap.core.memory.poison(heap.start.into(), used.into());
         (heap.start, heap.next, heap.objects) = (to.start, to.next, to.objects);
         let occupancy = heap.occupancy();
         let live = u64::from(to.next - to.start);

@@ -27,6 +27,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod view;
+mod zeal;
 mod zeroed;
 
 pub use admission::Admission;
@@ -204,6 +205,7 @@ pub struct HeapMemory {
     /// The maximum of `len`.
     maximum: u64,
     bounds: HeapBounds,
+    zeal: u32,
 }
 
 impl HeapMemory {
@@ -223,7 +225,8 @@ impl HeapMemory {
         };
         let mapping = HeapMapping::new(options, request)?;
         let (base, bounds) = (mapping.memory.base, options.bounds);
-        let mut memory = HeapMemory { mapping, base, len, maximum, bounds };
+        let zeal = options.zeal;
+        let mut memory = HeapMemory { mapping, base, len, maximum, bounds, zeal };
         memory.publish_bound();
         memory.advise_huge(0);
         Ok(memory)
@@ -234,7 +237,7 @@ impl HeapMemory {
     /// can share the mapping.
     pub(crate) fn absent(mapping: Arc<HeapMapping>, options: &HeapOptions) -> HeapMemory {
         let (base, bounds) = (mapping.memory.base, options.bounds);
-        HeapMemory { mapping, base, len: 0, maximum: 0, bounds }
+        HeapMemory { mapping, base, len: 0, maximum: 0, bounds, zeal: 0 }
     }
 
     /// The bytes of address space for memory with these options, and the

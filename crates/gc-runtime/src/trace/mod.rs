@@ -3,6 +3,8 @@
 //!
 //! * [`shapes`]: the size of an object and the places of its references, found with one look at its header.
 //! * [`grey`]: objects that were reached and are to be scanned, large arrays in pieces.
+//! * [`increments`]: the driver of a collection that works in parts, and its clock.
 
 pub mod grey;
+pub mod increments;
 pub mod shapes;

@@ -24,8 +24,8 @@ impl GcRuntime for Named {
         self.1()
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        self.2.new_gc_heap(memory, zeal)
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        self.2.new_gc_heap(memory)
     }
 }
 
@@ -65,9 +65,9 @@ impl GcRuntime for WithTable {
         CollectorAbi::new("with-table").with_table(CARDS)
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
         (self.1)(&memory, self.0)?;
-        CopyingCollector.new_gc_heap(memory, zeal)
+        CopyingCollector.new_gc_heap(memory)
     }
 }
 
@@ -133,8 +133,8 @@ impl GcRuntime for OwnMemory {
         "own"
     }
 
-    fn new_gc_heap(&self, _memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        CopyingCollector.new_gc_heap(HeapMemory::new(&options(HeapBounds::Checked))?, zeal)
+    fn new_gc_heap(&self, _memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        CopyingCollector.new_gc_heap(HeapMemory::new(&options(HeapBounds::Checked))?)
     }
 }
 
@@ -148,14 +148,14 @@ fn a_heap_in_other_memory_is_refused() {
 fn the_memory_of_a_heap_serves_no_second_heap() {
     for runtime in [&DrcCollector as &dyn GcRuntime, &GenerationalCollector::new()] {
         let memory = || HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
-        let mut first = runtime.new_gc_heap(memory(), 0).unwrap();
+        let mut first = runtime.new_gc_heap(memory()).unwrap();
         let stolen = std::mem::replace(&mut first.core_mut().memory, memory());
         let mapping = stolen.mapping();
-        let error = runtime.new_gc_heap(stolen, 0).err().expect("it is used");
+        let error = runtime.new_gc_heap(stolen).err().expect("it is used");
         assert!(error.to_string().contains("another heap"), "{error}");
 
         let stolen = std::mem::replace(&mut first.core_mut().memory, memory());
-        let own = runtime.new_gc_heap(stolen, 0);
+        let own = runtime.new_gc_heap(stolen);
         own.expect("the second memory has no other heap");
         drop(first);
         drop(mapping);
@@ -242,8 +242,8 @@ impl GcRuntime for MakesOutside {
         "outside"
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        Ok(Box::new(Outside(CopyingCollector.new_gc_heap(memory, zeal)?, self.0, 0)))
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        Ok(Box::new(Outside(CopyingCollector.new_gc_heap(memory)?, self.0, 0)))
     }
 }
 
@@ -251,7 +251,7 @@ impl GcRuntime for MakesOutside {
 #[test]
 fn to_drop_a_reference_is_to_overwrite_it() {
     let memory = HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
-    let mut heap = Outside(CopyingCollector.new_gc_heap(memory, 0).unwrap(), 8, 0);
+    let mut heap = Outside(CopyingCollector.new_gc_heap(memory).unwrap(), 8, 0);
     let mut host_data = ExternRefHostDataTable::default();
     for dropped in 1..3 {
         heap.drop_gc_ref(&mut host_data, VMGcRef::from_raw_u32(8).unwrap());

@@ -127,8 +127,8 @@ impl GcRuntime for NoReset {
         "no-reset"
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        let inner = collector::CopyingCollector.new_gc_heap(memory, zeal)?;
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        let inner = collector::CopyingCollector.new_gc_heap(memory)?;
         Ok(Box::new(NoResetHeap(inner)))
     }
 }
@@ -190,7 +190,7 @@ fn a_collector_may_do_without_reset() {
     }
     let mut heap = NoResetHeap(
         collector::CopyingCollector
-            .new_gc_heap(HeapMemory::new(&options(HeapBounds::Checked)).unwrap(), 0)
+            .new_gc_heap(HeapMemory::new(&options(HeapBounds::Checked)).unwrap())
             .unwrap(),
     );
     assert!(!heap.reset(&mut ExternRefHostDataTable::default()));

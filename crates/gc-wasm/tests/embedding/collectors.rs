@@ -21,8 +21,8 @@ impl GcRuntime for Later {
         CollectorAbi::new("null").with("version", 2)
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        NullCollector.new_gc_heap(memory, zeal)
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        NullCollector.new_gc_heap(memory)
     }
 }
 

@@ -6,10 +6,11 @@
 //! expectation was too low, objects are marked in place. The marks show how much lives in each
 //! chunk, and further passes empty the chunks with little in them, as long as that frees enough.
 
+use super::CopyingHeap;
 use super::budget::Survival;
 use super::chunks::{Chunks, GiveBack, State};
 use super::trace::{Tracer, Work};
-use super::{CopyingHeap, POISON};
+use crate::trace::increments::{Parts, increment};
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
     HeapBytes, HeapCore, HeapError, WeakScope, WeakStep, WeakTable, WeakTracer,
@@ -19,9 +20,6 @@ use gc_types::VMGcRef;
 use gc_types::collector::copying::{CHUNK_SIZE, FORWARDED};
 use std::time::Instant;
 
-/// Number of roots, objects and references between two reads of the clock. They take some tens of
-/// microseconds.
-const INCREMENT: u32 = 4096;
 /// Number of chunks whose memory is given back to the system between two reads of the clock.
 const GIVEN_BACK: u32 = 128;
 /// The maximum number of passes that empty chunks.
@@ -113,9 +111,9 @@ impl<'a> CopyingCollection<'a> {
     }
 
     /// Drops host values of dead externrefs.
-    fn drop_host_values(&mut self) -> Phase {
+    fn drop_host_values(&mut self, mut budget: u32) -> Phase {
         let following = Following { heap: &mut *self.heap, work: &mut self.work };
-        if !self.host_data.sweep(&following, &mut { INCREMENT }) {
+        if !self.host_data.sweep(&following, &mut budget) {
             return Phase::HostValues;
         }
         if let Some((chunk, end)) = self.work.last_chunk() {
@@ -129,11 +127,8 @@ impl<'a> CopyingCollection<'a> {
         let heap = &mut *self.heap;
         let end = (heap.chunks.len() as usize).min(next.saturating_add(budget as usize));
         for chunk in next..end {
-            if let Some((start, end)) = heap.chunks.end_pass(chunk)
-                && heap.poison
-            {
-                let _mapped = heap.core.memory.fill(start.into(), u64::from(end - start), POISON);
-                debug_assert!(_mapped.is_some());
+            if let Some((start, end)) = heap.chunks.end_pass(chunk) {
+                heap.core.memory.poison(start.into(), u64::from(end - start));
             }
         }
         if end < heap.chunks.len() as usize {
@@ -201,14 +196,14 @@ impl<'a> CopyingCollection<'a> {
         Phase::GiveBack(GiveBack::new(u32::try_from(spare).unwrap_or(u32::MAX)))
     }
 
-    fn step(&mut self) {
+    fn step(&mut self, budget: u32) {
         self.phase = match self.phase {
             Phase::Begin => {
                 self.begin();
                 Phase::Roots
             }
             Phase::Roots => {
-                if self.follow_roots(INCREMENT) {
+                if self.follow_roots(budget) {
                     self.weak.begin(WeakScope::All);
                     Phase::Scan
                 } else {
@@ -216,14 +211,14 @@ impl<'a> CopyingCollection<'a> {
                 }
             }
             Phase::Scan => {
-                let mut budget = INCREMENT;
+                let mut budget = budget;
                 let scanned =
                     self.heap.tracer(&mut self.work).is_none_or(|mut it| it.scan(&mut budget));
                 if scanned { Phase::Weak } else { Phase::Scan }
             }
             Phase::Weak => {
                 let mut following = Following { heap: &mut *self.heap, work: &mut self.work };
-                match self.weak.step(&mut following, &mut { INCREMENT }) {
+                match self.weak.step(&mut following, &mut { budget }) {
                     WeakStep::More => Phase::Weak,
                     WeakStep::Trace => Phase::Scan,
                     WeakStep::Done => {
@@ -232,8 +227,8 @@ impl<'a> CopyingCollection<'a> {
                     }
                 }
             }
-            Phase::HostValues => self.drop_host_values(),
-            Phase::Free { next } => self.free(next, INCREMENT),
+            Phase::HostValues => self.drop_host_values(budget),
+            Phase::Free { next } => self.free(next, budget),
             Phase::GiveBack(mut from) => {
                 let heap = &mut *self.heap;
                 if heap.chunks.give_back(&mut heap.core.memory, &mut from, GIVEN_BACK) {
@@ -289,7 +284,8 @@ impl CopyingHeap {
     fn settle_epoch(&mut self) {
         let mut epoch = std::mem::take(&mut self.epoch);
         let walk = |at, end, visit: &mut dyn FnMut(u32, u32) -> _| self.walk(at, end, visit);
-        let new = if self.poison { epoch.count(None, &walk) } else { epoch.estimate(&walk) };
+        let exact = self.core.memory.zeal() != 0;
+        let new = if exact { epoch.count(None, &walk) } else { epoch.estimate(&walk) };
         epoch.clear();
         self.epoch = epoch;
         self.core.stats.allocations += new.objects;
@@ -318,25 +314,27 @@ impl CopyingHeap {
     }
 }
 
+impl Parts for CopyingCollection<'_> {
+    fn core(&mut self) -> &mut HeapCore {
+        &mut self.heap.core
+    }
+
+    fn is_complete(&self) -> bool {
+        matches!(self.phase, Phase::Complete)
+    }
+
+    fn part(&mut self, budget: u32) {
+        self.step(budget);
+    }
+
+    fn give_up(&mut self) {
+        self.phase = Phase::Complete;
+    }
+}
+
 impl<'a> GarbageCollection<'a> for CopyingCollection<'a> {
     fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
-        let mut checked = self.heap.core.check_damage();
-        let start = Instant::now();
-        while checked.is_ok() && !matches!(self.phase, Phase::Complete) {
-            self.step();
-            checked = self.heap.core.check_damage();
-            if start.elapsed() >= self.heap.core.pause_target {
-                break;
-            }
-        }
-        if let Err(damage) = checked {
-            self.phase = Phase::Complete;
-            return Err(damage);
-        }
-        Ok(match self.phase {
-            Phase::Complete => GcProgress::Complete,
-            _ => GcProgress::Continue,
-        })
+        increment(self)
     }
 
     /// Finishes the collection once it has begun, because a heap that is half copied is not usable.

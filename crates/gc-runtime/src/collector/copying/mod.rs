@@ -49,8 +49,8 @@ impl GcRuntime for CopyingCollector {
          with the live objects"
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        Ok(Box::new(CopyingHeap::new(memory, zeal != 0)))
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        Ok(Box::new(CopyingHeap::new(memory)))
     }
 }
 
@@ -60,9 +60,6 @@ const SMALL: u32 = CHUNK_SIZE / 2;
 /// Bytes by which `LIMIT` advances. They are zeroed just before the program writes them, so that
 /// they are in a cache then.
 const PIECE: u32 = 16 << 10;
-
-/// The byte that fills free memory under zeal. It gives neither a valid kind nor a likely index.
-const POISON: u8 = 0xa5;
 
 struct CopyingHeap {
     core: HeapCore,
@@ -76,8 +73,6 @@ struct CopyingHeap {
     epoch: Epoch,
     /// The objects that survived the last collection.
     survivors: Survivors,
-    /// Whether free memory is overwritten.
-    poison: bool,
 }
 
 /// Objects that a collection found alive.
@@ -90,7 +85,7 @@ struct Survivors {
 }
 
 impl CopyingHeap {
-    fn new(memory: HeapMemory, poison: bool) -> CopyingHeap {
+    fn new(memory: HeapMemory) -> CopyingHeap {
         let chunks = Chunks::default();
         let mut heap = CopyingHeap {
             core: HeapCore::new(memory),
@@ -100,7 +95,6 @@ impl CopyingHeap {
             current: None,
             epoch: Epoch::default(),
             survivors: Survivors::default(),
-            poison,
         };
         heap.set_up();
         heap

@@ -1,7 +1,7 @@
 //! Checks of all invariants of the copying heap.
 
+use super::CopyingHeap;
 use super::chunks::{Chunks, State};
-use super::{CopyingHeap, POISON};
 use crate::HeapError;
 use gc_types::collector::copying::{CHUNK_SIZE, LIMIT, NEXT};
 use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN, VMGcKind};
@@ -85,7 +85,7 @@ impl CopyingHeap {
         if !inside || !next.is_multiple_of(OBJECT_ALIGN) {
             corrupt(next, "the next object's index is not in its chunk")?;
         }
-        let mut bytes = vec![POISON; (limit - next) as usize];
+        let mut bytes = vec![HeapMemory::POISON; (limit - next) as usize];
         memory.read_bytes(next.into(), &mut bytes);
         match bytes.iter().position(|&byte| byte != 0) {
             Some(at) => corrupt(next + at as u32, "memory for the next objects is not zero"),

@@ -25,16 +25,13 @@
 use super::DrcHeap;
 use super::counts::Counts;
 use super::live_map::{GRANULE, GROUP_SHIFT, LiveMap, bits};
+use crate::trace::increments::{Parts, increment};
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapCore, HeapError,
     PauseKind, WeakScope, WeakStep, WeakTable, WeakTracer,
 };
 use gc_types::VMGcRef;
 use std::time::{Duration, Instant};
-
-/// Number of roots, references and objects between two reads of the clock. They take some tens of
-/// microseconds.
-const INCREMENT: u32 = 4096;
 
 /// Whether a collection looks for cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,7 +226,7 @@ impl<'a> DrcCollection<'a> {
         while *budget > 0 {
             let Some(range) = heap.space.reclaim_young() else { return true };
             *budget = budget.saturating_sub(1 + (range.end - range.start) / 512);
-            if heap.poison {
+            if heap.core.memory.zeal() != 0 {
                 heap.poison_free(range);
             }
         }
@@ -417,6 +414,25 @@ impl WeakTracer for Rescuing<'_> {
     }
 }
 
+impl Parts for DrcCollection<'_> {
+    fn core(&mut self) -> &mut HeapCore {
+        &mut self.heap.core
+    }
+
+    fn is_complete(&self) -> bool {
+        self.phase == Phase::Complete
+    }
+
+    fn part(&mut self, mut budget: u32) {
+        self.work(&mut budget);
+        self.heap.core.stats.collections += u64::from(self.phase == Phase::Complete);
+    }
+
+    fn give_up(&mut self) {
+        self.cut_short();
+    }
+}
+
 impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
     fn kind(&self) -> PauseKind {
         match self.traced {
@@ -426,29 +442,7 @@ impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
     }
 
     fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
-        self.heap.core.check_damage()?;
-        if self.phase == Phase::Complete {
-            return Ok(GcProgress::Complete);
-        }
-        let start = Instant::now();
-        while self.phase != Phase::Complete && self.heap.core.damage.is_none() {
-            self.work(&mut { INCREMENT });
-            if start.elapsed() >= self.heap.core.pause_target {
-                break;
-            }
-        }
-        if self.phase == Phase::Complete {
-            self.heap.core.stats.collections += 1;
-        }
-        let result = self.heap.core.check_damage();
-        if result.is_err() {
-            self.cut_short();
-        }
-        result?;
-        Ok(match self.phase {
-            Phase::Complete => GcProgress::Complete,
-            _ => GcProgress::Continue,
-        })
+        increment(self)
     }
 
     fn abandon(&mut self) {

@@ -16,9 +16,6 @@ use crate::{ExternRefHostDataId, ExternRefHostDataTable, HeapError, HeapMemory};
 use gc_types::collector::drc::{COUNT_ONE, COUNT_SHIFT, LISTED, MATURE};
 use gc_types::{GcLayout, I31, VMGcHeader};
 
-/// The byte that fills a freed object under zeal. It gives neither a valid kind nor a likely index.
-pub(super) const POISON: u8 = 0xa5;
-
 /// The prefetch distance, in entries of the list or elements of an array. Their referents are all
 /// over the heap.
 const AHEAD: u32 = 8;
@@ -80,8 +77,6 @@ pub(super) struct Counts<'a> {
     pub(super) damage: &'a mut Option<HeapError>,
     /// Number of externrefs.
     pub(super) values: &'a mut u32,
-    /// Whether freed memory is overwritten.
-    pub(super) poison: bool,
 }
 
 impl Counts<'_> {
@@ -343,15 +338,7 @@ impl Counts<'_> {
         let Some(range) = self.space.free_mature(index) else {
             return self.note(index, "an object died twice");
         };
-        if self.poison {
-            self.poison(range);
-        }
-    }
-
-    pub(super) fn poison(&mut self, range: std::ops::Range<u32>) {
-        let size = u64::from(range.end - range.start);
-        let _mapped = self.memory.fill(range.start.into(), size, POISON);
-        debug_assert!(_mapped.is_some());
+        self.memory.poison(range.start.into(), (range.end - range.start).into());
     }
 
     // ---- processing objects ----------------------------------------------

@@ -93,8 +93,8 @@ impl GcRuntime for DrcCollector {
         drc::abi()
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
-        Ok(Box::new(DrcHeap::new(memory, zeal != 0)?))
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        Ok(Box::new(DrcHeap::new(memory)?))
     }
 }
 
@@ -127,12 +127,10 @@ struct DrcHeap {
     cannot_grow: bool,
     /// Number of externrefs.
     values: u32,
-    /// Whether freed memory is overwritten.
-    poison: bool,
 }
 
 impl DrcHeap {
-    fn new(memory: HeapMemory, poison: bool) -> Result<DrcHeap, HeapError> {
+    fn new(memory: HeapMemory) -> Result<DrcHeap, HeapError> {
         let mut heap = DrcHeap {
             shapes: Shapes::default(),
             space: Space::new(&memory, NULL_PAGE_SIZE)?,
@@ -147,7 +145,6 @@ impl DrcHeap {
             need: 0,
             cannot_grow: false,
             values: 0,
-            poison,
         };
         heap.cover(FIRST_COVERED)?;
         Ok(heap)
@@ -177,7 +174,6 @@ impl DrcHeap {
             work: &mut self.work,
             damage: &mut self.core.damage,
             values: &mut self.values,
-            poison: self.poison,
         };
         (&self.shapes, counts)
     }
@@ -273,12 +269,12 @@ impl DrcHeap {
         (self.ask_at, self.asked, self.need) = (self.budget, false, 0);
     }
 
-    /// Overwrites the free memory in `range`.
+    /// Overwrites the free memory in `range`, under zeal.
     fn poison_free(&mut self, range: Range<u32>) {
         let mut at = range.start;
         while let Some(free) = self.space.map().free_run(at..range.end) {
             at = free.end;
-            self.counts().poison(free);
+            self.core.memory.poison(free.start.into(), (free.end - free.start).into());
         }
     }
 }

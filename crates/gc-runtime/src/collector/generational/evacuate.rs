@@ -14,7 +14,6 @@
 
 use super::GenerationalHeap;
 use super::major::Phase;
-use super::minor::POISON;
 use crate::space::blocks::{BLOCK_SIZE, LINE_SIZE};
 use crate::trace::shapes::Refs;
 use gc_types::collector::generational::FORWARDED;
@@ -111,7 +110,7 @@ impl GenerationalHeap {
             None => (ns(self.core.pause_target) / SLOT_NS, MIN_SLOTS, u32::MAX),
         };
         self.evacuator.most_slots = slots.clamp(least, MAX_SLOTS) as usize;
-        let zeal = self.zeal != 0;
+        let zeal = self.has_zeal();
         let least = if zeal { 1 } else { BLOCK_SIZE / LINE_SIZE / 2 };
         let mut candidates: Vec<(u32, usize)> = self
             .old
@@ -277,10 +276,7 @@ impl GenerationalHeap {
             let objects: Vec<u32> = self.old.map.starts(start, start + BLOCK_SIZE).collect();
             for index in objects {
                 if let Some(size) = self.evacuated(index).and(self.known_object(index)) {
-                    if self.zeal != 0 {
-                        let (at, size) = (u64::from(index), u64::from(size.size));
-                        let _mapped = self.core.memory.fill(at, size, POISON);
-                    }
+                    self.core.memory.poison(index.into(), size.size.into());
                     self.old.map.clear_start(index);
                 }
             }

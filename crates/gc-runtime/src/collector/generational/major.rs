@@ -274,7 +274,7 @@ impl GenerationalHeap {
     /// The number of objects that a slice has to mark so that marking ends before the mutator has to
     /// wait for it. Most of the time it is less than what a slice does anyway.
     pub(super) fn to_keep_up(&self) -> u32 {
-        if self.phase != Phase::Marking || self.zeal != 0 {
+        if self.phase != Phase::Marking || self.has_zeal() {
             return 0;
         }
         let Count { objects, bytes } = self.old.total;
@@ -298,7 +298,7 @@ impl GenerationalHeap {
     /// Continues the major collection that is under way, if there is one, for a slice and `more`,
     /// or until the pause has taken the time that it should take.
     pub(super) fn major_work(&mut self, more: u32) {
-        let mut left = match self.zeal {
+        let mut left = match self.core.memory.zeal() {
             0 => SLICE.saturating_add(more),
             _ => ZEAL_SLICE,
         };

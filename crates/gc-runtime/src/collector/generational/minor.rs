@@ -16,9 +16,6 @@ use gc_types::VMGcHeader;
 use gc_types::collector::generational::{CARD_SIZE, NURSERY_START, is_young};
 use std::time::Duration;
 
-/// The byte that fills freed memory under zeal. It gives neither a valid kind nor a likely index.
-pub(super) const POISON: u8 = 0xa5;
-
 /// Number of dirty cards that are scanned together. A card that is scanned is seldom in the cache: the starts
 /// of its objects, their headers and their fields are two to ten lines. So the memory of the next ones is
 /// fetched meanwhile.
@@ -275,9 +272,7 @@ impl GenerationalHeap {
         let mut retained = std::mem::take(&mut self.scavenger.retained);
         if retained.is_empty() {
             let used = self.nursery_used();
-            if self.zeal != 0 {
-                let _mapped = self.core.memory.fill(NURSERY_START.into(), used.into(), POISON);
-            }
+            self.core.memory.poison(NURSERY_START.into(), used.into());
             self.empty_nursery();
             self.end_increment();
             let frames = u32::try_from(self.core.frames).unwrap_or(u32::MAX);

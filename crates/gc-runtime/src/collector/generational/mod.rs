@@ -113,9 +113,9 @@ impl GcRuntime for GenerationalCollector {
          barriers in reference stores"
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
         let nursery = self.nursery_size(memory.maximum());
-        Ok(Box::new(GenerationalHeap::new(memory, nursery, zeal)?))
+        Ok(Box::new(GenerationalHeap::new(memory, nursery)?))
     }
 
     fn abi(&self) -> CollectorAbi {
@@ -170,13 +170,12 @@ struct GenerationalHeap {
     /// Objects that were allocated, except those in a nursery that was not counted.
     allocated: Count,
     nursery_counted: bool,
-    zeal: u32,
     /// Collections that zeal asked for.
     zeal_count: u32,
 }
 
 impl GenerationalHeap {
-    fn new(memory: HeapMemory, nursery: u32, zeal: u32) -> Result<GenerationalHeap, HeapError> {
+    fn new(memory: HeapMemory, nursery: u32) -> Result<GenerationalHeap, HeapError> {
         let nursery = Nursery::new(nursery);
         let old = Old::new(nursery.end, memory.maximum());
         let tables = Tables::new(&memory, nursery.end)?;
@@ -198,12 +197,15 @@ impl GenerationalHeap {
             survived: 0,
             allocated: Count::default(),
             nursery_counted: false,
-            zeal,
             zeal_count: 0,
         };
         heap.take_mapped();
         heap.renew_nursery();
         Ok(heap)
+    }
+
+    fn has_zeal(&self) -> bool {
+        self.core.memory.zeal() != 0
     }
 
     /// Allocates in the old generation.

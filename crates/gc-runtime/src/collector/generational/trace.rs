@@ -184,7 +184,7 @@ impl GenerationalHeap {
 
     /// Begins a trace of a swept heap. Under zeal it is sometimes abandoned.
     pub(super) fn begin_trace(&mut self) {
-        let most = match self.zeal {
+        let most = match self.core.memory.zeal() {
             0 => self.chooser.bargain(self.nursery_used().into()),
             _ if self.zeal_count.is_multiple_of(2) => 64,
             _ => u64::MAX,

@@ -35,7 +35,7 @@ impl GcRuntime for NullCollector {
         Reclaims::Nothing
     }
 
-    fn new_gc_heap(&self, memory: HeapMemory, _zeal: u32) -> Result<Box<dyn GcHeap>, HeapError> {
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
         let mut heap = NullHeap { core: HeapCore::new(memory), counted: Mutex::default() };
         heap.set_up();
         Ok(Box::new(heap))

@@ -12,17 +12,14 @@ mod stages;
 
 use super::GenerationalHeap;
 use super::major::Phase;
+use crate::trace::increments::{Parts, increment};
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcProgress, GcRootsIter, GcRootsList,
     HeapError, PauseKind, WeakScope, WeakTable,
 };
 use kinds::{Begin, Finish, Full, Machine, Minor, TraceStage};
 use stages::Increment;
-use std::time::Instant;
-
-/// Number of roots, objects and cards between two reads of the clock. They take some tens of
-/// microseconds.
-const INCREMENT: u32 = 4096;
+use std::time::{Duration, Instant};
 
 /// The kind of a collection: the objects that it collects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,9 +165,29 @@ impl<'a> GenerationalCollection<'a> {
         self.heap.core.stats.collections += 1;
         // Marks faster than survivors make the old generation grow, if there is time for it.
         let keeping_up = (self.heap.survived / 16).min(1 << 22) as u32;
-        if self.heap.zeal != 0 || !self.heap.core.pause_left().is_zero() {
+        if self.heap.has_zeal() || !self.heap.core.pause_left().is_zero() {
             self.heap.major_work(keeping_up);
         }
+    }
+}
+
+impl Parts for GenerationalCollection<'_> {
+    fn core(&mut self) -> &mut HeapCore {
+        &mut self.heap.core
+    }
+
+    fn is_complete(&self) -> bool {
+        self.machine == Machine::Complete
+    }
+
+    fn part(&mut self, budget: u32) {
+        let start = (!self.machine.is_minor()).then(Instant::now);
+        self.work(budget);
+        self.heap.marker.took += start.map_or(Duration::ZERO, |start| start.elapsed());
+    }
+
+    fn give_up(&mut self) {
+        self.machine = Machine::Complete;
     }
 }
 
@@ -180,33 +197,10 @@ impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
     }
 
     fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
-        if self.machine == Machine::Complete {
-            return Ok(GcProgress::Complete);
-        }
-        self.heap.core.check_damage()?;
         self.heap.begin_increment();
-        let start = Instant::now();
-        let mut now = start;
-        while self.machine != Machine::Complete && self.heap.core.damage.is_none() {
-            let is_minor = self.machine.is_minor();
-            self.work(INCREMENT);
-            let before = std::mem::replace(&mut now, Instant::now());
-            if !is_minor {
-                self.heap.marker.took += now - before;
-            }
-            if now - start >= self.heap.core.pause_target {
-                break;
-            }
-        }
+        let progress = increment(self);
         self.heap.end_increment();
-        if let Err(damage) = self.heap.core.check_damage() {
-            self.machine = Machine::Complete;
-            return Err(damage);
-        }
-        Ok(match self.machine {
-            Machine::Complete => GcProgress::Complete,
-            _ => GcProgress::Continue,
-        })
+        progress
     }
 
     /// Makes the heap consistent without finishing the collection.

@@ -13,9 +13,9 @@ fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) ->
     while f.heap.phase == Phase::Marking {
         mutate(f, slices);
         f.heap.verify().unwrap();
-        f.heap.zeal = 1;
+        f.heap.core.memory.set_zeal(1);
         f.heap.major_slice();
-        f.heap.zeal = 0;
+        f.heap.core.memory.set_zeal(0);
         slices += 1;
         assert!(slices < 1 << 20, "marking does not end");
     }
@@ -89,7 +89,7 @@ fn marking_is_given_up_when_the_log_was_too_short() {
     let mut f = Fixture::new(8 << 20);
     f.list(5000);
     // For short slices.
-    f.heap.zeal = 1;
+    f.heap.core.memory.set_zeal(1);
     f.collect(CollectionKind::Begin);
     assert_eq!(f.heap.phase, Phase::Marking);
     f.stack[0] = 0;
@@ -126,7 +126,7 @@ fn marking_is_not_interleaved_without_memory_for_the_log() {
     let options = HeapOptions { memory: Arc::new(NoLog), ..options(8 << 20) };
     let mut f = Fixture::in_memory(HeapMemory::new(&options).unwrap(), &COLLECTOR);
     f.list(5000);
-    f.heap.zeal = 1;
+    f.heap.core.memory.set_zeal(1);
     f.collect(CollectionKind::Begin);
     assert_eq!((f.heap.phase, f.heap.core.memory.data_u32(MARKING)), (Phase::Idle, 0));
     // Emitted code does not log this.
