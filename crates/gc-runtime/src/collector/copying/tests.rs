@@ -41,8 +41,9 @@ fn layouts() -> [(TypeIndex, Arc<GcLayout>); 3] {
 }
 
 fn heap(chunks: u64, maximum: u64) -> CopyingHeap {
-    let memory = HeapMemory::new(&options(chunks, maximum)).unwrap();
-    let mut heap = CopyingHeap::new(memory, true);
+    let mut memory = HeapMemory::new(&options(chunks, maximum)).unwrap();
+    memory.set_zeal(1);
+    let mut heap = CopyingHeap::new(memory);
     // The shortest possible increments.
     heap.core.pause_target = std::time::Duration::ZERO;
     layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout).unwrap());

@@ -2,7 +2,7 @@
 
 use super::CopyingHeap;
 use super::chunks::{Chunks, State};
-use crate::HeapError;
+use crate::{HeapError, HeapMemory};
 use gc_types::collector::copying::{CHUNK_SIZE, LIMIT, NEXT};
 use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN, VMGcKind};
 

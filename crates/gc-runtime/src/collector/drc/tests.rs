@@ -45,7 +45,9 @@ fn store_with(options: &HeapOptions) -> GcStore {
 }
 
 fn heap() -> DrcHeap {
-    let mut heap = DrcHeap::new(HeapMemory::new(&options()).unwrap(), true).unwrap();
+    let mut memory = HeapMemory::new(&options()).unwrap();
+    memory.set_zeal(1);
+    let mut heap = DrcHeap::new(memory).unwrap();
     // The shortest possible increments.
     heap.core.pause_target = Duration::ZERO;
     layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout).unwrap());
@@ -112,8 +114,9 @@ fn nothing_is_allocated_for_the_list_before_the_host_has_an_object() {
 #[test]
 fn a_heap_that_was_reset_is_right_whatever_its_size() {
     for initial in [64 << 10, 68 << 10, 96 << 10, 128 << 10, 1 << 20] {
-        let memory = HeapMemory::new(&HeapOptions { initial, ..options() }).unwrap();
-        let mut heap = DrcHeap::new(memory, true).unwrap();
+        let mut memory = HeapMemory::new(&HeapOptions { initial, ..options() }).unwrap();
+        memory.set_zeal(1);
+        let mut heap = DrcHeap::new(memory).unwrap();
         heap.verify().unwrap();
         assert!(heap.reset(&mut ExternRefHostDataTable::default()));
         heap.verify().unwrap();

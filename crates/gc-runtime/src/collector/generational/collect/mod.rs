@@ -15,7 +15,7 @@ use super::major::Phase;
 use crate::trace::increments::{Parts, increment};
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcProgress, GcRootsIter, GcRootsList,
-    HeapError, PauseKind, WeakScope, WeakTable,
+    HeapCore, HeapError, PauseKind, WeakScope, WeakTable,
 };
 use kinds::{Begin, Finish, Full, Machine, Minor, TraceStage};
 use stages::Increment;

@@ -65,7 +65,7 @@ impl Fixture {
     #[allow(unsafe_code)]
     fn in_memory(memory: HeapMemory, collector: &GenerationalCollector) -> Fixture {
         let nursery = collector.nursery_size(memory.maximum());
-        let mut heap = GenerationalHeap::new(memory, nursery, 0).unwrap();
+        let mut heap = GenerationalHeap::new(memory, nursery).unwrap();
         add_layouts(&mut heap);
         let (mut slot, mut roots) = (vec![0], GcRootsList::default());
         let first = NonNull::from(&mut slot[0]);
