@@ -28,8 +28,6 @@ const SHORTEST_RUN: u32 = 16;
 /// Bytes that are allocated at least between two collections, if the heap may grow.
 const LITTLE: u64 = 256 << 10;
 
-/// The byte that fills free memory under zeal. It gives neither a valid kind nor a likely index.
-
 // ANCHOR: heap
 pub(crate) struct MarkSweepHeap {
     pub(crate) core: HeapCore,

@@ -23,8 +23,6 @@ const PIECE: u32 = 32 << 10;
 /// The minimal number of bytes that are allocated between two collections, if the heap may grow.
 const LITTLE: u64 = 256 << 10;
 
-/// The byte that fills free memory under zeal. It gives neither a valid kind nor a likely index.
-
 // ANCHOR: heap
 pub(crate) struct MarkCompactHeap {
     pub(crate) core: HeapCore,
