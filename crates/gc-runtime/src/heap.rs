@@ -13,8 +13,8 @@
 //!    allocation or collection reports it.
 //! 6. `i31`s refer to no object. Every barrier accepts them.
 //! 7. The store drops the host values of dead externrefs. A collection lets it
-//!    [sweep](ExternRefHostDataTable::sweep) their boxes, or reports each death
-//!    ([`dealloc`](ExternRefHostDataTable::dealloc)). If a drop panics, the table keeps the panic. No method
+//!    [sweep](ExternRefHostDataTable::sweep) their boxes. Or it [keeps all](ExternRefHostDataTable::keep_all), and
+//!    the heap reports each death ([`dealloc`](ExternRefHostDataTable::dealloc)). If a drop panics, the table keeps the panic. No method
 //!    resumes it, because compiled code may be above the method on the stack.
 //! 8. A collection looks at the weak references of the store ([`GcRequest::weak`]) when it has
 //!    found what lives, and before it frees anything or drops a host value.

@@ -1,7 +1,7 @@
 //! Where the boxes of externrefs are, and which of them a collection has not found.
 //!
-//! The list is beside the heap, by the ids of the values. So the store sweeps it, and a guest that
-//! damages a box cannot keep another one's value or drop it.
+//! The list is beside the heap, by the ids of the values. So the store sweeps it. If the collector lets it, a guest
+//! that damages a box can neither keep another one's value nor drop it.
 
 #[cfg(test)]
 mod tests;
@@ -52,12 +52,21 @@ enum Sweep {
     Young(Vec<u32>),
     /// The next slot.
     All(usize),
+    /// Every slot was looked at. The next place in the list of young ones, from which old ones are removed.
+    Prune(usize),
 }
 
 impl Boxes {
     pub(super) fn clear(&mut self) {
         self.young.clear();
         self.sweep = Sweep::Done;
+    }
+
+    /// Ends a sweep, also one that was abandoned.
+    fn end_sweep(&mut self) {
+        if let Sweep::Young(still) = std::mem::take(&mut self.sweep) {
+            self.young.extend(still);
+        }
     }
 }
 
@@ -72,6 +81,9 @@ impl Boxes {
 ///
 /// A collection that moves no box calls [`keep_all`](ExternRefHostDataTable::keep_all) instead. If it frees
 /// boxes, it drops their values itself, with [`dealloc`](ExternRefHostDataTable::dealloc).
+///
+/// A collector that marks while the mutator runs must not decide outside a collection what is dead as long as the
+/// store has externrefs ([`HeapCore::has_externrefs`](crate::HeapCore::has_externrefs)).
 ///
 /// A collection may be abandoned in the middle of a sweep, if no object has moved.
 impl ExternRefHostDataTable {
@@ -101,7 +113,8 @@ impl ExternRefHostDataTable {
         self.slots.iter().filter_map(|slot| slot.place.at()).for_each(visit);
     }
 
-    /// The number of values whose boxes are in the scope, or less than that if some have no box.
+    /// For [`WeakScope::All`] the number of values, and for [`WeakScope::Young`] about the number of those whose
+    /// boxes may be young.
     pub fn count(&self, scope: WeakScope) -> u32 {
         match scope {
             WeakScope::Young => self.boxes.young.len() as u32,
@@ -112,9 +125,7 @@ impl ExternRefHostDataTable {
     /// Begins to look for dead boxes in a collection that has found everything that lives, or begins again.
     /// A collection of [young](WeakScope::Young) objects moves and frees no others.
     pub fn begin_sweep(&mut self, scope: WeakScope) {
-        if let Sweep::Young(still) = std::mem::take(&mut self.boxes.sweep) {
-            self.boxes.young.extend(still);
-        }
+        self.boxes.end_sweep();
         self.boxes.sweep = match scope {
             WeakScope::Young => Sweep::Young(Vec::new()),
             WeakScope::All => Sweep::All(0),
@@ -160,23 +171,24 @@ impl ExternRefHostDataTable {
     /// ```
     pub fn sweep<T: WeakTracer + ?Sized>(&mut self, tracer: &T, budget: &mut u32) -> bool {
         let done = match self.boxes.sweep {
-            Sweep::Done => true,
+            Sweep::Done => return true,
             Sweep::Young(_) => self.sweep_young(tracer, budget),
-            Sweep::All(next) => self.sweep_all(tracer, next, budget),
+            Sweep::All(next) => {
+                self.sweep_all(tracer, next, budget) && self.prune(tracer, 0, budget)
+            }
+            Sweep::Prune(next) => self.prune(tracer, next, budget),
         };
-        self.boxes.swept |= done;
+        if done {
+            self.boxes.end_sweep();
+            self.boxes.swept = true;
+        }
         done
     }
 
     fn sweep_young<T: WeakTracer + ?Sized>(&mut self, tracer: &T, budget: &mut u32) -> bool {
         while *budget > 0 {
             *budget -= 1;
-            let Some(slot) = self.boxes.young.pop() else {
-                if let Sweep::Young(still) = std::mem::take(&mut self.boxes.sweep) {
-                    self.boxes.young.extend(still);
-                }
-                return true;
-            };
+            let Some(slot) = self.boxes.young.pop() else { return true };
             let place = &mut self.slots[slot as usize].place;
             let Some(at) = place.at() else {
                 *place = Place::default();
@@ -218,16 +230,30 @@ impl ExternRefHostDataTable {
             }
             next += 1;
         }
-        let ExternRefHostDataTable { slots, boxes, .. } = self;
-        boxes.young.retain(|&slot| {
-            let place = &mut slots[slot as usize].place;
-            let young = place.at().is_some_and(|at| tracer.is_young(&at));
-            if !young {
-                *place = Place(place.0 & !Place::LISTED);
+        true
+    }
+
+    /// Removes old boxes from the list of young ones.
+    fn prune<T: WeakTracer + ?Sized>(
+        &mut self,
+        tracer: &T,
+        mut next: usize,
+        budget: &mut u32,
+    ) -> bool {
+        while let Some(&slot) = self.boxes.young.get(next) {
+            if *budget == 0 {
+                self.boxes.sweep = Sweep::Prune(next);
+                return false;
             }
-            young
-        });
-        boxes.sweep = Sweep::Done;
+            *budget -= 1;
+            let place = &mut self.slots[slot as usize].place;
+            if place.at().is_some_and(|at| tracer.is_young(&at)) {
+                next += 1;
+            } else {
+                *place = Place(place.0 & !Place::LISTED);
+                self.boxes.young.swap_remove(next);
+            }
+        }
         true
     }
 
@@ -248,6 +274,7 @@ impl ExternRefHostDataTable {
 
     /// Expects that the collection that begins now sweeps.
     pub(crate) fn expect_sweep(&mut self) {
+        self.boxes.end_sweep();
         self.boxes.swept = self.is_empty();
     }
 

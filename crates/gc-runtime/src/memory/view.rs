@@ -18,7 +18,7 @@ const PAGE: u64 = 512;
 const WORD: u64 = 4;
 
 /// The mapped bytes of a heap. Every access takes an index in bytes from the heap's base, as an untrusted number,
-/// and checks it.
+/// and checks it. A shared view also refuses a place that is not a multiple of 4.
 ///
 /// # Examples
 /// A function that works with both views:

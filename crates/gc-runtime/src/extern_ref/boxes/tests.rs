@@ -112,7 +112,7 @@ fn a_young_collection_looks_at_young_boxes_only() {
 #[test]
 fn a_sweep_that_is_abandoned_begins_again() {
     for scope in [WeakScope::Young, WeakScope::All] {
-        for parts in 0..5 {
+        for parts in 0..8 {
             let (mut table, _, values) = table(&[8, 16, 24, 32]);
             let mut found = Found::new();
             // Nothing moves.
@@ -145,7 +145,11 @@ fn a_slot_that_is_used_again_is_listed_once() {
 fn a_collection_that_does_not_sweep_is_noticed() {
     let (mut table, _, _) = table(&[8]);
     table.expect_sweep();
-    assert!(!table.was_swept());
+    assert!(table.sweep(&Found::new(), &mut 9) && !table.was_swept(), "it was not begun");
+    // Neither was one that an earlier collection has abandoned.
+    table.begin_sweep(WeakScope::Young);
+    table.expect_sweep();
+    assert!(table.sweep(&Found::new(), &mut 9) && !table.was_swept() && table.len() == 1);
     table.begin_sweep(WeakScope::All);
     assert!(!table.was_swept());
     assert!(table.sweep(&Found::new(), &mut 9) && table.was_swept());

@@ -6,7 +6,6 @@
 
 use super::super::GenerationalHeap;
 use super::super::major::{Log, Phase};
-use super::super::weak::Scavenging;
 use super::stages::{Evacuate, Increment, ScavengeStage};
 use crate::WeakScope;
 
@@ -311,7 +310,7 @@ impl TraceStage {
                 }
             }
             TraceStage::Values => {
-                if on.values.sweep(&Scavenging(on.heap), on.budget) {
+                if on.sweep_values() {
                     let used = on.heap.nursery_used();
                     on.end_minor();
                     on.heap.end_trace(used);

@@ -64,7 +64,7 @@ impl ScavengeStage {
                 }
             }
             ScavengeStage::Values => {
-                if on.values.sweep(&Scavenging(on.heap), on.budget) {
+                if on.sweep_values() {
                     on.end_minor();
                     return true;
                 }
@@ -165,6 +165,20 @@ impl Increment<'_, '_> {
         }
         let done = self.weak.step(&mut Marking(self.heap), self.budget) == WeakStep::Done;
         done && self.heap.core.damage.is_none()
+    }
+
+    /// Drops the host values of externrefs that were not found. The destructors are the embedder's, so their time
+    /// does not count for the size of the nursery.
+    pub(super) fn sweep_values(&mut self) -> bool {
+        let measured = self.values.is_empty();
+        if !measured {
+            self.heap.end_increment();
+        }
+        let done = self.values.sweep(&Scavenging(self.heap), self.budget);
+        if !measured {
+            self.heap.begin_increment();
+        }
+        done
     }
 
     /// Drops the host values of externrefs that were not marked, then ends marking. Returns whether this is
