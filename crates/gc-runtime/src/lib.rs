@@ -36,6 +36,7 @@ mod object;
 mod options;
 mod pauses;
 mod policy;
+pub mod remember;
 mod request;
 mod roots;
 mod runtime;
@@ -73,10 +74,11 @@ pub use pauses::{Pause, PauseKind, PauseLog};
 pub use policy::{
     AdaptivePolicy, Decision, FixedPolicy, GrowthPolicy, HeapPlan, HeapUsage, PolicyFactory,
 };
+pub use remember::RememberedSlots;
 pub use request::{GcCause, GcRequest};
 pub use roots::{
     FrameSlot, GcRoot, GcRootsIter, GcRootsList, Handle, HandleError, HandleScope, IncompleteWalk,
-    NoStack, OwnedHandle, RememberedSlots, RootOwner, SegmentId, SlotsId, TraceRoots,
+    NoStack, OwnedHandle, RootOwner, SegmentId, SlotsId, TraceRoots,
 };
 pub use runtime::{CollectorOption, GcRuntime, Reclaims};
 pub use side::{IndexedTable, ListTable, MaskedTable, NotesTable};

@@ -1,8 +1,9 @@
 //! [`GcRootsList`]: all roots of a store.
 #![allow(unsafe_code)]
 
+use super::HandleTable;
 use super::slot::{GcRoot, Group, Slot, Words};
-use super::{HandleTable, RememberedSlots};
+use crate::remember::RememberedSlots;
 use gc_types::{RootKind, VMGcRef};
 use std::ptr::NonNull;
 

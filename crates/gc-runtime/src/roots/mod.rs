@@ -8,13 +8,11 @@
 //! * `token.rs`: what a handle shares with its clones, by which its table learns that it was
 //!   dropped.
 //! * `stack.rs`: the trait that finds the roots on the stack.
-//! * `remembered.rs`: the slots outside the heap that a write barrier has recorded.
 //! * `owner.rs`: the owner of a root.
 
 mod handles;
 mod list;
 mod owner;
-mod remembered;
 mod slot;
 mod stack;
 mod token;
@@ -23,7 +21,6 @@ pub(crate) use handles::HandleTable;
 pub use handles::{Handle, HandleError, HandleScope, OwnedHandle};
 pub use list::{GcRootsIter, GcRootsList, SegmentId, SlotsId};
 pub use owner::RootOwner;
-pub use remembered::RememberedSlots;
 pub use slot::GcRoot;
 pub(crate) use slot::as_slot;
 pub use stack::{FrameSlot, IncompleteWalk, NoStack, TraceRoots};

@@ -5,7 +5,8 @@
 //! adds or registers them. All other code is safe.
 #![allow(unsafe_code)]
 
-use super::{GcRootsList, RememberedSlots, RootOwner};
+use super::{GcRootsList, RootOwner};
+use crate::remember::RememberedSlots;
 use gc_types::{RootKind, VMGcRef};
 use std::marker::PhantomData;
 use std::ops::Range;

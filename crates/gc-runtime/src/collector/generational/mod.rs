@@ -16,7 +16,6 @@
 //! depends, are outside the heap. Values read from the heap are checked with the map of old objects
 //! and the nursery's bounds.
 
-mod cards;
 mod collect;
 mod evacuate;
 mod major;

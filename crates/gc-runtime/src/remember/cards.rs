@@ -1,4 +1,4 @@
-//! The cards of the old generation, and their bundles.
+//! [`Cards`]: the parts of the heap that may refer to young objects, and their bundles.
 //!
 //! A store of a reference to a young object into an old one marks the card of the object's
 //! start, or of the slot in an array (Sobalvarro, "A Lifetime-Based Garbage Collector for LISP
@@ -12,17 +12,37 @@
 
 use crate::memory::prefetch;
 use crate::{HeapError, HeapMemory, IndexedTable};
-use gc_types::collector::generational::{
-    BUNDLE_CARDS, BUNDLE_SHIFT, BUNDLES, CARD_SHIFT, CARD_SIZE, CARDS, DIRTY,
-};
+use gc_types::SideTable;
 
-/// The cards of a bundle, and the number of bundles that are tested at once.
-const LINE: usize = BUNDLE_CARDS as usize;
-const BUNDLE_SIZE: u32 = 1 << BUNDLE_SHIFT;
+/// log2 of the number of cards of a bundle, which is also the number of bundles that are tested at once.
+const LINE_SHIFT: u32 = 6;
+const LINE: usize = 1 << LINE_SHIFT;
+/// The value of a card whose objects may refer to young ones, and of its bundle. Others are zero.
+const DIRTY: u8 = 1;
 
-/// The cards and their bundles. The bundle of a dirty card is dirty.
+/// The cards of a heap, each of `1 << SHIFT` bytes, and their bundles of 64 cards. The bundle of a dirty card is
+/// dirty. Both are tables of bytes: emitted code writes [`DIRTY`](Cards::DIRTY) into them.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::remember::Cards;
+/// use gc_runtime::{HeapMemory, HeapOptions};
+/// use gc_types::{HeapDataOffsets, SideTable};
+///
+/// const SHIFT: u32 = 9;
+/// const CARDS: SideTable = SideTable::indexed("cards", HeapDataOffsets::COLLECTOR + 8, SHIFT);
+/// const BUNDLES: SideTable =
+///     SideTable::indexed("bundles", HeapDataOffsets::COLLECTOR + 16, SHIFT + 6);
+/// let memory = HeapMemory::new(&HeapOptions::default())?;
+/// let mut cards = Cards::<SHIFT>::new(&memory, CARDS, BUNDLES)?;
+/// cards.dirty(0x1_0204);
+/// assert!(cards.is_dirty(0x1_03ff) && !cards.is_dirty(0x1_0400));
+/// assert_eq!(cards.take_dirty(0x1_0000, 0x2_0000), Some(0x1_0200));
+/// assert_eq!(cards.take_dirty(0x1_0000, 0x2_0000), None);
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Debug)]
-pub(super) struct Cards {
+pub struct Cards<const SHIFT: u32> {
     cards: IndexedTable,
     bundles: IndexedTable,
 }
@@ -45,70 +65,91 @@ fn bits_from(first: u32) -> u64 {
     u64::MAX << (first % u64::BITS)
 }
 
-impl Cards {
-    /// Clean cards for a heap in `memory`.
+impl<const SHIFT: u32> Cards<SHIFT> {
+    /// The value of a card whose objects may refer to young ones, and of its bundle. Others are zero.
+    pub const DIRTY: u8 = DIRTY;
+    /// Bytes of heap for each card.
+    pub const SIZE: u32 = 1 << SHIFT;
+    /// log2 of the number of bytes of heap for each bundle.
+    pub const BUNDLE_SHIFT: u32 = SHIFT + LINE_SHIFT;
+
+    const BUNDLE_SIZE: u32 = 1 << Self::BUNDLE_SHIFT;
+
+    /// Clean cards for a heap in `memory`, in these tables.
     ///
     /// # Errors
-    /// If the memory's source refuses.
-    pub(super) fn new(memory: &HeapMemory) -> Result<Cards, HeapError> {
+    /// If the memory's source refuses, there are such tables already, or the collector's ABI has others.
+    ///
+    /// # Panics
+    /// If a table is not [indexed](gc_types::SideForm::Indexed), or with another shift than `SHIFT` and
+    /// [`BUNDLE_SHIFT`](Cards::BUNDLE_SHIFT).
+    pub fn new(
+        memory: &HeapMemory,
+        cards: SideTable,
+        bundles: SideTable,
+    ) -> Result<Cards<SHIFT>, HeapError> {
+        let shifts = (cards.shift(), bundles.shift());
+        assert_eq!(shifts, (SHIFT, Self::BUNDLE_SHIFT), "the shifts of cards and of bundles");
         Ok(Cards {
-            cards: IndexedTable::new(memory, CARDS)?,
-            bundles: IndexedTable::new(memory, BUNDLES)?,
+            cards: IndexedTable::new(memory, cards)?,
+            bundles: IndexedTable::new(memory, bundles)?,
         })
     }
 
     /// Marks the card of `index` as dirty.
     #[inline]
-    pub(super) fn dirty(&mut self, index: u32) {
-        if let Some(card) = self.cards.get_mut((index >> CARD_SHIFT) as usize)
-            && let Some(bundle) = self.bundles.get_mut((index >> BUNDLE_SHIFT) as usize)
+    pub fn dirty(&mut self, index: u32) {
+        if let Some(card) = self.cards.get_mut((index >> SHIFT) as usize)
+            && let Some(bundle) = self.bundles.get_mut((index >> Self::BUNDLE_SHIFT) as usize)
         {
             (*card, *bundle) = (DIRTY, DIRTY);
         }
     }
 
     /// Marks all cards from that of `start` up to `end` as dirty.
-    pub(super) fn dirty_all(&mut self, start: u32, end: u32) {
+    pub fn dirty_all(&mut self, start: u32, end: u32) {
         self.cards_mut(start, end).fill(DIRTY);
-        let bundles = (start >> BUNDLE_SHIFT) as usize..end.div_ceil(BUNDLE_SIZE) as usize;
+        let bundles =
+            (start >> Self::BUNDLE_SHIFT) as usize..end.div_ceil(Self::BUNDLE_SIZE) as usize;
         self.bundles.get_mut(bundles).unwrap_or_default().fill(DIRTY);
     }
 
     /// Marks all cards from that of `start` up to `end` as clean. Bundles stay dirty.
-    pub(super) fn clean_all(&mut self, start: u32, end: u32) {
+    pub fn clean_all(&mut self, start: u32, end: u32) {
         self.cards_mut(start, end).fill(0);
     }
 
     fn cards_mut(&mut self, start: u32, end: u32) -> &mut [u8] {
-        let range = (start >> CARD_SHIFT) as usize..end.div_ceil(CARD_SIZE) as usize;
+        let range = (start >> SHIFT) as usize..end.div_ceil(Self::SIZE) as usize;
         self.cards.get_mut(range).unwrap_or_default()
     }
 
     /// Whether the card of `index` is dirty.
-    pub(super) fn is_dirty(&self, index: u32) -> bool {
-        self.cards.get((index >> CARD_SHIFT) as usize).is_some_and(|&card| card != 0)
+    pub fn is_dirty(&self, index: u32) -> bool {
+        self.cards.get((index >> SHIFT) as usize).is_some_and(|&card| card != 0)
     }
 
     /// Whether [`take_dirty`](Cards::take_dirty) finds the card of `index`.
-    pub(super) fn is_found(&self, index: u32) -> bool {
-        let bundle = self.bundles.get((index >> BUNDLE_SHIFT) as usize);
+    pub fn is_found(&self, index: u32) -> bool {
+        let bundle = self.bundles.get((index >> Self::BUNDLE_SHIFT) as usize);
         self.is_dirty(index) && bundle.is_some_and(|&bundle| bundle != 0)
     }
 
     /// The start of the bytes of the first dirty card from `start` (a multiple of the card size) up
     /// to `end`. Marks the card as clean, and bundles that have no dirty card.
     #[inline]
-    pub(super) fn take_dirty(&mut self, start: u32, end: u32) -> Option<u32> {
+    pub fn take_dirty(&mut self, start: u32, end: u32) -> Option<u32> {
         let mut from = start;
         while from < end {
-            let bundle = self.next_bundle(from >> BUNDLE_SHIFT, end.div_ceil(BUNDLE_SIZE))?;
-            from = from.max(bundle << BUNDLE_SHIFT);
+            let bundle =
+                self.next_bundle(from >> Self::BUNDLE_SHIFT, end.div_ceil(Self::BUNDLE_SIZE))?;
+            from = from.max(bundle << Self::BUNDLE_SHIFT);
             let line = self.cards.as_chunks::<LINE>().0.get(bundle as usize)?;
             let dirty = dirty_among(line);
-            let later = dirty & bits_from(from >> CARD_SHIFT);
+            let later = dirty & bits_from(from >> SHIFT);
             if later != 0 {
-                let card = bundle << (BUNDLE_SHIFT - CARD_SHIFT) | later.trailing_zeros();
-                let at = card << CARD_SHIFT;
+                let card = bundle << (Self::BUNDLE_SHIFT - SHIFT) | later.trailing_zeros();
+                let at = card << SHIFT;
                 if at >= end {
                     return None;
                 }
@@ -118,7 +159,7 @@ impl Cards {
             if dirty == 0 {
                 self.bundles[bundle as usize] = 0;
             }
-            from = (bundle + 1).checked_mul(BUNDLE_SIZE)?;
+            from = (bundle + 1).checked_mul(Self::BUNDLE_SIZE)?;
         }
         None
     }
@@ -160,21 +201,30 @@ impl Cards {
 mod tests {
     use super::*;
     use crate::{HeapBounds, HeapOptions};
+    use gc_types::HeapDataOffsets;
+
+    const SHIFT: u32 = 7;
+    const CARDS: SideTable = SideTable::indexed("cards", HeapDataOffsets::COLLECTOR + 8, SHIFT);
+    const BUNDLES: SideTable =
+        SideTable::indexed("bundles", HeapDataOffsets::COLLECTOR + 16, SHIFT + LINE_SHIFT);
+    const CARD_SIZE: u32 = 1 << SHIFT;
+    const BUNDLE_CARDS: u32 = 1 << LINE_SHIFT;
+    const BUNDLE_SIZE: u32 = CARD_SIZE * BUNDLE_CARDS;
 
     const END: u32 = 4 << 20;
 
-    fn cards() -> Cards {
+    fn cards() -> Cards<SHIFT> {
         let options = HeapOptions {
             initial: 256 << 10,
             maximum: END.into(),
             bounds: HeapBounds::Checked,
             ..HeapOptions::default()
         };
-        Cards::new(&HeapMemory::new(&options).unwrap()).unwrap()
+        Cards::new(&HeapMemory::new(&options).unwrap(), CARDS, BUNDLES).unwrap()
     }
 
     /// Takes the dirty cards from `start` on.
-    fn take(cards: &mut Cards, start: u32) -> Vec<u32> {
+    fn take(cards: &mut Cards<SHIFT>, start: u32) -> Vec<u32> {
         let mut from = start;
         std::iter::from_fn(|| {
             let card = cards.take_dirty(from, END)?;

@@ -10,7 +10,8 @@ use std::ops::Range;
 ///
 /// # Examples
 /// ```
-/// use gc_runtime::{HeapMemory, HeapOptions, RememberedSlots};
+/// use gc_runtime::remember::RememberedSlots;
+/// use gc_runtime::{HeapMemory, HeapOptions};
 /// use gc_types::{HeapDataOffsets, SideTable};
 ///
 /// // 64 cards for 512 bytes each.
@@ -61,7 +62,7 @@ impl RememberedSlots {
     }
 
     /// The heap indices of young objects.
-    pub(super) fn young(&self) -> &Range<u32> {
+    pub(crate) fn young(&self) -> &Range<u32> {
         &self.young
     }
 
@@ -78,7 +79,7 @@ impl RememberedSlots {
     }
 
     /// The number of slots, from the one at this address on, that share its card.
-    pub(super) fn slots_from(&self, address: usize) -> usize {
+    pub(crate) fn slots_from(&self, address: usize) -> usize {
         let bytes = (1 << self.shift) - (address & ((1 << self.shift) - 1));
         (bytes / size_of::<u32>()).max(1)
     }
