@@ -82,8 +82,8 @@ impl Boxes {
 /// A collection that moves no box calls [`keep_all`](ExternRefHostDataTable::keep_all) instead. If it frees
 /// boxes, it drops their values itself, with [`dealloc`](ExternRefHostDataTable::dealloc).
 ///
-/// A collector that marks while the mutator runs must not decide outside a collection what is dead as long as the
-/// store has externrefs ([`HeapCore::has_externrefs`](crate::HeapCore::has_externrefs)).
+/// A collector that marks while the mutator runs decides in a collection what is dead, as long as the store has
+/// externrefs ([`HeapCore::marking_must_wait`](crate::HeapCore::marking_must_wait)).
 ///
 /// A collection may be abandoned in the middle of a sweep, if no object has moved.
 impl ExternRefHostDataTable {

@@ -22,6 +22,19 @@ pub(crate) fn prefetch(pointer: *const u8) {
     let _ = pointer;
 }
 
+/// Prefetches what is at `pointer`, which may be any number, because it will be written.
+#[inline(always)]
+pub(crate) fn prefetch_for_write(pointer: *const u8) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: it never faults, and a processor that does not know it does nothing.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+        _mm_prefetch(pointer.cast(), _MM_HINT_ET0);
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = pointer;
+}
+
 /// Which of the words are even and less than `end`: a bit for each of them.
 #[inline(always)]
 pub(crate) fn even_below(words: &[u32; 16], end: u32) -> u32 {

@@ -7,7 +7,7 @@
 //! is generic over the view is compiled for each.
 #![allow(unsafe_code)]
 
-use super::bytes::prefetch;
+use super::bytes::{prefetch, prefetch_for_write};
 use super::{HeapMemory, NULL_PAGE};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -58,11 +58,20 @@ pub trait HeapView {
     #[must_use]
     fn copy_object(&mut self, to: u64, from: u64, size: u32) -> Option<()>;
 
+    /// The address of index `at`, which may be any number. It is only for prefetching.
+    fn address(&self, at: u64) -> *const u8;
+
     /// Prefetches the bytes at index `at`, which may be any number. Nothing is read, so nothing is checked.
-    fn prefetch(&self, at: u64);
+    #[inline(always)]
+    fn prefetch(&self, at: u64) {
+        prefetch(self.address(at));
+    }
 
     /// Prefetches the bytes at index `at`, which may be any number, because they will be written.
-    fn prefetch_for_write(&self, at: u64);
+    #[inline(always)]
+    fn prefetch_for_write(&self, at: u64) {
+        prefetch_for_write(self.address(at));
+    }
 }
 
 impl HeapMemory {
@@ -120,24 +129,6 @@ impl Mapped<'_> {
         } else {
             None
         }
-    }
-
-    #[inline(always)]
-    fn prefetch(&self, at: u64) {
-        prefetch(self.base.wrapping_add(at as usize));
-    }
-
-    #[inline(always)]
-    fn prefetch_for_write(&self, at: u64) {
-        let place = self.base.wrapping_add(at as usize);
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        // SAFETY: it never faults, and a processor that does not know it does nothing.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            _mm_prefetch(place.cast(), _MM_HINT_ET0);
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-        let _ = place;
     }
 }
 
@@ -211,13 +202,8 @@ impl HeapView for HeapBytes<'_> {
     }
 
     #[inline(always)]
-    fn prefetch(&self, at: u64) {
-        self.0.prefetch(at);
-    }
-
-    #[inline(always)]
-    fn prefetch_for_write(&self, at: u64) {
-        self.0.prefetch_for_write(at);
+    fn address(&self, at: u64) -> *const u8 {
+        self.0.base.wrapping_add(at as usize)
     }
 }
 
@@ -323,13 +309,8 @@ impl HeapView for SharedBytes<'_> {
     }
 
     #[inline(always)]
-    fn prefetch(&self, at: u64) {
-        self.0.prefetch(at);
-    }
-
-    #[inline(always)]
-    fn prefetch_for_write(&self, at: u64) {
-        self.0.prefetch_for_write(at);
+    fn address(&self, at: u64) -> *const u8 {
+        self.0.base.wrapping_add(at as usize)
     }
 }
 

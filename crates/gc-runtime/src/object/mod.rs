@@ -67,14 +67,10 @@ pub struct HeapCore {
     pub live: u64,
     /// Whether the host or the guest requested the current or the last collection.
     pub asked: bool,
-    /// Whether the store has weak references. If so, only a collection that gets them
-    /// ([`GcRequest::weak`](crate::GcRequest::weak)) may decide that objects are dead. The store
-    /// sets this.
-    pub has_weak: bool,
-    /// Whether the store has externrefs. If so, only a collection that gets their host values
-    /// ([`GcRequest::host_data`](crate::GcRequest::host_data)) may decide that objects are dead. The first
-    /// externref and the store set this.
-    pub has_externrefs: bool,
+    /// Whether the store has weak references. The store sets this.
+    pub(crate) has_weak: bool,
+    /// Whether the store has externrefs. The first externref and the store set this.
+    pub(crate) has_externrefs: bool,
     /// The number of frames of the stack that was walked for the last collection. The store sets this.
     pub frames: u64,
     /// Bytes of mapped memory that are not used. The policy does not count them.
@@ -139,6 +135,14 @@ impl HeapCore {
     pub fn pause_left(&self) -> Duration {
         let target = self.given.unwrap_or(self.pause_target);
         target.saturating_sub(self.pauses.under_way())
+    }
+
+    /// Whether only a collection may decide that objects are dead, because only a collection gets the store's tables
+    /// that refer to objects: weak references ([`GcRequest::weak`](crate::GcRequest::weak)) or host values
+    /// ([`GcRequest::host_data`](crate::GcRequest::host_data)). A collector that marks while the mutator runs waits
+    /// for a collection then, before it ends marking.
+    pub fn marking_must_wait(&self) -> bool {
+        self.has_weak || self.has_externrefs
     }
 
     /// Bytes that may be allocated, by the plan, between two collections of the whole heap.

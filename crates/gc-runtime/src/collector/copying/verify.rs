@@ -4,7 +4,7 @@ use super::CopyingHeap;
 use super::chunks::{Chunks, State};
 use crate::{HeapError, HeapMemory};
 use gc_types::collector::copying::{CHUNK_SIZE, LIMIT, NEXT};
-use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN, VMGcKind};
+use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN};
 
 fn corrupt(at: u32, what: &'static str) -> Result<(), HeapError> {
     Err(HeapError::Corrupt { at, what })
@@ -47,13 +47,11 @@ impl CopyingHeap {
 
         let mut starts =
             Starts(vec![0; (self.chunks.len() * (CHUNK_SIZE / 8)).div_ceil(64) as usize]);
-        let mut boxes = 0;
         self.walk_all(&mut |index, _| {
             let header = self.core.header_at(index)?;
             if header.collector_bits() != 0 {
                 corrupt(index, "unexpected collector bits in a header")?;
             }
-            boxes += usize::from(header.kind() == Some(VMGcKind::ExternRef));
             starts.set(index);
             Ok(())
         })?;

@@ -326,7 +326,7 @@ impl GenerationalHeap {
                 self.lose_marking();
             }
             (Phase::Marking, Log::Done) if self.mark_some(budget) && self.core.damage.is_none() => {
-                self.marker.waits = self.core.has_weak || self.core.has_externrefs;
+                self.marker.waits = self.core.marking_must_wait();
                 if !self.marker.waits {
                     self.end_marking();
                 }

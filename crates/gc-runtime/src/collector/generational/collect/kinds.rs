@@ -55,7 +55,9 @@ impl Machine {
             }
             Machine::Begin(Begin::Sweep | Begin::MarkRoots) => false,
             Machine::Finish(Finish::Minor(minor)) => minor.moves(),
-            Machine::Finish(_) => false,
+            Machine::Finish(Finish::Mark | Finish::MarkWeak | Finish::Values | Finish::Sweep) => {
+                false
+            }
             Machine::Complete => false,
         }
     }
