@@ -71,7 +71,8 @@ impl OverwrittenLog {
     pub fn begin(&mut self, memory: &mut HeapMemory, value: u32) {
         self.read = 0;
         memory.set_data_u64(self.len, 0);
-        self.unlogged = !self.switch(value);
+        self.unlogged = false;
+        self.switch(value);
     }
 
     /// Empties the log after a reset of the heap, which has zeroed the number of entries. Emitted code does not log.
@@ -80,13 +81,12 @@ impl OverwrittenLog {
         self.switch(0);
     }
 
-    /// Writes the switch. Returns whether there is memory for the log.
-    pub fn switch(&mut self, value: u32) -> bool {
-        let switched = self.entries.switch(value);
-        if let Err(error) = &switched {
+    /// Writes the switch. If there is no memory for the log, entries count as lost from now on.
+    pub fn switch(&mut self, value: u32) {
+        if let Err(error) = self.entries.switch(value) {
             log::warn!("marking cannot be interleaved with the program: {error}");
+            self.unlogged = true;
         }
-        switched.is_ok()
     }
 
     /// The value of the switch.
