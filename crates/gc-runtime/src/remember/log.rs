@@ -126,8 +126,12 @@ impl OverwrittenLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::HeapOptions;
+    use crate::{
+        HeapOptions, MemoryPurpose, MemoryRequest, MemorySource, OnDemand, Reservation,
+        UsedReservation,
+    };
     use gc_types::HeapDataOffsets;
+    use std::sync::Arc;
 
     const SWITCH: u32 = HeapDataOffsets::COLLECTOR + 8;
     const LEN: u32 = HeapDataOffsets::COLLECTOR + 16;
@@ -153,5 +157,42 @@ mod tests {
         assert_eq!(log.unread(&memory), Some(CAPACITY as u32));
         log.begin(&mut memory, 0);
         assert_eq!((memory.data_u32(SWITCH), log.unread(&memory)), (0, Some(0)));
+    }
+
+    /// Has memory for heaps, and none for tables.
+    #[derive(Debug)]
+    struct NoTables(OnDemand);
+
+    impl MemorySource for NoTables {
+        fn reserve(&self, request: &MemoryRequest) -> Result<Reservation, HeapError> {
+            if request.purpose == MemoryPurpose::CollectorTable {
+                return Err(request.refused("there are no tables"));
+            }
+            self.0.reserve(request)
+        }
+
+        fn give_back(&self, used: UsedReservation) {
+            self.0.give_back(used);
+        }
+    }
+
+    #[test]
+    fn a_log_without_memory_loses_entries_however_it_is_switched_on() {
+        let source = Arc::new(NoTables(OnDemand::default()));
+        let options = HeapOptions { memory: source, ..HeapOptions::default() };
+        let mut memory = HeapMemory::new(&options).unwrap();
+        let table = SideTable::masked("log", HeapDataOffsets::COLLECTOR + 24, 3, 1 << 20)
+            .with_switch(SWITCH);
+        for begins in [true, false] {
+            let mut log = OverwrittenLog::new(&memory, table, LEN).unwrap();
+            if begins {
+                log.begin(&mut memory, 1)
+            } else {
+                log.switch(1)
+            }
+            assert_eq!((log.switched(), log.unread(&memory)), (0, None));
+            log.begin(&mut memory, 0);
+            assert_eq!(log.unread(&memory), Some(0));
+        }
     }
 }
