@@ -29,10 +29,9 @@ use std::time::Duration;
 /// collection takes about 0.7 ms.
 const MIN_NURSERY: u32 = 3 << 18;
 /// The smallest nursery that the time of minor collections can give, in bytes. With one of 64 KiB,
-/// programs with a gibibyte of live objects took 1.5 times the processor time. With 512 KiB, p99.9 of
-/// their pauses was 1.7 ms instead of 1.5, but lists of 64 MB took 0.9 of the time that they take with
-/// 256 KiB.
-const MIN_BY_TIME: u32 = 384 << 10;
+/// programs with a gibibyte of live objects took 1.5 times the processor time. With one of 512 KiB, p99.9 of
+/// their pauses was 1.7 ms.
+const MIN_BY_TIME: u32 = 256 << 10;
 /// A smaller nursery grows if up to three quarters survive, a larger one if up to a half do.
 const SMALL: u32 = 2 << 20;
 /// A nursery grows up to this number of sixteenths of one that fits the cache even where so little survives
