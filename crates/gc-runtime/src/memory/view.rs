@@ -67,6 +67,14 @@ pub trait HeapView {
         prefetch(self.address(at));
     }
 
+    /// Prefetches the first 24 bytes of the object at `index`, which may be any number. They may be on two cache
+    /// lines.
+    #[inline(always)]
+    fn prefetch_object(&self, index: u32) {
+        self.prefetch(index.into());
+        self.prefetch(u64::from(index) + 16);
+    }
+
     /// Prefetches the bytes at index `at`, which may be any number, because they will be written.
     #[inline(always)]
     fn prefetch_for_write(&self, at: u64) {

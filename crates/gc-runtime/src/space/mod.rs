@@ -1,14 +1,17 @@
-//! Parts of spaces, for any collector. `generational` consists of them. They are native memory
-//! beside the heap, which a guest cannot write.
+//! Spaces, for any collector: what objects are allocated in. Their tables are native memory beside the heap,
+//! which a guest cannot write.
 //!
-//! * [`blocks`]: the owners of memory: blocks of lines for small objects, and runs of pages for
-//!   large ones, as in Immix.
+//! * [`mark_region`]: blocks of lines for small objects, and runs of pages for large ones, as in Immix. It is
+//!   marked, swept in parts, and can be evacuated.
 //! * [`object_map`]: the starts of objects and their marks, with one bit of each kind for eight
 //!   bytes.
 
-pub mod blocks;
+mod count;
+pub mod mark_region;
 pub mod object_map;
 mod zeros;
+
+pub use count::Count;
 
 /// The contents of free memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

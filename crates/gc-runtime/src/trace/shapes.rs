@@ -6,10 +6,13 @@
 //! one comparison shows whether the header is valid.
 
 use crate::object::{NO_KIND, NO_TYPE as NO_SUCH_TYPE};
-use crate::space::blocks::MAX_SMALL;
-use crate::{HeapMemory, LayoutTable};
+use crate::space::mark_region::blocks::MAX_SMALL;
+use crate::{HeapCore, HeapMemory, LayoutTable};
 use gc_types::{ArrayLayout, GcLayout, StructLayout, TypeIndex, VMGcHeader, VMGcKind};
 use std::ops::Range;
+
+/// The damage of an object that is known to begin at its index.
+pub(crate) const BAD_OBJECT: &str = "an old object with an invalid header or size";
 
 /// Word 0 of the header of every externref's box.
 pub const EXTERNREF: u32 = TypeIndex::NONE.header_word(VMGcKind::ExternRef);
@@ -275,6 +278,22 @@ impl Shapes {
         self.object_with(word, || {
             memory.read_u32(u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET))
         })
+    }
+
+    /// The size and the references of the object at `index` of a heap, which is known to begin there. `None` if its
+    /// header is invalid, or if it is not inside the heap. That is noted as damage.
+    pub fn object_in(&self, core: &mut HeapCore, index: u32) -> Option<Object> {
+        let memory = &core.memory;
+        let header = memory.read_u32(u64::from(index) + u64::from(VMGcHeader::WORD_OFFSET))?;
+        match self.object(memory, index, header) {
+            Some(object) if u64::from(index) + u64::from(object.size) <= memory.len() => {
+                Some(object)
+            }
+            _ => {
+                core.note_damage(index, BAD_OBJECT);
+                None
+            }
+        }
     }
 
     /// As [`object`](Shapes::object). If it is an array, `length` reads its length.

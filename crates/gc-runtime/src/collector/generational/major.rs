@@ -18,13 +18,13 @@
 //! collection. They are fast enough to finish before the old generation has grown much.
 
 use super::GenerationalHeap;
-use super::nursery::{CHUNK, Count};
-use super::old::Old;
-use crate::space::blocks::GiveBack;
-use crate::space::object_map::Mark;
-use crate::trace::grey::Grey;
+use super::nursery::CHUNK;
+use crate::space::Count;
+use crate::space::mark_region::MarkRegion;
+use crate::space::mark_region::evacuate::Evacuator;
+use crate::trace::marking::{Marked, Marker};
 use crate::{HeapMemory, Pause, PauseKind};
-use gc_types::I31;
+use gc_types::collector::generational::{NURSERY_START, is_young};
 use std::time::{Duration, Instant};
 
 /// Number of objects, and of eighths of slots, that a slice visits, if there is time for so many. A slice
@@ -49,12 +49,10 @@ pub(super) enum Phase {
     Marking,
     /// Waiting for a collection with all roots, to evacuate blocks.
     Evacuating,
-    /// Sweeping large objects. Blocks are swept after them.
-    SweepingLarge,
-    /// Sweeping blocks. Those before this one are swept.
-    Sweeping(usize),
+    /// Sweeping.
+    Sweeping,
     /// Giving free memory back to the system.
-    GivingBack(GiveBack),
+    GivingBack,
 }
 
 /// The progress of reading the log.
@@ -68,11 +66,12 @@ pub(super) enum Log {
     Lost,
 }
 
-/// The state of marking.
+/// The major collection that is under way, and what is known from the last one.
 #[derive(Debug, Default)]
-pub(super) struct Marker {
-    /// Marked objects that are to be scanned.
-    pub(super) stack: Vec<Grey>,
+pub(super) struct Major {
+    pub(super) phase: Phase,
+    pub(super) marker: Marker,
+    pub(super) evacuator: Evacuator,
     /// Whether young objects, which were retained, are marked.
     pub(super) young: bool,
     /// Whether everything was marked except what weak references keep. A collection marks that, and sweeps
@@ -101,75 +100,132 @@ impl GenerationalHeap {
     /// Begins to mark. The roots must be marked before the mutator runs again, unless marking ends
     /// before.
     pub(super) fn begin_marking(&mut self) {
-        debug_assert!(matches!(self.phase, Phase::Idle | Phase::GivingBack(_)));
-        self.choose_blocks();
+        debug_assert!(matches!(self.major.phase, Phase::Idle | Phase::GivingBack));
+        self.major.evacuator.choose(&mut self.old, &self.core);
         self.mark_from_here();
     }
 
     /// Begins to mark in a collection that finishes marking before the mutator runs again and moves
     /// nothing afterwards.
     pub(super) fn begin_marking_all(&mut self) {
-        debug_assert!(matches!(self.phase, Phase::Idle | Phase::GivingBack(_)));
-        self.evacuator.clear();
+        debug_assert!(matches!(self.major.phase, Phase::Idle | Phase::GivingBack));
+        self.major.evacuator.clear();
         self.mark_from_here();
     }
 
     fn mark_from_here(&mut self) {
-        self.marker.stack.clear();
-        self.marker.young = self.nursery.retains();
-        self.marker.waits = false;
-        self.marker.took = Duration::ZERO;
-        self.marker.began_at = self.old.total.bytes;
-        self.marker.large_before = std::mem::take(&mut self.marker.large);
+        self.major.young = self.nursery.retains();
+        self.major.marker.begin(if self.major.young { 0 } else { self.old.start() });
+        self.major.waits = false;
+        self.major.took = Duration::ZERO;
+        self.major.began_at = self.old.total().bytes;
+        self.major.large_before = std::mem::take(&mut self.major.large);
         self.old.begin_marking();
-        self.phase = Phase::Marking;
+        self.major.phase = Phase::Marking;
     }
 
     /// Lets the mutator run while marking is under way.
     pub(super) fn interleave_marking(&mut self) {
         self.tables.set_logging(&mut self.core.memory, true);
-        self.tables.set_evacuation(self.evacuator.is_active());
+        self.tables.set_evacuation(self.major.evacuator.is_active());
     }
 
     /// Abandons marking. Nothing is known to be garbage.
     pub(super) fn abandon_marking(&mut self) {
-        if self.phase == Phase::Marking {
-            self.evacuator.clear();
+        if self.major.phase == Phase::Marking {
+            self.major.evacuator.clear();
             self.old.abandon_marking();
-            self.marker.stack.clear();
+            self.major.marker.clear();
             self.end_logging();
-            self.phase = Phase::Idle;
+            self.major.phase = Phase::Idle;
         }
     }
 
     /// Abandons marking because entries of the log were lost.
     pub(super) fn lose_marking(&mut self) {
         log::debug!("marking given up: the log of overwritten references was too short");
-        self.marker.lost_log = true;
+        self.major.lost_log = true;
         self.abandon_marking();
     }
 
     /// Marks the referent of `word`, a reference from anywhere.
-    #[inline(always)]
+    #[inline]
     pub(super) fn mark(&mut self, word: u32) {
-        if self.may_mark(word) {
-            self.mark_object(word);
+        self.major.marker.mark(&mut self.core, &mut self.old, word);
+    }
+
+    /// Scans marked objects, as far as `budget` allows. Returns whether there are no more.
+    pub(super) fn mark_some(&mut self, budget: &mut u32) -> bool {
+        loop {
+            let Major { marker, evacuator, .. } = &mut self.major;
+            match marker.run(&mut self.core, &self.shapes, &mut self.old, evacuator, budget) {
+                Marked::Done => return true,
+                Marked::More => return false,
+                Marked::ManySlots => self.evacuate_less(),
+            }
         }
     }
 
-    /// Whether `word` may refer to an object that is to be marked.
+    /// Records that the slot at `at` now holds `word`.
     #[inline(always)]
-    fn may_mark(&self, word: u32) -> bool {
-        word & I31::TAG == 0 && (word >= self.nursery.end || self.marker.young && word != 0)
+    pub(super) fn note_slot(&mut self, at: u64, word: u32) {
+        if self.major.evacuator.is_active() && self.major.evacuator.is_chosen(word) {
+            self.note_chosen(at);
+        }
     }
 
-    #[inline(always)]
-    fn mark_object(&mut self, word: u32) {
-        match self.old.map.mark(word) {
-            Mark::New => self.marker.stack.push(Grey::new(word, 0)),
-            Mark::Old => {}
-            Mark::NoObject => self.core.note_damage(word, "a reference to no object"),
+    #[cold]
+    fn note_chosen(&mut self, at: u64) {
+        // Young objects will have moved before the evacuation, and are scanned when they move. But
+        // retained objects stay.
+        if at < u64::from(self.nursery.end) && !self.nursery.retains() {
+            return;
         }
+        if !self.major.evacuator.record(at as u32) {
+            self.evacuate_less();
+        }
+    }
+
+    /// Gives up an evacuation with too many slots.
+    #[cold]
+    fn evacuate_less(&mut self) {
+        self.major.evacuator.give_up();
+        self.cancel_evacuation();
+    }
+
+    /// Abandons the evacuation. The chosen blocks are swept like all others.
+    #[cold]
+    pub(super) fn cancel_evacuation(&mut self) {
+        self.major.evacuator.clear();
+        self.tables.set_evacuation(false);
+        if self.major.phase == Phase::Evacuating {
+            self.begin_sweeping();
+        }
+    }
+
+    /// Updates slots that refer to evacuated objects, as far as `budget` allows. Returns whether only the roots are
+    /// left.
+    pub(super) fn update_evacuated(&mut self, budget: &mut u32) -> bool {
+        let nursery = self.nursery.end - NURSERY_START;
+        let GenerationalHeap { core, shapes, old, major, tables, .. } = self;
+        major.evacuator.update_some(core, shapes, old, budget, |at, word| {
+            // The slot is in a moved object, and not on the card that was marked for it.
+            if is_young(word, nursery) {
+                tables.cards.dirty(at);
+            }
+        })
+    }
+
+    /// The new place of the object to which `word` refers, if it was evacuated.
+    #[inline]
+    pub(super) fn evacuated(&self, word: u32) -> Option<u32> {
+        self.major.evacuator.moved(&self.core.memory, &self.old, word)
+    }
+
+    /// Ends the evacuation. All references are updated.
+    pub(super) fn end_evacuation(&mut self) {
+        self.major.evacuator.free(&mut self.core, &self.shapes, &mut self.old);
+        self.begin_sweeping();
     }
 
     /// Marks the references that the mutator overwrote since the last call, as far as `budget`
@@ -183,7 +239,7 @@ impl GenerationalHeap {
             if let Some(word) = self.core.memory.read_u32(u64::from(slot)) {
                 self.note_slot(u64::from(slot), word);
             }
-            if self.is_sweeping() {
+            if self.old.is_sweeping() {
                 // The slots were too many for the evacuation. The log is empty, and some blocks are swept: a mark
                 // there would stay.
                 return Log::Done;
@@ -202,7 +258,7 @@ impl GenerationalHeap {
     /// Whether marking waits for a collection, which gets the weak references and the host values of
     /// the store.
     pub(super) fn marking_waits(&self) -> bool {
-        self.phase == Phase::Marking && self.marker.waits
+        self.major.phase == Phase::Marking && self.major.waits
     }
 
     /// Stops emitted code from logging.
@@ -212,28 +268,19 @@ impl GenerationalHeap {
 
     /// Ends marking. Everything unmarked is garbage.
     pub(super) fn end_marking(&mut self) {
-        if self.marker.young {
-            let map = &mut self.old.map;
-            self.nursery.retained.retain(|&index| {
-                let live = map.is_marked(index);
-                if live {
-                    map.unmark(index);
-                } else {
-                    map.clear_start(index);
-                }
-                live
-            });
+        if self.major.young {
+            self.old.sweep_outside(&mut self.nursery.retained);
             if !self.nursery.retains() {
                 self.empty_nursery();
             }
         }
-        self.marker.lost_log = false;
-        let born = self.old.total.bytes.saturating_sub(self.marker.began_at);
-        self.chooser.learn_live(self.old.marked_bytes().saturating_sub(born));
-        self.marker.grown = self.old.total.bytes.saturating_sub(self.core.live);
+        self.major.lost_log = false;
+        let born = self.old.total().bytes.saturating_sub(self.major.began_at);
+        self.chooser.learn_live(self.old.marked().bytes.saturating_sub(born));
+        self.major.grown = self.old.total().bytes.saturating_sub(self.core.live);
         self.old.end_marking();
-        if self.evacuator.is_active() {
-            self.phase = Phase::Evacuating;
+        if self.major.evacuator.is_active() {
+            self.major.phase = Phase::Evacuating;
         } else {
             self.begin_sweeping();
         }
@@ -243,18 +290,13 @@ impl GenerationalHeap {
     pub(super) fn begin_sweeping(&mut self) {
         self.end_logging();
         self.old.begin_sweeping();
-        self.phase = Phase::SweepingLarge;
-    }
-
-    /// Whether known garbage is not swept yet.
-    pub(super) fn is_sweeping(&self) -> bool {
-        matches!(self.phase, Phase::SweepingLarge | Phase::Sweeping(_))
+        self.major.phase = Phase::Sweeping;
     }
 
     /// Does a slice of the major collection that is under way, if there is one, as a separate
     /// pause.
     pub(super) fn major_slice(&mut self) {
-        if self.phase == Phase::Idle {
+        if self.major.phase == Phase::Idle {
             return;
         }
         let start = Instant::now();
@@ -274,19 +316,19 @@ impl GenerationalHeap {
     /// The number of objects that a slice has to mark so that marking ends before the mutator has to
     /// wait for it. Most of the time it is less than what a slice does anyway.
     pub(super) fn to_keep_up(&self) -> u32 {
-        if self.phase != Phase::Marking || self.has_zeal() {
+        if self.major.phase != Phase::Marking || self.has_zeal() {
             return 0;
         }
-        let Count { objects, bytes } = self.old.total;
+        let Count { objects, bytes } = self.old.total();
         // New objects count as marked.
-        let to_mark = bytes.saturating_sub(self.old.marked_bytes());
+        let to_mark = bytes.saturating_sub(self.old.marked().bytes);
         // Marking aims at an end before the old generation has grown by two fifths; the mutator waits when
         // it has grown by half. With an aim of a quarter, marking ends sooner and finds fewer live bytes, so
         // the plan after it is smaller, and a growing heap is marked once more. The estimate counts dead
         // objects, so it is too high and not too low.
         //
         // Large objects came without slices. So there are fewer than there should have been.
-        let tenths = if self.marker.large > self.major_threshold() / 8 { 1 } else { 4 };
+        let tenths = if self.major.large > self.major_threshold() / 8 { 1 } else { 4 };
         let room = self.deadline(tenths).saturating_sub(self.taken_bytes());
         // There is a slice for each chunk of the nursery.
         let promoted = self.survival_of(CHUNK).max(1);
@@ -303,31 +345,31 @@ impl GenerationalHeap {
             _ => ZEAL_SLICE,
         };
         let (start, time) = (Instant::now(), self.core.pause_left());
-        while left > 0 && self.phase != Phase::Idle {
+        while left > 0 && self.major.phase != Phase::Idle {
             let mut budget = left.min(STEP);
             let given = budget;
-            let phase = self.phase;
+            let phase = self.major.phase;
             self.major_step(&mut budget);
             left -= given - budget;
-            let waits = self.phase == phase && budget == given;
+            let waits = self.major.phase == phase && budget == given;
             if waits || self.core.damage.is_some() || start.elapsed() >= time {
                 break;
             }
         }
-        self.marker.took += start.elapsed();
+        self.major.took += start.elapsed();
     }
 
     /// Continues the major collection that is under way, as far as `budget` allows.
     fn major_step(&mut self, budget: &mut u32) {
-        let logs = matches!(self.phase, Phase::Marking | Phase::Evacuating);
+        let logs = matches!(self.major.phase, Phase::Marking | Phase::Evacuating);
         let log = if logs { self.mark_logged(budget) } else { Log::Done };
-        match (self.phase, log) {
+        match (self.major.phase, log) {
             (Phase::Marking, Log::Lost) => {
                 self.lose_marking();
             }
             (Phase::Marking, Log::Done) if self.mark_some(budget) && self.core.damage.is_none() => {
-                self.marker.waits = self.core.marking_must_wait();
-                if !self.marker.waits {
+                self.major.waits = self.core.marking_must_wait();
+                if !self.major.waits {
                     self.end_marking();
                 }
             }
@@ -338,33 +380,19 @@ impl GenerationalHeap {
         self.give_back_some(budget);
     }
 
-    /// Sweeps blocks, as far as `budget` allows. Returns whether there are no more.
+    /// Sweeps as far as `budget` allows. Returns whether nothing is left.
     pub(super) fn sweep_some(&mut self, budget: &mut u32) -> bool {
-        let mut block = match self.phase {
-            Phase::Sweeping(block) => block,
-            Phase::SweepingLarge if self.old.sweep_large(budget) => 0,
-            Phase::SweepingLarge => return false,
-            _ => return true,
-        };
-        let blocks = self.old.blocks_to_sweep();
-        while block < blocks && *budget > 0 {
-            self.old.sweep_block(block);
-            block += 1;
-            *budget = budget.saturating_sub(16);
+        let done = self.old.sweep(budget);
+        if done && self.major.phase == Phase::Sweeping {
+            self.end_major();
         }
-        if block < blocks {
-            self.phase = Phase::Sweeping(block);
-            return false;
-        }
-        self.old.end_sweeping();
-        self.end_major();
-        true
+        done
     }
 
     /// Sweeps until the old generation is likely to have room for the survivors of a minor collection,
     /// as far as `budget` allows. Returns whether it has, or nothing is left to sweep.
     pub(super) fn sweep_for_minor(&mut self, budget: &mut u32) -> bool {
-        while self.is_sweeping() && self.old.free_bytes() < self.expected() {
+        while self.old.is_sweeping() && self.old.free_bytes() < self.expected() {
             if *budget == 0 {
                 return false;
             }
@@ -379,13 +407,13 @@ impl GenerationalHeap {
     /// Takes memory from the old generation with `take`. As long as there is none, sweeps more.
     pub(super) fn take_old(
         &mut self,
-        mut take: impl FnMut(&mut Old, &mut HeapMemory) -> Option<u32>,
+        mut take: impl FnMut(&mut MarkRegion, &mut HeapMemory) -> Option<u32>,
     ) -> Option<u32> {
         // A search for a large hole takes time, so there are few.
         let mut step = STEP;
         loop {
             let taken = take(&mut self.old, &mut self.core.memory);
-            if taken.is_some() || !self.is_sweeping() {
+            if taken.is_some() || !self.old.is_sweeping() {
                 return taken;
             }
             self.sweep_some(&mut { step });

@@ -10,9 +10,8 @@ use super::scavenge::{ELEMENTS, ScavengeLoop, ScavengeStop, ScavengeWork};
 use super::trace::TraceState;
 use crate::HeapBytes;
 use crate::clock::thread_time;
-use crate::space::blocks::BLOCK_SIZE;
-use crate::trace::shapes::Object;
-use gc_types::VMGcHeader;
+use crate::space::mark_region::blocks::BLOCK_SIZE;
+use crate::trace::forwarding::OFFSET;
 use gc_types::collector::generational::{CARD_SIZE, NURSERY_START, is_young};
 use std::time::Duration;
 
@@ -30,9 +29,6 @@ struct Batch {
 
 /// Bytes by which the heap grows at least when survivors find no room.
 const MORE: u64 = 256 << 10;
-
-const HEADER_WORD: u64 = VMGcHeader::WORD_OFFSET as u64;
-const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
 
 /// The collection met damage, which was noted.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +70,8 @@ impl GenerationalHeap {
         (self.scavenger.found.bytes, self.scavenger.retained_bytes) = (0, 0);
         self.scavenger.roots = 0;
         self.scavenger.trace.was_begun = false;
-        self.scavenger.looks_at_old = self.evacuator.is_active();
-        self.scavenger.next_card = self.old.blocks.start();
+        self.scavenger.looks_at_old = self.major.evacuator.is_active();
+        self.scavenger.next_card = self.old.start();
         (self.scavenger.took, self.scavenger.since) = (Duration::ZERO, Some(thread_time()));
     }
 
@@ -155,21 +151,6 @@ impl GenerationalHeap {
         }
     }
 
-    /// The object at `index`, which is in the old generation or was moved or retained.
-    pub(super) fn known_object(&mut self, index: u32) -> Option<Object> {
-        let memory = &self.core.memory;
-        let header = memory.read_u32(u64::from(index) + HEADER_WORD)?;
-        match self.shapes.object(memory, index, header) {
-            Some(object) if u64::from(index) + u64::from(object.size) <= self.core.memory.len() => {
-                Some(object)
-            }
-            _ => {
-                self.core.note_damage(index, "an old object with an invalid header or size");
-                None
-            }
-        }
-    }
-
     /// Moves everything that can be reached through the slots that were found, as far as `budget`
     /// allows. Returns whether nothing is left.
     pub(super) fn scan_found(&mut self, budget: &mut u32) -> bool {
@@ -190,7 +171,7 @@ impl GenerationalHeap {
                 *budget = budget.saturating_sub(ELEMENTS / 64);
                 self.find(|scavenge| scavenge.find_in_piece(piece));
             } else if let Some(index) = self.scavenger.trace.next() {
-                if let Some(object) = self.known_object(index)
+                if let Some(object) = self.shapes.object_in(&mut self.core, index)
                     && self.found(index, object.size)
                 {
                     self.find(|scavenge| {
@@ -224,7 +205,7 @@ impl GenerationalHeap {
     /// Returns whether there are no more. The cards are clean afterwards, unless objects were
     /// retained.
     pub(super) fn scan_cards(&mut self, budget: &mut u32) -> bool {
-        let end = self.old.blocks.touched_end();
+        let end = self.old.touched_end();
         let mut next = Batch::default();
         while self.scan_found(budget) && *budget > 0 {
             if next.count == 0 {
@@ -265,9 +246,7 @@ impl GenerationalHeap {
 
     /// Ends a minor collection, after every reachable object was moved or retained.
     pub(super) fn end_minor(&mut self) {
-        for index in std::mem::take(&mut self.nursery.retained) {
-            self.old.map.clear_start(index);
-        }
+        self.old.remove_outside(&std::mem::take(&mut self.nursery.retained));
         self.survived = self.scavenger.found.bytes;
         let mut retained = std::mem::take(&mut self.scavenger.retained);
         if retained.is_empty() {
@@ -286,10 +265,9 @@ impl GenerationalHeap {
             self.tables.forget_slots();
         } else {
             retained.sort_unstable();
-            self.old.map.extend(self.core.memory.len());
+            self.old.add_outside(&retained, self.core.memory.len());
             for &index in &retained {
-                let _mapped = self.core.memory.write_u32(u64::from(index) + COLLECTOR_WORD, 0);
-                self.old.map.set_start(index, false);
+                let _mapped = self.core.memory.write_u32(u64::from(index) + OFFSET, 0);
             }
             self.nursery.retained = retained;
             self.nursery.retained_bytes = self.scavenger.retained_bytes;

@@ -17,13 +17,10 @@
 //! and the nursery's bounds.
 
 mod collect;
-mod evacuate;
 mod major;
-mod marking;
 mod minor;
 mod nursery;
 mod nursery_size;
-mod old;
 mod policy;
 mod ranges;
 mod scavenge;
@@ -34,21 +31,21 @@ mod trace;
 mod verify;
 mod weak;
 
-use crate::space::blocks::{BLOCK_SIZE, MAX_SMALL};
+use crate::space::Count;
+use crate::space::mark_region::MarkRegion;
+use crate::space::mark_region::blocks::{BLOCK_SIZE, MAX_SMALL};
 use crate::trace::shapes::Shapes;
 use crate::{
     CollectorOption, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest,
     GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Idle, LastResort, Occupancy,
 };
 use collect::{GenerationalCollection, StoreTables};
-use evacuate::Evacuator;
 use gc_types::collector::generational::{self, NAME, NURSERY, nursery_size};
 use gc_types::{ArrayLayout, CollectorAbi, GcLayout, VMGcHeader, VMGcKind, VMGcRef};
-use major::{Marker, Phase};
+use major::{Major, Phase};
 use minor::Scavenger;
-use nursery::{Count, Nursery};
+use nursery::Nursery;
 use nursery_size::Sizing;
-use old::Old;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,13 +148,11 @@ struct GenerationalHeap {
     shapes: Shapes,
     nursery: Nursery,
     sizing: Sizing,
-    old: Old,
+    old: MarkRegion,
     tables: Tables,
     scavenger: Scavenger,
-    marker: Marker,
-    evacuator: Evacuator,
+    major: Major,
     chooser: Chooser,
-    phase: Phase,
     /// Whether the last growth of the heap was refused.
     cramped: bool,
     /// Whether the heap has grown since the last collection.
@@ -176,7 +171,7 @@ struct GenerationalHeap {
 impl GenerationalHeap {
     fn new(memory: HeapMemory, nursery: u32) -> Result<GenerationalHeap, HeapError> {
         let nursery = Nursery::new(nursery);
-        let old = Old::new(nursery.end, memory.maximum());
+        let old = MarkRegion::new(nursery.end, memory.maximum());
         let tables = Tables::new(&memory, nursery.end)?;
         let mut heap = GenerationalHeap {
             core: HeapCore::new(memory),
@@ -186,10 +181,8 @@ impl GenerationalHeap {
             old,
             tables,
             scavenger: Scavenger::default(),
-            marker: Marker::default(),
-            evacuator: Evacuator::default(),
+            major: Major::default(),
             chooser: Chooser::default(),
-            phase: Phase::Idle,
             cramped: false,
             grown: false,
             large_wanted: false,
@@ -215,13 +208,13 @@ impl GenerationalHeap {
             if size <= ArrayLayout::MAX_EXAMINED || header.kind() != Some(VMGcKind::ArrayRef) {
                 // Stores into it before the next collection run no barrier.
                 self.tables.cards.dirty_all(index, index + size);
-            } else if size > MOST_DIRTY && self.evacuator.is_active() {
+            } else if size > MOST_DIRTY && self.major.evacuator.is_active() {
                 // Otherwise every card of it would become dirty, whatever is stored.
                 self.cancel_evacuation();
             }
         }
         if size > MAX_SMALL {
-            self.marker.large += u64::from(size);
+            self.major.large += u64::from(size);
         }
         self.allocated.add(size);
         VMGcRef::from_heap_index(index)
@@ -263,7 +256,7 @@ impl GcHeap for GenerationalHeap {
     /// While marking is under way, what was reachable when it began is alive, and what is allocated
     /// since. The object of a weak reference may be neither.
     fn read_weak_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
-        if self.phase == Phase::Marking {
+        if self.major.phase == Phase::Marking {
             self.mark(gc_ref.as_raw_u32());
         }
         gc_ref.unchecked_copy()
@@ -288,7 +281,7 @@ impl GcHeap for GenerationalHeap {
         source: Option<&VMGcRef>,
     ) -> Result<(), HeapError> {
         let word = source.map_or(0, VMGcRef::as_raw_u32);
-        if self.phase == Phase::Marking
+        if self.major.phase == Phase::Marking
             && let Some(old) = self.core.memory.read_u32(at)
         {
             self.mark(old);
@@ -397,13 +390,13 @@ impl GcHeap for GenerationalHeap {
     /// The nursery comes first: the program would wait for it soon. Slices of a major collection need no roots.
     /// With retained objects only a full collection helps, which takes too long.
     fn idle(&mut self, left: Duration) -> Idle {
-        let waits = self.marking_waits() || self.phase == Phase::Evacuating;
+        let waits = self.marking_waits() || self.major.phase == Phase::Evacuating;
         let is_due = !self.nursery.retains()
             && (waits || self.idle_minor_is_due(left) || self.idle_marking_is_due());
         if is_due && self.expected_minor() <= left && !left.is_zero() {
             return Idle::Collect;
         }
-        if self.phase == Phase::Idle || waits {
+        if self.major.phase == Phase::Idle || waits {
             return Idle::Rest { bytes: if is_due { self.idle_work_left() } else { 0 } };
         }
         if left.is_zero() {
@@ -429,7 +422,7 @@ impl GcHeap for GenerationalHeap {
             VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
             Ok(())
         })?;
-        for at in self.old.map.starts(self.old.blocks.start(), self.old.blocks.end()) {
+        for at in self.old.objects() {
             VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
         }
         Ok(())
@@ -452,23 +445,21 @@ impl GcHeap for GenerationalHeap {
             stats.allocations += young.objects;
             stats.allocated_bytes += young.bytes;
         }
-        let old = self.old.total;
+        let old = self.old.total();
         stats.live_objects = old.objects + young.objects;
         stats.live_bytes = old.bytes + young.bytes;
         stats
     }
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
-        let end = self.old.blocks.end();
+        let end = self.old.end();
         self.core.reset();
         self.tables.reset(self.nursery.end, end);
         self.old.clear();
         self.sizing = Sizing::default();
         self.scavenger = Scavenger::default();
-        self.marker = Marker::default();
-        self.evacuator = Evacuator::default();
+        self.major = Major::default();
         self.chooser = Chooser::default();
-        self.phase = Phase::Idle;
         (self.grown, self.large_wanted) = (false, false);
         self.survived = 0;
         self.allocated = Count::default();

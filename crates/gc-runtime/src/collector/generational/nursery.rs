@@ -9,6 +9,7 @@
 use super::GenerationalHeap;
 use super::nursery_size::first_size;
 use crate::HeapError;
+use crate::space::Count;
 use gc_types::VMGcHeader;
 use gc_types::collector::generational::{LIMIT, NEXT, NURSERY_START};
 use std::num::NonZeroU32;
@@ -16,35 +17,6 @@ use std::sync::{Mutex, PoisonError};
 
 /// Bytes zeroed at a time.
 pub(super) const CHUNK: u32 = 32 << 10;
-
-/// Numbers of objects and of their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Count {
-    pub(super) objects: u64,
-    pub(super) bytes: u64,
-}
-
-impl Count {
-    /// Counts an object of `size` bytes.
-    #[inline(always)]
-    pub(super) fn add(&mut self, size: u32) {
-        self.objects += 1;
-        self.bytes += u64::from(size);
-    }
-
-    /// Counts more objects.
-    #[inline]
-    pub(super) fn add_all(&mut self, more: Count) {
-        self.objects += more.objects;
-        self.bytes += more.bytes;
-    }
-
-    /// Removes an object of `size` bytes from the count.
-    pub(super) fn remove(&mut self, size: u32) {
-        self.objects -= 1;
-        self.bytes -= u64::from(size);
-    }
-}
 
 /// The nursery's native half. The other half is in the heap data.
 #[derive(Debug)]

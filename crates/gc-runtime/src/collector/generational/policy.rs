@@ -10,7 +10,7 @@ use super::GenerationalHeap;
 use super::major::Phase;
 use super::nursery_size::{NurseryUse, first_size};
 use crate::object::by_halves;
-use crate::space::blocks::{BLOCK_SIZE, GiveBack};
+use crate::space::mark_region::blocks::BLOCK_SIZE;
 use crate::{GcHeap, HeapError};
 use gc_types::collector::generational::{MAX_NURSERY, NURSERY_ALIGN, NURSERY_START};
 use std::time::Duration;
@@ -65,11 +65,11 @@ impl GenerationalHeap {
 
     /// Lets the system provide the memory that the survivors of the next minor collections need.
     pub(super) fn touch_old_ahead(&mut self) {
-        let least = (self.old.total.bytes / PART_AHEAD).min(FEW_AHEAD);
+        let least = (self.old.total().bytes / PART_AHEAD).min(FEW_AHEAD);
         if self.survived.max(least) >= LEAST_AHEAD {
             let wanted = (4 * self.survived).clamp(least, MOST_AHEAD);
             let wanted = wanted.saturating_sub(self.old.recyclable_bytes());
-            self.old.blocks.touch_ahead(&self.core.memory, wanted);
+            self.old.touch_ahead(&self.core.memory, wanted);
         }
     }
 
@@ -83,7 +83,7 @@ impl GenerationalHeap {
             self.nursery.asked = limit;
             if is_first {
                 self.reserve();
-                self.old.blocks.touch_ahead(&self.core.memory, self.nursery_size().into());
+                self.old.touch_ahead(&self.core.memory, self.nursery_size().into());
             }
         }
     }
@@ -113,12 +113,12 @@ impl GenerationalHeap {
     pub(super) fn unbacked(&self) -> u64 {
         let mapped = self.core.memory.len().min(u64::from(self.nursery.end));
         let used = self.nursery.limit.max(self.nursery.touched);
-        self.old.blocks.given_back() + mapped.saturating_sub(u64::from(used))
+        self.old.given_back() + mapped.saturating_sub(u64::from(used))
     }
 
     /// The bytes of the heap's objects.
     pub(super) fn used_bytes(&self) -> u64 {
-        self.old.total.bytes + u64::from(self.nursery_used())
+        self.old.total().bytes + u64::from(self.nursery_used())
     }
 
     /// Whether a collection is likely to be worth its cost when an allocation finds no room.
@@ -154,14 +154,14 @@ impl GenerationalHeap {
     /// `None` if there is no goal.
     pub(super) fn wanted(&self) -> Option<u64> {
         let goal = self.core.plan.goal;
-        let old = u64::from(self.old.blocks.end() - self.old.blocks.start());
+        let old = u64::from(self.old.end() - self.old.start());
         (goal != u64::MAX).then(|| goal.saturating_sub(old))
     }
 
     /// Whether the old generation has room for the expected survivors of a minor collection, or may have
     /// when more of it is swept.
     pub(super) fn has_room_for_minor(&self) -> bool {
-        self.is_sweeping() || self.old.free_bytes() >= self.expected()
+        self.old.is_sweeping() || self.old.free_bytes() >= self.expected()
     }
 
     /// Maps `bytes` more bytes for the old generation. If that is refused, tries half of it, down
@@ -250,7 +250,7 @@ impl GenerationalHeap {
     /// requested collection could retain objects in the nursery of a heap that is still smaller
     /// than a nursery.
     pub(super) fn reserve(&mut self) {
-        if self.has_room_for_minor() && self.old.blocks.end() > self.nursery.end {
+        if self.has_room_for_minor() && self.old.end() > self.nursery.end {
             return;
         }
         let needed = u64::from(self.nursery_used()) / 4 + u64::from(BLOCK_SIZE);
@@ -263,9 +263,9 @@ impl GenerationalHeap {
         u64::from(self.nursery_size()).max(LEAST_OLD)
     }
 
-    /// The bytes of old objects, and the [lost bytes](super::major::Marker::lost) that count.
+    /// The bytes of old objects, and the [lost bytes](super::major::Major::lost) that count.
     pub(super) fn taken_bytes(&self) -> u64 {
-        self.old.total.bytes + self.marker.lost
+        self.old.total().bytes + self.major.lost
     }
 
     /// [Taken bytes](GenerationalHeap::taken_bytes) at which a major collection begins: as many as the
@@ -280,7 +280,7 @@ impl GenerationalHeap {
     /// Whether marking of the old generation should begin, because it is large enough or the last
     /// marking was long ago.
     pub(super) fn marking_is_due(&self) -> bool {
-        !self.is_sweeping()
+        !self.old.is_sweeping()
             && (self.taken_bytes() >= self.major_threshold() || self.core.review_is_due())
     }
 
@@ -298,17 +298,17 @@ impl GenerationalHeap {
     /// the plan is used.
     pub(super) fn idle_marking_is_due(&self) -> bool {
         // Lost bytes were there when the last one ended.
-        let room = self.major_threshold().saturating_sub(self.core.live + self.marker.lost);
-        let grown = self.old.total.bytes.saturating_sub(self.core.live);
-        self.phase == Phase::Idle && !self.marker.lost_log && grown > 0 && grown >= room / 2
+        let room = self.major_threshold().saturating_sub(self.core.live + self.major.lost);
+        let grown = self.old.total().bytes.saturating_sub(self.core.live);
+        self.major.phase == Phase::Idle && !self.major.lost_log && grown > 0 && grown >= room / 2
     }
 
     /// The bytes of objects that collections still have to visit: those in the nursery, and those that a
     /// major collection that is under way or due has to mark.
     pub(super) fn idle_work_left(&self) -> u64 {
-        let old = self.old.total.bytes;
-        let to_mark = match self.phase {
-            Phase::Marking => old.saturating_sub(self.old.marked_bytes()),
+        let old = self.old.total().bytes;
+        let to_mark = match self.major.phase {
+            Phase::Marking => old.saturating_sub(self.old.marked().bytes),
             Phase::Idle if self.idle_marking_is_due() => old,
             _ => 0,
         };
@@ -320,8 +320,8 @@ impl GenerationalHeap {
     /// it.
     pub(super) fn expected_minor(&self) -> Duration {
         let found = NurseryUse { used: self.nursery_used(), ..self.sizing.last() };
-        let evacuation = match self.phase {
-            Phase::Evacuating => self.evacuator.expected(),
+        let evacuation = match self.major.phase {
+            Phase::Evacuating => self.major.evacuator.expected(),
             _ => Duration::ZERO,
         };
         self.sizing.expected(found) + evacuation
@@ -342,34 +342,35 @@ impl GenerationalHeap {
     /// the marking that is left.
     pub(super) fn deadline(&self, tenths: u64) -> u64 {
         let threshold = self.major_threshold();
-        let large = self.marker.large_before.saturating_add(self.marker.large.min(threshold));
+        let large = self.major.large_before.saturating_add(self.major.large.min(threshold));
         threshold.saturating_add(threshold / 10 * tenths).saturating_add(large)
     }
 
     /// Makes a plan when everything is swept, and continues with giving memory back.
     pub(super) fn end_major(&mut self) {
-        let took = std::mem::take(&mut self.marker.took);
+        let took = std::mem::take(&mut self.major.took);
         let occupancy = self.occupancy();
-        let lived = self.core.live + self.marker.grown;
-        self.sizing.after_major(lived.saturating_sub(self.old.total.bytes), self.marker.grown);
-        self.core.make_plan(&occupancy, self.old.total.bytes, self.marker.grown, took);
-        self.marker.large = 0;
+        let lived = self.core.live + self.major.grown;
+        self.sizing.after_major(lived.saturating_sub(self.old.total().bytes), self.major.grown);
+        self.core.make_plan(&occupancy, self.old.total().bytes, self.major.grown, took);
+        self.major.large = 0;
         // In a heap whose objects are far apart, the next marking must not begin at once.
-        let room = self.major_threshold().saturating_sub(self.old.total.bytes);
+        let room = self.major_threshold().saturating_sub(self.old.total().bytes);
         let most = (room / 2).min(room.saturating_sub(self.least_old()));
-        self.marker.lost = self.old.lost_bytes().min(most);
+        self.major.lost = self.old.lost_bytes().min(most);
         let spare = self.core.plan.spare.saturating_sub(self.old.recyclable_bytes());
-        self.phase = Phase::GivingBack(GiveBack::new(spare));
+        self.old.begin_giving_back(spare);
+        self.major.phase = Phase::GivingBack;
     }
 
     /// Gives free blocks back, as far as `budget` allows.
     pub(super) fn give_back_some(&mut self, budget: &mut u32) {
-        while let Phase::GivingBack(mut from) = self.phase
-            && *budget > 0
-        {
+        while self.major.phase == Phase::GivingBack && *budget > 0 {
             *budget = budget.saturating_sub(32 * GIVEN_BACK);
-            let done = self.old.blocks.give_back(&mut self.core.memory, &mut from, GIVEN_BACK);
-            self.phase = if done { Phase::Idle } else { Phase::GivingBack(from) };
+            self.old.give_back(&mut self.core.memory, GIVEN_BACK);
+            if !self.old.is_giving_back() {
+                self.major.phase = Phase::Idle;
+            }
         }
     }
 }

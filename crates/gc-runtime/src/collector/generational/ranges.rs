@@ -17,7 +17,7 @@ impl GenerationalHeap {
         self.mark_overwritten(to, count);
         self.core.copy_refs_at(to, from, count)?;
         if to >= u64::from(self.nursery.end) {
-            if self.evacuator.is_active() {
+            if self.major.evacuator.is_active() {
                 for at in slots(to, count) {
                     let Some(word) = self.core.memory.read_u32(at) else { break };
                     self.remember_field(at, word);
@@ -46,7 +46,7 @@ impl GenerationalHeap {
             if self.is_young(word) {
                 let end = at + 4 * u64::from(count);
                 self.tables.cards.dirty_all(at as u32, u32::try_from(end).unwrap_or(u32::MAX));
-            } else if self.evacuator.is_active() {
+            } else if self.major.evacuator.is_active() {
                 slots(at, count).for_each(|at| self.note_slot(at, word));
             }
         }
@@ -55,7 +55,7 @@ impl GenerationalHeap {
 
     /// Marks what is overwritten, because it may be alive in the snapshot.
     fn mark_overwritten(&mut self, at: u64, count: u32) {
-        if self.phase == Phase::Marking {
+        if self.major.phase == Phase::Marking {
             for at in slots(at, count) {
                 let Some(old) = self.core.memory.read_u32(at) else { break };
                 self.mark(old);

@@ -22,14 +22,15 @@
 //! old generation begins there, and no more bytes are moved than the nursery has.
 
 use super::GenerationalHeap;
-use super::old::{Bump, Old};
 use super::tables::Tables;
 use crate::memory::even_below;
-use crate::space::blocks::Owner;
+use crate::space::mark_region::blocks::Owner;
+use crate::space::mark_region::{Bump, MarkRegion};
+use crate::trace::forwarding::{OFFSET as COLLECTOR_WORD, forwarded, forwarding};
 use crate::trace::grey::Grey;
-use crate::trace::shapes::{Object, Refs, Shapes, slots_of_bits_backwards};
+use crate::trace::shapes::{BAD_OBJECT, Object, Refs, Shapes, slots_of_bits_backwards};
 use crate::{HeapBytes, HeapView};
-use gc_types::collector::generational::{CARD_SIZE, FORWARDED, NEXT, NURSERY_START, is_young};
+use gc_types::collector::generational::{CARD_SIZE, NEXT, NURSERY_START, is_young};
 use gc_types::{ArrayLayout, I31, VMGcHeader};
 
 /// The distance, in bytes, from an object that was moved to the memory that is fetched for later
@@ -45,7 +46,6 @@ pub(super) const BATCH_BYTES: u64 = 4 * BATCH as u64;
 pub(super) const ELEMENTS: u32 = 512;
 
 const HEADER: u64 = VMGcHeader::WORD_OFFSET as u64;
-const COLLECTOR_WORD: u64 = VMGcHeader::COLLECTOR_OFFSET as u64;
 // Both words of a header are read as one number.
 const _: () = assert!(HEADER == 0 && COLLECTOR_WORD == 4);
 
@@ -113,7 +113,7 @@ impl ScavengeWork {
 pub(super) struct ScavengeLoop<'h, V> {
     bytes: V,
     shapes: &'h Shapes,
-    old: &'h mut Old,
+    old: &'h mut MarkRegion,
     found: &'h mut ScavengeWork,
     tables: &'h mut Tables,
     /// Bytes of the nursery.
@@ -131,13 +131,6 @@ pub(super) fn young_among(words: &[u32; BATCH], nursery: u32) -> u32 {
     even_below(&words.map(|word| word.wrapping_sub(NURSERY_START)), nursery)
 }
 
-/// Fetches the first 24 bytes of the object to which `word` refers. They may be on two cache lines.
-#[inline(always)]
-pub(super) fn fetch(bytes: &impl HeapView, word: u32) {
-    bytes.prefetch(word.into());
-    bytes.prefetch(u64::from(word) + 16);
-}
-
 /// What the loop keeps in registers. It is taken from the heap ([`ScavengeLoop::lane`]) and put back
 /// ([`ScavengeLoop::put_back`]).
 struct Lane {
@@ -153,8 +146,7 @@ impl GenerationalHeap {
     /// Fetches the memory of a card, which is scanned soon.
     #[inline]
     pub(super) fn fetch_card(&self, card: u32) {
-        self.old.map.prefetch(card);
-        self.old.blocks.prefetch_owner(card);
+        self.old.prefetch(card);
         for line in 0..FETCHED_LINES {
             self.core.memory.prefetch(u64::from(card) + 64 * line);
         }
@@ -240,12 +232,11 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
         };
         let forward = (header >> 32) as u32;
         if forward != 0 {
-            let target = forward & !FORWARDED;
-            let is_old = target >= NURSERY_START + self.nursery && self.old.map.is_start(target);
-            return if forward & FORWARDED != 0 && (is_old || target == word) {
-                Ok(target)
-            } else {
-                Err(ScavengeStop::Damage(word, "a young object was moved to no object"))
+            let is_old =
+                |target| target >= NURSERY_START + self.nursery && self.old.is_start(target);
+            return match forwarded(forward) {
+                Some(target) if is_old(target) || target == word => Ok(target),
+                _ => Err(ScavengeStop::Damage(word, "a young object was moved to no object")),
             };
         }
         match self.move_plain(word, header as u32, lane) {
@@ -278,7 +269,7 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
         self.bytes.copy_object(new.into(), at, size)?;
         self.old.take_peeked(&mut lane.bump, size);
         self.bytes.prefetch_for_write(u64::from(new) + AHEAD);
-        let _mapped = self.bytes.write_u32(at + COLLECTOR_WORD, new | FORWARDED);
+        let _mapped = self.bytes.write_u32(at + COLLECTOR_WORD, forwarding(new));
         lane.left -= size;
         self.find_plain(word, new, bits, lane);
         Some(new)
@@ -292,7 +283,7 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
         slots_of_bits_backwards(old, bits, |at| {
             let word = self.bytes.read_u32(at).unwrap_or_default();
             if is_young(word, self.nursery) {
-                fetch(&self.bytes, word);
+                self.bytes.prefetch_object(word);
                 lane.slots.push(Entry::new((at as u32 - old) + new, word));
             }
         });
@@ -330,7 +321,7 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
         if new != index && self.bytes.copy_object(new.into(), at, object.size).is_none() {
             return Err(ScavengeStop::Damage(new, "the old generation is not mapped"));
         }
-        let _mapped = self.bytes.write_u32(at + COLLECTOR_WORD, new | FORWARDED);
+        let _mapped = self.bytes.write_u32(at + COLLECTOR_WORD, forwarding(new));
         lane.left -= object.size;
         match object.refs {
             Refs::None => {}
@@ -390,18 +381,18 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
         let length = || self.bytes.read_u32(at + u64::from(ArrayLayout::LENGTH_OFFSET));
         // No access outside the heap succeeds, so the size is not checked.
         let object = self.shapes.object_with(header, length);
-        object.ok_or(ScavengeStop::Damage(index, "an old object with an invalid header or size"))
+        object.ok_or(ScavengeStop::Damage(index, BAD_OBJECT))
     }
 
     /// Finds slots on a card: all slots of structs that begin on it, and the array elements that
     /// lie on it.
     pub(super) fn find_on_card(&mut self, card: u32) -> Result<(), ScavengeStop> {
-        let before = match self.old.blocks.owner(card) {
+        let before = match self.old.blocks().owner(card) {
             Owner::Nobody => return Ok(()),
-            Owner::Block(start) => self.old.map.start_before(card, start),
+            Owner::Block(start) => self.old.start_before(card, start),
             Owner::Large(start) => (start < card).then_some(start),
         };
-        let mut starts = self.old.map.starts_on(card, CARD_SIZE);
+        let mut starts = self.old.starts_on(card, CARD_SIZE);
         // The last one first, because the last entry on the stack is followed first.
         while starts != 0 {
             let last = 63 - starts.leading_zeros();
@@ -482,7 +473,7 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
     fn found_word(&mut self, at: u64, word: u32) {
         let entry = Entry::new(at as u32, word);
         if is_young(word, self.nursery) {
-            fetch(&self.bytes, word);
+            self.bytes.prefetch_object(word);
             self.found.slots.push(entry);
         } else if self.looks_at_old && word != 0 {
             self.found.old.push(entry);

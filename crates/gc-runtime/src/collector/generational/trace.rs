@@ -20,6 +20,7 @@
 use super::GenerationalHeap;
 use super::major::Phase;
 use crate::space::object_map::Mark;
+use crate::trace::shapes::BAD_OBJECT;
 use gc_types::I31;
 
 /// Number of minor collections that promote most of the nursery before a trace is tried. Also the
@@ -172,13 +173,13 @@ impl GenerationalHeap {
     /// Whether a trace is possible: no major collection is marking or evacuating, and no objects
     /// are retained in the nursery.
     pub(super) fn may_trace(&self) -> bool {
-        !matches!(self.phase, Phase::Marking | Phase::Evacuating) && !self.nursery.retains()
+        !matches!(self.major.phase, Phase::Marking | Phase::Evacuating) && !self.nursery.retains()
     }
 
     /// Whether a trace should replace a minor collection.
     pub(super) fn trace_pays(&self) -> bool {
         self.may_trace()
-            && !self.is_sweeping()
+            && !self.old.is_sweeping()
             && self.chooser.wants_trace(self.nursery_used().into())
     }
 
@@ -204,7 +205,7 @@ impl GenerationalHeap {
         if word & I31::TAG != 0 || word < self.nursery.end {
             return;
         }
-        match self.old.map.mark(word) {
+        match self.old.mark(word) {
             Mark::New => self.scavenger.trace.grey.push(word),
             Mark::Old => {}
             Mark::NoObject => self.core.note_damage(word, "a reference to no object"),
@@ -215,7 +216,7 @@ impl GenerationalHeap {
     /// scanned.
     pub(super) fn found(&mut self, index: u32, size: u32) -> bool {
         if !self.old.fits(index, size) {
-            self.core.note_damage(index, "an old object with an invalid header or size");
+            self.core.note_damage(index, BAD_OBJECT);
             return false;
         }
         let trace = &mut self.scavenger.trace;
@@ -246,7 +247,7 @@ impl GenerationalHeap {
             self.chooser.failed();
         } else {
             // Every object that referred to a young one was updated or is dead.
-            self.tables.cards.clean_all(self.old.blocks.start(), self.old.blocks.end());
+            self.tables.cards.clean_all(self.old.start(), self.old.end());
             self.chooser.after_trace(used.into(), self.survived, found);
         }
         self.end_marking();

@@ -2,7 +2,7 @@
 
 use super::GenerationalHeap;
 use super::major::Phase;
-use super::nursery::Count;
+use crate::space::Count;
 use crate::space::object_map::ObjectMap;
 use crate::{GcRoot, GcRootsList, HeapError};
 use gc_types::GcLayout;
@@ -21,7 +21,7 @@ impl GenerationalHeap {
     pub(super) fn verify_all(&self) -> Result<(), HeapError> {
         self.core.check_damage()?;
         self.old.check().or_else(|(at, what)| corrupt(at, what))?;
-        let (start, end) = (self.old.blocks.start(), self.old.blocks.end());
+        let (start, end) = (self.old.start(), self.old.end());
         if start < end && u64::from(end) > self.core.memory.len() {
             corrupt(end, "the old generation ends after the heap")?;
         }
@@ -35,10 +35,10 @@ impl GenerationalHeap {
         self.verify_free_nursery()?;
 
         // While known garbage is not swept, live objects are marked or were swept.
-        let settled = matches!(self.phase, Phase::Idle | Phase::Marking);
+        let settled = matches!(self.major.phase, Phase::Idle | Phase::Marking);
         let noted = self.noted_slots();
         let mut total = Count::default();
-        for at in self.old.map.starts(start, end) {
+        for at in self.old.objects() {
             if self.is_dead(at) {
                 self.verify_dead(at)?;
                 continue;
@@ -51,7 +51,7 @@ impl GenerationalHeap {
                 self.tables.cards.is_found(slot) || !is_array && self.tables.cards.is_found(at)
             };
             self.verify_object(at, &young, is_dirty)?;
-            if self.phase == Phase::Evacuating {
+            if self.major.phase == Phase::Evacuating {
                 self.verify_noted(at, &noted, is_dirty)?;
             }
             total.add(size);
@@ -59,11 +59,11 @@ impl GenerationalHeap {
         if !settled {
             return Ok(());
         }
-        if total != self.old.total {
+        if total != self.old.total() {
             corrupt(start, "the old objects are miscounted")?;
         }
-        if self.phase == Phase::Idle
-            && let Some(at) = self.old.map.first_marked()
+        if self.major.phase == Phase::Idle
+            && let Some(at) = self.old.first_marked()
         {
             corrupt(at, "an object is marked and no marking is under way")?;
         }
@@ -96,8 +96,8 @@ impl GenerationalHeap {
     /// Whether the old object at `at` is known to be garbage and not swept yet. It may refer to
     /// objects that no longer exist.
     fn is_dead(&self, at: u32) -> bool {
-        let unswept = self.phase == Phase::Evacuating || self.old.is_unswept(at);
-        unswept && !self.old.map.is_marked(at)
+        let unswept = self.major.phase == Phase::Evacuating || self.old.is_unswept(at);
+        unswept && !self.old.is_marked(at)
     }
 
     /// Checks that an object that is [dead](GenerationalHeap::is_dead) refers to no young object. It cannot get new
@@ -118,7 +118,8 @@ impl GenerationalHeap {
     fn noted_slots(&self) -> Vec<u32> {
         let logged = self.tables.logged(&self.core.memory).unwrap_or_default();
         let logged = (0..logged).map(|n| self.tables.log(n).1);
-        let mut noted: Vec<u32> = self.evacuator.slots().iter().copied().chain(logged).collect();
+        let mut noted: Vec<u32> =
+            self.major.evacuator.slots().iter().copied().chain(logged).collect();
         noted.sort_unstable();
         noted
     }
@@ -134,7 +135,7 @@ impl GenerationalHeap {
         let mut missing = None;
         self.core.for_each_ref_at(at, |slot, contents| {
             let slot = slot as u32;
-            if self.is_chosen(contents.as_raw_u32())
+            if self.major.evacuator.is_chosen(contents.as_raw_u32())
                 && !is_dirty(slot)
                 && noted.binary_search(&slot).is_err()
             {
@@ -157,9 +158,9 @@ impl GenerationalHeap {
             corrupt(at, "an object was moved and no collection is under way")?;
         }
         // Unswept garbage may refer to swept garbage.
-        let swept = matches!(self.phase, Phase::Idle | Phase::Marking);
+        let swept = matches!(self.major.phase, Phase::Idle | Phase::Marking);
         // Marked and new objects refer to no object that marking missed.
-        let marked = self.phase == Phase::Evacuating;
+        let marked = self.major.phase == Phase::Evacuating;
         let mut result = Ok(());
         self.core.for_each_ref_at(at, |slot, contents| {
             let Some(index) = contents.as_heap_index() else { return };
@@ -170,9 +171,9 @@ impl GenerationalHeap {
                 } else if !is_known(slot as u32) {
                     result = Err("a reference to a young object on a clean card");
                 }
-            } else if !self.old.map.is_start(index) && swept {
+            } else if !self.old.is_start(index) && swept {
                 result = Err("a reference to no object");
-            } else if !self.old.map.is_marked(index) && marked {
+            } else if !self.old.is_marked(index) && marked {
                 result = Err("a reference to an object that marking did not reach");
             }
         })?;

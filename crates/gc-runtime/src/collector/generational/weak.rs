@@ -6,9 +6,9 @@
 //! collections treats young objects as alive, as it does everywhere.
 
 use super::GenerationalHeap;
+use crate::trace::forwarding::{OFFSET, forwarded};
 use crate::{HeapCore, WeakTracer};
-use gc_types::collector::generational::FORWARDED;
-use gc_types::{VMGcHeader, VMGcRef};
+use gc_types::VMGcRef;
 
 /// A heap whose nursery is being emptied.
 pub(super) struct Scavenging<'h>(pub(super) &'h mut GenerationalHeap);
@@ -24,13 +24,11 @@ impl WeakTracer for Scavenging<'_> {
     fn survivor(&self, object: &VMGcRef) -> Option<VMGcRef> {
         let (heap, index) = (&*self.0, object.as_raw_u32());
         if !heap.is_young(index) {
-            let lives = !heap.scavenger.trace.is_active || heap.old.map.is_marked(index);
+            let lives = !heap.scavenger.trace.is_active || heap.old.is_marked(index);
             return lives.then(|| object.unchecked_copy());
         }
-        let at = u64::from(index) + u64::from(VMGcHeader::COLLECTOR_OFFSET);
-        let forward = heap.core.memory.read_u32(at).filter(|forward| forward & FORWARDED != 0)?;
-        let target = forward & !FORWARDED;
-        let moved = target == index || heap.old.map.is_start(target);
+        let target = forwarded(heap.core.memory.read_u32(u64::from(index) + OFFSET)?)?;
+        let moved = target == index || heap.old.is_start(target);
         VMGcRef::from_heap_index(target).filter(|_| moved)
     }
 
@@ -58,8 +56,8 @@ impl WeakTracer for Marking<'_> {
 
     fn survivor(&self, object: &VMGcRef) -> Option<VMGcRef> {
         let (heap, index) = (&*self.0, object.as_raw_u32());
-        let young = heap.is_young(index) && !heap.marker.young;
-        (young || heap.old.map.is_marked(index)).then(|| object.unchecked_copy())
+        let young = heap.is_young(index) && !heap.major.young;
+        (young || heap.old.is_marked(index)).then(|| object.unchecked_copy())
     }
 
     fn keep(&mut self, object: &VMGcRef) -> VMGcRef {

@@ -110,7 +110,7 @@ impl Minor {
                         *self = Minor::MarkWeak;
                         return false;
                     }
-                    if on.heap.phase != Phase::Evacuating {
+                    if on.heap.major.phase != Phase::Evacuating {
                         return true;
                     }
                     // Young objects may refer to objects that would be moved.
@@ -118,7 +118,7 @@ impl Minor {
                         on.heap.cancel_evacuation();
                     }
                     // The slots of the log may have been too many. Then the evacuation was cancelled.
-                    if on.heap.phase != Phase::Evacuating {
+                    if on.heap.major.phase != Phase::Evacuating {
                         return true;
                     }
                     *self = Minor::Evacuate(Evacuate::Objects);
@@ -211,7 +211,7 @@ impl Finish {
             Finish::Mark => {
                 // Room is needed, and roots may be missing.
                 on.heap.cancel_evacuation();
-                if on.heap.phase == Phase::Marking {
+                if on.heap.major.phase == Phase::Marking {
                     match on.heap.mark_logged(on.budget) {
                         Log::Lost => on.heap.lose_marking(),
                         Log::Done if on.heap.mark_some(on.budget) => {
@@ -222,7 +222,7 @@ impl Finish {
                         Log::Done | Log::More => {}
                     }
                 }
-                if on.heap.phase != Phase::Marking {
+                if on.heap.major.phase != Phase::Marking {
                     *self = Finish::Sweep;
                 }
                 false
@@ -386,7 +386,7 @@ impl Full {
             }
             Full::Values => {
                 if on.end_marking() {
-                    *self = match on.heap.phase {
+                    *self = match on.heap.major.phase {
                         Phase::Evacuating => Full::Evacuate(Evacuate::Objects),
                         _ => Full::Sweep,
                     };
@@ -415,16 +415,16 @@ impl Full {
 impl GenerationalHeap {
     /// Whether free memory is being given back.
     pub(super) fn is_giving_back(&self) -> bool {
-        matches!(self.phase, Phase::GivingBack(_))
+        matches!(self.major.phase, Phase::GivingBack)
     }
 
     /// Whether a major collection is under way.
     pub(in super::super) fn is_major_under_way(&self) -> bool {
-        !matches!(self.phase, Phase::Idle | Phase::GivingBack(_))
+        !matches!(self.major.phase, Phase::Idle | Phase::GivingBack)
     }
 
     /// Whether a major collection may begin.
     pub(super) fn may_begin_major(&self) -> bool {
-        !matches!(self.phase, Phase::Marking | Phase::Evacuating)
+        !matches!(self.major.phase, Phase::Marking | Phase::Evacuating)
     }
 }

@@ -79,7 +79,7 @@ impl GenerationalHeap {
             }
             GcCause::HostValues if self.trace_pays() => CollectionKind::Trace,
             GcCause::HostValues => CollectionKind::Minor,
-            GcCause::Idle if self.phase == Phase::Idle && self.trace_pays() => {
+            GcCause::Idle if self.major.phase == Phase::Idle && self.trace_pays() => {
                 CollectionKind::Trace
             }
             GcCause::Idle if under_way || !self.idle_marking_is_due() => CollectionKind::Minor,
@@ -102,7 +102,7 @@ impl GenerationalHeap {
     /// because the rest do not refer to young objects.
     pub(super) fn needs_all_roots(&self, kind: CollectionKind) -> bool {
         matches!(kind, CollectionKind::Full | CollectionKind::Begin | CollectionKind::Trace)
-            || self.phase == Phase::Evacuating
+            || self.major.phase == Phase::Evacuating
             || self.tables.wants_all_slots()
     }
 
@@ -141,7 +141,7 @@ impl<'a> GenerationalCollection<'a> {
             CollectionKind::Begin | CollectionKind::Finish | CollectionKind::Trace => {
                 PauseKind::Major
             }
-            CollectionKind::Minor if heap.phase == Phase::Evacuating => PauseKind::Major,
+            CollectionKind::Minor if heap.major.phase == Phase::Evacuating => PauseKind::Major,
             CollectionKind::Minor => PauseKind::Minor,
         };
         GenerationalCollection { heap, store, machine, kind }
@@ -183,7 +183,7 @@ impl Parts for GenerationalCollection<'_> {
     fn part(&mut self, budget: u32) {
         let start = (!self.machine.is_minor()).then(Instant::now);
         self.work(budget);
-        self.heap.marker.took += start.map_or(Duration::ZERO, |start| start.elapsed());
+        self.heap.major.took += start.map_or(Duration::ZERO, |start| start.elapsed());
     }
 
     fn give_up(&mut self) {

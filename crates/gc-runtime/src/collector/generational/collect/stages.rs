@@ -4,9 +4,8 @@
 //! Each stage does a bounded part of its work at a time and returns whether it is done.
 
 use super::super::GenerationalHeap;
-use super::super::scavenge::fetch;
 use super::super::weak::{Marking, Scavenging};
-use crate::{ExternRefHostDataTable, GcRootsIter, WeakScope, WeakStep, WeakTable};
+use crate::{ExternRefHostDataTable, GcRootsIter, HeapView, WeakScope, WeakStep, WeakTable};
 use gc_types::VMGcRef;
 
 /// Number of young objects to which roots refer that are fetched at the same time.
@@ -90,12 +89,13 @@ impl Evacuate {
     pub(super) fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
         match self {
             Evacuate::Objects => {
-                if on.heap.evacuate_some(on.budget) {
+                let GenerationalHeap { core, shapes, old, major, .. } = &mut *on.heap;
+                if major.evacuator.move_some(core, shapes, old, on.budget) {
                     *self = Evacuate::Slots;
                 }
             }
             Evacuate::Slots => {
-                if on.heap.update_some(on.budget) {
+                if on.heap.update_evacuated(on.budget) {
                     on.roots.restart();
                     *self = Evacuate::Roots;
                 }
@@ -124,7 +124,7 @@ impl Increment<'_, '_> {
                 let Some(word) = root.get().map(|word| word.as_raw_u32()) else { continue };
                 if heap.is_young(word) {
                     if let Some(bytes) = heap.core.memory.bytes() {
-                        fetch(&bytes, word);
+                        bytes.prefetch_object(word);
                     }
                     (roots[count], words[count]) = (Some(root), word);
                     count += 1;

@@ -2,13 +2,14 @@
 
 use super::super::BLOCK_SIZE;
 use super::*;
+use crate::space::mark_region::evacuate::Evacuator;
 
 /// The number of blocks that are chosen, of those in which these objects are.
 fn chosen(f: &Fixture, objects: &[u32]) -> usize {
     let mut blocks: Vec<u32> = objects
         .iter()
-        .filter(|object| f.heap.is_chosen(**object))
-        .map(|object| (object - f.heap.old.blocks.start()) / BLOCK_SIZE)
+        .filter(|object| f.heap.major.evacuator.is_chosen(**object))
+        .map(|object| (object - f.heap.old.start()) / BLOCK_SIZE)
         .collect();
     blocks.dedup();
     blocks.len()
@@ -73,11 +74,11 @@ fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
     for _ in 0..3 {
         f.collect(CollectionKind::Begin);
         sizes.push(chosen(&f, &objects));
-        while f.heap.phase == Phase::Marking && !f.heap.marking_waits() {
+        while f.heap.major.phase == Phase::Marking && !f.heap.marking_waits() {
             f.heap.major_slice();
         }
         assert_eq!(chosen(&f, &objects), 0, "it was not given up");
-        while f.heap.phase != Phase::Idle {
+        while f.heap.major.phase != Phase::Idle {
             f.collect(CollectionKind::Minor);
             f.heap.major_slice();
         }
@@ -93,19 +94,20 @@ fn too_many_slots_at_the_end_of_marking_are_noticed() {
     let mut f = thin_blocks();
     f.heap.core.pause_target = Duration::ZERO;
     f.collect(CollectionKind::Begin);
-    assert!(f.heap.evacuator.is_active());
+    assert!(f.heap.major.evacuator.is_active());
     let array = f.stack[1] as u32;
     // As many as may be, before the array is scanned, which refers into the chosen blocks.
-    let (_, slots, most) = f.heap.evacuator.parts();
+    let (_, slots, most) = f.heap.major.evacuator.parts();
     slots.resize(most, array + 12);
     while !f.heap.mark_some(&mut { 1 }) {
-        assert!(f.heap.evacuator.slots().len() <= most, "it goes on with too many slots");
+        assert!(f.heap.major.evacuator.slots().len() <= most, "it goes on with too many slots");
     }
-    assert!(!f.heap.evacuator.is_active(), "it was not given up");
-    assert_eq!(f.heap.evacuator.halved, 1);
+    assert!(!f.heap.major.evacuator.is_active(), "it was not given up");
+    let usual = Evacuator::default().most_bytes();
+    assert_eq!(f.heap.major.evacuator.most_bytes(), usual / 2);
     // A heap that was reset is like a new one.
     assert!(f.heap.reset(&mut f.host_data));
-    assert_eq!(f.heap.evacuator.halved, 0);
+    assert_eq!(f.heap.major.evacuator.most_bytes(), usual);
 }
 
 /// If the log gives an evacuation up, the rest of it is not read: it is empty then, and what was read again would be
@@ -118,22 +120,25 @@ fn nothing_is_marked_after_the_log_gives_an_evacuation_up() {
     let pair = f.pair(0, 0);
     f.stack[2] = u64::from(pair);
     f.collect(CollectionKind::Begin);
-    while f.heap.phase == Phase::Marking {
+    while f.heap.major.phase == Phase::Marking {
         f.heap.major_slice();
     }
-    assert_eq!(f.heap.phase, Phase::Evacuating);
+    assert_eq!(f.heap.major.phase, Phase::Evacuating);
     let (pair, array) = (f.stack[2] as u32, f.stack[1] as u32);
-    let n = elements(&f, array, KEPT).iter().position(|object| f.heap.is_chosen(*object)).unwrap();
+    let n = elements(&f, array, KEPT)
+        .iter()
+        .position(|object| f.heap.major.evacuator.is_chosen(*object))
+        .unwrap();
     let slot = array + 12 + 4 * n as u32;
-    let (_, slots, most) = f.heap.evacuator.parts();
+    let (_, slots, most) = f.heap.major.evacuator.parts();
     slots.resize(most, slot);
     f.heap.tables.set_logging(&mut f.heap.core.memory, true);
     (0..2).for_each(|n| f.heap.tables.set_log(n, pair, slot));
     f.heap.core.memory.set_data_u64(LOG_LEN, 2);
     assert!(f.heap.mark_all_logged());
-    assert_eq!(f.heap.phase, Phase::SweepingLarge);
-    assert!(!f.heap.old.map.is_marked(pair));
-    while f.heap.phase != Phase::Idle {
+    assert_eq!(f.heap.major.phase, Phase::Sweeping);
+    assert!(!f.heap.old.is_marked(pair));
+    while f.heap.major.phase != Phase::Idle {
         f.heap.major_slice();
     }
     f.heap.verify().unwrap();
@@ -145,9 +150,9 @@ fn an_evacuation_fits_into_given_time() {
     let mut f = thin_blocks();
     let mut expected = |given: Option<Duration>| {
         f.heap.core.given = given;
-        f.heap.choose_blocks();
-        let most = Duration::from_nanos(f.heap.evacuator.parts().2 as u64 * 80);
-        (f.heap.evacuator.expected(), most)
+        f.heap.major.evacuator.choose(&mut f.heap.old, &f.heap.core);
+        let most = Duration::from_nanos(f.heap.major.evacuator.parts().2 as u64 * 80);
+        (f.heap.major.evacuator.expected(), most)
     };
     let usual = expected(None);
     assert!(usual.0 > Duration::from_micros(300), "{usual:?}");

@@ -10,7 +10,7 @@ fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) ->
     f.heap.core.pause_target = Duration::ZERO;
     f.collect(CollectionKind::Begin);
     let mut slices = 0;
-    while f.heap.phase == Phase::Marking {
+    while f.heap.major.phase == Phase::Marking {
         mutate(f, slices);
         f.heap.verify().unwrap();
         f.heap.core.memory.set_zeal(1);
@@ -52,8 +52,8 @@ fn marking_keeps_what_was_reachable_when_it_began() {
         }
     });
     assert!(slices > 100, "{slices}");
-    assert!(!f.heap.old.map.is_start(garbage), "garbage from before survives");
-    assert!(f.heap.old.map.is_start(last));
+    assert!(!f.heap.old.is_start(garbage), "garbage from before survives");
+    assert!(f.heap.old.is_start(last));
     f.collect(CollectionKind::Minor);
     let length = f.list_length();
     assert!(length < 19_990 && f.live() >= 20_000, "{length} {}", f.live());
@@ -80,7 +80,7 @@ fn emitted_stores_beside_marking_are_logged() {
             f.poke(f.top(), CDR, 0);
         }
     });
-    assert!(cut != 0 && f.heap.old.map.is_start(cut));
+    assert!(cut != 0 && f.heap.old.is_start(cut));
     assert_eq!((f.live(), f.heap.core.memory.data_u32(MARKING)), (5000, 0));
 }
 
@@ -91,11 +91,11 @@ fn marking_is_given_up_when_the_log_was_too_short() {
     // For short slices.
     f.heap.core.memory.set_zeal(1);
     f.collect(CollectionKind::Begin);
-    assert_eq!(f.heap.phase, Phase::Marking);
+    assert_eq!(f.heap.major.phase, Phase::Marking);
     f.stack[0] = 0;
     f.heap.core.memory.set_data_u64(LOG_LEN, LOG_CAPACITY + 1);
     f.heap.major_slice();
-    assert_eq!((f.heap.phase, f.live()), (Phase::Idle, 5000));
+    assert_eq!((f.heap.major.phase, f.live()), (Phase::Idle, 5000));
     f.heap.verify().unwrap();
     f.collect(CollectionKind::Begin);
     f.heap.core.memory.set_data_u64(LOG_LEN, u64::MAX);
@@ -128,13 +128,13 @@ fn marking_is_not_interleaved_without_memory_for_the_log() {
     f.list(5000);
     f.heap.core.memory.set_zeal(1);
     f.collect(CollectionKind::Begin);
-    assert_eq!((f.heap.phase, f.heap.core.memory.data_u32(MARKING)), (Phase::Idle, 0));
+    assert_eq!((f.heap.major.phase, f.heap.core.memory.data_u32(MARKING)), (Phase::Idle, 0));
     // Emitted code does not log this.
     let rest = f.read(f.top(), CDR);
     f.poke(f.top(), CDR, 0);
     f.stack[0] = u64::from(rest);
     f.heap.major_slice();
-    assert_eq!((f.heap.phase, f.live()), (Phase::Idle, 5000));
+    assert_eq!((f.heap.major.phase, f.live()), (Phase::Idle, 5000));
     f.collect(CollectionKind::Full);
     assert_eq!((f.list_length(), f.live()), (4999, 4999));
 }
@@ -146,7 +146,7 @@ fn allocation_drives_a_major_collection_to_its_end() {
     f.collect(CollectionKind::Begin);
     f.stack[0] = 0;
     let mut chunks = 0;
-    while f.heap.phase != Phase::Idle {
+    while f.heap.major.phase != Phase::Idle {
         chunks += 1;
         for _ in 0..2048 {
             let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
@@ -160,7 +160,7 @@ fn allocation_drives_a_major_collection_to_its_end() {
     let slices = f.heap.core.pauses.count_of(PauseKind::Slice);
     assert!(slices > 10, "{slices} pauses of {chunks} slices");
     // The objects were reachable when marking began, so only the next collection frees them.
-    assert_eq!(f.heap.old.total.objects, 200_000);
+    assert_eq!(f.heap.old.total().objects, 200_000);
     f.collect(CollectionKind::Begin);
     f.collect(CollectionKind::Finish);
     assert_eq!(f.live(), 0);

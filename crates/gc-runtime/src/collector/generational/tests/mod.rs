@@ -251,7 +251,7 @@ fn young_objects_are_found_through_cards() {
         f.collect(CollectionKind::Minor);
         for &(object, offset) in &slots {
             let moved = f.read(object, offset);
-            assert!(f.heap.old.map.is_start(moved), "round {round}: {offset}");
+            assert!(f.heap.old.is_start(moved), "round {round}: {offset}");
         }
     }
     // The pairs of each round replaced those of the previous round.
@@ -279,7 +279,7 @@ fn cards_are_scanned_in_many_increments() {
     assert!(increments > length / each / 8);
     for offset in offsets() {
         let moved = f.read(array, offset);
-        assert!(f.heap.old.map.is_start(moved), "{offset}");
+        assert!(f.heap.old.is_start(moved), "{offset}");
     }
 }
 
@@ -302,7 +302,7 @@ fn the_cards_of_a_large_new_array_are_clean() {
         f.heap.verify().unwrap();
         f.collect(CollectionKind::Minor);
         let pair = f.read(array, u64::from(last - array));
-        assert!(!f.heap.is_young(pair) && f.heap.old.map.is_start(pair));
+        assert!(!f.heap.is_young(pair) && f.heap.old.is_start(pair));
     }
 }
 
@@ -495,7 +495,7 @@ fn memory_of_the_dead_is_used_again() {
         f.collect(CollectionKind::Full);
         assert_eq!((f.list_length(), f.live()), (15_000, 15_001));
     }
-    assert_eq!(f.heap.old.large.len(), 1);
+    assert_eq!(f.heap.old.large_objects(), 1);
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn a_slice_without_time_does_one_step_of_work() {
     }
     f.collect(CollectionKind::Minor);
     (0..500).for_each(|n| f.write(wide, 12 + n * 8, 0));
-    assert_eq!(f.heap.old.large.len(), 1001);
+    assert_eq!(f.heap.old.large_objects(), 1001);
     f.collect(CollectionKind::Begin);
     // Emitted code logs more than is read in one step.
     for n in 0..10 * STEP {
@@ -32,38 +32,38 @@ fn a_slice_without_time_does_one_step_of_work() {
     }
     f.heap.core.memory.set_data_u64(LOG_LEN, u64::from(10 * STEP));
     let (mut slices, mut logged) = (0, 10 * STEP);
-    while f.heap.phase == Phase::Marking && logged > 0 {
+    while f.heap.major.phase == Phase::Marking && logged > 0 {
         f.heap.major_slice();
         let left = f.heap.tables.logged(&f.heap.core.memory).unwrap();
         assert!(logged - left <= STEP, "{logged} {left}");
         (logged, slices) = (left, slices + 1);
     }
     assert_eq!(slices, 10);
-    while f.heap.phase == Phase::Marking {
-        let before = f.heap.old.marked_objects();
+    while f.heap.major.phase == Phase::Marking {
+        let before = f.heap.old.marked().objects;
         f.heap.major_slice();
-        let marked = f.heap.old.marked_objects() - before;
+        let marked = f.heap.old.marked().objects - before;
         assert!(marked <= u64::from(STEP), "{marked} objects in a step");
         slices += 1;
     }
     // Objects, and the elements of the wide array by eighths.
     assert!(slices > 10 + (20_000 + 200_000 / 8) / STEP, "{slices}");
     f.heap.cancel_evacuation();
-    let mut free = f.heap.old.blocks.free_pages();
+    let mut free = f.heap.old.blocks().free_pages();
     let mut steps = 0;
-    while f.heap.phase == Phase::SweepingLarge {
+    while f.heap.old.left_to_sweep().0 > 0 {
         f.heap.major_slice();
         // Each of them has three pages.
-        assert!(f.heap.old.blocks.free_pages() - free <= 3 * STEP);
-        (free, steps) = (f.heap.old.blocks.free_pages(), steps + 1);
+        assert!(f.heap.old.blocks().free_pages() - free <= 3 * STEP);
+        (free, steps) = (f.heap.old.blocks().free_pages(), steps + 1);
     }
-    assert_eq!(f.heap.old.large.len(), 501);
+    assert_eq!(f.heap.old.large_objects(), 501);
     assert!(steps > 1, "{steps}");
-    let mut free = f.heap.old.blocks.free_blocks();
-    while matches!(f.heap.phase, Phase::Sweeping(_)) {
+    let mut free = f.heap.old.blocks().free_blocks();
+    while f.heap.major.phase == Phase::Sweeping {
         f.heap.major_slice();
-        assert!(f.heap.old.blocks.free_blocks() - free <= STEP / 16);
-        free = f.heap.old.blocks.free_blocks();
+        assert!(f.heap.old.blocks().free_blocks() - free <= STEP / 16);
+        free = f.heap.old.blocks().free_blocks();
     }
     f.heap.verify().unwrap();
 }
@@ -81,7 +81,7 @@ fn free_blocks_are_given_back_in_slices() {
     f.heap.core.policy = Box::new(policy);
     f.collect(CollectionKind::Begin);
     let mut most = 0;
-    while f.heap.phase != Phase::Idle {
+    while f.heap.major.phase != Phase::Idle {
         let before = f.heap.unbacked();
         f.heap.major_slice();
         most = most.max(f.heap.unbacked() - before);
@@ -153,18 +153,18 @@ fn marking_keeps_up_with_what_is_promoted() {
         // Objects limit a slice, not time.
         f.heap.core.pause_target = Duration::from_secs(3600);
         keep_one_in(&mut f, distance);
-        assert_eq!(f.heap.marker.lost > 1 << 20, distance == 2);
+        assert_eq!(f.heap.major.lost > 1 << 20, distance == 2);
         while f.heap.taken_bytes() < f.heap.major_threshold() {
             f.list(1000);
         }
         f.collect(CollectionKind::Begin);
         // What is lost leaves less room, so slices are larger.
-        let (lost, pace) = (f.heap.marker.lost, f.heap.to_keep_up());
-        f.heap.marker.lost = 0;
+        let (lost, pace) = (f.heap.major.lost, f.heap.to_keep_up());
+        f.heap.major.lost = 0;
         assert_eq!(pace > f.heap.to_keep_up(), lost > 0, "{pace}");
-        f.heap.marker.lost = lost;
+        f.heap.major.lost = lost;
         let began_at = f.heap.taken_bytes();
-        while f.heap.phase == Phase::Marking && !f.heap.marking_waits() {
+        while f.heap.major.phase == Phase::Marking && !f.heap.marking_waits() {
             f.list(1000);
         }
         let taken = f.heap.taken_bytes();
@@ -203,10 +203,10 @@ fn memory_between_objects_counts() {
     let mut f = Fixture::new(1 << 30);
     let mut keep_one_in = |distance| {
         keep_one_in(&mut f, distance);
-        let live = f.heap.old.total.bytes;
+        let live = f.heap.old.total().bytes;
         let room = f.heap.major_threshold() - live;
-        assert_eq!(f.heap.taken_bytes() - live, f.heap.marker.lost);
-        (live, room, f.heap.old.lost_bytes(), f.heap.marker.lost)
+        assert_eq!(f.heap.taken_bytes() - live, f.heap.major.lost);
+        (live, room, f.heap.old.lost_bytes(), f.heap.major.lost)
     };
     let (live, room, lost, counted) = keep_one_in(2);
     assert_eq!(live, 16 * 200_000);
@@ -230,14 +230,14 @@ fn given_time_is_used_for_marking_once_objects_use_half_of_the_room() {
     f.collect(CollectionKind::Full);
     let (live, long) = (f.heap.core.live, Duration::from_secs(10));
     f.heap.core.plan.goal = live + 20_000;
-    f.heap.marker.lost = 10_000;
+    f.heap.major.lost = 10_000;
     assert_eq!(f.heap.idle(long), Idle::Rest { bytes: 0 });
-    f.heap.old.total.bytes = live + 4999;
+    f.heap.old.total_mut().bytes = live + 4999;
     assert_eq!(f.heap.idle(long), Idle::Rest { bytes: 0 });
-    f.heap.old.total.bytes = live + 5000;
+    f.heap.old.total_mut().bytes = live + 5000;
     assert_eq!(f.heap.idle(long), Idle::Collect);
     // The last marking was given up, and the next one would be too.
-    f.heap.marker.lost_log = true;
+    f.heap.major.lost_log = true;
     assert_eq!(f.heap.idle(long), Idle::Rest { bytes: 0 });
 }
 
@@ -271,22 +271,22 @@ fn large_objects_do_not_hurry_marking() {
     f.collect(CollectionKind::Begin);
     f.heap.large_wanted = true;
     for _ in 0..5 {
-        let marked = f.heap.old.marked_objects();
+        let marked = f.heap.old.marked().objects;
         large(&mut f, threshold / 4);
         // One of them is the array itself.
-        assert!(f.heap.old.marked_objects() - marked <= u64::from(STEP) + 1);
-        assert!(f.heap.phase == Phase::Marking && !f.heap.collection_pays());
+        assert!(f.heap.old.marked().objects - marked <= u64::from(STEP) + 1);
+        assert!(f.heap.major.phase == Phase::Marking && !f.heap.collection_pays());
         assert_eq!(f.choose(GcCause::NoRoom), CollectionKind::Minor);
     }
     assert!(f.heap.taken_bytes() > 2 * u64::from(threshold));
     (0..2).for_each(|_| large(&mut f, threshold / 4));
     assert!(f.heap.collection_pays());
     assert_eq!(f.choose(GcCause::NoRoom), CollectionKind::Finish);
-    assert_eq!(f.heap.marker.large, 7 * u64::from((threshold / 4) & !7));
+    assert_eq!(f.heap.major.large, 7 * u64::from((threshold / 4) & !7));
     f.collect(CollectionKind::Finish);
     // The next marking excuses others.
     f.collect(CollectionKind::Full);
-    assert_eq!((f.heap.marker.large_before, f.heap.marker.large), (0, 0));
+    assert_eq!((f.heap.major.large_before, f.heap.major.large), (0, 0));
     assert_eq!(u64::from(f.list_length()), f.live());
 }
 
@@ -303,7 +303,7 @@ fn promoted_objects_hurry_marking() {
         let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
         f.heap.alloc_old(header, 16).unwrap();
     }
-    assert!(f.heap.phase == Phase::Marking && f.heap.major_is_due());
+    assert!(f.heap.major.phase == Phase::Marking && f.heap.major_is_due());
 }
 
 /// Those that were promoted before it began do, too. A small heap that grows fast is marked in one pause,

@@ -31,7 +31,7 @@ fn marked() -> Fixture {
     assert!(f.heap.mark_all_logged() && f.heap.mark_some(&mut { u32::MAX }));
     f.heap.end_marking();
     f.heap.cancel_evacuation();
-    assert_eq!(f.heap.phase, Phase::SweepingLarge);
+    assert_eq!(f.heap.major.phase, Phase::Sweeping);
     f.heap.verify().unwrap();
     f
 }
@@ -46,22 +46,17 @@ fn sweep(f: &mut Fixture) {
 fn a_minor_collection_does_not_wait_for_the_sweep() {
     let mut f = marked();
     let (mut length, mut minors) = (f.list_length(), 0);
-    while f.heap.is_sweeping() {
+    while f.heap.old.is_sweeping() {
         sweep(&mut f);
         f.list(20);
         length += 20;
-        let (phase, total) = (f.heap.phase, f.heap.old.total.objects);
+        let (left, total) = (f.heap.old.left_to_sweep().1, f.heap.old.total().objects);
         f.collect(CollectionKind::Minor);
         assert_eq!(f.heap.nursery_used(), 0);
         // It ends with a step of the sweep, and not more.
-        let swept = |phase| match phase {
-            Phase::SweepingLarge => 0,
-            Phase::Sweeping(block) => block,
-            _ => usize::MAX,
-        };
-        let steps = swept(f.heap.phase).saturating_sub(swept(phase));
-        assert!(steps < 80 || !f.heap.is_sweeping(), "{phase:?} {:?}", f.heap.phase);
-        assert_eq!(f.heap.old.total.objects, total + 20);
+        let steps = left - f.heap.old.left_to_sweep().1;
+        assert!(steps < 80 || !f.heap.old.is_sweeping(), "{steps} of {left}");
+        assert_eq!(f.heap.old.total().objects, total + 20);
         minors += 1;
     }
     assert!(minors > 3, "{minors}");
@@ -78,7 +73,7 @@ fn large_objects_are_allocated_while_others_wait_for_their_sweep() {
     let keep = f.refs(9000);
     f.stack[2] = u64::from(keep);
     let mut made = 0;
-    while f.heap.is_sweeping() {
+    while f.heap.old.is_sweeping() {
         sweep(&mut f);
         for _ in 0..2 {
             let large = f.refs(9000);
@@ -87,10 +82,10 @@ fn large_objects_are_allocated_while_others_wait_for_their_sweep() {
         }
         f.heap.verify().unwrap();
     }
-    assert_eq!(f.heap.old.large.len(), 102 + made as usize);
+    assert_eq!(f.heap.old.large_objects(), 102 + made as usize);
     f.stack[2] = 0;
     f.collect(CollectionKind::Full);
-    assert_eq!(f.heap.old.large.len(), 101);
+    assert_eq!(f.heap.old.large_objects(), 101);
 }
 
 /// With no other room, a block is swept when its holes are needed.
@@ -99,12 +94,12 @@ fn blocks_are_swept_when_there_is_no_other_room() {
     let mut f = marked();
     // Takes all free blocks.
     let bytes = VMGcHeader::new(VMGcKind::ArrayRef, BYTES);
-    while f.heap.old.blocks.free_blocks() > 0 {
+    while f.heap.old.blocks().free_blocks() > 0 {
         let array = f.heap.alloc_old(bytes, BLOCK_SIZE).unwrap().as_raw_u32();
         f.poke(array, 8, BLOCK_SIZE - 12);
     }
     let free = f.heap.old.free_bytes();
-    assert!(f.heap.is_sweeping() && free < 48_000, "{free} bytes are free");
+    assert!(f.heap.old.is_sweeping() && free < 48_000, "{free} bytes are free");
     f.heap.verify().unwrap();
     let length = f.list_length();
     f.list(3000);
@@ -118,7 +113,7 @@ fn time_that_the_host_gives_is_used_for_slices_and_short_collections() {
     let mut f = marked();
     let long = Duration::from_secs(10);
     assert_eq!(f.heap.idle(Duration::ZERO), Idle::Rest { bytes: 1 });
-    while f.heap.phase != Phase::Idle {
+    while f.heap.major.phase != Phase::Idle {
         assert_eq!(f.heap.idle(long), Idle::Worked);
         f.heap.verify().unwrap();
     }
@@ -146,7 +141,7 @@ fn time_that_the_host_gives_is_used_for_slices_and_short_collections() {
     f.collect(CollectionKind::Minor);
     // Half of the plan's room is used.
     f.heap.core.plan.goal = f.heap.core.live + 1000;
-    f.heap.old.total.bytes = f.heap.core.live + 600;
+    f.heap.old.total_mut().bytes = f.heap.core.live + 600;
     assert_eq!(f.heap.idle(long), Idle::Collect);
     assert_eq!(f.choose(GcCause::Idle), CollectionKind::Begin);
 }

@@ -1,4 +1,4 @@
-//! The inner loop of marking: scanning marked objects, and marking what they refer to.
+//! [`Marker`]: marks the objects of a mark region, and scans them for what they refer to.
 //!
 //! Marking misses the cache twice for each object: at the object's mark bit and at its header. So
 //! both are fetched before they are needed. A reference waits in a queue while the mark bit is
@@ -12,15 +12,13 @@
 //! that it needs. When it consisted of methods of the whole heap, which updated counters in memory, a
 //! collection of 143 MiB of live objects took 81 to 88 ms instead of 66 to 70.
 
-use super::GenerationalHeap;
-use super::evacuate::is_in;
-use super::nursery::Count;
-use super::old::Old;
-use super::scavenge::fetch;
-use crate::HeapView;
+use super::grey::Grey;
+use super::shapes::{BAD_OBJECT, Shapes, slots_of_bits};
+use crate::space::Count;
+use crate::space::mark_region::MarkRegion;
+use crate::space::mark_region::evacuate::{Evacuator, is_in};
 use crate::space::object_map::Mark;
-use crate::trace::grey::Grey;
-use crate::trace::shapes::{Shapes, slots_of_bits};
+use crate::{HeapCore, HeapView};
 use gc_types::{ArrayLayout, I31, VMGcHeader};
 
 /// The most references that wait.
@@ -32,18 +30,138 @@ const OBJECTS: usize = 16;
 /// Elements of an array that are scanned at a time.
 const ELEMENTS: u32 = 1 << 10;
 
+/// What [`Marker::run`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marked {
+    /// Everything is marked.
+    Done,
+    /// The budget was used, or the heap is damaged.
+    More,
+    /// More slots refer into the blocks that will be evacuated than can be updated in one pause. The evacuation must
+    /// be [given up](Evacuator::give_up) before marking goes on.
+    ManySlots,
+}
+
 /// Why the loop ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum MarkStop {
-    /// Nothing is left to mark.
+enum Stop {
     Done,
-    /// The budget was used.
     Budget,
-    /// More slots refer into the blocks that will be evacuated than can be updated in one pause.
     ManySlots,
-    /// The heap is damaged.
     Damage(u32, &'static str),
 }
+
+/// Marks the objects of a [`MarkRegion`], and follows their references.
+///
+/// # Examples
+/// A list of two objects, and one that is garbage:
+///
+/// ```
+/// use gc_runtime::space::mark_region::MarkRegion;
+/// use gc_runtime::space::mark_region::evacuate::Evacuator;
+/// use gc_runtime::trace::marking::{Marked, Marker};
+/// use gc_runtime::trace::shapes::Shapes;
+/// use gc_runtime::{HeapCore, HeapMemory, HeapOptions};
+/// use gc_types::{GcLayout, NULL_PAGE_SIZE, StorageType, StructLayout};
+/// use gc_types::{TypeIndex, VMGcHeader, VMGcKind};
+/// use std::sync::Arc;
+///
+/// let mut core = HeapCore::new(HeapMemory::new(&HeapOptions::default())?);
+/// let cell = TypeIndex::new(0).unwrap();
+/// let layout = GcLayout::Struct(StructLayout::new([StorageType::Ref]).unwrap());
+/// core.layouts.ensure(cell, &Arc::new(layout))?;
+/// let mut shapes = Shapes::default();
+/// shapes.update(&core.layouts);
+/// let mut region = MarkRegion::new(NULL_PAGE_SIZE, core.memory.maximum());
+/// region.extend(core.memory.len());
+///
+/// let mut cells = Vec::new();
+/// for _ in 0..3 {
+///     let at = region.alloc_zeroed(&mut core.memory, 16).unwrap();
+///     core.set_header_at(at, VMGcHeader::new(VMGcKind::StructRef, cell)).unwrap();
+///     cells.push(at);
+/// }
+/// core.memory.write_u32(u64::from(cells[0]) + 8, cells[1]).unwrap();
+///
+/// let (mut marker, mut evacuator) = (Marker::default(), Evacuator::default());
+/// region.begin_marking();
+/// marker.begin(region.start());
+/// marker.mark(&mut core, &mut region, cells[0]);
+/// let mut budget = 1000;
+/// let marked = marker.run(&mut core, &shapes, &mut region, &mut evacuator, &mut budget);
+/// assert_eq!((marked, region.marked().objects), (Marked::Done, 2));
+/// assert!(!region.is_marked(cells[2]));
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Marker {
+    /// Marked objects that are to be scanned.
+    stack: Vec<Grey>,
+    /// The first index whose object is marked.
+    floor: u32,
+}
+
+impl Marker {
+    /// Begins to mark. Objects below `floor` count as marked. That is the region's start, unless objects
+    /// [outside its memory](MarkRegion::add_outside) are to be marked too.
+    pub fn begin(&mut self, floor: u32) {
+        self.stack.clear();
+        self.floor = floor.max(1);
+    }
+
+    /// Forgets what is to be scanned.
+    pub fn clear(&mut self) {
+        self.stack.clear();
+    }
+
+    /// Whether no marked object is to be scanned.
+    pub fn is_done(&self) -> bool {
+        self.stack.is_empty()
+    }
+
+    /// Marks the referent of `word`, a reference from anywhere. If there is no such object, notes damage.
+    #[inline(always)]
+    pub fn mark(&mut self, core: &mut HeapCore, region: &mut MarkRegion, word: u32) {
+        if word & I31::TAG != 0 || word < self.floor {
+            return;
+        }
+        match region.mark(word) {
+            Mark::New => self.stack.push(Grey::new(word, 0)),
+            Mark::Old => {}
+            Mark::NoObject => core.note_damage(word, NO_OBJECT),
+        }
+    }
+
+    /// Scans marked objects, as far as `budget` allows: a unit for each object and for eight slots. The slots that
+    /// refer into blocks that the `evacuator` has chosen are recorded.
+    pub fn run(
+        &mut self,
+        core: &mut HeapCore,
+        shapes: &Shapes,
+        region: &mut MarkRegion,
+        evacuator: &mut Evacuator,
+        budget: &mut u32,
+    ) -> Marked {
+        while *budget > 0
+            && core.damage.is_none()
+            && let Some(bytes) = core.memory.bytes()
+        {
+            let (chosen, slots, most_slots) = evacuator.parts();
+            let (stack, floor, region) = (&mut self.stack, self.floor, &mut *region);
+            let stop = MarkLoop { bytes, shapes, region, stack, chosen, slots, most_slots, floor }
+                .run(budget);
+            match stop {
+                Stop::Done => return Marked::Done,
+                Stop::Budget => {}
+                Stop::ManySlots => return Marked::ManySlots,
+                Stop::Damage(at, what) => core.note_damage(at, what),
+            }
+        }
+        if self.stack.is_empty() { Marked::Done } else { Marked::More }
+    }
+}
+
+const NO_OBJECT: &str = "a reference to no object";
 
 /// A queue of at most `N` entries, a power of two. The entries are outside of this struct, so that the
 /// compiler keeps the other fields in registers.
@@ -96,10 +214,10 @@ struct Lane<'q> {
 }
 
 /// The parts of a heap that the loop uses. The loop changes nothing else.
-pub(super) struct Marking<'h, V> {
+struct MarkLoop<'h, V> {
     bytes: V,
     shapes: &'h Shapes,
-    old: &'h mut Old,
+    region: &'h mut MarkRegion,
     stack: &'h mut Vec<Grey>,
     /// For each block, whether it will be evacuated. Empty if none will be.
     chosen: &'h [bool],
@@ -107,48 +225,13 @@ pub(super) struct Marking<'h, V> {
     slots: &'h mut Vec<u32>,
     /// The most of them that can be updated in one pause.
     most_slots: usize,
-    /// The end of the nursery.
-    nursery_end: u32,
-    /// The first index whose object is marked: the end of the nursery, unless young objects are
-    /// marked too.
+    /// The first index whose object is marked.
     floor: u32,
 }
 
-impl GenerationalHeap {
-    /// Scans marked objects, as far as `budget` allows. Returns whether there are no more.
-    pub(super) fn mark_some(&mut self, budget: &mut u32) -> bool {
-        while *budget > 0
-            && self.core.damage.is_none()
-            && let Some(bytes) = self.core.memory.bytes()
-        {
-            let nursery_end = self.nursery.end;
-            let (chosen, slots, most_slots) = self.evacuator.parts();
-            let stop = Marking {
-                bytes,
-                shapes: &self.shapes,
-                old: &mut self.old,
-                stack: &mut self.marker.stack,
-                chosen,
-                slots,
-                most_slots,
-                nursery_end,
-                floor: if self.marker.young { 1 } else { nursery_end },
-            }
-            .run(budget);
-            match stop {
-                MarkStop::Done => return true,
-                MarkStop::Budget => {}
-                MarkStop::ManySlots => self.evacuate_less(),
-                MarkStop::Damage(at, what) => self.core.note_damage(at, what),
-            }
-        }
-        self.marker.stack.is_empty()
-    }
-}
-
-impl<V: HeapView> Marking<'_, V> {
+impl<V: HeapView> MarkLoop<'_, V> {
     #[inline(never)]
-    fn run(&mut self, budget: &mut u32) -> MarkStop {
+    fn run(&mut self, budget: &mut u32) -> Stop {
         let (mut references, mut objects) = ([0; REFERENCES], [Grey::default(); OBJECTS]);
         let mut objects = Queue::new(&mut objects);
         let mut lane = Lane {
@@ -162,13 +245,13 @@ impl<V: HeapView> Marking<'_, V> {
         let mut left = *budget;
         let stop = loop {
             if let Some((at, what)) = lane.damage {
-                break MarkStop::Damage(at, what);
+                break Stop::Damage(at, what);
             }
             if self.slots.len() > self.most_slots {
-                break MarkStop::ManySlots;
+                break Stop::ManySlots;
             }
             if left == 0 {
-                break MarkStop::Budget;
+                break Stop::Budget;
             }
             if lane.references.count >= FETCHED {
                 self.mark_oldest(&mut lane);
@@ -176,7 +259,7 @@ impl<V: HeapView> Marking<'_, V> {
             while !objects.is_full()
                 && let Some(object) = lane.stack.pop()
             {
-                fetch(&self.bytes, object.index());
+                self.bytes.prefetch_object(object.index());
                 objects.push_if(true, object);
             }
             // Too few objects wait. References may give more.
@@ -184,7 +267,7 @@ impl<V: HeapView> Marking<'_, V> {
                 self.mark_oldest(&mut lane);
                 continue;
             }
-            let Some(object) = objects.pop() else { break MarkStop::Done };
+            let Some(object) = objects.pop() else { break Stop::Done };
             left = left.saturating_sub(self.scan(object, &mut lane));
         };
         while lane.references.count > 0 {
@@ -195,10 +278,10 @@ impl<V: HeapView> Marking<'_, V> {
             lane.stack.push(objects.entries[(objects.first + n) % OBJECTS]);
         }
         *self.stack = lane.stack;
-        self.old.add_marked(lane.marked);
+        self.region.add_marked(lane.marked);
         *budget = left;
         match (stop, lane.damage) {
-            (_, Some((at, what))) => MarkStop::Damage(at, what),
+            (_, Some((at, what))) => Stop::Damage(at, what),
             _ => stop,
         }
     }
@@ -207,10 +290,10 @@ impl<V: HeapView> Marking<'_, V> {
     #[inline(always)]
     fn mark_oldest(&mut self, lane: &mut Lane<'_>) {
         let Some(word) = lane.references.pop() else { return };
-        match self.old.map.mark(word) {
+        match self.region.mark(word) {
             Mark::New => lane.stack.push(Grey::new(word, 0)),
             Mark::Old => {}
-            Mark::NoObject => lane.damage = Some((word, "a reference to no object")),
+            Mark::NoObject => lane.damage = Some((word, NO_OBJECT)),
         }
     }
 
@@ -230,9 +313,9 @@ impl<V: HeapView> Marking<'_, V> {
         }
         let (word, size, bits) = lane.last;
         if word != header
-            || index < self.nursery_end
+            || index < self.region.start()
             || object.from() != 0
-            || !self.old.reach_small(index, size)
+            || !self.region.reach_small(index, size)
         {
             return self.scan_any(object, header, lane);
         }
@@ -248,15 +331,15 @@ impl<V: HeapView> Marking<'_, V> {
         let (index, from) = (grey.index(), grey.from());
         let (shapes, bytes) = (self.shapes, &self.bytes);
         let length = || bytes.read_u32(u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET));
-        let young = index < self.nursery_end;
+        let outside = index < self.region.start();
         let object = shapes.object_with(header, length);
-        let object = object.filter(|object| young || self.old.fits(index, object.size));
+        let object = object.filter(|object| outside || self.region.fits(index, object.size));
         let Some(object) = object else {
-            lane.damage = Some((index, "an old object with an invalid header or size"));
+            lane.damage = Some((index, BAD_OBJECT));
             return 1;
         };
-        if from == 0 && !young {
-            self.old.reached(index, object.size);
+        if from == 0 && !outside {
+            self.region.reached(index, object.size);
         }
         // Below what its elements refer to. Otherwise all that a large array refers to would be on the stack.
         let rest = object.rest(from, ELEMENTS);
@@ -275,9 +358,9 @@ impl<V: HeapView> Marking<'_, V> {
             self.mark_oldest(lane);
         }
         let refers = word & I31::TAG == 0 && word >= self.floor;
-        self.old.map.prefetch(if refers { word } else { 0 });
+        self.region.prefetch_mark(if refers { word } else { 0 });
         lane.references.push_if(refers, word);
-        if !self.chosen.is_empty() && is_in(self.chosen, self.old.blocks.start(), word) {
+        if !self.chosen.is_empty() && is_in(self.chosen, self.region.start(), word) {
             self.slots.push(at as u32);
         }
     }

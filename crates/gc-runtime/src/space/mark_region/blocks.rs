@@ -1,17 +1,14 @@
-//! A mark-region space: blocks of lines for small objects, runs of pages for large
-//! ones.
+//! The owners of the memory of a mark region: blocks of lines for small objects, runs of pages for large ones.
 //!
-//! Stephen M. Blackburn and Kathryn S. McKinley, "Immix: A Mark-Region Garbage
-//! Collector with Space Efficiency, Fast Collection, and Mutator Performance", PLDI
-//! 2008. A block has 256 lines. A line as a whole is free or in use. New objects are allocated by
-//!       bumping an index through runs of free lines (holes), and through whole free blocks. A page
-//!       belongs to a block of small objects, belongs to one large object, which never moves, or is
-//!       free.
+//! A block has 256 lines. A line as a whole is free or in use. New objects are allocated by
+//! bumping an index through runs of free lines (holes), and through whole free blocks. A page
+//! belongs to a block of small objects, belongs to one large object, which never moves, or is
+//! free.
 //!
 //! The tables of used lines and pages are here, never in the heap.
 
-use super::{Residue, zeros};
 use crate::HeapMemory;
+use crate::space::{Residue, zeros};
 use std::ops::Range;
 
 /// Bytes of a block.
@@ -73,7 +70,7 @@ impl GiveBack {
 ///
 /// # Examples
 /// ```
-/// use gc_runtime::space::blocks::{BLOCK_SIZE, Blocks, Owner};
+/// use gc_runtime::space::mark_region::blocks::{BLOCK_SIZE, Blocks, Owner};
 ///
 /// let mut blocks = Blocks::new(0x10000);
 /// blocks.extend(0x10000 + 8 * u64::from(BLOCK_SIZE));

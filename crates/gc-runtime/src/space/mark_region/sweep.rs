@@ -1,29 +1,57 @@
-//! Sweeping the old generation: block by block, and one large object after the other.
+//! Sweeping a mark region: one large object after the other, then block by block.
 
-use super::{MIN_FREE_LINES, Old};
-use crate::space::blocks::{BLOCK_SIZE, LINE_SIZE, Owner, PAGE_SIZE};
+use super::MarkRegion;
+use super::blocks::{BLOCK_SIZE, LINE_SIZE, Owner, PAGE_SIZE};
 
-impl Old {
+/// Blocks with fewer free lines than this are not reused.
+const MIN_FREE_LINES: u32 = 2;
+/// The cost of a block.
+const BLOCK_COST: u32 = 16;
+
+/// The progress of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sweep {
+    /// Nothing is to be swept.
+    Done,
+    /// Large objects are swept. Blocks are swept after them.
+    Large,
+    /// Blocks are swept. Those before this one are.
+    Blocks(usize),
+}
+
+impl MarkRegion {
     /// Begins to sweep what was there when marking ended. New objects are not marked from now on.
-    pub(in super::super) fn begin_sweeping(&mut self) {
+    pub fn begin_sweeping(&mut self) {
         self.record();
         self.black = false;
         self.unswept.clear();
         self.unswept.resize(self.blocks.len(), true);
         self.unswept_large = std::mem::take(&mut self.large);
+        self.sweep = Sweep::Large;
         // New objects may be placed in these at once.
         for block in [self.small.block, self.medium.block].into_iter().flatten() {
             self.sweep_block(block);
         }
     }
 
-    /// Number of blocks of which some may be unswept.
-    pub(in super::super) fn blocks_to_sweep(&self) -> usize {
-        self.unswept.len()
+    /// Whether known garbage is not swept yet.
+    #[inline]
+    pub fn is_sweeping(&self) -> bool {
+        self.sweep != Sweep::Done
+    }
+
+    /// The numbers of large objects and of blocks that a sweep still has to visit.
+    pub fn left_to_sweep(&self) -> (usize, usize) {
+        let blocks = match self.sweep {
+            Sweep::Done => 0,
+            Sweep::Large => self.unswept.len(),
+            Sweep::Blocks(next) => self.unswept.len() - next,
+        };
+        (self.unswept_large.len(), blocks)
     }
 
     /// Whether the object at `index` is to be swept.
-    pub(in super::super) fn is_unswept(&self, index: u32) -> bool {
+    pub fn is_unswept(&self, index: u32) -> bool {
         match self.blocks.owner(index) {
             Owner::Block(start) => {
                 let block = (start - self.blocks.start()) / BLOCK_SIZE;
@@ -34,9 +62,37 @@ impl Old {
         }
     }
 
+    /// Sweeps as far as `budget` allows. Returns whether nothing is left.
+    pub fn sweep(&mut self, budget: &mut u32) -> bool {
+        let mut block = match self.sweep {
+            Sweep::Done => return true,
+            Sweep::Blocks(block) => block,
+            Sweep::Large => {
+                if !self.sweep_large(budget) {
+                    return false;
+                }
+                0
+            }
+        };
+        while block < self.unswept.len() && *budget > 0 {
+            self.sweep_block(block);
+            block += 1;
+            *budget = budget.saturating_sub(BLOCK_COST);
+        }
+        if block < self.unswept.len() {
+            self.sweep = Sweep::Blocks(block);
+            return false;
+        }
+        // Blocks are used again in address order.
+        self.recyclable.reverse();
+        self.unswept.clear();
+        self.sweep = Sweep::Done;
+        true
+    }
+
     /// Frees the unmarked objects of one block of small objects. Does nothing for other blocks, and for
     /// those that were swept.
-    pub(in super::super) fn sweep_block(&mut self, block: usize) {
+    fn sweep_block(&mut self, block: usize) {
         if !std::mem::take(&mut self.unswept[block]) || !self.blocks.is_small(block) {
             return;
         }
@@ -56,7 +112,7 @@ impl Old {
     }
 
     /// Frees the unmarked large objects, as far as `budget` allows. Returns whether all are swept.
-    pub(in super::super) fn sweep_large(&mut self, budget: &mut u32) -> bool {
+    fn sweep_large(&mut self, budget: &mut u32) -> bool {
         while *budget > 0 {
             let Some(start) = self.unswept_large.pop() else { return true };
             let mut cost = 1;
@@ -70,11 +126,5 @@ impl Old {
             *budget = budget.saturating_sub(cost);
         }
         self.unswept_large.is_empty()
-    }
-
-    /// Ends sweeping. Blocks are used again in address order.
-    pub(in super::super) fn end_sweeping(&mut self) {
-        self.recyclable.reverse();
-        self.unswept.clear();
     }
 }
