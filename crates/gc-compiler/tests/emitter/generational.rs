@@ -7,8 +7,9 @@ use gc_compiler::collector::generational::GenerationalCompiler;
 use gc_compiler::{ArrayInit, RefPlace, regions};
 use gc_types::collector::generational::{
     BUNDLE_SHIFT, BUNDLES, CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LIMIT, LOG, LOG_CAPACITY, LOG_LEN,
-    MARKING, NEXT, NURSERY_START, SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE,
+    MARKING, NEXT, SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE,
 };
+use gc_types::collector::nursery::NURSERY_START;
 use gc_types::{Abi, ArrayLayout, HostCall, RootKind, StorageType, StructLayout};
 
 const NURSERY: u32 = 128 << 10;

@@ -111,7 +111,7 @@ fn errors_in_barriers_are_found() {
             change_constant(f, i, Opcode::Icmp, 1 << 20, 1 << 19)
         }),
         plant("young begins elsewhere", GENERATIONAL, &[CARD], |f, i| {
-            let start = -i64::from(generational::NURSERY_START);
+            let start = -i64::from(nursery::NURSERY_START);
             change_constant(f, i, Opcode::Iadd, start, start + 8)
         }),
         plant("the young are not looked at", GENERATIONAL, &[CARD], |f, i| {

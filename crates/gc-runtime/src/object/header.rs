@@ -7,6 +7,7 @@ use gc_types::{ArrayLayout, GcLayout, StorageType, VMGcHeader, VMGcKind, VMGcRef
 
 pub(crate) const NO_TYPE: &str = "a header names no type of its kind";
 pub(crate) const NO_KIND: &str = "a header names no kind";
+pub(crate) const PASSES_END: &str = "an object extends beyond the end of the memory for it";
 
 /// Objects.
 impl HeapCore {
@@ -101,6 +102,38 @@ impl HeapCore {
                 at: index,
                 what: "an object extends beyond the heap's end",
             });
+        }
+        Ok(size)
+    }
+
+    /// Calls `visit` with the index and the size of each of the adjacent objects from the one at `at` up to `end`.
+    ///
+    /// # Errors
+    /// As [`size_at`](HeapCore::size_at); that of `visit`; if an object passes `end`, for which `visit` is not
+    /// called.
+    pub fn walk(
+        &self,
+        mut at: u32,
+        end: u32,
+        mut visit: impl FnMut(u32, u32) -> Result<(), HeapError>,
+    ) -> Result<(), HeapError> {
+        while at < end {
+            // The size is at least a header's, so the walk advances.
+            let size = self.size_before(at, end)?;
+            visit(at, size)?;
+            at += size;
+        }
+        Ok(())
+    }
+
+    /// As [`size_at`](HeapCore::size_at), for an object that must not pass `end`.
+    ///
+    /// # Errors
+    /// As [`size_at`](HeapCore::size_at), and if it does.
+    pub fn size_before(&self, index: u32, end: u32) -> Result<u32, HeapError> {
+        let size = self.size_at(index)?;
+        if size > end.saturating_sub(index) {
+            return Err(HeapError::Corrupt { at: index, what: PASSES_END });
         }
         Ok(size)
     }

@@ -5,7 +5,7 @@
 mod header;
 mod words;
 
-pub(crate) use header::{NO_KIND, NO_TYPE};
+pub(crate) use header::{NO_KIND, NO_TYPE, PASSES_END};
 
 use crate::{
     AdaptivePolicy, GcStats, GrowthPolicy, HeapError, HeapGrowth, HeapLimiter, HeapMemory,

@@ -7,6 +7,7 @@
 
 mod cards;
 mod log;
+mod ranges;
 mod slots;
 
 pub use cards::Cards;

@@ -1,4 +1,4 @@
-//! [`Marker`]: marks the objects of a mark region, and scans them for what they refer to.
+//! [`Marking`]: marks the objects of a mark region, and scans them for what they refer to.
 //!
 //! Marking misses the cache twice for each object: at the object's mark bit and at its header. So
 //! both are fetched before they are needed. A reference waits in a queue while the mark bit is
@@ -18,8 +18,8 @@ use crate::space::Count;
 use crate::space::mark_region::MarkRegion;
 use crate::space::mark_region::evacuate::{Evacuator, is_in};
 use crate::space::object_map::Mark;
-use crate::{HeapCore, HeapView};
-use gc_types::{ArrayLayout, I31, VMGcHeader};
+use crate::{GcRootsIter, HeapCore, HeapView, WeakTracer};
+use gc_types::{ArrayLayout, I31, VMGcHeader, VMGcRef};
 
 /// The most references that wait.
 const REFERENCES: usize = 64;
@@ -30,7 +30,7 @@ const OBJECTS: usize = 16;
 /// Elements of an array that are scanned at a time.
 const ELEMENTS: u32 = 1 << 10;
 
-/// What [`Marker::run`] did.
+/// What [`Marking::run`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marked {
     /// Everything is marked.
@@ -51,6 +51,29 @@ enum Stop {
     Damage(u32, &'static str),
 }
 
+/// The state of marking.
+#[derive(Debug, Default)]
+pub struct Marker {
+    /// Marked objects that are to be scanned.
+    stack: Vec<Grey>,
+    /// The first index whose object is marked.
+    floor: u32,
+}
+
+impl Marker {
+    /// Begins to mark. Objects below `floor` count as alive and are not marked. That is the region's start, unless
+    /// objects [outside its memory](MarkRegion::add_outside) are to be marked too.
+    pub fn begin(&mut self, floor: u32) {
+        self.stack.clear();
+        self.floor = floor.max(1);
+    }
+
+    /// Forgets what is to be scanned.
+    pub fn clear(&mut self) {
+        self.stack.clear();
+    }
+}
+
 /// Marks the objects of a [`MarkRegion`], and follows their references.
 ///
 /// # Examples
@@ -59,7 +82,7 @@ enum Stop {
 /// ```
 /// use gc_runtime::space::mark_region::MarkRegion;
 /// use gc_runtime::space::mark_region::evacuate::Evacuator;
-/// use gc_runtime::trace::marking::{Marked, Marker};
+/// use gc_runtime::trace::marking::{Marked, Marker, Marking};
 /// use gc_runtime::trace::shapes::Shapes;
 /// use gc_runtime::{HeapCore, HeapMemory, HeapOptions};
 /// use gc_types::{GcLayout, NULL_PAGE_SIZE, StorageType, StructLayout};
@@ -86,78 +109,99 @@ enum Stop {
 /// let (mut marker, mut evacuator) = (Marker::default(), Evacuator::default());
 /// region.begin_marking();
 /// marker.begin(region.start());
-/// marker.mark(&mut core, &mut region, cells[0]);
-/// let mut budget = 1000;
-/// let marked = marker.run(&mut core, &shapes, &mut region, &mut evacuator, &mut budget);
-/// assert_eq!((marked, region.marked().objects), (Marked::Done, 2));
+/// let mut marking = Marking {
+///     core: &mut core,
+///     shapes: &shapes,
+///     region: &mut region,
+///     evacuator: &mut evacuator,
+///     marker: &mut marker,
+/// };
+/// marking.mark(cells[0]);
+/// assert_eq!(marking.run(&mut 1000), Marked::Done);
+/// assert_eq!(region.marked().objects, 2);
 /// assert!(!region.is_marked(cells[2]));
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
-#[derive(Debug, Default)]
-pub struct Marker {
-    /// Marked objects that are to be scanned.
-    stack: Vec<Grey>,
-    /// The first index whose object is marked.
-    floor: u32,
+#[derive(Debug)]
+pub struct Marking<'h> {
+    /// The heap's core.
+    pub core: &'h mut HeapCore,
+    /// The shapes of objects.
+    pub shapes: &'h Shapes,
+    /// The space whose objects are marked.
+    pub region: &'h mut MarkRegion,
+    /// Gets the slots that refer into the blocks that it has chosen.
+    pub evacuator: &'h mut Evacuator,
+    /// The state.
+    pub marker: &'h mut Marker,
 }
 
-impl Marker {
-    /// Begins to mark. Objects below `floor` count as marked. That is the region's start, unless objects
-    /// [outside its memory](MarkRegion::add_outside) are to be marked too.
-    pub fn begin(&mut self, floor: u32) {
-        self.stack.clear();
-        self.floor = floor.max(1);
-    }
-
-    /// Forgets what is to be scanned.
-    pub fn clear(&mut self) {
-        self.stack.clear();
-    }
-
-    /// Whether no marked object is to be scanned.
-    pub fn is_done(&self) -> bool {
-        self.stack.is_empty()
-    }
-
+impl Marking<'_> {
     /// Marks the referent of `word`, a reference from anywhere. If there is no such object, notes damage.
     #[inline(always)]
-    pub fn mark(&mut self, core: &mut HeapCore, region: &mut MarkRegion, word: u32) {
-        if word & I31::TAG != 0 || word < self.floor {
+    pub fn mark(&mut self, word: u32) {
+        if word & I31::TAG != 0 || word < self.marker.floor {
             return;
         }
-        match region.mark(word) {
-            Mark::New => self.stack.push(Grey::new(word, 0)),
+        match self.region.mark(word) {
+            Mark::New => self.marker.stack.push(Grey::new(word, 0)),
             Mark::Old => {}
-            Mark::NoObject => core.note_damage(word, NO_OBJECT),
+            Mark::NoObject => self.core.note_damage(word, NO_OBJECT),
         }
     }
 
-    /// Scans marked objects, as far as `budget` allows: a unit for each object and for eight slots. The slots that
-    /// refer into blocks that the `evacuator` has chosen are recorded.
-    pub fn run(
-        &mut self,
-        core: &mut HeapCore,
-        shapes: &Shapes,
-        region: &mut MarkRegion,
-        evacuator: &mut Evacuator,
-        budget: &mut u32,
-    ) -> Marked {
+    /// Marks the referents of roots, as far as `budget` allows. Returns whether there are no more roots.
+    pub fn mark_roots(&mut self, roots: &mut GcRootsIter<'_>, budget: &mut u32) -> bool {
+        while *budget > 0 && self.core.damage.is_none() {
+            *budget -= 1;
+            let Some(root) = roots.next() else { return true };
+            root.get().iter().for_each(|word| self.mark(word.as_raw_u32()));
+        }
+        false
+    }
+
+    /// Scans marked objects, as far as `budget` allows: a unit for each object and for eight slots.
+    pub fn run(&mut self, budget: &mut u32) -> Marked {
         while *budget > 0
-            && core.damage.is_none()
-            && let Some(bytes) = core.memory.bytes()
+            && self.core.damage.is_none()
+            && let Some(bytes) = self.core.memory.bytes()
         {
-            let (chosen, slots, most_slots) = evacuator.parts();
-            let (stack, floor, region) = (&mut self.stack, self.floor, &mut *region);
-            let stop = MarkLoop { bytes, shapes, region, stack, chosen, slots, most_slots, floor }
-                .run(budget);
-            match stop {
+            let (chosen, slots, most_slots) = self.evacuator.parts();
+            let Marker { stack, floor } = &mut *self.marker;
+            let (shapes, region, floor) = (self.shapes, &mut *self.region, *floor);
+            let mut parts =
+                MarkLoop { bytes, shapes, region, stack, chosen, slots, most_slots, floor };
+            match parts.run(budget) {
                 Stop::Done => return Marked::Done,
                 Stop::Budget => {}
                 Stop::ManySlots => return Marked::ManySlots,
-                Stop::Damage(at, what) => core.note_damage(at, what),
+                Stop::Damage(at, what) => self.core.note_damage(at, what),
             }
         }
-        if self.stack.is_empty() { Marked::Done } else { Marked::More }
+        if self.marker.stack.is_empty() { Marked::Done } else { Marked::More }
+    }
+}
+
+/// What is marked is alive, and what is below the floor.
+impl WeakTracer for Marking<'_> {
+    fn core(&self) -> &HeapCore {
+        self.core
+    }
+
+    fn survivor(&self, object: &VMGcRef) -> Option<VMGcRef> {
+        let index = object.as_raw_u32();
+        let lives = index < self.marker.floor || self.region.is_marked(index);
+        lives.then(|| object.unchecked_copy())
+    }
+
+    fn keep(&mut self, object: &VMGcRef) -> VMGcRef {
+        self.mark(object.as_raw_u32());
+        object.unchecked_copy()
+    }
+
+    /// Objects outside the region's memory are.
+    fn is_young(&self, object: &VMGcRef) -> bool {
+        object.as_raw_u32() < self.region.start()
     }
 }
 

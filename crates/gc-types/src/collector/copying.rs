@@ -2,15 +2,12 @@
 //! Emitted code allocates inline between [`NEXT`] and [`LIMIT`].
 //!
 //! The collector's header word is zero, except in an object that the current collection has moved.
-//! There it is the object's new index with [`FORWARDED`] set.
+//! There it is a forwarding word.
 
 pub use super::bump::{LIMIT, NEXT};
 
 /// The name under which the collector is registered.
 pub const NAME: &str = "copying";
-
-/// Header flag: the object was moved to the index in the other bits.
-pub const FORWARDED: u32 = 1 << 0;
 
 /// Bytes of a chunk, the unit of spaces.
 pub const CHUNK_SIZE: u32 = 32 << 10;

@@ -1,6 +1,6 @@
 //! `generational`: a bump nursery in front of a mark-region old generation.
 //!
-//! The nursery is the first [`nursery_size`] bytes of the heap after the null page. One subtraction
+//! The nursery ([`nursery`](super::nursery)) is the first [`nursery_size`](super::nursery::nursery_size) bytes of the heap after the null page. One subtraction
 //! and one unsigned comparison with constants test whether a reference refers to a young object.
 //! They also exclude null and most `i31`s. Emitted code allocates between [`NEXT`] and [`LIMIT`].
 //! When it stores a reference to a young object into an old one, it marks a card: a byte of a
@@ -10,7 +10,7 @@
 //! ([`MARKING`] is not zero), emitted code appends each overwritten reference to a native log.
 //!
 //! The collector's header word is zero, except in an object that the current collection has moved.
-//! There it is the new index plus [`FORWARDED`].
+//! There it is a forwarding word.
 
 use crate::{CollectorAbi, HeapDataOffsets, NULL_PAGE_SIZE, RootKind, SideTable};
 
@@ -18,9 +18,6 @@ pub use super::bump::{LIMIT, NEXT};
 
 /// The name under which the collector is registered.
 pub const NAME: &str = "generational";
-
-/// Header flag: the other bits are the object's new index.
-pub const FORWARDED: u32 = 1;
 
 /// log2 of [`CARD_SIZE`].
 pub const CARD_SHIFT: u32 = 7;
@@ -87,56 +84,3 @@ const _: () = assert!(NULL_PAGE_SIZE.is_multiple_of(CARD_SIZE));
 
 /// The option for the nursery's size in bytes.
 pub const NURSERY: &str = "nursery";
-/// The index at which the nursery begins.
-pub const NURSERY_START: u32 = NULL_PAGE_SIZE;
-/// The size of a nursery, in bytes, is a multiple of this.
-pub const NURSERY_ALIGN: u32 = 4 << 10;
-/// The maximum number of bytes of a nursery.
-pub const MAX_NURSERY: u32 = 256 << 20;
-
-/// The size in bytes of the nursery of a heap that may grow to `maximum` bytes (counted from its
-/// base), if the option is `requested` bytes. The nursery is at most an eighth of the heap after the
-/// null page, because old objects cannot use its place.
-pub const fn nursery_size(requested: u64, maximum: u64) -> u32 {
-    let usable = maximum.saturating_sub(NULL_PAGE_SIZE as u64);
-    let mut size = usable / 8;
-    if size > requested {
-        size = requested;
-    }
-    if size > MAX_NURSERY as u64 {
-        size = MAX_NURSERY as u64;
-    }
-    (size / NURSERY_ALIGN as u64) as u32 * NURSERY_ALIGN
-}
-
-/// Whether the reference `word` refers into a nursery of `size` bytes.
-pub const fn is_young(word: u32, size: u32) -> bool {
-    word.wrapping_sub(NURSERY_START) < size && word & crate::I31::TAG == 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_nursery_is_a_small_part_of_the_heap() {
-        assert_eq!(nursery_size(4 << 20, 2 << 30), 4 << 20);
-        assert_eq!(nursery_size(4 << 20, (1 << 20) + (64 << 10)), 128 << 10);
-        assert_eq!(nursery_size((1 << 20) + 5, 4 << 30), 1 << 20);
-        assert_eq!(nursery_size(u64::MAX, u64::MAX), MAX_NURSERY);
-        assert_eq!(nursery_size(u64::MAX, 1 << 30), (128 << 20) - (8 << 10));
-        for maximum in [0, 1, 64 << 10, (64 << 10) + 100] {
-            assert_eq!(nursery_size(4 << 20, maximum), 0);
-        }
-    }
-
-    #[test]
-    fn null_and_tagged_words_are_not_young() {
-        let size = 1 << 20;
-        assert!(is_young(NURSERY_START, size) && is_young(NURSERY_START + size - 8, size));
-        for word in [0, 1, NURSERY_START - 8, NURSERY_START + 1, NURSERY_START + size, u32::MAX] {
-            assert!(!is_young(word, size), "{word:#x}");
-        }
-        assert!(!is_young(NURSERY_START, 0));
-    }
-}

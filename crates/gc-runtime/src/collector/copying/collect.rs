@@ -10,14 +10,14 @@ use super::CopyingHeap;
 use super::budget::Survival;
 use super::chunks::{Chunks, GiveBack, State};
 use super::trace::{Tracer, Work};
+use crate::trace::forwarding::{OFFSET, forwarded};
 use crate::trace::increments::{Parts, increment};
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
     HeapBytes, HeapCore, HeapError, WeakScope, WeakStep, WeakTable, WeakTracer,
 };
-use gc_types::VMGcHeader;
 use gc_types::VMGcRef;
-use gc_types::collector::copying::{CHUNK_SIZE, FORWARDED};
+use gc_types::collector::copying::CHUNK_SIZE;
 use std::time::Instant;
 
 /// Number of chunks whose memory is given back to the system between two reads of the clock.
@@ -283,7 +283,7 @@ impl CopyingHeap {
     /// Counts what was allocated since the last collection, before the epoch is cleared.
     fn settle_epoch(&mut self) {
         let mut epoch = std::mem::take(&mut self.epoch);
-        let walk = |at, end, visit: &mut dyn FnMut(u32, u32) -> _| self.walk(at, end, visit);
+        let walk = |at, end, visit: &mut dyn FnMut(u32, u32) -> _| self.core.walk(at, end, visit);
         let exact = self.core.memory.zeal() != 0;
         let new = if exact { epoch.count(None, &walk) } else { epoch.estimate(&walk) };
         epoch.clear();
@@ -302,9 +302,7 @@ impl CopyingHeap {
         let found = match self.chunks.state(chunk)? {
             State::From | State::Stay if self.chunks.is_marked(chunk, index) => true,
             State::From => {
-                let at = u64::from(index) + u64::from(VMGcHeader::COLLECTOR_OFFSET);
-                let collector = self.core.memory.read_u32(at)?;
-                return (collector & FORWARDED != 0).then_some(collector & !FORWARDED);
+                return forwarded(self.core.memory.read_u32(u64::from(index) + OFFSET)?);
             }
             State::Large => self.chunks.is_reached(chunk),
             State::Live => true,

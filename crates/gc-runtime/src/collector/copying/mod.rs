@@ -17,12 +17,12 @@
 mod budget;
 mod chunks;
 mod collect;
-mod epoch;
 #[cfg(test)]
 mod tests;
 mod trace;
 mod verify;
 
+use crate::space::{Epoch, Visit};
 use crate::trace::shapes::Shapes;
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcRuntime, GcStats, HeapCore,
@@ -31,7 +31,6 @@ use crate::{
 use budget::Budget;
 use chunks::{Chunks, State};
 use collect::CopyingCollection;
-use epoch::{Epoch, Visit};
 use gc_types::collector::copying::{CHUNK_SIZE, LIMIT, NAME, NEXT};
 use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
 
@@ -197,15 +196,15 @@ impl CopyingHeap {
             Some(State::Live | State::From | State::Stay) if self.chunks.is_retained(chunk) => {
                 let end = self.chunks.end(chunk);
                 for index in self.chunks.marked(chunk) {
-                    visit(index, self.size_before(index, end)?)?;
+                    visit(index, self.core.size_before(index, end)?)?;
                 }
             }
             Some(State::Live | State::From | State::Stay) => {
-                self.walk(Chunks::start(chunk), self.end_of(chunk), visit)?;
+                self.core.walk(Chunks::start(chunk), self.end_of(chunk), visit)?;
             }
             Some(State::Large) => {
                 let (index, end) = (Chunks::start(chunk), self.chunks.end(chunk));
-                let size = self.size_before(index, end)?;
+                let size = self.core.size_before(index, end)?;
                 if size != end - index {
                     return Err(HeapError::Corrupt { at: index, what: WRONG_SIZE });
                 }
@@ -216,33 +215,12 @@ impl CopyingHeap {
         Ok(())
     }
 
-    /// Calls `visit` with the index and the size of each object from `at` up to `end`.
-    fn walk(&self, mut at: u32, end: u32, visit: Visit<'_>) -> Result<(), HeapError> {
-        while at < end {
-            let size = self.size_before(at, end)?;
-            visit(at, size)?;
-            at += size;
-        }
-        Ok(())
-    }
-
-    /// The size of the object at `index`, which must not pass `end`.
-    fn size_before(&self, index: u32, end: u32) -> Result<u32, HeapError> {
-        let size = self.core.size_at(index)?;
-        // The size is at least a header's, so the walk advances.
-        if index.checked_add(size).is_none_or(|behind| behind > end) {
-            return Err(HeapError::Corrupt { at: index, what: PASSES_END });
-        }
-        Ok(size)
-    }
-
     /// Calls `visit` with the index and the size of each object, in address order.
     fn walk_all(&self, visit: Visit<'_>) -> Result<(), HeapError> {
         (0..self.chunks.len() as usize).try_for_each(|chunk| self.walk_chunk(chunk, visit))
     }
 }
 
-const PASSES_END: &str = "an object extends beyond the end of its chunk";
 const WRONG_SIZE: &str = "a large object has a wrong size";
 
 impl GcHeap for CopyingHeap {
@@ -348,7 +326,7 @@ impl GcHeap for CopyingHeap {
     fn stats(&self) -> GcStats {
         let mut stats = self.core.stats_without(self.given_back());
         let now = self.current.map(|current| self.next(current));
-        let new = self.epoch.count(now, &|at, end, visit| self.walk(at, end, visit));
+        let new = self.epoch.count(now, &|at, end, visit| self.core.walk(at, end, visit));
         stats.allocations += new.objects;
         stats.allocated_bytes += new.bytes;
         stats.live_objects = self.survivors.objects + new.objects;

@@ -4,11 +4,11 @@
 mod verifier;
 
 use super::*;
+use crate::trace::forwarding::forwarding;
 use crate::{
     GcCause, GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoStack,
     TraceRoots, WeakTable,
 };
-use gc_types::collector::copying::FORWARDED;
 use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcKind};
 use std::sync::Arc;
 
@@ -399,15 +399,15 @@ type Damage = fn(&mut CopyingHeap, u32, u32);
 #[test]
 fn damage_is_found_or_harmless() {
     let cases: [(&str, Damage); 11] = [
-        ("moved to outside", |heap, object, _| write(heap, object, 4, 0xffff_fff8 | FORWARDED)),
-        ("moved to the null page", |heap, object, _| write(heap, object, 4, 8 | FORWARDED)),
-        ("moved to itself", |heap, object, _| write(heap, object, 4, object | FORWARDED)),
+        ("moved to outside", |heap, object, _| write(heap, object, 4, forwarding(0xffff_fff8))),
+        ("moved to the null page", |heap, object, _| write(heap, object, 4, forwarding(8))),
+        ("moved to itself", |heap, object, _| write(heap, object, 4, forwarding(object))),
         ("moved to a large object", |heap, object, large| {
-            write(heap, object, 4, large | FORWARDED)
+            write(heap, object, 4, forwarding(large))
         }),
         ("moved to between places", |heap, object, _| {
             let start = Chunks::start(1);
-            write(heap, object, 4, (start + 4) | FORWARDED);
+            write(heap, object, 4, forwarding(start + 4));
         }),
         ("another collector's bits", |heap, object, _| write(heap, object, 4, 2)),
         ("no kind", |heap, object, _| write(heap, object, 0, 0)),

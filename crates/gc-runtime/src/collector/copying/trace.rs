@@ -11,12 +11,13 @@
 //! always be walked.
 
 use super::chunks::{Chunks, State};
-use super::{PASSES_END, Survivors, WRONG_SIZE};
-use crate::object::note_damage;
+use super::{Survivors, WRONG_SIZE};
+use crate::object::{PASSES_END, note_damage};
+use crate::trace::forwarding::{OFFSET, forwarded, forwarding};
 use crate::trace::grey::Grey;
 use crate::trace::shapes::{Object, Shapes};
 use crate::{HeapError, HeapView};
-use gc_types::collector::copying::{CHUNK_SIZE, FORWARDED};
+use gc_types::collector::copying::CHUNK_SIZE;
 use gc_types::{ArrayLayout, I31, OBJECT_ALIGN, VMGcHeader};
 
 /// The queues of one pass over the heap, and what it found so far.
@@ -112,14 +113,14 @@ impl<V: HeapView> Tracer<'_, V> {
             return raw;
         }
         if collector != 0 {
-            let new = collector & !FORWARDED;
-            let moved = collector & FORWARDED != 0
-                && new.is_multiple_of(OBJECT_ALIGN)
-                && self.chunks.state(Chunks::of(new)) == Some(State::Live);
-            if !moved {
+            let is_copy = |new: &u32| {
+                new.is_multiple_of(OBJECT_ALIGN)
+                    && self.chunks.state(Chunks::of(*new)) == Some(State::Live)
+            };
+            let Some(new) = forwarded(collector).filter(is_copy) else {
                 self.damaged(raw, "an object was moved to an invalid place");
                 return raw;
-            }
+            };
             return new;
         }
         let Some(Object { size, .. }) = self.object_before(raw, word, end) else { return raw };
@@ -136,8 +137,7 @@ impl<V: HeapView> Tracer<'_, V> {
         // Both places are in chunks, so they are mapped.
         let at = u64::from(raw);
         let _mapped = self.bytes.copy_object(new.into(), at, size);
-        let collector_at = at + u64::from(VMGcHeader::COLLECTOR_OFFSET);
-        let _mapped = _mapped.and(self.bytes.write_u32(collector_at, new | FORWARDED));
+        let _mapped = _mapped.and(self.bytes.write_u32(at + OFFSET, forwarding(new)));
         debug_assert!(_mapped.is_some());
         self.work.next = new + size;
         let survivors = &mut self.work.survivors;

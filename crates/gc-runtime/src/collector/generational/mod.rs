@@ -2,55 +2,48 @@
 //!
 //! Most objects die young (David Ungar, "Generation Scavenging: A Non-disruptive High Performance
 //! Storage Reclamation Algorithm", 1984). Emitted code allocates them inline in the nursery
-//! (`nursery.rs`), one after the other. When it is full, a minor collection (`minor.rs`) moves its
-//! reachable objects to the old generation, and the nursery is empty. A trace (`trace.rs`) does the
-//! same, but does not treat old objects as alive. The old generation (`old.rs`) is Immix: blocks of
-//! lines for small objects, runs of pages for large ones (Stephen M. Blackburn and Kathryn S.
+//! ([`Nursery`](crate::space::Nursery)), one after the other. When it is full, a minor collection moves its
+//! reachable objects to the old generation ([`Scavenge`]), and the nursery is empty. A trace does the
+//! same, but does not treat old objects as alive. The old generation ([`MarkRegion`](crate::space::mark_region)) is
+//! Immix: blocks of lines for small objects, runs of pages for large ones (Stephen M. Blackburn and Kathryn S.
 //! McKinley, "Immix: A Mark-Region Garbage Collector with Space Efficiency, Fast Collection, and
-//! Mutator Performance", 2008). It is marked (`marking.rs`) and swept (`major.rs`), and blocks with
-//! many holes are emptied (`evacuate.rs`), when it has become as large as the heap's growth policy
-//! planned (`policy.rs`), when there is no other way to make room, and when a collection is requested.
+//! Mutator Performance", 2008). It is marked, evacuated where blocks have many holes, and swept (`major.rs`)
+//! when it has become as large as the heap's growth policy planned (`policy.rs`), when there is no other way to make
+//! room, and when a collection is requested.
 //!
 //! The barriers record references from old objects and from slots outside the heap to young objects
 //! in native tables (`tables.rs`). These tables, and all indices and sizes on which a collection
 //! depends, are outside the heap. Values read from the heap are checked with the map of old objects
 //! and the nursery's bounds.
 
+mod barriers;
+mod chooser;
 mod collect;
 mod major;
-mod minor;
-mod nursery;
-mod nursery_size;
 mod policy;
-mod ranges;
-mod scavenge;
 mod tables;
 #[cfg(test)]
 mod tests;
-mod trace;
 mod verify;
-mod weak;
 
-use crate::space::Count;
-use crate::space::mark_region::MarkRegion;
-use crate::space::mark_region::blocks::{BLOCK_SIZE, MAX_SMALL};
+use crate::space::mark_region::evacuate::Evacuation;
+use crate::space::{Count, Generations};
+use crate::trace::scavenge::{OldObjects, Scavenge, Scavenger};
 use crate::trace::shapes::Shapes;
 use crate::{
     CollectorOption, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest,
     GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Idle, LastResort, Occupancy,
 };
+use chooser::{BYTES_OF_ROOT, Chooser};
 use collect::{GenerationalCollection, StoreTables};
-use gc_types::collector::generational::{self, NAME, NURSERY, nursery_size};
+use gc_types::collector::generational::{self, CARD_SHIFT, NAME, NURSERY};
+use gc_types::collector::nursery::nursery_size;
 use gc_types::{ArrayLayout, CollectorAbi, GcLayout, VMGcHeader, VMGcKind, VMGcRef};
 use major::{Major, Phase};
-use minor::Scavenger;
-use nursery::Nursery;
-use nursery_size::Sizing;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tables::Tables;
-use trace::Chooser;
 
 /// The runtime half of `generational`: makes its heaps.
 ///
@@ -146,97 +139,132 @@ const MOST_DIRTY: u32 = 1 << 20;
 struct GenerationalHeap {
     core: HeapCore,
     shapes: Shapes,
-    nursery: Nursery,
-    sizing: Sizing,
-    old: MarkRegion,
+    space: Generations,
     tables: Tables,
     scavenger: Scavenger,
     major: Major,
     chooser: Chooser,
-    /// Whether the last growth of the heap was refused.
-    cramped: bool,
+    /// Objects that were allocated in the old generation.
+    born_old: Count,
     /// Whether the heap has grown since the last collection.
     grown: bool,
     /// Whether the last allocation that found no room would find none in an empty nursery.
     large_wanted: bool,
-    /// Bytes that survived the last minor collection.
-    survived: u64,
-    /// Objects that were allocated, except those in a nursery that was not counted.
-    allocated: Count,
-    nursery_counted: bool,
-    /// Collections that zeal asked for.
-    zeal_count: u32,
 }
 
 impl GenerationalHeap {
     fn new(memory: HeapMemory, nursery: u32) -> Result<GenerationalHeap, HeapError> {
-        let nursery = Nursery::new(nursery);
-        let old = MarkRegion::new(nursery.end, memory.maximum());
-        let tables = Tables::new(&memory, nursery.end)?;
-        let mut heap = GenerationalHeap {
-            core: HeapCore::new(memory),
+        let mut core = HeapCore::new(memory);
+        let space = Generations::new(&mut core, nursery);
+        let tables = Tables::new(&core.memory, space.nursery.end())?;
+        Ok(GenerationalHeap {
+            core,
             shapes: Shapes::default(),
-            nursery,
-            sizing: Sizing::default(),
-            old,
+            space,
             tables,
             scavenger: Scavenger::default(),
             major: Major::default(),
             chooser: Chooser::default(),
-            cramped: false,
+            born_old: Count::default(),
             grown: false,
             large_wanted: false,
-            survived: 0,
-            allocated: Count::default(),
-            nursery_counted: false,
-            zeal_count: 0,
-        };
-        heap.take_mapped();
-        heap.renew_nursery();
-        Ok(heap)
-    }
-
-    fn has_zeal(&self) -> bool {
-        self.core.memory.zeal() != 0
+        })
     }
 
     /// Allocates in the old generation.
     fn alloc_old(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
-        let index = self.take_old(|old, memory| old.alloc_zeroed(memory, size))?;
+        let index = self.space.alloc_old(&mut self.core, size)?;
         self.core.set_header_at(index, header)?;
         if self.core.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
             if size <= ArrayLayout::MAX_EXAMINED || header.kind() != Some(VMGcKind::ArrayRef) {
                 // Stores into it before the next collection run no barrier.
                 self.tables.cards.dirty_all(index, index + size);
-            } else if size > MOST_DIRTY && self.major.evacuator.is_active() {
+            } else if size > MOST_DIRTY && self.space.evacuator.is_active() {
                 // Otherwise every card of it would become dirty, whatever is stored.
-                self.cancel_evacuation();
+                self.cycle().cancel_evacuation();
             }
         }
-        if size > MAX_SMALL {
-            self.major.large += u64::from(size);
+        if Generations::is_large(size) {
+            self.major.size.large += u64::from(size);
         }
-        self.allocated.add(size);
+        self.born_old.add(size);
         VMGcRef::from_heap_index(index)
     }
 
-    /// The barrier for a store of a reference outside the heap, in the slot at `address`.
-    fn remember_slot(&mut self, address: usize, word: u32) {
-        if self.is_young(word) {
-            self.tables.remember(address);
+    /// The parts that emptying the nursery needs.
+    fn scavenge(&mut self) -> Scavenge<'_, CARD_SHIFT> {
+        let GenerationalHeap { core, shapes, space, tables, scavenger, .. } = self;
+        Scavenge { core, shapes, space, cards: &mut tables.cards, scavenger }
+    }
+
+    /// Begins a trace of a swept heap. Under zeal it is sometimes abandoned.
+    fn begin_trace(&mut self) {
+        let most = match self.core.memory.zeal() {
+            0 => self.chooser.bargain(self.space.nursery.used(&self.core.memory).into()),
+            _ => self.chooser.zeal_bargain(),
+        };
+        self.shapes.update(&self.core.layouts);
+        self.space.evacuator.clear();
+        self.cycle().begin_in_place();
+        self.scavenge().begin(OldObjects::Traced { most });
+    }
+
+    /// Makes a trace that found too much a minor collection whose roots were visited.
+    fn give_trace_up(&mut self) {
+        self.scavenge().stop_tracing();
+        self.cycle().abandon();
+        self.chooser.failed();
+    }
+
+    /// Ends a minor collection, or a trace. What a trace did not find is garbage.
+    fn end_scavenge(&mut self) {
+        let traced = self.scavenger.is_tracing();
+        let done = self.scavenge().end();
+        if done.emptied {
+            self.tables.forget_slots();
+        } else {
+            self.tables.all_slots = true;
+        }
+        if self.major.phase == Phase::Evacuating && !self.space.evacuator.is_active() {
+            // Too many slots were recorded.
+            self.cycle().cancel_evacuation();
+        }
+        match (traced, done.emptied) {
+            (false, true) => self.chooser.after_minor(done.used.into(), done.survived),
+            (false, false) => {}
+            (true, false) => self.chooser.failed(),
+            (true, true) => {
+                // Every object that referred to a young one was updated or is dead.
+                self.tables.cards.clean_all(self.space.old.start(), self.space.old.end());
+                let roots = u64::from(self.scavenger.roots()) * BYTES_OF_ROOT;
+                let found = self.scavenger.traced_bytes() + roots;
+                self.chooser.after_trace(done.used.into(), done.survived, found);
+            }
+        }
+        if traced {
+            self.cycle().end_marking();
         }
     }
 
-    /// The barrier for every store of a reference into the heap, into the slot at `at`.
-    #[inline]
-    fn remember_field(&mut self, at: u64, word: u32) {
-        if at >= u64::from(self.nursery.end) {
-            if self.is_young(word) {
-                self.tables.cards.dirty(at as u32);
-            } else {
-                self.note_slot(at, word);
+    /// The parts that evacuation needs.
+    fn evacuation(&mut self) -> Evacuation<'_> {
+        let GenerationalHeap { core, shapes, space, .. } = self;
+        let Generations { old, evacuator, .. } = space;
+        Evacuation { core, shapes, region: old, evacuator }
+    }
+
+    /// Updates slots that refer to evacuated objects, as far as `budget` allows. Returns whether only the roots are
+    /// left.
+    fn update_evacuated(&mut self, budget: &mut u32) -> bool {
+        let nursery = self.space.nursery.most();
+        let GenerationalHeap { core, shapes, space, tables, .. } = self;
+        let Generations { old, evacuator, .. } = space;
+        Evacuation { core, shapes, region: old, evacuator }.update_some(budget, |at, word| {
+            // The slot is in a moved object, and not on the card that was marked for it.
+            if gc_types::collector::nursery::is_young(word, nursery) {
+                tables.cards.dirty(at);
             }
-        }
+        })
     }
 }
 
@@ -257,7 +285,7 @@ impl GcHeap for GenerationalHeap {
     /// since. The object of a weak reference may be neither.
     fn read_weak_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
         if self.major.phase == Phase::Marking {
-            self.mark(gc_ref.as_raw_u32());
+            self.cycle().marking().mark(gc_ref.as_raw_u32());
         }
         gc_ref.unchecked_copy()
     }
@@ -280,15 +308,7 @@ impl GcHeap for GenerationalHeap {
         at: u64,
         source: Option<&VMGcRef>,
     ) -> Result<(), HeapError> {
-        let word = source.map_or(0, VMGcRef::as_raw_u32);
-        if self.major.phase == Phase::Marking
-            && let Some(old) = self.core.memory.read_u32(at)
-        {
-            self.mark(old);
-        }
-        self.core.write_ref_at(at, source)?;
-        self.remember_field(at, word);
-        Ok(())
+        self.write_field(at, source)
     }
 
     fn copy_ref_range(
@@ -312,7 +332,7 @@ impl GcHeap for GenerationalHeap {
     }
 
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
-        VMGcRef::from_heap_index(self.bump(header, size)?)
+        VMGcRef::from_heap_index(self.space.nursery.bump(&mut self.core, header, size)?)
     }
 
     fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
@@ -320,11 +340,11 @@ impl GcHeap for GenerationalHeap {
         if let Some(object) = self.alloc_fast(header, size) {
             return Ok(object);
         }
-        self.major_slice();
+        self.cycle().slice();
         self.core.check_damage()?;
-        let large = size > self.nursery.max_object();
+        let large = size > self.space.nursery.max_object();
         if !large
-            && self.refill(size)
+            && self.space.refill(&mut self.core, size)
             && let Some(object) = self.alloc_fast(header, size)
         {
             return Ok(object);
@@ -354,23 +374,12 @@ impl GcHeap for GenerationalHeap {
     }
 
     fn limit_inline_allocation(&mut self, bytes: Option<NonZeroU32>) -> bool {
-        self.limit_chunks(bytes);
+        self.space.nursery.limit_chunks(&mut self.core.memory, bytes);
         true
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
-        if !self.nursery.is_mapped(self.core.memory.len()) {
-            match self.map_nursery(bytes) {
-                Err(HeapError::Refused { .. } | HeapError::NoMemory { .. }) => {}
-                grown => {
-                    self.grown = true;
-                    return grown;
-                }
-            }
-        }
-        // For the next collection, if the nursery cannot grow.
-        let missing = self.expected().saturating_sub(self.old.free_bytes()) + u64::from(BLOCK_SIZE);
-        let grown = self.map_old(bytes.max(missing), bytes.max(BLOCK_SIZE.into()))?;
+        let grown = self.space.grow(&mut self.core, bytes)?;
         self.grown = true;
         Ok(grown)
     }
@@ -380,51 +389,31 @@ impl GcHeap for GenerationalHeap {
         let GcRequest { cause, roots, host_data, weak, .. } = request;
         let kind = self.choose(cause, host_data);
         if cause != GcCause::NoRoom {
-            self.reserve();
+            self.space.reserve(&mut self.core);
         }
         self.grown = false;
         let roots = self.roots_for(kind, roots);
         Box::new(GenerationalCollection::new(self, StoreTables { roots, host_data, weak }, kind))
     }
 
-    /// The nursery comes first: the program would wait for it soon. Slices of a major collection need no roots.
-    /// With retained objects only a full collection helps, which takes too long.
     fn idle(&mut self, left: Duration) -> Idle {
-        let waits = self.marking_waits() || self.major.phase == Phase::Evacuating;
-        let is_due = !self.nursery.retains()
-            && (waits || self.idle_minor_is_due(left) || self.idle_marking_is_due());
-        if is_due && self.expected_minor() <= left && !left.is_zero() {
-            return Idle::Collect;
+        let idle = self.due().idle(left);
+        if idle == Idle::Worked {
+            self.cycle().slice();
         }
-        if self.major.phase == Phase::Idle || waits {
-            return Idle::Rest { bytes: if is_due { self.idle_work_left() } else { 0 } };
-        }
-        if left.is_zero() {
-            return Idle::Rest { bytes: self.idle_work_left() };
-        }
-        self.major_slice();
-        Idle::Worked
+        idle
     }
 
     fn occupancy(&self) -> Occupancy {
-        Occupancy {
-            used: self.used_bytes(),
-            given_back: self.unbacked(),
-            least_room: self.least_old(),
-            wanted: self.wanted(),
-            collection_pays: self.collection_pays(),
-            frees_young: true,
-        }
+        Occupancy { collection_pays: self.collection_pays(), ..self.due().occupancy() }
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
-        self.walk_nursery(|at, _| {
+        self.space.nursery.walk(&self.core, |at, _| {
             VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
             Ok(())
         })?;
-        for at in self.old.objects() {
-            VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
-        }
+        self.space.old.objects().filter_map(VMGcRef::from_heap_index).for_each(visit);
         Ok(())
     }
 
@@ -438,35 +427,25 @@ impl GcHeap for GenerationalHeap {
     }
 
     fn stats(&self) -> GcStats {
-        let mut stats = self.core.stats_without(self.unbacked());
-        let young = self.young();
-        (stats.allocations, stats.allocated_bytes) = (self.allocated.objects, self.allocated.bytes);
-        if !self.nursery_counted {
-            stats.allocations += young.objects;
-            stats.allocated_bytes += young.bytes;
-        }
-        let old = self.old.total();
-        stats.live_objects = old.objects + young.objects;
-        stats.live_bytes = old.bytes + young.bytes;
+        let mut stats = self.core.stats_without(self.space.unbacked(&self.core));
+        let mut allocated = self.space.nursery.allocated(&self.core);
+        allocated.add_all(self.born_old);
+        (stats.allocations, stats.allocated_bytes) = (allocated.objects, allocated.bytes);
+        let mut live = self.space.nursery.young(&self.core);
+        live.add_all(self.space.old.total());
+        (stats.live_objects, stats.live_bytes) = (live.objects, live.bytes);
         stats
     }
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
-        let end = self.old.end();
         self.core.reset();
-        self.tables.reset(self.nursery.end, end);
-        self.old.clear();
-        self.sizing = Sizing::default();
+        self.tables.reset(self.space.old.start(), self.space.old.end());
+        self.space.reset(&mut self.core);
         self.scavenger = Scavenger::default();
         self.major = Major::default();
         self.chooser = Chooser::default();
+        self.born_old = Count::default();
         (self.grown, self.large_wanted) = (false, false);
-        self.survived = 0;
-        self.allocated = Count::default();
-        self.zeal_count = 0;
-        self.cramped = false;
-        self.renew_nursery();
-        self.take_mapped();
         host_data.clear();
         true
     }

@@ -4,9 +4,10 @@
 use crate::remember::{Cards, OverwrittenLog, RememberedSlots};
 use crate::{HeapError, HeapMemory};
 use gc_types::collector::generational::{
-    BUNDLE_CARDS, BUNDLES, CARD_SHIFT, CARDS, DIRTY, LOG, LOG_LEN, NURSERY_START, SLOT_CARD_SHIFT,
-    SLOT_CARDS, WILL_EVACUATE,
+    BUNDLE_CARDS, BUNDLES, CARD_SHIFT, CARDS, DIRTY, LOG, LOG_LEN, SLOT_CARD_SHIFT, SLOT_CARDS,
+    WILL_EVACUATE,
 };
+use gc_types::collector::nursery::NURSERY_START;
 
 // What the host does and what emitted code does must be the same.
 const _: () = assert!(Cards::<CARD_SHIFT>::DIRTY == DIRTY);
@@ -16,10 +17,10 @@ const _: () = assert!(Cards::<CARD_SHIFT>::BUNDLE_SHIFT - CARD_SHIFT == BUNDLE_C
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) cards: Cards<CARD_SHIFT>,
-    slots: RememberedSlots,
-    log: OverwrittenLog,
+    pub(super) slots: RememberedSlots,
+    pub(super) log: OverwrittenLog,
     /// Whether slots that are not in the table may refer to young objects.
-    all_slots: bool,
+    pub(super) all_slots: bool,
 }
 
 impl Tables {
@@ -35,33 +36,12 @@ impl Tables {
         Ok(Tables { cards, slots, log, all_slots: false })
     }
 
-    /// Empties all tables. The length of the log was zeroed. Cards below `nursery_end` stay.
-    pub(super) fn reset(&mut self, nursery_end: u32, end: u32) {
-        self.cards.clean_all(nursery_end, end);
+    /// Empties all tables. The length of the log was zeroed. Cards outside the old generation, which is from `start`
+    /// to `end`, stay.
+    pub(super) fn reset(&mut self, start: u32, end: u32) {
+        self.cards.clean_all(start, end);
         self.forget_slots();
         self.log.reset();
-    }
-
-    // ---- slots ----------------------------------------------------------------
-
-    /// Remembers the slot at `address`.
-    pub(super) fn remember(&mut self, address: usize) {
-        self.slots.insert(address);
-    }
-
-    /// Records that any slot may refer to a young object.
-    pub(super) fn remember_all(&mut self) {
-        self.all_slots = true;
-    }
-
-    /// Whether slots that are not remembered may refer to young objects.
-    pub(super) fn wants_all_slots(&self) -> bool {
-        self.all_slots
-    }
-
-    /// The remembered slots.
-    pub(super) fn slots(&self) -> &RememberedSlots {
-        &self.slots
     }
 
     /// Forgets all slots, because none refers to a young object.
@@ -69,8 +49,6 @@ impl Tables {
         self.slots.clear();
         self.all_slots = false;
     }
-
-    // ---- log ------------------------------------------------------------------
 
     /// Sets whether emitted code logs the references that it overwrites. If there is no memory for
     /// the log, entries count as lost from now on.
@@ -84,54 +62,5 @@ impl Tables {
         let marking = self.log.switched();
         let bit = if evacuates && marking != 0 { WILL_EVACUATE } else { 0 };
         self.log.switch(marking & !WILL_EVACUATE | bit);
-    }
-
-    /// Number of log entries that were not read yet. `None` if some were lost.
-    pub(super) fn logged(&self, memory: &HeapMemory) -> Option<u32> {
-        self.log.unread(memory)
-    }
-
-    /// The `n`th unread entry: the overwritten word and its slot.
-    pub(super) fn log(&self, n: u32) -> (u32, u32) {
-        self.log.get(n)
-    }
-
-    /// Reads the next entry of the log. There must be one.
-    pub(super) fn next_logged(&mut self) -> (u32, u32) {
-        self.log.next()
-    }
-
-    /// Overwrites the `n`th entry of the log, as emitted code does.
-    #[cfg(test)]
-    pub(super) fn set_log(&mut self, n: u64, word: u32, slot: u32) {
-        self.log.set(n, word, slot);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{HeapBounds, HeapOptions};
-
-    fn memory() -> HeapMemory {
-        let options = HeapOptions {
-            initial: 256 << 10,
-            maximum: 1 << 20,
-            bounds: HeapBounds::Checked,
-            ..HeapOptions::default()
-        };
-        HeapMemory::new(&options).unwrap()
-    }
-
-    #[test]
-    fn slots_are_remembered_until_they_are_forgotten() {
-        let memory = memory();
-        let mut tables = Tables::new(&memory, 2 * NURSERY_START).unwrap();
-        tables.remember(5000);
-        assert!(tables.slots().contains(5000) && !tables.slots().contains(500));
-        tables.remember_all();
-        assert!(tables.wants_all_slots());
-        tables.forget_slots();
-        assert!(!tables.wants_all_slots() && !tables.slots().contains(5000));
     }
 }

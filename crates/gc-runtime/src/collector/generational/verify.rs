@@ -6,7 +6,6 @@ use crate::space::Count;
 use crate::space::object_map::ObjectMap;
 use crate::{GcRoot, GcRootsList, HeapError};
 use gc_types::GcLayout;
-use gc_types::collector::generational::LIMIT;
 use std::collections::HashSet;
 
 fn corrupt(at: u32, what: &'static str) -> Result<(), HeapError> {
@@ -20,31 +19,31 @@ impl GenerationalHeap {
     /// zero; and that nothing is marked unless marking is under way.
     pub(super) fn verify_all(&self) -> Result<(), HeapError> {
         self.core.check_damage()?;
-        self.old.check().or_else(|(at, what)| corrupt(at, what))?;
-        let (start, end) = (self.old.start(), self.old.end());
+        self.space.old.check().or_else(|(at, what)| corrupt(at, what))?;
+        let (start, end) = (self.space.old.start(), self.space.old.end());
         if start < end && u64::from(end) > self.core.memory.len() {
             corrupt(end, "the old generation ends after the heap")?;
         }
         let mut young = ObjectMap::default();
-        young.extend(u64::from(self.nursery.end));
-        self.walk_nursery(|at, _| {
+        young.extend(u64::from(self.space.nursery.end()));
+        self.space.nursery.walk(&self.core, |at, _| {
             young.set_start(at, false);
             Ok(())
         })?;
-        self.walk_nursery(|at, _| self.verify_object(at, &young, |_| true))?;
-        self.verify_free_nursery()?;
+        self.space.nursery.walk(&self.core, |at, _| self.verify_object(at, &young, |_| true))?;
+        self.space.nursery.check_free(&self.core.memory)?;
 
         // While known garbage is not swept, live objects are marked or were swept.
         let settled = matches!(self.major.phase, Phase::Idle | Phase::Marking);
         let noted = self.noted_slots();
         let mut total = Count::default();
-        for at in self.old.objects() {
+        for at in self.space.old.objects() {
             if self.is_dead(at) {
                 self.verify_dead(at)?;
                 continue;
             }
             let size = self.core.size_at(at)?;
-            self.old.check_object(at, size).or_else(|what| corrupt(at, what))?;
+            self.space.old.check_object(at, size).or_else(|what| corrupt(at, what))?;
             // An array is scanned card by card, so only the card of the element counts.
             let is_array = matches!(self.core.layout_at(at)?, Some(GcLayout::Array(_)));
             let is_dirty = |slot| {
@@ -59,11 +58,11 @@ impl GenerationalHeap {
         if !settled {
             return Ok(());
         }
-        if total != self.old.total() {
+        if total != self.space.old.total() {
             corrupt(start, "the old objects are miscounted")?;
         }
         if self.major.phase == Phase::Idle
-            && let Some(at) = self.old.first_marked()
+            && let Some(at) = self.space.old.first_marked()
         {
             corrupt(at, "an object is marked and no marking is under way")?;
         }
@@ -72,14 +71,14 @@ impl GenerationalHeap {
 
     /// Checks that a minor collection would visit every root that refers to a young object.
     pub(super) fn verify_remembered(&self, roots: &mut GcRootsList) -> Result<(), HeapError> {
-        if self.tables.wants_all_slots() {
+        if self.tables.all_slots {
             return Ok(());
         }
-        let remembered = roots.remembered(self.tables.slots());
+        let remembered = roots.remembered(&self.tables.slots);
         let remembered: HashSet<usize> = remembered.map(|root| root.address()).collect();
         let young = |root: &GcRoot<'_>| {
             let gc_ref = root.get().filter(|gc_ref| !gc_ref.is_i31())?;
-            Some(gc_ref.as_raw_u32()).filter(|&index| self.is_young(index))
+            Some(gc_ref.as_raw_u32()).filter(|&index| self.space.nursery.is_young(index))
         };
         for root in roots.all() {
             if let Some(at) = young(&root)
@@ -96,8 +95,8 @@ impl GenerationalHeap {
     /// Whether the old object at `at` is known to be garbage and not swept yet. It may refer to
     /// objects that no longer exist.
     fn is_dead(&self, at: u32) -> bool {
-        let unswept = self.major.phase == Phase::Evacuating || self.old.is_unswept(at);
-        unswept && !self.old.is_marked(at)
+        let unswept = self.major.phase == Phase::Evacuating || self.space.old.is_unswept(at);
+        unswept && !self.space.old.is_marked(at)
     }
 
     /// Checks that an object that is [dead](GenerationalHeap::is_dead) refers to no young object. It cannot get new
@@ -105,7 +104,9 @@ impl GenerationalHeap {
     fn verify_dead(&self, at: u32) -> Result<(), HeapError> {
         let mut is_sound = true;
         self.core.for_each_ref_at(at, |_, contents| {
-            is_sound &= contents.as_heap_index().is_none_or(|index| !self.is_young(index.get()));
+            is_sound &= contents
+                .as_heap_index()
+                .is_none_or(|index| !self.space.nursery.is_young(index.get()));
         })?;
         if is_sound {
             Ok(())
@@ -116,10 +117,11 @@ impl GenerationalHeap {
 
     /// The slots that evacuation has recorded, ascending.
     fn noted_slots(&self) -> Vec<u32> {
-        let logged = self.tables.logged(&self.core.memory).unwrap_or_default();
-        let logged = (0..logged).map(|n| self.tables.log(n).1);
+        let log = &self.tables.log;
+        let logged = log.unread(&self.core.memory).unwrap_or_default();
+        let logged = (0..logged).map(|n| log.get(n).1);
         let mut noted: Vec<u32> =
-            self.major.evacuator.slots().iter().copied().chain(logged).collect();
+            self.space.evacuator.slots().iter().copied().chain(logged).collect();
         noted.sort_unstable();
         noted
     }
@@ -135,7 +137,7 @@ impl GenerationalHeap {
         let mut missing = None;
         self.core.for_each_ref_at(at, |slot, contents| {
             let slot = slot as u32;
-            if self.major.evacuator.is_chosen(contents.as_raw_u32())
+            if self.space.evacuator.is_chosen(contents.as_raw_u32())
                 && !is_dirty(slot)
                 && noted.binary_search(&slot).is_err()
             {
@@ -165,34 +167,18 @@ impl GenerationalHeap {
         self.core.for_each_ref_at(at, |slot, contents| {
             let Some(index) = contents.as_heap_index() else { return };
             let index = index.get();
-            if self.is_young(index) {
+            if self.space.nursery.is_young(index) {
                 if !young.is_start(index) {
                     result = Err("a reference to no young object");
                 } else if !is_known(slot as u32) {
                     result = Err("a reference to a young object on a clean card");
                 }
-            } else if !self.old.is_start(index) && swept {
+            } else if !self.space.old.is_start(index) && swept {
                 result = Err("a reference to no object");
-            } else if !self.old.is_marked(index) && marked {
+            } else if !self.space.old.is_marked(index) && marked {
                 result = Err("a reference to an object that marking did not reach");
             }
         })?;
         result.or_else(|what| corrupt(at, what))
-    }
-
-    /// Checks that the memory in which emitted code may allocate is zero.
-    fn verify_free_nursery(&self) -> Result<(), HeapError> {
-        let (next, limit) = (self.next(), self.core.memory.data_u32(LIMIT));
-        if limit > self.nursery.end || u64::from(limit) > self.core.memory.len() && limit > next {
-            corrupt(limit, "emitted code may allocate outside the nursery")?;
-        }
-        let mut at = next;
-        while at < limit {
-            if self.core.memory.read_u64(u64::from(at)) != Some(0) {
-                corrupt(at, "free memory of the nursery is not zero")?;
-            }
-            at += 8;
-        }
-        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! [`Evacuator`]: blocks with many holes are emptied and become whole again.
+//! [`Evacuation`]: blocks with many holes are emptied and become whole again.
 //!
 //! Immix moves objects while it marks, which is not possible while the mutator runs between slices.
 //! Here the blocks with the most holes are chosen before marking begins, no more than can be copied
@@ -167,27 +167,44 @@ impl Evacuator {
         self.done = 0;
     }
 
-    // ---- moving ------------------------------------------------------------------
+    /// The new place of the object to which `word` refers, if it was moved.
+    #[inline]
+    fn moved(&self, memory: &HeapMemory, region: &MarkRegion, word: u32) -> Option<u32> {
+        if !self.is_chosen(word) || !region.is_start(word) {
+            return None;
+        }
+        let new = forwarded(memory.read_u32(u64::from(word) + OFFSET)?)?;
+        (region.is_start(new) && !self.is_chosen(new)).then_some(new)
+    }
+}
 
+/// The parts of a heap that moving objects needs, after everything was marked.
+#[derive(Debug)]
+pub struct Evacuation<'h> {
+    /// The heap's core.
+    pub core: &'h mut HeapCore,
+    /// The shapes of objects.
+    pub shapes: &'h Shapes,
+    /// The space in which objects move.
+    pub region: &'h mut MarkRegion,
+    /// The state.
+    pub evacuator: &'h mut Evacuator,
+}
+
+impl Evacuation<'_> {
     /// Moves live objects of the chosen blocks, as far as `budget` allows. Returns whether there
     /// are no more.
-    pub fn move_some(
-        &mut self,
-        core: &mut HeapCore,
-        shapes: &Shapes,
-        region: &mut MarkRegion,
-        budget: &mut u32,
-    ) -> bool {
-        while *budget > 0 && core.damage.is_none() {
-            let Some(&block) = self.blocks.get(self.done) else {
-                self.done = 0;
+    pub fn move_some(&mut self, budget: &mut u32) -> bool {
+        while *budget > 0 && self.core.damage.is_none() {
+            let Some(&block) = self.evacuator.blocks.get(self.evacuator.done) else {
+                self.evacuator.done = 0;
                 return true;
             };
-            let objects = region.objects_of(block);
+            let objects = self.region.objects_of(block);
             *budget = budget.saturating_sub(1 + objects.len() as u32);
-            self.done += 1;
+            self.evacuator.done += 1;
             for index in objects {
-                if region.is_marked(index) && self.move_one(core, shapes, region, index).is_none() {
+                if self.region.is_marked(index) && self.move_one(index).is_none() {
                     // There is no room for this object, so the rest of the block stays.
                     break;
                 }
@@ -197,60 +214,43 @@ impl Evacuator {
     }
 
     /// Moves one object.
-    fn move_one(
-        &mut self,
-        core: &mut HeapCore,
-        shapes: &Shapes,
-        region: &mut MarkRegion,
-        index: u32,
-    ) -> Option<()> {
-        let object = shapes.object_in(core, index).filter(|it| region.fits(index, it.size))?;
-        let new = region.alloc(object.size)?;
+    fn move_one(&mut self, index: u32) -> Option<()> {
+        let object = self.shapes.object_in(self.core, index)?;
+        let new =
+            self.region.fits(index, object.size).then(|| self.region.alloc(object.size))??;
         // It was counted already.
-        region.total.remove(object.size);
-        region.marked.remove(object.size);
+        self.region.total.remove(object.size);
+        self.region.marked.remove(object.size);
         let at = u64::from(index);
-        core.memory.copy_object(u64::from(new), at, object.size)?;
-        core.memory.write_u32(at + OFFSET, forwarding(new))?;
+        self.core.memory.copy_object(u64::from(new), at, object.size)?;
+        self.core.memory.write_u32(at + OFFSET, forwarding(new))?;
         if object.refs != Refs::None {
-            self.moved.push(new);
+            self.evacuator.moved.push(new);
         }
         Some(())
     }
 
     /// The new place of the object to which `word` refers, if it was moved.
     #[inline]
-    pub fn moved(&self, memory: &HeapMemory, region: &MarkRegion, word: u32) -> Option<u32> {
-        if !self.is_chosen(word) || !region.is_start(word) {
-            return None;
-        }
-        let new = forwarded(memory.read_u32(u64::from(word) + OFFSET)?)?;
-        (region.is_start(new) && !self.is_chosen(new)).then_some(new)
+    pub fn moved(&self, word: u32) -> Option<u32> {
+        self.evacuator.moved(&self.core.memory, self.region, word)
     }
 
     /// Updates the recorded slots and those of moved objects, as far as `budget` allows. Returns
     /// whether there are no more. Calls `stays` with the place and the contents of each slot whose referent was not
     /// moved. The roots must be updated, too.
-    pub fn update_some(
-        &mut self,
-        core: &mut HeapCore,
-        shapes: &Shapes,
-        region: &MarkRegion,
-        budget: &mut u32,
-        mut stays: impl FnMut(u32, u32),
-    ) -> bool {
+    pub fn update_some(&mut self, budget: &mut u32, mut stays: impl FnMut(u32, u32)) -> bool {
         while *budget > 0 {
             *budget -= 1;
-            if let Some(&slot) = self.slots.get(self.done) {
-                self.done += 1;
+            if let Some(&slot) = self.evacuator.slots.get(self.evacuator.done) {
+                self.evacuator.done += 1;
                 // A slot in a moved object is updated in its new place.
-                self.update_slot(&mut core.memory, region, slot.into(), &mut stays);
-            } else if let Some(index) = self.moved.pop() {
-                if let Some(object) = shapes.object_in(core, index) {
-                    let memory = &mut core.memory;
-                    let _all = shapes.slots(index, object, 0, u32::MAX, |at| {
-                        self.update_slot(memory, region, at, &mut stays);
-                    });
+                self.update_slot(slot.into(), &mut stays);
+            } else if let Some(index) = self.evacuator.moved.pop() {
+                if let Some(object) = self.shapes.object_in(self.core, index) {
+                    let shapes = self.shapes;
+                    let update = |at| self.update_slot(at, &mut stays);
+                    let _all = shapes.slots(index, object, 0, u32::MAX, update);
                 }
             } else {
                 return true;
@@ -260,17 +260,11 @@ impl Evacuator {
     }
 
     /// Updates the reference at `at`.
-    fn update_slot(
-        &self,
-        memory: &mut HeapMemory,
-        region: &MarkRegion,
-        at: u64,
-        stays: &mut impl FnMut(u32, u32),
-    ) {
-        let Some(word) = memory.read_u32(at) else { return };
-        match self.moved(memory, region, word) {
+    fn update_slot(&mut self, at: u64, stays: &mut impl FnMut(u32, u32)) {
+        let Some(word) = self.core.memory.read_u32(at) else { return };
+        match self.moved(word) {
             Some(new) => {
-                let _mapped = memory.write_u32(at, new);
+                let _mapped = self.core.memory.write_u32(at, new);
             }
             None => stays(at as u32, word),
         }
@@ -278,28 +272,28 @@ impl Evacuator {
 
     /// Frees the old places of moved objects. All references are updated by now, including the
     /// roots. The sweep follows.
-    pub fn free(&mut self, core: &mut HeapCore, shapes: &Shapes, region: &mut MarkRegion) {
-        for block in std::mem::take(&mut self.blocks) {
-            for index in region.objects_of(block) {
-                if self.moved(&core.memory, region, index).is_some()
-                    && let Some(object) = shapes.object_in(core, index)
+    pub fn free(&mut self) {
+        for block in std::mem::take(&mut self.evacuator.blocks) {
+            for index in self.region.objects_of(block) {
+                if self.moved(index).is_some()
+                    && let Some(object) = self.shapes.object_in(self.core, index)
                 {
-                    core.memory.poison(index.into(), object.size.into());
-                    region.map.clear_start(index);
+                    self.core.memory.poison(index.into(), object.size.into());
+                    self.region.map.clear_start(index);
                 }
             }
             // Objects without room elsewhere keep their lines. The sweep frees the other lines.
-            region.blocks.sweep_lines(block, 0);
-            for index in region.objects_of(block) {
-                if region.is_marked(index)
-                    && let Some(object) = shapes.object_in(core, index)
+            self.region.blocks.sweep_lines(block, 0);
+            for index in self.region.objects_of(block) {
+                if self.region.is_marked(index)
+                    && let Some(object) = self.shapes.object_in(self.core, index)
                 {
-                    region.blocks.mark_lines(index, object.size, region.line);
+                    self.region.blocks.mark_lines(index, object.size, self.region.line);
                 }
             }
         }
-        self.clear();
-        self.halved = self.halved.saturating_sub(1);
+        self.evacuator.clear();
+        self.evacuator.halved = self.evacuator.halved.saturating_sub(1);
     }
 }
 

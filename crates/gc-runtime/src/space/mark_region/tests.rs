@@ -1,9 +1,9 @@
 //! Tests of a mark region alone, and of its evacuation.
 
 use super::blocks::{BLOCK_SIZE, LINE_SIZE, MAX_SMALL};
-use super::evacuate::Evacuator;
+use super::evacuate::{Evacuation, Evacuator};
 use super::*;
-use crate::trace::marking::{Marked, Marker};
+use crate::trace::marking::{Marked, Marker, Marking};
 use crate::trace::shapes::Shapes;
 use crate::{HeapCore, HeapOptions};
 use gc_types::{
@@ -171,8 +171,9 @@ impl Cells {
         region.begin_marking();
         let mut marker = Marker::default();
         marker.begin(region.start());
-        marker.mark(core, region, cells[0]);
-        while marker.run(core, shapes, region, evacuator, &mut 10) != Marked::Done {}
+        let mut marking = Marking { core, shapes, region, evacuator, marker: &mut marker };
+        marking.mark(cells[0]);
+        while marking.run(&mut 10) != Marked::Done {}
         region.end_marking();
     }
 
@@ -199,10 +200,11 @@ fn blocks_with_holes_are_emptied() {
     assert_eq!(evacuator.slots().len(), chosen);
     assert!(chosen > it.cells.len() / 2);
     let Cells { core, shapes, region, cells } = &mut it;
-    while !evacuator.move_some(core, shapes, region, &mut 1) {}
-    while !evacuator.update_some(core, shapes, region, &mut 1, |_, _| {}) {}
-    let first = evacuator.moved(&core.memory, region, cells[0]).unwrap();
-    evacuator.free(core, shapes, region);
+    let mut evacuation = Evacuation { core, shapes, region, evacuator: &mut evacuator };
+    while !evacuation.move_some(&mut 1) {}
+    while !evacuation.update_some(&mut 1, |_, _| {}) {}
+    let first = evacuation.moved(cells[0]).unwrap();
+    evacuation.free();
     region.begin_sweeping();
     while !region.sweep(&mut 100) {}
     region.check().unwrap();

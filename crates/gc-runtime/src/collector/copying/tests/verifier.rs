@@ -36,7 +36,7 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
     let cases: [Case; 7] = [
         (
             "unexpected collector bits in a header",
-            |heap, o| write(heap, o.leaf, 4, o.top | FORWARDED),
+            |heap, o| write(heap, o.leaf, 4, forwarding(o.top)),
             |o| o.leaf,
         ),
         (

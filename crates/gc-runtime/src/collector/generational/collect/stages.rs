@@ -1,19 +1,81 @@
-//! The stages that several kinds of collections share: emptying the nursery, marking from the
-//! roots, evacuating blocks.
+//! The stages of collections: what each does, and which follows it.
 //!
-//! Each stage does a bounded part of its work at a time and returns whether it is done.
+//! A stage does a bounded part of its work at a time. Between two parts the clock is read, and the collection may be
+//! dropped.
 
 use super::super::GenerationalHeap;
-use super::super::weak::{Marking, Scavenging};
-use crate::{ExternRefHostDataTable, GcRootsIter, HeapView, WeakScope, WeakStep, WeakTable};
+use super::super::major::{Log, Phase};
+use super::CollectionKind;
+use crate::trace::scavenge::OldObjects;
+use crate::{ExternRefHostDataTable, GcRootsIter, WeakScope, WeakStep, WeakTable};
 use gc_types::VMGcRef;
 
-/// Number of young objects to which roots refer that are fetched at the same time.
-const ROOTS: usize = 64;
+/// The stage of a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Marks what the major collection under way did not mark yet.
+    MarkRest,
+    /// Sweeps what an earlier collection, or [`MarkRest`](Stage::MarkRest), left unswept.
+    SweepFirst,
+    /// Sweeps until there is room for survivors.
+    MakeRoom,
+    /// Moves the referents of roots out of the nursery. A trace marks old ones.
+    Roots,
+    /// Scans the cards of old objects.
+    Cards,
+    /// Scans the objects that were moved or traced, and finds those that weak references keep.
+    Grey,
+    /// Drops the host values of externrefs that were not found. Then the nursery is empty, or retains objects.
+    Values,
+    /// Marks the referents of roots.
+    MarkRoots,
+    /// Marks the rest, and what weak references keep.
+    Mark,
+    /// Drops the host values of externrefs that were not marked. Then marking is over.
+    MarkValues,
+    /// Moves the live objects of the chosen blocks.
+    Evacuate,
+    /// Updates the slots in objects that refer to moved objects.
+    UpdateSlots,
+    /// Updates the roots.
+    UpdateRoots,
+    /// Sweeps, and gives free memory back.
+    Sweep,
+    Complete,
+}
 
-/// The heap, the roots, the weak references and the host values on which an increment works, and its remaining
-/// budget.
-pub(super) struct Increment<'c, 'a> {
+impl Stage {
+    /// Whether it is a part of emptying the nursery.
+    pub(super) fn scavenges(self) -> bool {
+        matches!(self, Stage::Roots | Stage::Cards | Stage::Grey | Stage::Values)
+    }
+
+    /// Whether objects are being moved, or dead old objects may refer to young objects that are gone. A minor
+    /// collection scans the cards of dead objects too, as long as they are not swept. Where marking began with an
+    /// empty nursery, they refer to none. A collection must go on if it is dropped then.
+    pub(super) fn must_finish(self) -> bool {
+        match self {
+            Stage::Roots | Stage::Cards | Stage::Grey | Stage::Values => true,
+            Stage::Evacuate | Stage::UpdateSlots | Stage::UpdateRoots | Stage::Sweep => true,
+            Stage::MarkRest | Stage::SweepFirst | Stage::MakeRoom => false,
+            Stage::MarkRoots | Stage::Mark | Stage::MarkValues | Stage::Complete => false,
+        }
+    }
+
+    /// Whether it marks, in a collection of this kind, and the mutator must not run before marking ends. If the
+    /// collection is dropped then, marking is abandoned.
+    pub(super) fn marks(self, kind: CollectionKind) -> bool {
+        match self {
+            Stage::MarkRoots => true,
+            Stage::Mark | Stage::MarkValues => kind == CollectionKind::Full,
+            _ => false,
+        }
+    }
+}
+
+/// What a collection works on: the heap, the roots, the weak references and the host values, and the rest of the
+/// budget of this part.
+pub(super) struct Work<'c, 'a> {
     pub(super) heap: &'c mut GenerationalHeap,
     pub(super) roots: &'c mut GcRootsIter<'a>,
     pub(super) weak: &'c mut WeakTable,
@@ -21,223 +83,238 @@ pub(super) struct Increment<'c, 'a> {
     pub(super) budget: &'c mut u32,
 }
 
-/// Empties the nursery: moves its reachable objects to the old generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ScavengeStage {
-    /// Follows the roots.
-    Roots,
-    /// Scans the cards of old objects.
-    Cards,
-    /// Scans the moved objects, and moves those that weak references keep.
-    Grey,
-    /// Drops the host values of dead externrefs.
-    Values,
-}
-
-impl ScavengeStage {
-    /// Begins the stage. The iterator over the roots must be at the first root.
-    pub(super) fn begin(on: &mut Increment<'_, '_>) -> ScavengeStage {
-        on.heap.begin_minor();
-        on.weak.begin(WeakScope::Young);
-        ScavengeStage::Roots
-    }
-
-    /// Does a part of the work. Returns whether the nursery is empty, or its survivors are
-    /// retained.
-    pub(super) fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
-        match self {
-            ScavengeStage::Roots => {
-                if on.scavenge_roots() {
-                    *self = ScavengeStage::Cards;
-                }
-            }
-            ScavengeStage::Cards => {
-                if on.heap.scan_cards(on.budget) {
-                    *self = ScavengeStage::Grey;
-                }
-            }
-            ScavengeStage::Grey => {
-                if on.scavenge_weak() && on.heap.core.damage.is_none() {
-                    on.values.begin_sweep(WeakScope::Young);
-                    *self = ScavengeStage::Values;
-                }
-            }
-            ScavengeStage::Values => {
-                if on.sweep_values() {
-                    on.end_minor();
-                    return true;
-                }
-            }
-        }
-        false
-    }
-}
-
-/// Moves the live objects of the chosen blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Evacuate {
-    /// Moves objects.
-    Objects,
-    /// Updates the slots in objects that refer to moved objects.
-    Slots,
-    /// Updates the roots.
-    Roots,
-}
-
-impl Evacuate {
-    /// Does a part of the work. Returns whether everything is updated.
-    pub(super) fn work(&mut self, on: &mut Increment<'_, '_>) -> bool {
-        match self {
-            Evacuate::Objects => {
-                let GenerationalHeap { core, shapes, old, major, .. } = &mut *on.heap;
-                if major.evacuator.move_some(core, shapes, old, on.budget) {
-                    *self = Evacuate::Slots;
-                }
-            }
-            Evacuate::Slots => {
-                if on.heap.update_evacuated(on.budget) {
-                    on.roots.restart();
-                    *self = Evacuate::Roots;
-                }
-            }
-            Evacuate::Roots => return on.update_roots(),
-        }
-        false
-    }
-}
-
-impl Increment<'_, '_> {
-    /// Moves the referents of roots out of the nursery. Returns whether there are no more roots.
-    pub(super) fn scavenge_roots(&mut self) -> bool {
-        let heap = &mut *self.heap;
-        let mut last = false;
-        while !last && *self.budget > 0 && heap.core.damage.is_none() {
-            let (mut roots, mut words) = ([const { None }; ROOTS], [0; ROOTS]);
-            let mut count = 0;
-            while count < ROOTS && *self.budget > 0 {
-                *self.budget -= 1;
-                let Some(root) = self.roots.next() else {
-                    last = true;
-                    break;
-                };
-                heap.scavenger.roots = heap.scavenger.roots.saturating_add(1);
-                let Some(word) = root.get().map(|word| word.as_raw_u32()) else { continue };
-                if heap.is_young(word) {
-                    if let Some(bytes) = heap.core.memory.bytes() {
-                        bytes.prefetch_object(word);
+impl Work<'_, '_> {
+    /// Does a part of the work of a stage. Returns whether the stage is done.
+    pub(super) fn work(&mut self, stage: Stage, kind: CollectionKind) -> bool {
+        let Work { heap, roots, weak, values, budget } = self;
+        match stage {
+            Stage::MarkRest => {
+                // Room is needed, and roots may be missing.
+                heap.cycle().cancel_evacuation();
+                heap.major.phase != Phase::Marking
+                    || match heap.cycle().mark_logged(budget) {
+                        Log::Lost => {
+                            heap.cycle().lose();
+                            true
+                        }
+                        Log::Done => heap.cycle().mark_some(budget),
+                        Log::More => false,
                     }
-                    (roots[count], words[count]) = (Some(root), word);
-                    count += 1;
-                } else if heap.scavenger.trace.is_active {
-                    heap.trace(word);
+            }
+            Stage::SweepFirst => {
+                if kind == CollectionKind::Full {
+                    heap.cycle().abandon();
+                    // Room is needed.
+                    heap.cycle().cancel_evacuation();
+                }
+                heap.cycle().sweep(budget)
+            }
+            Stage::MakeRoom => heap.space.sweep_for_minor(&heap.core, budget),
+            Stage::Roots => heap.scavenge().follow_roots(roots, budget),
+            Stage::Cards => heap.scavenge().scan_cards(budget),
+            Stage::Grey => {
+                let mut scavenge = heap.scavenge();
+                let done = scavenge.scan_found(budget)
+                    && scavenge.core.damage.is_none()
+                    && weak.step(&mut scavenge, budget) == WeakStep::Done
+                    && scavenge.core.damage.is_none();
+                done || heap.scavenger.traced_too_many()
+            }
+            Stage::Values => {
+                // The destructors are the embedder's, so their time does not count for the size of the nursery.
+                let measured = values.is_empty();
+                if !measured {
+                    heap.scavenger.end_increment();
+                }
+                let done = values.sweep(&heap.scavenge(), budget);
+                if !measured {
+                    heap.scavenger.begin_increment();
+                }
+                done
+            }
+            Stage::MarkRoots => heap.cycle().marking().mark_roots(roots, budget),
+            Stage::Mark => match heap.cycle().mark_logged(budget) {
+                Log::Lost => {
+                    heap.cycle().lose();
+                    true
+                }
+                Log::More => false,
+                Log::Done => {
+                    heap.cycle().mark_some(budget)
+                        && heap.core.damage.is_none()
+                        && weak.step(&mut heap.cycle().marking(), budget) == WeakStep::Done
+                        && heap.core.damage.is_none()
+                }
+            },
+            Stage::MarkValues => values.sweep(&heap.cycle().marking(), budget),
+            Stage::Evacuate => heap.evacuation().move_some(budget),
+            Stage::UpdateSlots => heap.update_evacuated(budget),
+            Stage::UpdateRoots => self.update_roots(),
+            Stage::Sweep => {
+                let mut cycle = heap.cycle();
+                cycle.sweep(budget) && cycle.give_back(budget)
+            }
+            Stage::Complete => false,
+        }
+    }
+
+    /// What follows a stage that is done. A trace that found too much becomes a minor collection.
+    pub(super) fn next(
+        &mut self,
+        stage: Stage,
+        kind: &mut CollectionKind,
+        again: &mut bool,
+    ) -> Stage {
+        let heap = &mut *self.heap;
+        match (stage, *kind) {
+            (Stage::MarkRest, _) if heap.major.phase == Phase::Marking => {
+                self.weak.begin(WeakScope::All);
+                Stage::Mark
+            }
+            (Stage::MarkRest, _) => Stage::SweepFirst,
+            (Stage::SweepFirst, CollectionKind::Begin) => self.begin_major(),
+            (Stage::SweepFirst, CollectionKind::Finish) => Stage::MakeRoom,
+            (Stage::SweepFirst, CollectionKind::Trace) if heap.due().may_trace() => {
+                heap.begin_trace();
+                self.weak.begin(WeakScope::All);
+                Stage::Roots
+            }
+            (Stage::SweepFirst, CollectionKind::Trace) => {
+                *kind = CollectionKind::Minor;
+                self.begin_scavenge()
+            }
+            (Stage::SweepFirst | Stage::MakeRoom, _) => self.begin_scavenge(),
+            (Stage::Roots, CollectionKind::Trace) if !*again => Stage::Grey,
+            (Stage::Roots, _) => Stage::Cards,
+            (Stage::Cards, _) => Stage::Grey,
+            (Stage::Grey, _) if heap.scavenger.traced_too_many() => {
+                heap.give_trace_up();
+                self.weak.begin(WeakScope::Young);
+                *kind = CollectionKind::Minor;
+                Stage::Cards
+            }
+            (Stage::Grey, _) => {
+                let tracing = heap.scavenger.is_tracing();
+                self.values.begin_sweep(if tracing { WeakScope::All } else { WeakScope::Young });
+                Stage::Values
+            }
+            (Stage::Values, _) => {
+                heap.end_scavenge();
+                if !heap.space.nursery.retains() {
+                    // No object is young.
+                    self.roots.forget_new();
+                }
+                self.after_nursery(*kind, *again)
+            }
+            (Stage::MarkRoots, CollectionKind::Begin) => {
+                heap.cycle().interleave();
+                Stage::Complete
+            }
+            (Stage::MarkRoots, _) => {
+                self.weak.begin(WeakScope::All);
+                Stage::Mark
+            }
+            // Marking was given up, because entries of the log were lost.
+            (Stage::Mark, _) if heap.major.phase != Phase::Marking => Stage::Complete,
+            (Stage::Mark, _) => {
+                self.values.begin_sweep(WeakScope::All);
+                Stage::MarkValues
+            }
+            (Stage::MarkValues, _) => {
+                heap.cycle().end_marking();
+                match *kind {
+                    CollectionKind::Full if heap.major.phase == Phase::Evacuating => {
+                        Stage::Evacuate
+                    }
+                    CollectionKind::Full => Stage::Sweep,
+                    CollectionKind::Finish => {
+                        heap.cycle().cancel_evacuation();
+                        Stage::SweepFirst
+                    }
+                    // The sweep follows in slices.
+                    _ => Stage::Complete,
                 }
             }
-            heap.forward_all(&mut words[..count]);
-            for (root, &word) in roots.iter_mut().zip(&words[..count]) {
-                if let Some(root) = root
-                    && let Some(new) = VMGcRef::from_heap_index(word)
+            (Stage::Evacuate, _) => Stage::UpdateSlots,
+            (Stage::UpdateSlots, _) => {
+                self.roots.restart();
+                Stage::UpdateRoots
+            }
+            (Stage::UpdateRoots, CollectionKind::Full) => Stage::Sweep,
+            (Stage::UpdateRoots, _) => Stage::Complete,
+            (Stage::Sweep, _) if heap.space.nursery.retains() => {
+                *again = true;
+                self.roots.restart();
+                self.begin_scavenge()
+            }
+            (Stage::Sweep | Stage::Complete, _) => Stage::Complete,
+        }
+    }
+
+    /// What follows when the nursery is empty, or its survivors are retained.
+    fn after_nursery(&mut self, kind: CollectionKind, again: bool) -> Stage {
+        let heap = &mut *self.heap;
+        let retains = heap.space.nursery.retains();
+        match kind {
+            CollectionKind::Full | CollectionKind::Trace if again => Stage::Complete,
+            CollectionKind::Trace => Stage::Sweep,
+            CollectionKind::Full => self.begin_major(),
+            CollectionKind::Minor | CollectionKind::Begin | CollectionKind::Finish => {
+                if heap.major.marking_waits() && !retains {
+                    self.weak.begin(WeakScope::All);
+                    return Stage::Mark;
+                }
+                // Young objects may refer to objects that would be moved.
+                if heap.major.phase == Phase::Evacuating
+                    && (retains || heap.cycle().mark_logged(&mut { u32::MAX }) != Log::Done)
                 {
-                    root.set(new);
+                    heap.cycle().cancel_evacuation();
+                }
+                // The slots of the log may have been too many. Then the evacuation was cancelled.
+                if heap.major.phase == Phase::Evacuating {
+                    return Stage::Evacuate;
+                }
+                match kind {
+                    CollectionKind::Begin if !retains => Stage::SweepFirst,
+                    _ => Stage::Complete,
                 }
             }
-            // A trace that finds too much is given up, but not before all roots are visited.
-            if !heap.scavenger.trace.is_active {
-                heap.scan_found(self.budget);
-            }
-        }
-        last
-    }
-
-    /// Scans the objects that were found, and finds what weak references keep. Returns whether this
-    /// is done.
-    pub(super) fn scavenge_weak(&mut self) -> bool {
-        if !self.heap.scan_found(self.budget) || self.heap.core.damage.is_some() {
-            return false;
-        }
-        self.weak.step(&mut Scavenging(self.heap), self.budget) == WeakStep::Done
-    }
-
-    /// Marks the objects that were found, and those that weak references keep. Returns whether this
-    /// is done.
-    pub(super) fn mark_weak(&mut self) -> bool {
-        if !self.heap.mark_some(self.budget) || self.heap.core.damage.is_some() {
-            return false;
-        }
-        let done = self.weak.step(&mut Marking(self.heap), self.budget) == WeakStep::Done;
-        done && self.heap.core.damage.is_none()
-    }
-
-    /// Drops the host values of externrefs that were not found. The destructors are the embedder's, so their time
-    /// does not count for the size of the nursery.
-    pub(super) fn sweep_values(&mut self) -> bool {
-        let measured = self.values.is_empty();
-        if !measured {
-            self.heap.end_increment();
-        }
-        let done = self.values.sweep(&Scavenging(self.heap), self.budget);
-        if !measured {
-            self.heap.begin_increment();
-        }
-        done
-    }
-
-    /// Drops the host values of externrefs that were not marked, then ends marking. Returns whether this is
-    /// done.
-    pub(super) fn end_marking(&mut self) -> bool {
-        let done = self.values.sweep(&Marking(self.heap), self.budget);
-        if done {
-            self.heap.end_marking();
-        }
-        done
-    }
-
-    /// Ends a minor collection.
-    pub(super) fn end_minor(&mut self) {
-        self.heap.end_minor();
-        if !self.heap.nursery.retains() {
-            // No object is young.
-            self.roots.forget_new();
         }
     }
 
-    /// Marks the referents of roots. Returns whether there are no more roots.
-    pub(super) fn mark_roots(&mut self) -> bool {
-        while *self.budget > 0 && self.heap.core.damage.is_none() {
-            *self.budget -= 1;
-            let Some(root) = self.roots.next() else { return true };
-            root.get().iter().for_each(|word| self.heap.mark(word.as_raw_u32()));
-        }
-        false
+    fn begin_scavenge(&mut self) -> Stage {
+        let heap = &mut *self.heap;
+        heap.shapes.update(&heap.core.layouts);
+        let recorded = heap.space.evacuator.is_active();
+        heap.scavenge().begin(if recorded { OldObjects::Recorded } else { OldObjects::Alive });
+        self.weak.begin(WeakScope::Young);
+        Stage::Roots
+    }
+
+    fn begin_major(&mut self) -> Stage {
+        self.roots.restart();
+        self.heap.cycle().begin();
+        Stage::MarkRoots
     }
 
     /// Updates roots that refer to evacuated objects. Returns whether there are no more roots.
     fn update_roots(&mut self) -> bool {
+        let evacuation = self.heap.evacuation();
+        let new =
+            |old: &VMGcRef| evacuation.moved(old.as_raw_u32()).and_then(VMGcRef::from_heap_index);
         while *self.budget > 0 {
             *self.budget -= 1;
             let Some(mut root) = self.roots.next() else {
-                let heap = &*self.heap;
-                let evacuated = |old: &VMGcRef| heap.evacuated(old.as_raw_u32());
-                let mut new = |old: &VMGcRef| evacuated(old).and_then(VMGcRef::from_heap_index);
-                self.weak.update(&mut new);
-                self.values.update(&mut new);
-                self.heap.end_evacuation();
+                self.weak.update(&mut { new });
+                self.values.update(&mut { new });
+                self.heap.evacuation().free();
+                self.heap.cycle().begin_sweeping();
                 return true;
             };
-            if let Some(new) = root.get().and_then(|old| self.heap.evacuated(old.as_raw_u32()))
-                && let Some(new) = VMGcRef::from_heap_index(new)
-            {
+            if let Some(new) = root.get().and_then(|old| new(&old)) {
                 root.set(new);
             }
         }
         false
-    }
-
-    /// Sweeps the old generation and gives free memory back. Returns whether this is done.
-    pub(super) fn sweep(&mut self) -> bool {
-        if !self.heap.sweep_some(self.budget) {
-            return false;
-        }
-        self.heap.give_back_some(self.budget);
-        !self.heap.is_giving_back()
     }
 }

@@ -9,7 +9,7 @@ fn damage_ends_a_collection() {
     let breaks: [Break; 9] = [
         |f, young, _| f.poke(young, 0, 0),
         |f, young, _| f.poke(young, 0, u32::MAX),
-        |f, young, old| f.poke(young, 4, (old + 8) | FORWARDED),
+        |f, young, old| f.poke(young, 4, forwarding(old + 8)),
         |f, young, _| f.poke(young, 4, 2),
         |f, young, _| f.poke(young, CAR, young + 8),
         |f, young, _| f.poke(young, CAR, f.heap.next()),
@@ -61,7 +61,7 @@ fn more_than_the_nursery_is_never_copied() {
     f.pair(0, 0);
     let result = f.begin(CollectionKind::Minor).collect();
     assert!(matches!(result, Err(HeapError::Corrupt { .. })), "{result:?}");
-    assert!(f.heap.old.total().bytes < 512 << 10);
+    assert!(f.heap.space.old.total().bytes < 512 << 10);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Tests of how much an evacuation takes on.
 
-use super::super::BLOCK_SIZE;
 use super::*;
 use crate::space::mark_region::evacuate::Evacuator;
 
@@ -8,8 +7,8 @@ use crate::space::mark_region::evacuate::Evacuator;
 fn chosen(f: &Fixture, objects: &[u32]) -> usize {
     let mut blocks: Vec<u32> = objects
         .iter()
-        .filter(|object| f.heap.major.evacuator.is_chosen(**object))
-        .map(|object| (object - f.heap.old.start()) / BLOCK_SIZE)
+        .filter(|object| f.heap.space.evacuator.is_chosen(**object))
+        .map(|object| (object - f.heap.space.old.start()) / BLOCK_SIZE)
         .collect();
     blocks.dedup();
     blocks.len()
@@ -74,13 +73,13 @@ fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
     for _ in 0..3 {
         f.collect(CollectionKind::Begin);
         sizes.push(chosen(&f, &objects));
-        while f.heap.major.phase == Phase::Marking && !f.heap.marking_waits() {
-            f.heap.major_slice();
+        while f.heap.major.phase == Phase::Marking && !f.heap.major.marking_waits() {
+            f.heap.cycle().slice();
         }
         assert_eq!(chosen(&f, &objects), 0, "it was not given up");
         while f.heap.major.phase != Phase::Idle {
             f.collect(CollectionKind::Minor);
-            f.heap.major_slice();
+            f.heap.cycle().slice();
         }
     }
     assert!(sizes[0] > 4, "{sizes:?}");
@@ -94,20 +93,20 @@ fn too_many_slots_at_the_end_of_marking_are_noticed() {
     let mut f = thin_blocks();
     f.heap.core.pause_target = Duration::ZERO;
     f.collect(CollectionKind::Begin);
-    assert!(f.heap.major.evacuator.is_active());
+    assert!(f.heap.space.evacuator.is_active());
     let array = f.stack[1] as u32;
     // As many as may be, before the array is scanned, which refers into the chosen blocks.
-    let (_, slots, most) = f.heap.major.evacuator.parts();
+    let (_, slots, most) = f.heap.space.evacuator.parts();
     slots.resize(most, array + 12);
-    while !f.heap.mark_some(&mut { 1 }) {
-        assert!(f.heap.major.evacuator.slots().len() <= most, "it goes on with too many slots");
+    while !f.heap.cycle().mark_some(&mut { 1 }) {
+        assert!(f.heap.space.evacuator.slots().len() <= most, "it goes on with too many slots");
     }
-    assert!(!f.heap.major.evacuator.is_active(), "it was not given up");
+    assert!(!f.heap.space.evacuator.is_active(), "it was not given up");
     let usual = Evacuator::default().most_bytes();
-    assert_eq!(f.heap.major.evacuator.most_bytes(), usual / 2);
+    assert_eq!(f.heap.space.evacuator.most_bytes(), usual / 2);
     // A heap that was reset is like a new one.
     assert!(f.heap.reset(&mut f.host_data));
-    assert_eq!(f.heap.major.evacuator.most_bytes(), usual);
+    assert_eq!(f.heap.space.evacuator.most_bytes(), usual);
 }
 
 /// If the log gives an evacuation up, the rest of it is not read: it is empty then, and what was read again would be
@@ -121,25 +120,25 @@ fn nothing_is_marked_after_the_log_gives_an_evacuation_up() {
     f.stack[2] = u64::from(pair);
     f.collect(CollectionKind::Begin);
     while f.heap.major.phase == Phase::Marking {
-        f.heap.major_slice();
+        f.heap.cycle().slice();
     }
     assert_eq!(f.heap.major.phase, Phase::Evacuating);
     let (pair, array) = (f.stack[2] as u32, f.stack[1] as u32);
     let n = elements(&f, array, KEPT)
         .iter()
-        .position(|object| f.heap.major.evacuator.is_chosen(*object))
+        .position(|object| f.heap.space.evacuator.is_chosen(*object))
         .unwrap();
     let slot = array + 12 + 4 * n as u32;
-    let (_, slots, most) = f.heap.major.evacuator.parts();
+    let (_, slots, most) = f.heap.space.evacuator.parts();
     slots.resize(most, slot);
     f.heap.tables.set_logging(&mut f.heap.core.memory, true);
-    (0..2).for_each(|n| f.heap.tables.set_log(n, pair, slot));
+    (0..2).for_each(|n| f.heap.tables.log.set(n, pair, slot));
     f.heap.core.memory.set_data_u64(LOG_LEN, 2);
-    assert!(f.heap.mark_all_logged());
+    assert!(f.heap.cycle().mark_logged(&mut { u32::MAX }) == Log::Done);
     assert_eq!(f.heap.major.phase, Phase::Sweeping);
-    assert!(!f.heap.old.is_marked(pair));
+    assert!(!f.heap.space.old.is_marked(pair));
     while f.heap.major.phase != Phase::Idle {
-        f.heap.major_slice();
+        f.heap.cycle().slice();
     }
     f.heap.verify().unwrap();
 }
@@ -150,9 +149,9 @@ fn an_evacuation_fits_into_given_time() {
     let mut f = thin_blocks();
     let mut expected = |given: Option<Duration>| {
         f.heap.core.given = given;
-        f.heap.major.evacuator.choose(&mut f.heap.old, &f.heap.core);
-        let most = Duration::from_nanos(f.heap.major.evacuator.parts().2 as u64 * 80);
-        (f.heap.major.evacuator.expected(), most)
+        f.heap.space.evacuator.choose(&mut f.heap.space.old, &f.heap.core);
+        let most = Duration::from_nanos(f.heap.space.evacuator.parts().2 as u64 * 80);
+        (f.heap.space.evacuator.expected(), most)
     };
     let usual = expected(None);
     assert!(usual.0 > Duration::from_micros(300), "{usual:?}");

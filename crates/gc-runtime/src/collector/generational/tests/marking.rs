@@ -14,13 +14,13 @@ fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) ->
         mutate(f, slices);
         f.heap.verify().unwrap();
         f.heap.core.memory.set_zeal(1);
-        f.heap.major_slice();
+        f.heap.cycle().slice();
         f.heap.core.memory.set_zeal(0);
         slices += 1;
         assert!(slices < 1 << 20, "marking does not end");
     }
-    f.heap.cancel_evacuation();
-    while !f.heap.sweep_some(&mut { u32::MAX }) {}
+    f.heap.cycle().cancel_evacuation();
+    while !f.heap.cycle().sweep(&mut { u32::MAX }) {}
     f.heap.verify().unwrap();
     slices
 }
@@ -52,8 +52,8 @@ fn marking_keeps_what_was_reachable_when_it_began() {
         }
     });
     assert!(slices > 100, "{slices}");
-    assert!(!f.heap.old.is_start(garbage), "garbage from before survives");
-    assert!(f.heap.old.is_start(last));
+    assert!(!f.heap.space.old.is_start(garbage), "garbage from before survives");
+    assert!(f.heap.space.old.is_start(last));
     f.collect(CollectionKind::Minor);
     let length = f.list_length();
     assert!(length < 19_990 && f.live() >= 20_000, "{length} {}", f.live());
@@ -74,13 +74,13 @@ fn emitted_stores_beside_marking_are_logged() {
             (cut, f.stack[0]) = (f.read(f.top(), CDR), u64::from(f.top()));
             for word in [0, 1, NURSERY_START, u32::MAX, cut] {
                 let n = f.heap.core.memory.data_u64(LOG_LEN);
-                f.heap.tables.set_log(n, word, f.top() + CDR as u32);
+                f.heap.tables.log.set(n, word, f.top() + CDR as u32);
                 f.heap.core.memory.set_data_u64(LOG_LEN, n + 1);
             }
             f.poke(f.top(), CDR, 0);
         }
     });
-    assert!(cut != 0 && f.heap.old.is_start(cut));
+    assert!(cut != 0 && f.heap.space.old.is_start(cut));
     assert_eq!((f.live(), f.heap.core.memory.data_u32(MARKING)), (5000, 0));
 }
 
@@ -94,7 +94,7 @@ fn marking_is_given_up_when_the_log_was_too_short() {
     assert_eq!(f.heap.major.phase, Phase::Marking);
     f.stack[0] = 0;
     f.heap.core.memory.set_data_u64(LOG_LEN, LOG_CAPACITY + 1);
-    f.heap.major_slice();
+    f.heap.cycle().slice();
     assert_eq!((f.heap.major.phase, f.live()), (Phase::Idle, 5000));
     f.heap.verify().unwrap();
     f.collect(CollectionKind::Begin);
@@ -133,7 +133,7 @@ fn marking_is_not_interleaved_without_memory_for_the_log() {
     let rest = f.read(f.top(), CDR);
     f.poke(f.top(), CDR, 0);
     f.stack[0] = u64::from(rest);
-    f.heap.major_slice();
+    f.heap.cycle().slice();
     assert_eq!((f.heap.major.phase, f.live()), (Phase::Idle, 5000));
     f.collect(CollectionKind::Full);
     assert_eq!((f.list_length(), f.live()), (4999, 4999));
@@ -160,7 +160,7 @@ fn allocation_drives_a_major_collection_to_its_end() {
     let slices = f.heap.core.pauses.count_of(PauseKind::Slice);
     assert!(slices > 10, "{slices} pauses of {chunks} slices");
     // The objects were reachable when marking began, so only the next collection frees them.
-    assert_eq!(f.heap.old.total().objects, 200_000);
+    assert_eq!(f.heap.space.old.total().objects, 200_000);
     f.collect(CollectionKind::Begin);
     f.collect(CollectionKind::Finish);
     assert_eq!(f.live(), 0);

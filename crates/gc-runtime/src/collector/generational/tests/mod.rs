@@ -12,11 +12,13 @@ mod verifier;
 
 use super::collect::CollectionKind;
 use super::*;
+use crate::space::mark_region::blocks::BLOCK_SIZE;
+use crate::trace::forwarding::forwarding;
 use crate::{GcProgress, GcRootsList, HeapBounds, HeapOptions, HostValue, PauseKind, WeakTable};
-use gc_types::collector::generational::{
-    CARD_SIZE, FORWARDED, LIMIT, LOG_CAPACITY, LOG_LEN, MARKING, NEXT, NURSERY_START,
-};
+use gc_types::collector::generational::{CARD_SIZE, LIMIT, LOG_CAPACITY, LOG_LEN, MARKING, NEXT};
+use gc_types::collector::nursery::NURSERY_START;
 use gc_types::{GcLayout, RootKind, StorageType, StructLayout, TypeIndex};
+use major::Log;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +46,25 @@ fn add_layouts(heap: &mut dyn GcHeap) {
         (BYTES, GcLayout::Array(ArrayLayout::new(StorageType::I8))),
     ] {
         heap.core_mut().layouts.ensure(ty, &Arc::new(layout)).unwrap();
+    }
+}
+
+/// What tests ask often.
+impl GenerationalHeap {
+    fn next(&self) -> u32 {
+        self.space.nursery.next(&self.core.memory)
+    }
+
+    fn nursery_used(&self) -> u32 {
+        self.space.nursery.used(&self.core.memory)
+    }
+
+    fn nursery_size(&self) -> u32 {
+        self.space.nursery.size()
+    }
+
+    fn is_young(&self, word: u32) -> bool {
+        self.space.nursery.is_young(word)
     }
 }
 
@@ -139,7 +160,7 @@ impl Fixture {
 
     /// Collects the nursery if there is no room in it for some pairs.
     fn make_room(&mut self) {
-        if self.heap.next() + 64 > self.heap.nursery.limit {
+        if self.heap.next() + 64 > self.heap.space.nursery.limit() {
             self.collect(CollectionKind::Minor);
         }
     }
@@ -195,8 +216,8 @@ fn emitted_code_is_told_how_large_the_nursery_is() {
             let options = HeapOptions { initial: 0, ..options(maximum) }.cut_to(&collector);
             let memory = HeapMemory::new(&options).unwrap();
             let told = collector.heap_abi(options.maximum).option(NURSERY);
-            let nursery = Fixture::in_memory(memory, &collector).heap.nursery;
-            assert_eq!(told, Some(u64::from(nursery.end - NURSERY_START)), "{options:?}");
+            let nursery = Fixture::in_memory(memory, &collector).heap.space.nursery;
+            assert_eq!(told, Some(u64::from(nursery.most())), "{options:?}");
         }
     }
 }
@@ -251,7 +272,7 @@ fn young_objects_are_found_through_cards() {
         f.collect(CollectionKind::Minor);
         for &(object, offset) in &slots {
             let moved = f.read(object, offset);
-            assert!(f.heap.old.is_start(moved), "round {round}: {offset}");
+            assert!(f.heap.space.old.is_start(moved), "round {round}: {offset}");
         }
     }
     // The pairs of each round replaced those of the previous round.
@@ -271,15 +292,16 @@ fn cards_are_scanned_in_many_increments() {
         let young = f.pair(0, 0);
         f.write(array, offset, young);
     }
-    f.heap.begin_minor();
+    f.heap.shapes.update(&f.heap.core.layouts);
+    f.heap.scavenge().begin(OldObjects::Alive);
     let mut increments = 0;
-    while !f.heap.scan_cards(&mut 3) {
+    while !f.heap.scavenge().scan_cards(&mut 3) {
         increments += 1;
     }
     assert!(increments > length / each / 8);
     for offset in offsets() {
         let moved = f.read(array, offset);
-        assert!(f.heap.old.is_start(moved), "{offset}");
+        assert!(f.heap.space.old.is_start(moved), "{offset}");
     }
 }
 
@@ -302,7 +324,7 @@ fn the_cards_of_a_large_new_array_are_clean() {
         f.heap.verify().unwrap();
         f.collect(CollectionKind::Minor);
         let pair = f.read(array, u64::from(last - array));
-        assert!(!f.heap.is_young(pair) && f.heap.old.is_start(pair));
+        assert!(!f.heap.is_young(pair) && f.heap.space.old.is_start(pair));
     }
 }
 
@@ -318,11 +340,11 @@ fn a_slot_outside_the_heap_is_a_root_when_it_was_remembered() {
     f.collect(CollectionKind::Minor);
     assert!(!f.heap.is_young(f.slot()) && f.live() == 1);
     // The slot refers to no young object any more, so it is not remembered.
-    assert!(!f.heap.tables.slots().contains(address));
+    assert!(!f.heap.tables.slots.contains(address));
     f.heap.remember_slot(address, f.slot());
-    assert!(!f.heap.tables.slots().contains(address));
+    assert!(!f.heap.tables.slots.contains(address));
     f.slot[0] = f.pair(0, 0);
-    f.heap.tables.remember_all();
+    f.heap.tables.all_slots = true;
     assert!(f.needs_all_roots());
     f.collect(CollectionKind::Minor);
     assert!(!f.heap.is_young(f.slot()));
@@ -353,7 +375,7 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     let young = f.top();
     f.collect(CollectionKind::Minor);
     assert_eq!((f.top(), f.list_length()), (young, 1000));
-    assert!(f.heap.nursery.retains());
+    assert!(f.heap.space.nursery.retains());
     assert!(f.needs_all_roots());
     f.collect(CollectionKind::Full);
     assert_eq!((f.top(), f.list_length(), f.host_data.len()), (young, 1000, 1));
@@ -378,10 +400,13 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     f.poke(holder, 8, 8000);
     f.stack[1] = 0;
     f.collect(CollectionKind::Full);
-    assert_eq!((f.list_length(), f.heap.nursery.retained.len(), f.host_data.len()), (500, 500, 0));
+    assert_eq!(
+        (f.list_length(), f.heap.space.nursery.retained().len(), f.host_data.len()),
+        (500, 500, 0)
+    );
     f.stack.truncate(names + arrays / 2);
     f.collect(CollectionKind::Full);
-    assert!(!f.heap.nursery.retains() && !f.heap.is_young(f.top()));
+    assert!(!f.heap.space.nursery.retains() && !f.heap.is_young(f.top()));
     assert_eq!((f.list_length(), f.heap.nursery_used()), (500, 0));
     f.pair(0, 0);
 }
@@ -486,7 +511,7 @@ fn memory_of_the_dead_is_used_again() {
             let pair = f.pair(0, f.top());
             f.stack[0] = u64::from(pair);
             f.pair(0, 0);
-            if f.heap.next() > f.heap.nursery.limit - 64 {
+            if f.heap.next() > f.heap.space.nursery.limit() - 64 {
                 f.collect(CollectionKind::Minor);
             }
         }
@@ -495,7 +520,7 @@ fn memory_of_the_dead_is_used_again() {
         f.collect(CollectionKind::Full);
         assert_eq!((f.list_length(), f.live()), (15_000, 15_001));
     }
-    assert_eq!(f.heap.old.large_objects(), 1);
+    assert_eq!(f.heap.space.old.large_objects(), 1);
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn a_slice_without_time_does_one_step_of_work() {
     assert!(!f.heap.is_young(wide));
     // A thousand large objects, half of which die.
     for n in 0..1000 {
-        if f.heap.next() + 9000 > f.heap.nursery.limit {
+        if f.heap.next() + 9000 > f.heap.space.nursery.limit() {
             f.collect(CollectionKind::Minor);
         }
         let large = f.refs(2100);
@@ -24,46 +24,46 @@ fn a_slice_without_time_does_one_step_of_work() {
     }
     f.collect(CollectionKind::Minor);
     (0..500).for_each(|n| f.write(wide, 12 + n * 8, 0));
-    assert_eq!(f.heap.old.large_objects(), 1001);
+    assert_eq!(f.heap.space.old.large_objects(), 1001);
     f.collect(CollectionKind::Begin);
     // Emitted code logs more than is read in one step.
     for n in 0..10 * STEP {
-        f.heap.tables.set_log(n.into(), 0, 0);
+        f.heap.tables.log.set(n.into(), 0, 0);
     }
     f.heap.core.memory.set_data_u64(LOG_LEN, u64::from(10 * STEP));
     let (mut slices, mut logged) = (0, 10 * STEP);
     while f.heap.major.phase == Phase::Marking && logged > 0 {
-        f.heap.major_slice();
-        let left = f.heap.tables.logged(&f.heap.core.memory).unwrap();
+        f.heap.cycle().slice();
+        let left = f.heap.tables.log.unread(&f.heap.core.memory).unwrap();
         assert!(logged - left <= STEP, "{logged} {left}");
         (logged, slices) = (left, slices + 1);
     }
     assert_eq!(slices, 10);
     while f.heap.major.phase == Phase::Marking {
-        let before = f.heap.old.marked().objects;
-        f.heap.major_slice();
-        let marked = f.heap.old.marked().objects - before;
+        let before = f.heap.space.old.marked().objects;
+        f.heap.cycle().slice();
+        let marked = f.heap.space.old.marked().objects - before;
         assert!(marked <= u64::from(STEP), "{marked} objects in a step");
         slices += 1;
     }
     // Objects, and the elements of the wide array by eighths.
     assert!(slices > 10 + (20_000 + 200_000 / 8) / STEP, "{slices}");
-    f.heap.cancel_evacuation();
-    let mut free = f.heap.old.blocks().free_pages();
+    f.heap.cycle().cancel_evacuation();
+    let mut free = f.heap.space.old.blocks().free_pages();
     let mut steps = 0;
-    while f.heap.old.left_to_sweep().0 > 0 {
-        f.heap.major_slice();
+    while f.heap.space.old.left_to_sweep().0 > 0 {
+        f.heap.cycle().slice();
         // Each of them has three pages.
-        assert!(f.heap.old.blocks().free_pages() - free <= 3 * STEP);
-        (free, steps) = (f.heap.old.blocks().free_pages(), steps + 1);
+        assert!(f.heap.space.old.blocks().free_pages() - free <= 3 * STEP);
+        (free, steps) = (f.heap.space.old.blocks().free_pages(), steps + 1);
     }
-    assert_eq!(f.heap.old.large_objects(), 501);
+    assert_eq!(f.heap.space.old.large_objects(), 501);
     assert!(steps > 1, "{steps}");
-    let mut free = f.heap.old.blocks().free_blocks();
+    let mut free = f.heap.space.old.blocks().free_blocks();
     while f.heap.major.phase == Phase::Sweeping {
-        f.heap.major_slice();
-        assert!(f.heap.old.blocks().free_blocks() - free <= STEP / 16);
-        free = f.heap.old.blocks().free_blocks();
+        f.heap.cycle().slice();
+        assert!(f.heap.space.old.blocks().free_blocks() - free <= STEP / 16);
+        free = f.heap.space.old.blocks().free_blocks();
     }
     f.heap.verify().unwrap();
 }
@@ -73,7 +73,7 @@ fn free_blocks_are_given_back_in_slices() {
     let mut f = Fixture::new(64 << 20);
     f.list(1_000_000);
     f.collect(CollectionKind::Full);
-    let before = f.heap.unbacked();
+    let before = f.heap.space.unbacked(&f.heap.core);
     f.stack[0] = 0;
     f.heap.core.pause_target = Duration::ZERO;
     let mut policy = AdaptivePolicy::memory();
@@ -82,14 +82,17 @@ fn free_blocks_are_given_back_in_slices() {
     f.collect(CollectionKind::Begin);
     let mut most = 0;
     while f.heap.major.phase != Phase::Idle {
-        let before = f.heap.unbacked();
-        f.heap.major_slice();
-        most = most.max(f.heap.unbacked() - before);
+        let before = f.heap.space.unbacked(&f.heap.core);
+        f.heap.cycle().slice();
+        most = most.max(f.heap.space.unbacked(&f.heap.core) - before);
     }
     assert!(most > 0 && most <= 16 * u64::from(BLOCK_SIZE), "{most}");
-    let given_back = f.heap.unbacked() - before;
+    let given_back = f.heap.space.unbacked(&f.heap.core) - before;
     assert!(given_back > 12 << 20, "{given_back}");
-    assert_eq!(f.heap.stats().heap_bytes, f.heap.core.memory.usable() - f.heap.unbacked());
+    assert_eq!(
+        f.heap.stats().heap_bytes,
+        f.heap.core.memory.usable() - f.heap.space.unbacked(&f.heap.core)
+    );
     f.list(1_000_000);
     f.collect(CollectionKind::Full);
     assert_eq!(f.list_length(), 1_000_000);
@@ -106,7 +109,7 @@ fn the_nursery_follows_what_survives() {
     const LEAST: u32 = 768 << 10;
     assert_eq!(f.heap.nursery_size(), LEAST);
     let fill = |f: &mut Fixture, survives: bool| {
-        while f.heap.next() + 64 <= f.heap.nursery.limit {
+        while f.heap.next() + 64 <= f.heap.space.nursery.limit() {
             let pair = f.pair(0, f.top());
             f.stack[0] = if survives { u64::from(pair) } else { 0 };
         }
@@ -118,14 +121,14 @@ fn the_nursery_follows_what_survives() {
     // Everything survives, so two collections free nothing.
     assert_eq!([(); 3].map(|()| fill(&mut f, true)), [2, 1, 1]);
     // The unused part was given back.
-    assert_eq!(f.heap.nursery.touched, f.heap.nursery.limit);
-    let mapped = f.heap.nursery.end - f.heap.nursery.limit;
-    assert!(f.heap.unbacked() >= mapped.into());
+    assert_eq!(f.heap.space.nursery.touched(), f.heap.space.nursery.limit());
+    let mapped = f.heap.space.nursery.end() - f.heap.space.nursery.limit();
+    assert!(f.heap.space.unbacked(&f.heap.core) >= mapped.into());
     // A third survives.
     let some = |f: &mut Fixture| {
         let mut n = 0;
         f.stack[0] = 0;
-        while f.heap.next() + 64 <= f.heap.nursery.limit {
+        while f.heap.next() + 64 <= f.heap.space.nursery.limit() {
             let pair = f.pair(0, f.top());
             n += 1;
             if n % 3 == 0 {
@@ -153,21 +156,21 @@ fn marking_keeps_up_with_what_is_promoted() {
         // Objects limit a slice, not time.
         f.heap.core.pause_target = Duration::from_secs(3600);
         keep_one_in(&mut f, distance);
-        assert_eq!(f.heap.major.lost > 1 << 20, distance == 2);
-        while f.heap.taken_bytes() < f.heap.major_threshold() {
+        assert_eq!(f.heap.major.size.lost > 1 << 20, distance == 2);
+        while f.heap.due().taken_bytes() < f.heap.due().major_threshold() {
             f.list(1000);
         }
         f.collect(CollectionKind::Begin);
         // What is lost leaves less room, so slices are larger.
-        let (lost, pace) = (f.heap.major.lost, f.heap.to_keep_up());
-        f.heap.major.lost = 0;
-        assert_eq!(pace > f.heap.to_keep_up(), lost > 0, "{pace}");
-        f.heap.major.lost = lost;
-        let began_at = f.heap.taken_bytes();
-        while f.heap.major.phase == Phase::Marking && !f.heap.marking_waits() {
+        let (lost, pace) = (f.heap.major.size.lost, f.heap.cycle().to_keep_up());
+        f.heap.major.size.lost = 0;
+        assert_eq!(pace > f.heap.cycle().to_keep_up(), lost > 0, "{pace}");
+        f.heap.major.size.lost = lost;
+        let began_at = f.heap.due().taken_bytes();
+        while f.heap.major.phase == Phase::Marking && !f.heap.major.marking_waits() {
             f.list(1000);
         }
-        let taken = f.heap.taken_bytes();
+        let taken = f.heap.due().taken_bytes();
         assert!(taken < began_at / 100 * 140, "{taken} after {began_at}: it ends late");
         assert!(taken > began_at / 100 * 110, "{taken} after {began_at}: it was done all at once");
         f.collect(CollectionKind::Full);
@@ -203,10 +206,10 @@ fn memory_between_objects_counts() {
     let mut f = Fixture::new(1 << 30);
     let mut keep_one_in = |distance| {
         keep_one_in(&mut f, distance);
-        let live = f.heap.old.total().bytes;
-        let room = f.heap.major_threshold() - live;
-        assert_eq!(f.heap.taken_bytes() - live, f.heap.major.lost);
-        (live, room, f.heap.old.lost_bytes(), f.heap.major.lost)
+        let live = f.heap.space.old.total().bytes;
+        let room = f.heap.due().major_threshold() - live;
+        assert_eq!(f.heap.due().taken_bytes() - live, f.heap.major.size.lost);
+        (live, room, f.heap.space.old.lost_bytes(), f.heap.major.size.lost)
     };
     let (live, room, lost, counted) = keep_one_in(2);
     assert_eq!(live, 16 * 200_000);
@@ -230,11 +233,11 @@ fn given_time_is_used_for_marking_once_objects_use_half_of_the_room() {
     f.collect(CollectionKind::Full);
     let (live, long) = (f.heap.core.live, Duration::from_secs(10));
     f.heap.core.plan.goal = live + 20_000;
-    f.heap.major.lost = 10_000;
+    f.heap.major.size.lost = 10_000;
     assert_eq!(f.heap.idle(long), Idle::Rest { bytes: 0 });
-    f.heap.old.total_mut().bytes = live + 4999;
+    f.heap.space.old.total_mut().bytes = live + 4999;
     assert_eq!(f.heap.idle(long), Idle::Rest { bytes: 0 });
-    f.heap.old.total_mut().bytes = live + 5000;
+    f.heap.space.old.total_mut().bytes = live + 5000;
     assert_eq!(f.heap.idle(long), Idle::Collect);
     // The last marking was given up, and the next one would be too.
     f.heap.major.lost_log = true;
@@ -248,10 +251,10 @@ fn full_heap() -> (Fixture, u32) {
     f.heap.core.pause_target = Duration::ZERO;
     f.list(200_000);
     f.collect(CollectionKind::Full);
-    while f.heap.taken_bytes() < f.heap.major_threshold() {
+    while f.heap.due().taken_bytes() < f.heap.due().major_threshold() {
         f.list(1000);
     }
-    let threshold = f.heap.major_threshold() as u32;
+    let threshold = f.heap.due().major_threshold() as u32;
     (f, threshold)
 }
 
@@ -271,22 +274,22 @@ fn large_objects_do_not_hurry_marking() {
     f.collect(CollectionKind::Begin);
     f.heap.large_wanted = true;
     for _ in 0..5 {
-        let marked = f.heap.old.marked().objects;
+        let marked = f.heap.space.old.marked().objects;
         large(&mut f, threshold / 4);
         // One of them is the array itself.
-        assert!(f.heap.old.marked().objects - marked <= u64::from(STEP) + 1);
+        assert!(f.heap.space.old.marked().objects - marked <= u64::from(STEP) + 1);
         assert!(f.heap.major.phase == Phase::Marking && !f.heap.collection_pays());
         assert_eq!(f.choose(GcCause::NoRoom), CollectionKind::Minor);
     }
-    assert!(f.heap.taken_bytes() > 2 * u64::from(threshold));
+    assert!(f.heap.due().taken_bytes() > 2 * u64::from(threshold));
     (0..2).for_each(|_| large(&mut f, threshold / 4));
     assert!(f.heap.collection_pays());
     assert_eq!(f.choose(GcCause::NoRoom), CollectionKind::Finish);
-    assert_eq!(f.heap.major.large, 7 * u64::from((threshold / 4) & !7));
+    assert_eq!(f.heap.major.size.large, 7 * u64::from((threshold / 4) & !7));
     f.collect(CollectionKind::Finish);
     // The next marking excuses others.
     f.collect(CollectionKind::Full);
-    assert_eq!((f.heap.major.large_before, f.heap.major.large), (0, 0));
+    assert_eq!((f.heap.major.size.large_before, f.heap.major.size.large), (0, 0));
     assert_eq!(u64::from(f.list_length()), f.live());
 }
 
@@ -295,15 +298,15 @@ fn large_objects_do_not_hurry_marking() {
 fn promoted_objects_hurry_marking() {
     let (mut f, threshold) = full_heap();
     f.collect(CollectionKind::Begin);
-    let (began_at, most) = (f.heap.taken_bytes(), f.heap.deadline(5));
+    let (began_at, most) = (f.heap.due().taken_bytes(), f.heap.due().deadline(5));
     assert!(most - began_at <= u64::from(threshold / 2), "{most} {began_at}");
-    assert!(!f.heap.major_is_due());
+    assert!(!f.heap.due().end_of_major());
     // These come without slices.
-    while f.heap.taken_bytes() < most {
+    while f.heap.due().taken_bytes() < most {
         let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
         f.heap.alloc_old(header, 16).unwrap();
     }
-    assert!(f.heap.major.phase == Phase::Marking && f.heap.major_is_due());
+    assert!(f.heap.major.phase == Phase::Marking && f.heap.due().end_of_major());
 }
 
 /// Those that were promoted before it began do, too. A small heap that grows fast is marked in one pause,
@@ -311,13 +314,13 @@ fn promoted_objects_hurry_marking() {
 #[test]
 fn objects_promoted_before_marking_hurry_it() {
     let (mut f, threshold) = full_heap();
-    while f.heap.taken_bytes() < u64::from(threshold) * 8 / 5 {
+    while f.heap.due().taken_bytes() < u64::from(threshold) * 8 / 5 {
         let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
         f.heap.alloc_old(header, 16).unwrap();
     }
-    assert!(!f.heap.is_major_under_way() && !f.heap.major_is_due());
+    assert!(!f.heap.major.is_under_way() && !f.heap.due().end_of_major());
     f.collect(CollectionKind::Begin);
-    assert!(f.heap.major_is_due());
+    assert!(f.heap.due().end_of_major());
 }
 
 /// If large objects have filled the heap before marking began, it begins then, and is not done in one
@@ -326,7 +329,7 @@ fn objects_promoted_before_marking_hurry_it() {
 fn marking_begins_in_slices_however_large_the_heap_is() {
     let (mut f, threshold) = full_heap();
     (0..8).for_each(|_| large(&mut f, threshold / 4));
-    assert!(!f.heap.is_major_under_way());
+    assert!(!f.heap.major.is_under_way());
     f.heap.large_wanted = true;
     assert!(f.heap.collection_pays());
     assert_eq!(f.choose(GcCause::NoRoom), CollectionKind::Begin);
@@ -334,6 +337,6 @@ fn marking_begins_in_slices_however_large_the_heap_is() {
     // It has as much time as if it had begun earlier.
     assert!(!f.heap.collection_pays());
     assert_eq!(f.choose(GcCause::NoRoom), CollectionKind::Minor);
-    let room = f.heap.deadline(5) - f.heap.taken_bytes();
+    let room = f.heap.due().deadline(5) - f.heap.due().taken_bytes();
     assert!(room > u64::from(threshold / 5 * 2), "{room} of {threshold}");
 }

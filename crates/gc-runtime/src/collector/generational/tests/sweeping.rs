@@ -1,8 +1,8 @@
 //! Tests of sweeping beside the mutator: objects are allocated while blocks and large objects wait for
 //! their sweep, and collections of the nursery do not wait for it.
 
-use super::super::nursery_size::Sizing;
 use super::*;
+use crate::space::nursery::size::Sizing;
 
 /// A heap just after marking: with 20,000 live pairs and as many dead ones, and with 201 large objects of
 /// which 100 are dead.
@@ -28,9 +28,12 @@ fn marked() -> Fixture {
     f.stack[3] = 0;
     (0..100).for_each(|n| f.write(all, 12 + 8 * n, 0));
     f.collect(CollectionKind::Begin);
-    assert!(f.heap.mark_all_logged() && f.heap.mark_some(&mut { u32::MAX }));
-    f.heap.end_marking();
-    f.heap.cancel_evacuation();
+    assert!(
+        f.heap.cycle().mark_logged(&mut { u32::MAX }) == Log::Done
+            && f.heap.cycle().mark_some(&mut { u32::MAX })
+    );
+    f.heap.cycle().end_marking();
+    f.heap.cycle().cancel_evacuation();
     assert_eq!(f.heap.major.phase, Phase::Sweeping);
     f.heap.verify().unwrap();
     f
@@ -38,7 +41,7 @@ fn marked() -> Fixture {
 
 /// Sweeps a little.
 fn sweep(f: &mut Fixture) {
-    f.heap.sweep_some(&mut { 32 });
+    f.heap.cycle().sweep(&mut { 32 });
     f.heap.verify().unwrap();
 }
 
@@ -46,17 +49,17 @@ fn sweep(f: &mut Fixture) {
 fn a_minor_collection_does_not_wait_for_the_sweep() {
     let mut f = marked();
     let (mut length, mut minors) = (f.list_length(), 0);
-    while f.heap.old.is_sweeping() {
+    while f.heap.space.old.is_sweeping() {
         sweep(&mut f);
         f.list(20);
         length += 20;
-        let (left, total) = (f.heap.old.left_to_sweep().1, f.heap.old.total().objects);
+        let (left, total) = (f.heap.space.old.left_to_sweep().1, f.heap.space.old.total().objects);
         f.collect(CollectionKind::Minor);
         assert_eq!(f.heap.nursery_used(), 0);
         // It ends with a step of the sweep, and not more.
-        let steps = left - f.heap.old.left_to_sweep().1;
-        assert!(steps < 80 || !f.heap.old.is_sweeping(), "{steps} of {left}");
-        assert_eq!(f.heap.old.total().objects, total + 20);
+        let steps = left - f.heap.space.old.left_to_sweep().1;
+        assert!(steps < 80 || !f.heap.space.old.is_sweeping(), "{steps} of {left}");
+        assert_eq!(f.heap.space.old.total().objects, total + 20);
         minors += 1;
     }
     assert!(minors > 3, "{minors}");
@@ -73,7 +76,7 @@ fn large_objects_are_allocated_while_others_wait_for_their_sweep() {
     let keep = f.refs(9000);
     f.stack[2] = u64::from(keep);
     let mut made = 0;
-    while f.heap.old.is_sweeping() {
+    while f.heap.space.old.is_sweeping() {
         sweep(&mut f);
         for _ in 0..2 {
             let large = f.refs(9000);
@@ -82,10 +85,10 @@ fn large_objects_are_allocated_while_others_wait_for_their_sweep() {
         }
         f.heap.verify().unwrap();
     }
-    assert_eq!(f.heap.old.large_objects(), 102 + made as usize);
+    assert_eq!(f.heap.space.old.large_objects(), 102 + made as usize);
     f.stack[2] = 0;
     f.collect(CollectionKind::Full);
-    assert_eq!(f.heap.old.large_objects(), 101);
+    assert_eq!(f.heap.space.old.large_objects(), 101);
 }
 
 /// With no other room, a block is swept when its holes are needed.
@@ -94,18 +97,18 @@ fn blocks_are_swept_when_there_is_no_other_room() {
     let mut f = marked();
     // Takes all free blocks.
     let bytes = VMGcHeader::new(VMGcKind::ArrayRef, BYTES);
-    while f.heap.old.blocks().free_blocks() > 0 {
+    while f.heap.space.old.blocks().free_blocks() > 0 {
         let array = f.heap.alloc_old(bytes, BLOCK_SIZE).unwrap().as_raw_u32();
         f.poke(array, 8, BLOCK_SIZE - 12);
     }
-    let free = f.heap.old.free_bytes();
-    assert!(f.heap.old.is_sweeping() && free < 48_000, "{free} bytes are free");
+    let free = f.heap.space.old.free_bytes();
+    assert!(f.heap.space.old.is_sweeping() && free < 48_000, "{free} bytes are free");
     f.heap.verify().unwrap();
     let length = f.list_length();
     f.list(3000);
     f.collect(CollectionKind::Minor);
     assert_eq!((f.list_length(), f.heap.nursery_used()), (length + 3000, 0));
-    assert!(!f.heap.nursery.retains());
+    assert!(!f.heap.space.nursery.retains());
 }
 
 #[test]
@@ -123,17 +126,17 @@ fn time_that_the_host_gives_is_used_for_slices_and_short_collections() {
         f.pair(0, 0);
     }
     assert_eq!(f.heap.idle(long), Idle::Collect);
-    assert_eq!(f.heap.idle(Duration::ZERO), Idle::Rest { bytes: f.heap.idle_work_left() });
+    assert_eq!(f.heap.idle(Duration::ZERO), Idle::Rest { bytes: f.heap.due().idle_work_left() });
     assert_eq!(f.choose(GcCause::Idle), CollectionKind::Minor);
     f.collect(CollectionKind::Minor);
     // Its collection takes half of the time.
     let ms = Duration::from_millis;
-    f.heap.sizing = Sizing::of_pace(160.0);
+    f.heap.space.sizing = Sizing::of_pace(160.0);
     while f.heap.nursery_used() < 16 << 10 {
         assert_eq!(f.heap.idle(ms(5)), Idle::Rest { bytes: 0 });
         f.pair(0, 0);
     }
-    let left = Idle::Rest { bytes: f.heap.idle_work_left() };
+    let left = Idle::Rest { bytes: f.heap.due().idle_work_left() };
     assert_eq!(
         [1, 4, 7].map(|n| f.heap.idle(ms(n))),
         [left, Idle::Collect, Idle::Rest { bytes: 0 }]
@@ -141,7 +144,7 @@ fn time_that_the_host_gives_is_used_for_slices_and_short_collections() {
     f.collect(CollectionKind::Minor);
     // Half of the plan's room is used.
     f.heap.core.plan.goal = f.heap.core.live + 1000;
-    f.heap.old.total_mut().bytes = f.heap.core.live + 600;
+    f.heap.space.old.total_mut().bytes = f.heap.core.live + 600;
     assert_eq!(f.heap.idle(long), Idle::Collect);
     assert_eq!(f.choose(GcCause::Idle), CollectionKind::Begin);
 }

@@ -11,13 +11,13 @@ impl Fixture {
     /// Runs the collection that the heap chooses when the nursery is full. Returns the kind and the
     /// promoted bytes.
     fn make_room_as_chosen(&mut self) -> Option<(CollectionKind, u64)> {
-        if self.heap.next() + 64 <= self.heap.nursery.limit {
+        if self.heap.next() + 64 <= self.heap.space.nursery.limit() {
             return None;
         }
         let kind = self.choose(GcCause::NoRoom);
         self.collect(kind);
-        while !self.heap.sweep_some(&mut { u32::MAX }) {}
-        Some((kind, self.heap.survived))
+        while !self.heap.cycle().sweep(&mut { u32::MAX }) {}
+        Some((kind, self.heap.space.survived()))
     }
 
     /// Moves `count` pairs through a queue of ten. Pairs that have left it still refer to their
@@ -64,7 +64,7 @@ fn a_dead_old_chain_hands_on_nothing() {
     let used = collections[20..].len() as u64 * nursery;
     assert!(promoted < used / 20, "{promoted} of {used}");
     assert!(f.heap.chooser.traces());
-    assert!(f.heap.old.total().bytes <= 2 * nursery);
+    assert!(f.heap.space.old.total().bytes <= 2 * nursery);
     assert_eq!(f.chain(), 10);
     // The same when there are many host values and the nursery is large enough.
     f.queue(8000);
@@ -72,7 +72,7 @@ fn a_dead_old_chain_hands_on_nothing() {
     assert!(kind == CollectionKind::Trace && f.heap.needs_all_roots(kind));
     // The same in time that the host gives, unless marking is under way.
     assert_eq!(f.choose(GcCause::Idle), CollectionKind::Trace);
-    f.heap.begin_marking();
+    f.heap.cycle().begin();
     assert_eq!(f.choose(GcCause::Idle), CollectionKind::Minor);
 }
 
@@ -157,8 +157,8 @@ fn a_trace_keeps_what_is_reachable_and_nothing_else() {
     assert_eq!((f.live(), f.host_data.len(), f.heap.major.phase), (6, 2, Phase::Idle));
     let between = f.read(f.top(), 12);
     let last = f.read(f.read(between, CDR), CAR);
-    assert!(f.heap.old.is_start(between) && f.heap.old.is_start(last));
-    assert!(!f.heap.old.is_start(dead));
+    assert!(f.heap.space.old.is_start(between) && f.heap.space.old.is_start(last));
+    assert!(!f.heap.space.old.is_start(dead));
     assert_eq!(f.begin(CollectionKind::Trace).kind(), PauseKind::Major);
 }
 
@@ -178,7 +178,7 @@ fn host_values_whose_externrefs_died_old_are_dropped_although_traces_pay() {
     f.list(3000);
     f.collect(CollectionKind::Minor);
     (0..5000).for_each(|_| _ = f.pair(0, 0));
-    assert!(f.heap.trace_pays());
+    assert!(f.heap.due().trace());
     let kind = f.choose(GcCause::HostValues);
     f.collect(kind);
     assert_eq!((f.host_data.len(), f.list_length()), (0, 3000));
@@ -203,7 +203,7 @@ fn a_trace_that_finds_too_much_becomes_a_minor_collection() {
     drop(collection);
     f.heap.verify().unwrap();
     assert_eq!((f.list_length(), f.live()), (1001, 1001));
-    assert!(f.heap.old.first_marked().is_none());
+    assert!(f.heap.space.old.first_marked().is_none());
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_trace_can_be_abandoned_anywhere() {
         f.heap.verify().unwrap();
         assert_eq!(f.chain(), 10, "{steps}");
         // No dead object refers to what was in the nursery, whatever is on its card.
-        let (start, end) = (f.heap.old.start(), f.heap.old.touched_end());
+        let (start, end) = (f.heap.space.old.start(), f.heap.space.old.touched_end());
         f.heap.tables.cards.dirty_all(start, end);
         f.collect(CollectionKind::Minor);
         f.queue(20_000);
@@ -267,6 +267,8 @@ fn what_finds_no_room_in_a_trace_does_when_it_has_swept() {
     f.collect(CollectionKind::Trace);
     assert_eq!((f.list_length(), f.host_data.len()), (1000, 1));
     assert_eq!(f.read(holder, 12 + 4 * 1999), f.top());
-    assert!(!f.heap.nursery.retains() && !f.heap.is_young(f.top()) && !f.heap.chooser.traces());
+    assert!(
+        !f.heap.space.nursery.retains() && !f.heap.is_young(f.top()) && !f.heap.chooser.traces()
+    );
     assert_eq!(f.live(), kept.len() as u64 / 2 + 1001);
 }

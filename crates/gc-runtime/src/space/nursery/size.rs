@@ -1,4 +1,4 @@
-//! How much of the nursery is used before it is collected.
+//! [`Sizing`]: how much of the nursery is used before it is collected.
 //!
 //! Emitted code knows the bounds of the largest nursery. The part in use depends on the survival
 //! rate and on the time of minor collections. If nearly everything survives, a minor collection is
@@ -21,7 +21,7 @@
 //! heaps, a nursery of a quarter of the maximum instead of an eighth made `lru` take 0.82 of its time. But
 //! a heap of 1 MiB then holds 785 KB of small live objects instead of some 920 KB.
 
-use gc_types::collector::generational::NURSERY_ALIGN;
+use gc_types::collector::nursery::NURSERY_ALIGN;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -79,21 +79,21 @@ fn most_size(end: u32, cached: u32, live: u64) -> u32 {
 
 /// The initial part in use of a nursery that may have `end` bytes. It is small, because often all that a
 /// program allocates at first survives.
-pub(super) fn first_size(end: u32) -> u32 {
+pub fn first_size(end: u32) -> u32 {
     MIN_NURSERY.min(end)
 }
 
 /// What a collection found in the nursery, and how long it took.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct NurseryUse {
+pub struct NurseryUse {
     /// The bytes of all objects.
-    pub(super) used: u32,
+    pub used: u32,
     /// The bytes of those that are alive.
-    pub(super) survived: u64,
+    pub survived: u64,
     /// The number of roots and of the stack's frames.
-    pub(super) roots: u32,
+    pub roots: u32,
     /// The time of the collection, if it was a minor one and nothing else.
-    pub(super) took: Option<Duration>,
+    pub took: Option<Duration>,
 }
 
 impl NurseryUse {
@@ -113,7 +113,7 @@ impl NurseryUse {
     }
 
     /// `size`, or more if that is too small for what each collection takes anyway.
-    pub(super) fn least_size(self, size: u32) -> u32 {
+    pub fn least_size(self, size: u32) -> u32 {
         let least = (self.fixed() * BYTES_OF_NS).min(1 << 31) as u32;
         size.max(least).next_multiple_of(NURSERY_ALIGN)
     }
@@ -169,7 +169,7 @@ fn adapted_size(size: u32, cached: u32, most: u32, found: NurseryUse) -> u32 {
 
 /// Chooses the size of a nursery.
 #[derive(Debug, Default)]
-pub(super) struct Sizing {
+pub struct Sizing {
     /// Whether a larger nursery should be tried.
     due: bool,
     /// The size to return to if the trial that is under way fails, and the share of survivors at which it does.
@@ -189,24 +189,24 @@ pub(super) struct Sizing {
 
 impl Sizing {
     #[cfg(test)]
-    pub(super) fn of_pace(of_byte: f64) -> Sizing {
+    pub(crate) fn of_pace(of_byte: f64) -> Sizing {
         Sizing { pace: Pace { of_byte }, ..Sizing::default() }
     }
 
     /// What the last minor collection found.
-    pub(super) fn last(&self) -> NurseryUse {
+    pub fn last(&self) -> NurseryUse {
         self.last
     }
 
     /// The time that a minor collection is likely to take that finds this.
-    pub(super) fn expected(&self, found: NurseryUse) -> Duration {
+    pub fn expected(&self, found: NurseryUse) -> Duration {
         let ns = self.pace.of_byte * f64::from(found.used);
         Duration::from_nanos(ns as u64 + found.fixed())
     }
 
     /// Learns from a major collection. `died` bytes of old objects died since the previous one, and
     /// `grown` bytes were promoted.
-    pub(super) fn after_major(&mut self, died: u64, grown: u64) {
+    pub fn after_major(&mut self, died: u64, grown: u64) {
         if died <= grown / 2 || self.trial.is_some() || self.proven.is_some() {
             return;
         }
@@ -216,7 +216,7 @@ impl Sizing {
 
     /// The next size of a nursery of `size` bytes that may have `end` bytes, if `live` bytes of old
     /// objects lived at the last marking, and a pause should take `target`.
-    pub(super) fn next(
+    pub fn next(
         &mut self,
         size: u32,
         end: u32,

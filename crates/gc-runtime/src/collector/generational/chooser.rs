@@ -1,27 +1,15 @@
-//! Traces: collections of the whole heap that promote only live objects.
-//!
-//! A minor collection treats old objects as alive. So the referents of a dead old object are
-//! promoted, and then their referents. In a queue whose cells keep a reference to their successor
-//! after they leave, every cell is promoted (*nepotism*: David Ungar and Frank Jackson, "Tenuring
-//! Policies for Generation-Based Storage Reclamation", 1988). A major collection finds them dead.
-//! But the nursery is emptied before it begins, so the last dead cell keeps the next ones alive.
+//! Chooses between minor collections and traces, by their cost.
 //!
 //! A trace replaces a minor collection. It follows references from all roots, and does not use
 //! dirty cards as roots. It moves the young objects that it finds, as a minor collection does, and
-//! marks the old ones. The scavenger scans both. Old objects that were not found are swept. A trace
-//! takes time for everything that lives. That is very little if dead objects are promoted, and much
-//! more than a minor collection in most programs. [`Chooser`] chooses between them.
+//! marks the old ones ([`OldObjects::Traced`](crate::trace::scavenge::OldObjects)). Old objects that were not found
+//! are swept. A trace takes time for everything that lives. That is very little if dead objects are promoted, and
+//! much more than a minor collection in most programs.
 //!
 //! A trace that finds more old objects than its limit becomes a minor collection. This is possible
 //! because the roots were visited, the moved objects stay moved, and the cards, which a trace
 //! cleans only at its end, give the rest. So its pause is at most that of two minor collections,
 //! plus a scan of all roots and, if it completes, a sweep.
-
-use super::GenerationalHeap;
-use super::major::Phase;
-use crate::space::object_map::Mark;
-use crate::trace::shapes::BAD_OBJECT;
-use gc_types::I31;
 
 /// Number of minor collections that promote most of the nursery before a trace is tried. Also the
 /// cost of traces, in such collections, before a minor collection is tried again.
@@ -31,7 +19,7 @@ const MAX_FAILED: u32 = 20;
 /// A nursery with fewer used bytes than this is too small for conclusions.
 const LEAST_USED: u64 = 64 << 10;
 /// The cost of visiting a root, in bytes.
-const BYTES_OF_ROOT: u64 = 4;
+pub(super) const BYTES_OF_ROOT: u64 = 4;
 
 /// Chooses between minor collections and traces by their cost, which is the bytes of objects that
 /// are moved or marked.
@@ -53,28 +41,25 @@ pub(super) struct Chooser {
     spent: u64,
     /// Number of consecutive failed trials.
     failed: u32,
+    /// Collections that zeal asked for.
+    zeal: u32,
 }
 
 impl Chooser {
-    /// The bytes that the last minor collection moved, and the bytes of the nursery that were used.
-    pub(super) fn last_minor(&self) -> (u64, u64) {
-        self.minor
-    }
-
     /// The bytes that a minor collection of `used` bytes is expected to move.
-    fn minor_cost(&self, used: u64) -> u64 {
+    pub(super) fn minor_cost(&self, used: u64) -> u64 {
         let (moved, of) = self.minor;
         (moved as f64 / of.max(1) as f64 * used as f64) as u64
     }
 
     /// The maximum bytes of old objects that a trace may find, if it replaces a minor collection of
     /// `used` bytes.
-    fn bargain(&self, used: u64) -> u64 {
+    pub(super) fn bargain(&self, used: u64) -> u64 {
         self.minor_cost(used) / 2
     }
 
     /// Whether a trace should replace a minor collection of `used` bytes.
-    fn wants_trace(&self, used: u64) -> bool {
+    pub(super) fn wants_trace(&self, used: u64) -> bool {
         // A trace never pays instead of a very small collection. That says nothing about larger
         // ones.
         if used < self.minor.1 / 4 {
@@ -95,7 +80,7 @@ impl Chooser {
     }
 
     /// Records that a minor collection moved `moved` of `used` bytes.
-    fn after_minor(&mut self, used: u64, moved: u64) {
+    pub(super) fn after_minor(&mut self, used: u64, moved: u64) {
         if used < LEAST_USED {
             return;
         }
@@ -106,7 +91,7 @@ impl Chooser {
     }
 
     /// Records that a trace moved `moved` of `used` bytes and visited `found` more bytes.
-    fn after_trace(&mut self, used: u64, moved: u64, found: u64) {
+    pub(super) fn after_trace(&mut self, used: u64, moved: u64, found: u64) {
         if moved + found > self.minor_cost(used) / 4 * 3 {
             self.failed();
             return;
@@ -117,10 +102,21 @@ impl Chooser {
     }
 
     /// Records that a trace did not pay.
-    fn failed(&mut self) {
+    pub(super) fn failed(&mut self) {
         self.traces = false;
         self.spent = 0;
         self.failed = (self.failed + 1).min(MAX_FAILED);
+    }
+
+    /// Counts a collection that zeal asks for. Returns their number.
+    pub(super) fn next_zeal(&mut self) -> u32 {
+        self.zeal = self.zeal.wrapping_add(1);
+        self.zeal
+    }
+
+    /// The most bytes that a trace may find which zeal asks for. Some are abandoned.
+    pub(super) fn zeal_bargain(&self) -> u64 {
+        if self.zeal.is_multiple_of(2) { 64 } else { u64::MAX }
     }
 
     /// Sets the expectation that minor collections move `moved` of `used` bytes.
@@ -133,131 +129,6 @@ impl Chooser {
     #[cfg(test)]
     pub(super) fn traces(&self) -> bool {
         self.traces
-    }
-}
-
-/// A trace under way.
-#[derive(Debug, Default)]
-pub(super) struct TraceState {
-    /// Whether a trace is under way.
-    pub(super) is_active: bool,
-    /// Whether the minor collection that is under way began as a trace.
-    pub(super) was_begun: bool,
-    /// Old objects that were found and are not scanned yet.
-    grey: Vec<u32>,
-    /// Bytes of old objects that were found, and the maximum.
-    found: u64,
-    most: u64,
-    /// Whether more than the maximum were found.
-    is_over: bool,
-}
-
-impl TraceState {
-    /// Whether the trace should become a minor collection.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over
-    }
-
-    /// The next old object to scan.
-    pub(super) fn next(&mut self) -> Option<u32> {
-        self.grey.pop()
-    }
-
-    /// Whether no old object is to be scanned.
-    pub(super) fn is_done(&self) -> bool {
-        self.grey.is_empty()
-    }
-}
-
-impl GenerationalHeap {
-    /// Whether a trace is possible: no major collection is marking or evacuating, and no objects
-    /// are retained in the nursery.
-    pub(super) fn may_trace(&self) -> bool {
-        !matches!(self.major.phase, Phase::Marking | Phase::Evacuating) && !self.nursery.retains()
-    }
-
-    /// Whether a trace should replace a minor collection.
-    pub(super) fn trace_pays(&self) -> bool {
-        self.may_trace()
-            && !self.old.is_sweeping()
-            && self.chooser.wants_trace(self.nursery_used().into())
-    }
-
-    /// Begins a trace of a swept heap. Under zeal it is sometimes abandoned.
-    pub(super) fn begin_trace(&mut self) {
-        let most = match self.core.memory.zeal() {
-            0 => self.chooser.bargain(self.nursery_used().into()),
-            _ if self.zeal_count.is_multiple_of(2) => 64,
-            _ => u64::MAX,
-        };
-        self.begin_minor();
-        self.begin_marking_all();
-        self.scavenger.looks_at_old = true;
-        let mut grey = std::mem::take(&mut self.scavenger.trace.grey);
-        grey.clear();
-        self.scavenger.trace =
-            TraceState { is_active: true, was_begun: true, grey, most, ..TraceState::default() };
-    }
-
-    /// Follows the reference `word`, which does not refer to a young object.
-    #[inline]
-    pub(super) fn trace(&mut self, word: u32) {
-        if word & I31::TAG != 0 || word < self.nursery.end {
-            return;
-        }
-        match self.old.mark(word) {
-            Mark::New => self.scavenger.trace.grey.push(word),
-            Mark::Old => {}
-            Mark::NoObject => self.core.note_damage(word, "a reference to no object"),
-        }
-    }
-
-    /// Counts an old object that was found, before it is scanned. Returns whether it may be
-    /// scanned.
-    pub(super) fn found(&mut self, index: u32, size: u32) -> bool {
-        if !self.old.fits(index, size) {
-            self.core.note_damage(index, BAD_OBJECT);
-            return false;
-        }
-        let trace = &mut self.scavenger.trace;
-        trace.found += u64::from(size);
-        trace.is_over |= trace.found > trace.most;
-        if !trace.is_over {
-            self.old.reached(index, size);
-        }
-        !trace.is_over
-    }
-
-    /// Makes a trace that found too much a minor collection whose roots were visited.
-    pub(super) fn give_trace_up(&mut self) {
-        self.scavenger.trace.is_active = false;
-        self.scavenger.looks_at_old = false;
-        self.scavenger.trace.grey.clear();
-        self.scavenger.found.old.clear();
-        self.abandon_marking();
-        self.chooser.failed();
-    }
-
-    /// Ends a trace after its minor collection. Objects that were not found are garbage.
-    pub(super) fn end_trace(&mut self, used: u32) {
-        self.scavenger.trace.is_active = false;
-        let roots = u64::from(self.scavenger.roots) * BYTES_OF_ROOT;
-        let found = self.scavenger.trace.found + roots;
-        if self.nursery.retains() {
-            self.chooser.failed();
-        } else {
-            // Every object that referred to a young one was updated or is dead.
-            self.tables.cards.clean_all(self.old.start(), self.old.end());
-            self.chooser.after_trace(used.into(), self.survived, found);
-        }
-        self.end_marking();
-    }
-
-    /// Records the result of a minor collection.
-    pub(super) fn learn_from_minor(&mut self, used: u32) {
-        if !self.scavenger.trace.is_active {
-            self.chooser.after_minor(used.into(), self.survived);
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The objects that were allocated since the last collection.
+//! [`Epoch`]: the objects that were allocated since the last collection, and their number.
 //!
 //! The number of bytes is exact, because it follows from `NEXT`. Objects that the host allocated
 //! are counted directly. Objects that emitted code allocated are counted by walking over them. Each
@@ -7,6 +7,7 @@
 //! It is exact if all objects have the same size. A walk over all objects would bring memory into
 //! the cache that is not read again. A small heap is one segment, so there not every collection walks.
 
+use super::Count;
 use crate::HeapError;
 use std::sync::{Mutex, PoisonError};
 
@@ -14,20 +15,6 @@ use std::sync::{Mutex, PoisonError};
 const SAMPLE: usize = 64;
 /// The number of objects in this many times the bytes of a sample is estimated from one walk over it.
 const FOR_EACH_WALK: u64 = 32;
-
-/// Objects and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Count {
-    pub(super) objects: u64,
-    pub(super) bytes: u64,
-}
-
-impl Count {
-    fn add(&mut self, bytes: u64) {
-        self.objects += 1;
-        self.bytes += bytes;
-    }
-}
 
 /// The progress of the walk over all segments.
 #[derive(Debug, Default)]
@@ -42,8 +29,22 @@ struct Walked {
 }
 
 /// The objects that were allocated since the last collection.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::space::{Count, Epoch};
+///
+/// let mut epoch = Epoch::default();
+/// epoch.open(0x10000);
+/// epoch.count_host(16);
+/// // Emitted code has allocated two more objects of 16 bytes. They are found by a walk.
+/// let counted = epoch.count(Some(0x10030), &|start, end, visit| {
+///     (start..end).step_by(16).try_for_each(|at| visit(at, 16))
+/// });
+/// assert_eq!(counted, Count { objects: 3, bytes: 48 });
+/// ```
 #[derive(Debug, Default)]
-pub(super) struct Epoch {
+pub struct Epoch {
     /// The segments: ranges of adjacent objects, with the indices of begin and end. Only the last
     /// one may be open.
     segments: Vec<(u32, Option<u32>)>,
@@ -58,26 +59,26 @@ pub(super) struct Epoch {
 }
 
 /// A function that is called with the index and the size of an object.
-pub(super) type Visit<'a> = &'a mut dyn FnMut(u32, u32) -> Result<(), HeapError>;
+pub type Visit<'a> = &'a mut dyn FnMut(u32, u32) -> Result<(), HeapError>;
 
 /// A function that calls its last argument for each object between two indices.
-pub(super) type Walk<'a> = &'a dyn Fn(u32, u32, Visit<'_>) -> Result<(), HeapError>;
+pub type Walk<'a> = &'a dyn Fn(u32, u32, Visit<'_>) -> Result<(), HeapError>;
 
 impl Epoch {
     /// Opens a segment: objects are allocated from `start` on.
-    pub(super) fn open(&mut self, start: u32) {
+    pub fn open(&mut self, start: u32) {
         self.segments.push((start, None));
     }
 
     /// Closes the segment at `end`.
-    pub(super) fn close(&mut self, end: u32) {
+    pub fn close(&mut self, end: u32) {
         if let Some((_, last)) = self.segments.last_mut() {
             last.get_or_insert(end);
         }
     }
 
-    /// Forgets everything, for the next epoch.
-    pub(super) fn clear(&mut self) {
+    /// Forgets everything but what was learnt about the size of objects, for the next epoch.
+    pub fn clear(&mut self) {
         self.segments.clear();
         *self.walked.get_mut().unwrap_or_else(PoisonError::into_inner) = Walked::default();
         (self.host, self.large) = (Count::default(), Count::default());
@@ -85,22 +86,22 @@ impl Epoch {
 
     /// Counts an object that the host allocated in a segment.
     #[inline]
-    pub(super) fn count_host(&mut self, size: u32) {
-        self.host.add(size.into());
+    pub fn count_host(&mut self, size: u32) {
+        self.host.add(size);
     }
 
     /// Counts an object outside all segments.
-    pub(super) fn count_large(&mut self, size: u32) {
-        self.large.add(size.into());
+    pub fn count_large(&mut self, size: u32) {
+        self.large.add(size);
     }
 
     /// Bytes of all objects in segments. The open segment ends at `now`.
-    pub(super) fn small_bytes(&self, now: Option<u32>) -> u64 {
+    pub fn small_bytes(&self, now: Option<u32>) -> u64 {
         self.bounds(now).map(|(start, end)| u64::from(end - start)).sum()
     }
 
     /// Bytes of all objects.
-    pub(super) fn bytes(&self, now: Option<u32>) -> u64 {
+    pub fn bytes(&self, now: Option<u32>) -> u64 {
         self.small_bytes(now) + self.large.bytes
     }
 
@@ -112,7 +113,7 @@ impl Epoch {
     }
 
     /// Counts all objects by walking over every segment with objects of emitted code.
-    pub(super) fn count(&self, now: Option<u32>, walk: Walk<'_>) -> Count {
+    pub fn count(&self, now: Option<u32>, walk: Walk<'_>) -> Count {
         self.count_with(now, true, |inline| {
             if inline == 0 { Count::default() } else { self.walk_on(now, walk) }
         })
@@ -120,7 +121,7 @@ impl Epoch {
 
     /// Estimates the count of all objects by walking over some of the segments, now or in an earlier
     /// epoch.
-    pub(super) fn estimate(&mut self, walk: Walk<'_>) -> Count {
+    pub fn estimate(&mut self, walk: Walk<'_>) -> Count {
         let inline = self.small_bytes(None).saturating_sub(self.host.bytes);
         let mut is_new = false;
         if inline > 0 {
@@ -133,7 +134,7 @@ impl Epoch {
                 let mut seen = Count::default();
                 for (start, end) in sample {
                     note_damage(walk(start, end, &mut |_, size| {
-                        seen.add(size.into());
+                        seen.add(size);
                         Ok(())
                     }));
                 }
@@ -157,7 +158,7 @@ impl Epoch {
             (walked.segment, walked.last, walked.before) = (segment, None, seen);
             let result = walk(begin, end, &mut |index, size| {
                 (walked.last, walked.before) = (Some(index), seen);
-                seen.add(size.into());
+                seen.add(size);
                 Ok(())
             });
             if result.is_err() {

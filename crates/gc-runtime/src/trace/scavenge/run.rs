@@ -1,4 +1,4 @@
-//! The inner loop of minor collections: finding slots that refer to young objects, moving the
+//! The inner loop of a scavenge: finding slots that refer to young objects, moving the
 //! objects, and updating the slots.
 //!
 //! The stack holds slots and not objects: each entry is a slot and the young reference in it. So an
@@ -21,27 +21,25 @@
 //! A guest may have changed headers in the nursery. So an index is used only if an object of the
 //! old generation begins there, and no more bytes are moved than the nursery has.
 
-use super::GenerationalHeap;
-use super::tables::Tables;
+use super::Work;
+use crate::HeapView;
 use crate::memory::even_below;
+use crate::remember::Cards;
 use crate::space::mark_region::blocks::Owner;
 use crate::space::mark_region::{Bump, MarkRegion};
 use crate::trace::forwarding::{OFFSET as COLLECTOR_WORD, forwarded, forwarding};
 use crate::trace::grey::Grey;
 use crate::trace::shapes::{BAD_OBJECT, Object, Refs, Shapes, slots_of_bits_backwards};
-use crate::{HeapBytes, HeapView};
-use gc_types::collector::generational::{CARD_SIZE, NEXT, NURSERY_START, is_young};
+use gc_types::collector::nursery::{NURSERY_START, is_young};
 use gc_types::{ArrayLayout, I31, VMGcHeader};
 
 /// The distance, in bytes, from an object that was moved to the memory that is fetched for later
 /// ones. A processor fetches ahead by itself, but not beyond a page.
 const AHEAD: u64 = 1024;
-/// Number of cache lines that are fetched of a card.
-const FETCHED_LINES: u64 = 2;
 /// Slots that are read at once.
-pub(super) const BATCH: usize = 16;
+pub(crate) const BATCH: usize = 16;
 /// Bytes of the slots that are read at once.
-pub(super) const BATCH_BYTES: u64 = 4 * BATCH as u64;
+pub(crate) const BATCH_BYTES: u64 = 4 * BATCH as u64;
 /// Elements of an array that are visited before the objects to which they refer are moved.
 pub(super) const ELEMENTS: u32 = 512;
 
@@ -75,7 +73,7 @@ impl Entry {
 
 /// Why the loop stopped before it was done.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum ScavengeStop {
+pub(super) enum Stop {
     /// The old generation has no room for this young object of so many bytes.
     NoRoom(Young),
     /// The heap is damaged.
@@ -89,44 +87,24 @@ pub(super) struct Young {
     pub(super) object: Object,
 }
 
-/// What is still to be visited, and what was found.
-#[derive(Debug, Default)]
-pub(super) struct ScavengeWork {
-    /// Slots that refer to young objects.
-    pub(super) slots: Vec<Entry>,
-    /// Arrays of which some elements were not visited.
-    pub(super) pieces: Vec<Grey>,
-    /// Slots that refer to old objects, if they are of interest.
-    pub(super) old: Vec<Entry>,
-    /// Bytes moved or retained.
-    pub(super) bytes: u64,
-}
-
-impl ScavengeWork {
-    /// Whether nothing is left to visit.
-    pub(super) fn is_done(&self) -> bool {
-        self.slots.is_empty() && self.pieces.is_empty() && self.old.is_empty()
-    }
-}
-
 /// The parts of a heap that the loop uses. The loop changes nothing else.
-pub(super) struct ScavengeLoop<'h, V> {
-    bytes: V,
-    shapes: &'h Shapes,
-    old: &'h mut MarkRegion,
-    found: &'h mut ScavengeWork,
-    tables: &'h mut Tables,
+pub(super) struct ScavengeLoop<'h, V, const SHIFT: u32> {
+    pub(super) bytes: V,
+    pub(super) shapes: &'h Shapes,
+    pub(super) old: &'h mut MarkRegion,
+    pub(super) work: &'h mut Work,
+    pub(super) cards: &'h mut Cards<SHIFT>,
     /// Bytes of the nursery.
-    nursery: u32,
+    pub(super) nursery: u32,
     /// The end of its objects.
-    used: u32,
+    pub(super) used: u32,
     /// Whether slots that refer to old objects are of interest.
-    looks_at_old: bool,
+    pub(super) looks_at_old: bool,
 }
 
 /// Which of the references refer into a nursery of `nursery` bytes: a bit for each of them.
 #[inline(always)]
-pub(super) fn young_among(words: &[u32; BATCH], nursery: u32) -> u32 {
+pub(crate) fn young_among(words: &[u32; BATCH], nursery: u32) -> u32 {
     const { assert!(I31::TAG == 1) };
     even_below(&words.map(|word| word.wrapping_sub(NURSERY_START)), nursery)
 }
@@ -142,40 +120,13 @@ struct Lane {
     last: (u32, u32, u64),
 }
 
-impl GenerationalHeap {
-    /// Fetches the memory of a card, which is scanned soon.
-    #[inline]
-    pub(super) fn fetch_card(&self, card: u32) {
-        self.old.prefetch(card);
-        for line in 0..FETCHED_LINES {
-            self.core.memory.prefetch(u64::from(card) + 64 * line);
-        }
-    }
-
-    /// The parts of the heap that scavenging needs. `None` if nothing is mapped.
-    #[inline]
-    pub(super) fn scavenge(&mut self) -> Option<ScavengeLoop<'_, HeapBytes<'_>>> {
-        let used = self.core.memory.data_u32(NEXT);
-        Some(ScavengeLoop {
-            bytes: self.core.memory.bytes()?,
-            shapes: &self.shapes,
-            old: &mut self.old,
-            found: &mut self.scavenger.found,
-            tables: &mut self.tables,
-            nursery: self.nursery.end - NURSERY_START,
-            used,
-            looks_at_old: self.scavenger.looks_at_old,
-        })
-    }
-}
-
-impl<V: HeapView> ScavengeLoop<'_, V> {
+impl<V: HeapView, const SHIFT: u32> ScavengeLoop<'_, V, SHIFT> {
     /// Takes from the heap what the loop changes often.
     #[inline(always)]
     fn lane(&mut self) -> Lane {
-        let left = u64::from(self.used.saturating_sub(NURSERY_START)) - self.found.bytes;
+        let left = u64::from(self.used.saturating_sub(NURSERY_START)) - self.work.bytes;
         Lane {
-            slots: std::mem::take(&mut self.found.slots),
+            slots: std::mem::take(&mut self.work.slots),
             bump: self.old.bump(),
             left: left as u32,
             // No object has this size.
@@ -186,8 +137,8 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
     /// Gives back to the heap what [`lane`](ScavengeLoop::lane) took.
     #[inline(always)]
     fn put_back(&mut self, lane: Lane) {
-        self.found.bytes = u64::from(self.used.saturating_sub(NURSERY_START) - lane.left);
-        self.found.slots = lane.slots;
+        self.work.bytes = u64::from(self.used.saturating_sub(NURSERY_START) - lane.left);
+        self.work.slots = lane.slots;
         self.old.set_bump(lane.bump);
     }
 
@@ -196,7 +147,7 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
     pub(super) fn forward_all<'w>(
         &mut self,
         words: &mut std::slice::IterMut<'w, u32>,
-    ) -> Option<(&'w mut u32, ScavengeStop)> {
+    ) -> Option<(&'w mut u32, Stop)> {
         let mut lane = self.lane();
         let stop = words.find_map(|word| match self.forward(*word, &mut lane) {
             Ok(new) => {
@@ -211,7 +162,7 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
 
     /// Moves a young object to the free memory at `new`, or retains it if that is where it is, and
     /// finds its slots.
-    pub(super) fn place(&mut self, young: Young, new: u32) -> Result<u32, ScavengeStop> {
+    pub(super) fn place(&mut self, young: Young, new: u32) -> Result<u32, Stop> {
         let mut lane = self.lane();
         let new = self.place_in(young, new, &mut lane);
         self.put_back(lane);
@@ -221,14 +172,14 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
     /// The new place of the object to which `word` refers, in the nursery. Moves the object if it was
     /// not moved yet, and finds its slots.
     #[inline(always)]
-    fn forward(&mut self, word: u32, lane: &mut Lane) -> Result<u32, ScavengeStop> {
+    fn forward(&mut self, word: u32, lane: &mut Lane) -> Result<u32, Stop> {
         let header = if word < self.used && word.is_multiple_of(8) {
             self.bytes.read_u64(u64::from(word) + HEADER)
         } else {
             None
         };
         let Some(header) = header else {
-            return Err(ScavengeStop::Damage(word, "a reference to no young object"));
+            return Err(Stop::Damage(word, "a reference to no young object"));
         };
         let forward = (header >> 32) as u32;
         if forward != 0 {
@@ -236,7 +187,7 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
                 |target| target >= NURSERY_START + self.nursery && self.old.is_start(target);
             return match forwarded(forward) {
                 Some(target) if is_old(target) || target == word => Ok(target),
-                _ => Err(ScavengeStop::Damage(word, "a young object was moved to no object")),
+                _ => Err(Stop::Damage(word, "a young object was moved to no object")),
             };
         }
         match self.move_plain(word, header as u32, lane) {
@@ -291,35 +242,32 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
 
     /// Moves an object that was not moved yet, and finds its slots.
     #[inline(always)]
-    fn move_any(&mut self, word: u32, header: u32, lane: &mut Lane) -> Result<u32, ScavengeStop> {
+    fn move_any(&mut self, word: u32, header: u32, lane: &mut Lane) -> Result<u32, Stop> {
         let bytes = &self.bytes;
         let length = || bytes.read_u32(u64::from(word) + u64::from(ArrayLayout::LENGTH_OFFSET));
         let object = match self.shapes.object_with(header, length) {
             Some(object) if object.size <= self.used - word => object,
             _ => {
-                return Err(ScavengeStop::Damage(
-                    word,
-                    "a young object with an invalid header or size",
-                ));
+                return Err(Stop::Damage(word, "a young object with an invalid header or size"));
             }
         };
         if object.size > lane.left {
-            return Err(ScavengeStop::Damage(word, "young objects overlap"));
+            return Err(Stop::Damage(word, "young objects overlap"));
         }
         let young = Young { index: word, object };
         match self.old.take_at(&mut lane.bump, object.size) {
             Some(new) => self.place_in(young, new, lane),
-            None => Err(ScavengeStop::NoRoom(young)),
+            None => Err(Stop::NoRoom(young)),
         }
     }
 
     /// As [`place`](ScavengeLoop::place).
     #[inline(always)]
-    fn place_in(&mut self, young: Young, new: u32, lane: &mut Lane) -> Result<u32, ScavengeStop> {
+    fn place_in(&mut self, young: Young, new: u32, lane: &mut Lane) -> Result<u32, Stop> {
         let Young { index, object } = young;
         let at = u64::from(index);
         if new != index && self.bytes.copy_object(new.into(), at, object.size).is_none() {
-            return Err(ScavengeStop::Damage(new, "the old generation is not mapped"));
+            return Err(Stop::Damage(new, "the old generation is not mapped"));
         }
         let _mapped = self.bytes.write_u32(at + COLLECTOR_WORD, forwarding(new));
         lane.left -= object.size;
@@ -327,9 +275,9 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
             Refs::None => {}
             Refs::Bits(bits) if !self.looks_at_old => self.find_plain(index, new, bits, lane),
             _ => {
-                self.found.slots = std::mem::take(&mut lane.slots);
+                self.work.slots = std::mem::take(&mut lane.slots);
                 self.find_many(new, object);
-                lane.slots = std::mem::take(&mut self.found.slots);
+                lane.slots = std::mem::take(&mut self.work.slots);
             }
         }
         Ok(new)
@@ -357,7 +305,7 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
     }
 
     /// Finds slots in the first elements of a piece of an array.
-    pub(super) fn find_in_piece(&mut self, array: Grey) -> Result<(), ScavengeStop> {
+    pub(super) fn find_in_piece(&mut self, array: Grey) -> Result<(), Stop> {
         let object = self.known(array.index())?;
         if let Refs::Elements(_) = object.refs {
             self.find_elements(array, object);
@@ -367,7 +315,7 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
 
     fn find_elements(&mut self, array: Grey, object: Object) {
         let rest = object.rest(array.from(), ELEMENTS);
-        self.found.pieces.extend(rest.map(|rest| array.at(rest)));
+        self.work.pieces.extend(rest.map(|rest| array.at(rest)));
         let end = rest.unwrap_or(object.length);
         let first = object.elements(array.index()).start;
         self.find_between(first + 4 * u64::from(array.from()), first + 4 * u64::from(end));
@@ -375,24 +323,24 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
 
     /// The object at `index`, which is in the old generation, or was moved or retained.
     #[inline(always)]
-    fn known(&self, index: u32) -> Result<Object, ScavengeStop> {
+    fn known(&self, index: u32) -> Result<Object, Stop> {
         let at = u64::from(index);
         let header = self.bytes.read_u32(at + HEADER).unwrap_or_default();
         let length = || self.bytes.read_u32(at + u64::from(ArrayLayout::LENGTH_OFFSET));
         // No access outside the heap succeeds, so the size is not checked.
         let object = self.shapes.object_with(header, length);
-        object.ok_or(ScavengeStop::Damage(index, BAD_OBJECT))
+        object.ok_or(Stop::Damage(index, BAD_OBJECT))
     }
 
     /// Finds slots on a card: all slots of structs that begin on it, and the array elements that
     /// lie on it.
-    pub(super) fn find_on_card(&mut self, card: u32) -> Result<(), ScavengeStop> {
+    pub(super) fn find_on_card(&mut self, card: u32) -> Result<(), Stop> {
         let before = match self.old.blocks().owner(card) {
             Owner::Nobody => return Ok(()),
             Owner::Block(start) => self.old.start_before(card, start),
             Owner::Large(start) => (start < card).then_some(start),
         };
-        let mut starts = self.old.starts_on(card, CARD_SIZE);
+        let mut starts = self.old.starts_on(card, Cards::<SHIFT>::SIZE);
         // The last one first, because the last entry on the stack is followed first.
         while starts != 0 {
             let last = 63 - starts.leading_zeros();
@@ -405,9 +353,9 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
     /// Finds slots in the part of an object that lies on a card. If a struct begins there, its
     /// whole rest counts.
     #[inline]
-    fn find_in_part(&mut self, index: u32, card: u32) -> Result<(), ScavengeStop> {
+    fn find_in_part(&mut self, index: u32, card: u32) -> Result<(), Stop> {
         let object = self.known(index)?;
-        let (low, high) = (u64::from(card), u64::from(card) + u64::from(CARD_SIZE));
+        let (low, high) = (u64::from(card), u64::from(card) + u64::from(Cards::<SHIFT>::SIZE));
         match object.refs {
             Refs::Elements(_) => {
                 let elements = object.elements(index);
@@ -474,16 +422,16 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
         let entry = Entry::new(at as u32, word);
         if is_young(word, self.nursery) {
             self.bytes.prefetch_object(word);
-            self.found.slots.push(entry);
+            self.work.slots.push(entry);
         } else if self.looks_at_old && word != 0 {
-            self.found.old.push(entry);
+            self.work.old.push(entry);
         }
     }
 
     /// Moves the referents of slots, and of the slots found in them, and updates the slots, as far
     /// as `budget` allows. An entry at which it stops is on the stack again.
     #[inline(never)]
-    pub(super) fn run(&mut self, budget: &mut u32) -> Result<(), ScavengeStop> {
+    pub(super) fn run(&mut self, budget: &mut u32) -> Result<(), Stop> {
         let mut lane = self.lane();
         let mut left = *budget;
         let stop = loop {
@@ -497,7 +445,7 @@ impl<V: HeapView> ScavengeLoop<'_, V> {
                     let _mapped = self.bytes.write_u32(entry.slot().into(), new);
                     if new == entry.word() {
                         // The object was retained, so the slot must be visited again.
-                        self.tables.cards.dirty(entry.slot());
+                        self.cards.dirty(entry.slot());
                     }
                 }
                 Err(stop) => {

@@ -1,0 +1,59 @@
+//! A nursery: the part of a heap in which objects are born. It is at the heap's begin, and has its final size from
+//! the start, so that emitted code can test with constants whether a reference refers into it: with one subtraction
+//! and one unsigned comparison, which also exclude null and most `i31`s.
+
+use crate::NULL_PAGE_SIZE;
+
+/// The index at which the nursery begins.
+pub const NURSERY_START: u32 = NULL_PAGE_SIZE;
+/// The size of a nursery, in bytes, is a multiple of this.
+pub const NURSERY_ALIGN: u32 = 4 << 10;
+/// The maximum number of bytes of a nursery.
+pub const MAX_NURSERY: u32 = 256 << 20;
+
+/// The size in bytes of the nursery of a heap that may grow to `maximum` bytes (counted from its
+/// base), if the option is `requested` bytes. The nursery is at most an eighth of the heap after the
+/// null page, because old objects cannot use its place.
+pub const fn nursery_size(requested: u64, maximum: u64) -> u32 {
+    let usable = maximum.saturating_sub(NULL_PAGE_SIZE as u64);
+    let mut size = usable / 8;
+    if size > requested {
+        size = requested;
+    }
+    if size > MAX_NURSERY as u64 {
+        size = MAX_NURSERY as u64;
+    }
+    (size / NURSERY_ALIGN as u64) as u32 * NURSERY_ALIGN
+}
+
+/// Whether the reference `word` refers into a nursery of `size` bytes.
+pub const fn is_young(word: u32, size: u32) -> bool {
+    word.wrapping_sub(NURSERY_START) < size && word & crate::I31::TAG == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nursery_is_a_small_part_of_the_heap() {
+        assert_eq!(nursery_size(4 << 20, 2 << 30), 4 << 20);
+        assert_eq!(nursery_size(4 << 20, (1 << 20) + (64 << 10)), 128 << 10);
+        assert_eq!(nursery_size((1 << 20) + 5, 4 << 30), 1 << 20);
+        assert_eq!(nursery_size(u64::MAX, u64::MAX), MAX_NURSERY);
+        assert_eq!(nursery_size(u64::MAX, 1 << 30), (128 << 20) - (8 << 10));
+        for maximum in [0, 1, 64 << 10, (64 << 10) + 100] {
+            assert_eq!(nursery_size(4 << 20, maximum), 0);
+        }
+    }
+
+    #[test]
+    fn null_and_tagged_words_are_not_young() {
+        let size = 1 << 20;
+        assert!(is_young(NURSERY_START, size) && is_young(NURSERY_START + size - 8, size));
+        for word in [0, 1, NURSERY_START - 8, NURSERY_START + 1, NURSERY_START + size, u32::MAX] {
+            assert!(!is_young(word, size), "{word:#x}");
+        }
+        assert!(!is_young(NURSERY_START, 0));
+    }
+}
