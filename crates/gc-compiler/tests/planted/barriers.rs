@@ -3,7 +3,7 @@
 use super::*;
 use cranelift_codegen::ir::Opcode;
 use cranelift_codegen::ir::condcodes::IntCC;
-use gc_types::collector::{drc, generational};
+use gc_types::collector::{drc, generational, nursery};
 
 const CARD: &str = "a young reference is stored in an object whose card may be clean";
 const BUNDLE: &str = "the bundle of a dirty card may be clean";
