@@ -1,22 +1,28 @@
 //! Spaces, for any collector: what objects are allocated in. Their tables are native memory beside the heap,
 //! which a guest cannot write.
 //!
+//! * [`BumpSpace`]: objects one after the other, and nothing is freed.
 //! * [`Nursery`]: where objects are allocated one after the other, and how much of it is used.
 //! * [`mark_region`]: blocks of lines for small objects, and runs of pages for large ones, as in Immix. It is
 //!   marked, swept in parts, and can be evacuated.
 //! * [`Generations`]: a nursery in front of a mark region.
+//! * [`semispace`]: chunks whose live objects are copied to free ones.
 //! * [`Epoch`]: the objects that were allocated since the last collection, and their number.
 //! * [`object_map`]: the starts of objects and their marks, with one bit of each kind for eight
 //!   bytes.
 
+mod bump;
+mod check;
 mod count;
 mod epoch;
 mod generations;
 pub mod mark_region;
 pub mod nursery;
 pub mod object_map;
+pub mod semispace;
 mod zeros;
 
+pub use bump::BumpSpace;
 pub use count::Count;
 pub use epoch::{Epoch, Visit, Walk};
 pub use generations::Generations;

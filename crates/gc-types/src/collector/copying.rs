@@ -8,9 +8,3 @@ pub use super::bump::{LIMIT, NEXT};
 
 /// The name under which the collector is registered.
 pub const NAME: &str = "copying";
-
-/// Bytes of a chunk, the unit of spaces.
-pub const CHUNK_SIZE: u32 = 32 << 10;
-
-const _: () = assert!(CHUNK_SIZE.is_power_of_two());
-const _: () = assert!(crate::NULL_PAGE_SIZE.is_multiple_of(CHUNK_SIZE));

@@ -4,12 +4,16 @@
 mod verifier;
 
 use super::*;
+use crate::space::semispace::CHUNK_SIZE;
 use crate::trace::forwarding::forwarding;
 use crate::{
     GcCause, GcProgress, GcRootsList, GcStore, HeapBounds, HeapOptions, IncompleteWalk, NoStack,
     TraceRoots, WeakTable,
 };
-use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcKind};
+use gc_types::collector::bump::{LIMIT, NEXT};
+use gc_types::{
+    ArrayLayout, GcLayout, NULL_PAGE_SIZE, StorageType, StructLayout, TypeIndex, VMGcKind,
+};
 use std::sync::Arc;
 
 const PAIR: TypeIndex = TypeIndex::new(0).unwrap();
@@ -19,6 +23,16 @@ const BYTES: TypeIndex = TypeIndex::new(2).unwrap();
 const CAR: u32 = 8;
 const CDR: u32 = 12;
 const CHUNK: u64 = CHUNK_SIZE as u64;
+
+/// The chunk of the object at `index`.
+fn chunk_of(index: u32) -> u32 {
+    (index - NULL_PAGE_SIZE) / CHUNK_SIZE
+}
+
+/// The index of a chunk's first byte.
+fn chunk_start(chunk: u32) -> u32 {
+    NULL_PAGE_SIZE + chunk * CHUNK_SIZE
+}
 
 fn options(chunks: u64, maximum: u64) -> HeapOptions {
     let null_page = u64::from(NULL_PAGE_SIZE);
@@ -135,11 +149,11 @@ fn survivors_are_copied_in_breadth_first_order_and_shared_ones_once() {
     write(&mut heap, right, CDR, root);
     let mut stack = Stack(vec![u64::from(root), 0, u64::from(root)]);
     for _ in 0..3 {
-        let from = Chunks::of(stack.index(0));
+        let from = chunk_of(stack.index(0));
         collect(&mut heap, &mut stack).unwrap();
         heap.verify().unwrap();
         let new = stack.index(0);
-        assert_ne!(Chunks::of(new), from);
+        assert_ne!(chunk_of(new), from);
         assert_eq!(stack.0[1..], [0, u64::from(new)]);
         let of = |object, field| read(&heap, object, field) - new;
         assert_eq!((of(new, CAR), of(new, CDR)), (16, 32));
@@ -147,7 +161,7 @@ fn survivors_are_copied_in_breadth_first_order_and_shared_ones_once() {
         let stats = heap.stats();
         assert_eq!((stats.live_objects, stats.live_bytes, stats.allocations), (4, 64, 4));
         // The old places of the objects are poisoned.
-        assert_eq!(read(&heap, Chunks::start(from), 0), 0xa5a5_a5a5);
+        assert_eq!(read(&heap, chunk_start(from), 0), 0xa5a5_a5a5);
     }
 }
 
@@ -174,7 +188,7 @@ fn the_mutator_goes_on_behind_the_copies_in_zeroed_memory() {
         assert_eq!(heap.core.memory.data_u32(NEXT), stack.index(0) + 16);
         let stats = heap.stats();
         assert_eq!((stats.allocations, stats.allocated_bytes), (allocated, allocated * 16));
-        assert_eq!((stats.live_objects, heap.chunks.used()), (1, 1));
+        assert_eq!((stats.live_objects, heap.space.used_chunk_bytes() / CHUNK), (1, 1));
     }
 }
 
@@ -195,10 +209,10 @@ fn large_objects_stay_and_are_freed_when_not_reached() {
         assert_eq!(read(&heap, moved, CAR), kept);
         let stats = heap.stats();
         assert_eq!((stats.live_objects, stats.live_bytes), (2, 80_016 + 16));
-        assert_eq!(heap.chunks.used(), 3 + 1);
+        assert_eq!(heap.space.used_chunk_bytes() / CHUNK, 3 + 1);
     }
     collect(&mut heap, &mut Stack::default()).unwrap();
-    assert_eq!((heap.chunks.used(), heap.stats().live_objects), (0, 0));
+    assert_eq!((heap.space.used_chunk_bytes() / CHUNK, heap.stats().live_objects), (0, 0));
     heap.verify().unwrap();
     // Its memory is zero for the next one.
     let array = array(&mut heap, BYTES, 500_000).unwrap().as_raw_u32();
@@ -273,7 +287,7 @@ fn more_than_half_of_the_heap_is_used_where_little_survives() {
     let mut most = 0;
     for _ in 0..2_000_000 {
         store.alloc_struct(&mut stack, PAIR).unwrap();
-        let chunk = Chunks::of(store.heap().core().memory.data_u32(NEXT));
+        let chunk = chunk_of(store.heap().core().memory.data_u32(NEXT));
         most = most.max(chunk);
     }
     // The heap uses no more chunks than the budget needs, which are few here.
@@ -294,7 +308,7 @@ fn more_than_half_of_the_heap_is_used_where_little_survives() {
     for _ in 0..2_000_000 {
         store.alloc_struct(&mut stack, PAIR).unwrap();
         let memory = &store.heap().core().memory;
-        most = most.max(Chunks::of(memory.data_u32(NEXT)));
+        most = most.max(chunk_of(memory.data_u32(NEXT)));
     }
     let collections = store.stats().collections - before;
     assert!(most > 128, "{most} chunks of 256 were used");
@@ -406,7 +420,7 @@ fn damage_is_found_or_harmless() {
             write(heap, object, 4, forwarding(large))
         }),
         ("moved to between places", |heap, object, _| {
-            let start = Chunks::start(1);
+            let start = chunk_start(1);
             write(heap, object, 4, forwarding(start + 4));
         }),
         ("another collector's bits", |heap, object, _| write(heap, object, 4, 2)),

@@ -1,18 +1,17 @@
 //! `null`: bump allocation that never collects.
 //!
-//! Each object is placed directly after the previous one, and nothing is ever freed. This is the
+//! Each object is placed directly after the previous one ([`BumpSpace`]), and nothing is ever freed. This is the
 //! fastest possible allocation. It suits programs that end before the heap is full, and is the
 //! baseline for the other collectors. (The JVM's Epsilon, JEP 318, is similar.) Emitted code
-//! allocates inline between the data words `NEXT` and `LIMIT`. The host does the same here. Memory
-//! is handed out once and is therefore zero. Barriers do nothing, and header bits are zero.
+//! allocates inline. Memory is handed out once and is therefore zero. Barriers do nothing, and header bits are zero.
 
+use crate::space::{BumpSpace, Count};
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRuntime, GcStats,
     HeapCore, HeapError, HeapMemory, Occupancy, Reclaims,
 };
-use gc_types::collector::null::{LIMIT, NAME, NEXT};
-use gc_types::{NULL_PAGE_SIZE, VMGcHeader, VMGcRef};
-use std::sync::{Mutex, PoisonError};
+use gc_types::collector::null::NAME;
+use gc_types::{VMGcHeader, VMGcRef};
 
 /// Makes heaps that never collect.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,86 +35,15 @@ impl GcRuntime for NullCollector {
     }
 
     fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
-        let mut heap = NullHeap { core: HeapCore::new(memory), counted: Mutex::default() };
-        heap.set_up();
-        Ok(Box::new(heap))
+        let mut core = HeapCore::new(memory);
+        let space = BumpSpace::new(&mut core.memory);
+        Ok(Box::new(NullHeap { core, space }))
     }
 }
 
 struct NullHeap {
     core: HeapCore,
-    /// The objects that were counted so far. Emitted code does not count the objects that it makes.
-    counted: Mutex<Counted>,
-}
-
-/// The number of objects before the one at `at`. The object at `at` is counted again each time,
-/// because its size may not have been written yet.
-#[derive(Clone, Copy)]
-struct Counted {
-    at: u32,
-    objects: u64,
-}
-
-impl Default for Counted {
-    fn default() -> Counted {
-        Counted { at: NULL_PAGE_SIZE, objects: 0 }
-    }
-}
-
-impl NullHeap {
-    fn set_up(&mut self) {
-        self.core.memory.set_data_u32(NEXT, NULL_PAGE_SIZE);
-        self.raise_limit();
-    }
-
-    fn raise_limit(&mut self) {
-        let limit = u32::try_from(self.core.memory.len()).expect("heaps end below 4 GiB");
-        self.core.memory.set_data_u32(LIMIT, limit);
-    }
-
-    fn next(&self) -> u32 {
-        self.core.memory.data_u32(NEXT)
-    }
-
-    fn used_bytes(&self) -> u64 {
-        u64::from(self.next().saturating_sub(NULL_PAGE_SIZE))
-    }
-
-    /// Calls `visit` with the index of each object from the one at `at` on.
-    fn walk(&self, mut at: u32, mut visit: impl FnMut(u32)) -> Result<(), HeapError> {
-        let end = self.next();
-        while at < end {
-            // `size` is at least a header's, and `at + size` is mapped.
-            let size = self.core.size_at(at)?;
-            visit(at);
-            at += size;
-        }
-        if at == end {
-            Ok(())
-        } else {
-            Err(HeapError::Corrupt {
-                at,
-                what: "the last object extends beyond the next free index",
-            })
-        }
-    }
-}
-
-impl NullHeap {
-    /// Counts the objects that were not counted before.
-    fn count_objects(&self) -> u64 {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut objects, mut last) = (counted.objects, *counted);
-        let walked = self.walk(counted.at, |at| {
-            last = Counted { at, objects };
-            objects += 1;
-        });
-        if let Err(damage) = walked {
-            log::warn!("allocations are counted only up to the damage: {damage}");
-        }
-        *counted = last;
-        objects
-    }
+    space: BumpSpace,
 }
 
 impl GcHeap for NullHeap {
@@ -152,7 +80,7 @@ impl GcHeap for NullHeap {
     }
 
     fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
-        VMGcRef::from_heap_index(self.core.bump(header, size)?)
+        VMGcRef::from_heap_index(self.space.bump(&mut self.core, header, size)?)
     }
 
     fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
@@ -161,9 +89,7 @@ impl GcHeap for NullHeap {
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
-        let grown = self.core.grow(bytes)?;
-        self.raise_limit();
-        Ok(grown)
+        self.space.grow(&mut self.core, bytes)
     }
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
@@ -174,42 +100,25 @@ impl GcHeap for NullHeap {
     }
 
     fn occupancy(&self) -> Occupancy {
-        Occupancy { used: self.used_bytes(), collection_pays: false, ..Occupancy::default() }
+        let used = self.space.used_bytes(&self.core.memory);
+        Occupancy { used, collection_pays: false, ..Occupancy::default() }
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
-        self.walk(NULL_PAGE_SIZE, |at| {
+        self.space.walk(&self.core, &mut |at, _| {
             VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
+            Ok(())
         })
     }
 
     fn verify(&self) -> Result<(), HeapError> {
         self.core.check_damage()?;
-        let mut starts = Vec::new();
-        self.walk(NULL_PAGE_SIZE, |at| starts.push(at))?;
-        for &object in &starts {
-            if self.core.header_at(object)?.collector_bits() != 0 {
-                return Err(HeapError::Corrupt {
-                    at: object,
-                    what: "unexpected collector bits in a header",
-                });
-            }
-            let mut dangling = false;
-            self.core.for_each_ref_at(object, |_, contents| {
-                let target = contents.as_heap_index();
-                dangling |= target.is_some_and(|index| starts.binary_search(&index.get()).is_err());
-            })?;
-            if dangling {
-                return Err(HeapError::Corrupt { at: object, what: "a reference to no object" });
-            }
-        }
-        Ok(())
+        self.space.check(&self.core)
     }
 
     fn stats(&self) -> GcStats {
         let mut stats = self.core.stats.clone();
-        let objects = self.count_objects();
-        let bytes = self.used_bytes();
+        let Count { objects, bytes } = self.space.count(&self.core);
         (stats.allocations, stats.live_objects) = (objects, objects);
         (stats.allocated_bytes, stats.live_bytes) = (bytes, bytes);
         stats
@@ -217,8 +126,7 @@ impl GcHeap for NullHeap {
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         self.core.reset();
-        self.set_up();
-        self.counted = Mutex::default();
+        self.space = BumpSpace::new(&mut self.core.memory);
         host_data.clear();
         true
     }

@@ -10,14 +10,13 @@
 //! chunk. So the headers of copies do not change after their size was taken, and to-space can
 //! always be walked.
 
-use super::chunks::{Chunks, State};
+use super::chunks::{CHUNK_SIZE, Chunks, State};
 use super::{Survivors, WRONG_SIZE};
 use crate::object::{PASSES_END, note_damage};
 use crate::trace::forwarding::{OFFSET, forwarded, forwarding};
 use crate::trace::grey::Grey;
 use crate::trace::shapes::{Object, Shapes};
 use crate::{HeapError, HeapView};
-use gc_types::collector::copying::CHUNK_SIZE;
 use gc_types::{ArrayLayout, I31, OBJECT_ALIGN, VMGcHeader};
 
 /// The queues of one pass over the heap, and what it found so far.
@@ -141,7 +140,7 @@ impl<V: HeapView> Tracer<'_, V> {
         debug_assert!(_mapped.is_some());
         self.work.next = new + size;
         let survivors = &mut self.work.survivors;
-        survivors.objects += 1;
+        survivors.all.add(size);
         survivors.small_bytes += u64::from(size);
         new
     }
@@ -186,7 +185,7 @@ impl<V: HeapView> Tracer<'_, V> {
             if self.chunks.mark(chunk, raw, size) {
                 self.work.marked.push(chunk as u32);
             }
-            self.work.survivors.objects += 1;
+            self.work.survivors.all.add(size);
             self.work.survivors.small_bytes += u64::from(size);
         }
         raw
@@ -198,8 +197,7 @@ impl<V: HeapView> Tracer<'_, V> {
             self.damaged(raw, "a reference into a large object");
         } else if self.chunks.reach_large(chunk) {
             self.work.large.push(Grey::new(raw, 0));
-            self.work.survivors.objects += 1;
-            self.work.survivors.bytes += u64::from(self.chunks.end(chunk) - raw);
+            self.work.survivors.all.add(self.chunks.end(chunk) - raw);
         }
         raw
     }

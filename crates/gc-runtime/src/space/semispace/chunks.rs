@@ -6,10 +6,13 @@
 
 use crate::HeapMemory;
 use crate::space::Residue;
-use gc_types::collector::copying::CHUNK_SIZE;
 use gc_types::{NULL_PAGE_SIZE, OBJECT_ALIGN};
 
+/// Bytes of a chunk.
+pub const CHUNK_SIZE: u32 = 32 << 10;
 const CHUNK_SHIFT: u32 = CHUNK_SIZE.trailing_zeros();
+const _: () = assert!(CHUNK_SIZE.is_power_of_two());
+const _: () = assert!(NULL_PAGE_SIZE.is_multiple_of(CHUNK_SIZE));
 /// The maximum number of objects in a chunk.
 const PLACES: usize = (CHUNK_SIZE / OBJECT_ALIGN) as usize;
 
@@ -83,11 +86,6 @@ impl Chunks {
         }
         self.free_count += (new - old) as u32;
         self.first_free = self.first_free.min(old / 64);
-    }
-
-    /// Forgets all chunks.
-    pub(super) fn clear(&mut self) {
-        *self = Chunks::default();
     }
 
     /// Number of chunks.

@@ -11,8 +11,7 @@
 //! collection. The heap is as large as that needs, and never smaller than at the start. Other
 //! chunks are not used, and the memory of most of them is given back.
 
-use super::chunks::Chunks;
-use gc_types::collector::copying::CHUNK_SIZE;
+use super::chunks::{CHUNK_SIZE, Chunks};
 
 /// The minimal number of chunks that should be allocated between two collections: 1 MiB.
 const MINIMUM: u32 = (1 << 20) / CHUNK_SIZE;
