@@ -6,7 +6,7 @@
 //! objects more time to die. It becomes larger than the machine's cache only beside many old objects,
 //! whose marking takes long and which are in no cache either. No more is used than a minor collection
 //! can empty in the time that the heap's options want a pause to take. That time is predicted from the
-//! times of the last minor collections ([`Pace`]). For what takes time whatever is in the nursery (the
+//! times of the last minor collections. For what takes time whatever is in the nursery (the
 //! stack and other roots), the nursery has a minimum.
 //!
 //! A small nursery does not tell what a larger one would do: objects that would die in it a little
