@@ -4,14 +4,21 @@
 //! Address space between the part in use and that end is mapped and not used, or not mapped. Survivors of the
 //! nursery need room in the old generation. If a heap may not grow, a part of the nursery becomes that room.
 
+mod check;
+
+pub use check::Marking;
+
 use super::mark_region::MarkRegion;
 use super::mark_region::blocks::{BLOCK_SIZE, MAX_SMALL};
 use super::mark_region::evacuate::Evacuator;
 use super::nursery::Nursery;
 use super::nursery::size::{NurseryUse, Sizing, first_size};
 use crate::object::by_halves;
-use crate::{HeapCore, HeapError};
+use crate::space::Count;
+use crate::trace::marking::Marker;
+use crate::{HeapCore, HeapError, Occupancy};
 use gc_types::collector::nursery::{MAX_NURSERY, NURSERY_ALIGN, NURSERY_START};
+use gc_types::{VMGcHeader, VMGcRef};
 use std::time::Duration;
 
 /// The smallest nursery in bytes when no more memory can be mapped.
@@ -47,7 +54,7 @@ const STEP: u32 = 512;
 /// assert!(space.refill(&mut core, 16));
 /// let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
 /// let young = space.nursery.bump(&mut core, header, 16).unwrap();
-/// let old = space.alloc_old(&mut core, 16).unwrap();
+/// let old = space.alloc_old(&mut core, header, 16).unwrap();
 /// assert!(space.nursery.is_young(young) && !space.nursery.is_young(old));
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
@@ -61,8 +68,12 @@ pub struct Generations {
     pub evacuator: Evacuator,
     /// Chooses the nursery's size.
     pub sizing: Sizing,
+    /// Objects that were allocated in the old generation.
+    born_old: Count,
     /// Bytes that survived the last collection of the nursery.
     survived: u64,
+    /// Whether the marking that is under way marks young objects, which were retained.
+    marks_young: bool,
     /// Whether the last growth of the heap was refused.
     cramped: bool,
 }
@@ -76,7 +87,9 @@ impl Generations {
             nursery,
             evacuator: Evacuator::default(),
             sizing: Sizing::default(),
+            born_old: Count::default(),
             survived: 0,
+            marks_young: false,
             cramped: false,
         };
         space.take_mapped(core);
@@ -89,7 +102,8 @@ impl Generations {
         self.old.clear();
         self.evacuator = Evacuator::default();
         self.sizing = Sizing::default();
-        (self.survived, self.cramped) = (0, false);
+        self.born_old = Count::default();
+        (self.survived, self.marks_young, self.cramped) = (0, false, false);
         let limit = self.nursery.limit();
         self.nursery.renew(&mut core.memory);
         let size = self.nursery.size();
@@ -118,9 +132,12 @@ impl Generations {
         true
     }
 
-    /// Takes zeroed memory in the old generation for an object of `size` bytes. As long as there is none, sweeps more.
-    pub fn alloc_old(&mut self, core: &mut HeapCore, size: u32) -> Option<u32> {
-        self.sweep_until(|old| old.alloc_zeroed(&mut core.memory, size))
+    /// Allocates an object in the old generation. As long as there is no room, sweeps more.
+    pub fn alloc_old(&mut self, core: &mut HeapCore, header: VMGcHeader, size: u32) -> Option<u32> {
+        let index = self.sweep_until(|old| old.alloc_zeroed(&mut core.memory, size))?;
+        core.set_header_at(index, header)?;
+        self.born_old.add(size);
+        Some(index)
     }
 
     /// Takes memory in the old generation for a survivor of `size` bytes, when there was none: sweeps, or else maps
@@ -181,6 +198,41 @@ impl Generations {
         self.old.total().bytes + u64::from(self.nursery.used(&core.memory))
     }
 
+    /// All objects that were allocated since the heap was new, and those of them that may be alive.
+    pub fn counts(&self, core: &HeapCore) -> (Count, Count) {
+        let mut allocated = self.nursery.allocated(core);
+        allocated.add_all(self.born_old);
+        let mut live = self.nursery.young(core);
+        live.add_all(self.old.total());
+        (allocated, live)
+    }
+
+    /// Calls `visit` with each object, in address order.
+    ///
+    /// # Errors
+    /// If a young object is damaged.
+    pub fn walk(&self, core: &HeapCore, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
+        self.nursery.walk(core, |at, _| {
+            VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
+            Ok(())
+        })?;
+        self.old.objects().filter_map(VMGcRef::from_heap_index).for_each(visit);
+        Ok(())
+    }
+
+    /// The use of the heap's memory, if at least `least_room` bytes should be promoted between two collections of all
+    /// objects. Every collection pays.
+    pub fn occupancy(&self, core: &HeapCore, least_room: u64) -> Occupancy {
+        Occupancy {
+            used: self.used_bytes(core),
+            given_back: self.unbacked(core),
+            least_room,
+            wanted: self.wanted(core),
+            collection_pays: true,
+            frees_young: true,
+        }
+    }
+
     /// Mapped bytes without memory: given back, or never touched.
     pub fn unbacked(&self, core: &HeapCore) -> u64 {
         self.old.given_back() + self.nursery.unbacked(core.memory.len())
@@ -229,7 +281,7 @@ impl Generations {
 
     /// The bytes that must be added to the old generation so that it has the size of the plan's goal.
     /// `None` if there is no goal.
-    pub fn wanted(&self, core: &HeapCore) -> Option<u64> {
+    fn wanted(&self, core: &HeapCore) -> Option<u64> {
         let goal = core.plan.goal;
         let old = u64::from(self.old.end() - self.old.start());
         (goal != u64::MAX).then(|| goal.saturating_sub(old))
@@ -273,8 +325,24 @@ impl Generations {
         self.old.remove_outside(&self.nursery.take_retained());
     }
 
-    /// Ends a marking that included retained objects: forgets the unmarked ones.
-    pub fn sweep_retained(&mut self, core: &mut HeapCore) {
+    /// Begins to mark the old generation. Young objects count as alive. If objects are retained in the nursery, they are
+    /// marked too, and marking must end before the mutator runs again.
+    pub fn begin_marking(&mut self, marker: &mut Marker) {
+        self.marks_young = self.nursery.retains();
+        marker.begin(if self.marks_young { 0 } else { self.old.start() });
+        self.old.begin_marking();
+    }
+
+    /// Ends marking. Everything unmarked is garbage, and waits for [the sweep](MarkRegion::begin_sweeping).
+    pub fn end_marking(&mut self, core: &mut HeapCore) {
+        if std::mem::take(&mut self.marks_young) {
+            self.sweep_retained(core);
+        }
+        self.old.end_marking();
+    }
+
+    /// Forgets the unmarked ones of the retained objects.
+    fn sweep_retained(&mut self, core: &mut HeapCore) {
         let mut retained = self.nursery.take_retained();
         self.old.sweep_outside(&mut retained);
         if retained.is_empty() {

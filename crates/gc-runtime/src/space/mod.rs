@@ -15,7 +15,7 @@ mod bump;
 mod check;
 mod count;
 mod epoch;
-mod generations;
+pub mod generations;
 pub mod mark_region;
 pub mod nursery;
 pub mod object_map;

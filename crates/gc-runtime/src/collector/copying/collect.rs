@@ -1,10 +1,10 @@
 //! One collection of the copying heap, in increments.
 
 use super::CopyingHeap;
-use crate::trace::increments::{Parts, increment};
+use crate::trace::increments::Parts;
 use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
-    HeapCore, HeapError, WeakScope, WeakStep, WeakTable,
+    ExternRefHostDataTable, GcHeap, GcRequest, GcRootsIter, HeapCore, WeakScope, WeakStep,
+    WeakTable,
 };
 use std::time::Instant;
 
@@ -109,28 +109,12 @@ impl Parts for CopyingCollection<'_> {
         };
     }
 
+    /// Once it has begun, because a heap that is half copied is not usable.
+    fn must_finish(&self) -> bool {
+        !matches!(self.phase, Phase::Begin)
+    }
+
     fn give_up(&mut self) {
         self.phase = Phase::Complete;
-    }
-}
-
-impl<'a> GarbageCollection<'a> for CopyingCollection<'a> {
-    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
-        increment(self)
-    }
-
-    /// Finishes the collection once it has begun, because a heap that is half copied is not usable.
-    fn abandon(&mut self) {
-        while !matches!(self.phase, Phase::Begin | Phase::Complete) {
-            // A heap that is corrupt is not made consistent. The collection is then over.
-            let _corrupt = self.collect_increment();
-        }
-        self.phase = Phase::Complete;
-    }
-}
-
-impl Drop for CopyingCollection<'_> {
-    fn drop(&mut self) {
-        self.heap.core.check_over(matches!(self.phase, Phase::Complete));
     }
 }

@@ -9,6 +9,7 @@ mod collect;
 mod tests;
 
 use crate::space::semispace::{Copying, Semispace};
+use crate::trace::increments::InParts;
 use crate::trace::shapes::Shapes;
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcRuntime, GcStats, HeapCore,
@@ -114,7 +115,7 @@ impl GcHeap for CopyingHeap {
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.assert_may_collect();
-        Box::new(CopyingCollection::new(self, request))
+        Box::new(InParts(CopyingCollection::new(self, request)))
     }
 
     /// A collection takes time for all survivors and frees only objects that were allocated since

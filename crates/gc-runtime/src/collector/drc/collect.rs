@@ -25,10 +25,10 @@
 use super::DrcHeap;
 use super::counts::Counts;
 use super::live_map::{GRANULE, GROUP_SHIFT, LiveMap, bits};
-use crate::trace::increments::{Parts, increment};
+use crate::trace::increments::Parts;
 use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, HeapCore, HeapError,
-    PauseKind, WeakScope, WeakStep, WeakTable, WeakTracer,
+    ExternRefHostDataTable, GcRootsIter, HeapCore, PauseKind, WeakScope, WeakStep, WeakTable,
+    WeakTracer,
 };
 use gc_types::VMGcRef;
 use std::time::{Duration, Instant};
@@ -428,12 +428,6 @@ impl Parts for DrcCollection<'_> {
         self.heap.core.stats.collections += u64::from(self.phase == Phase::Complete);
     }
 
-    fn give_up(&mut self) {
-        self.cut_short();
-    }
-}
-
-impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
     fn kind(&self) -> PauseKind {
         match self.traced {
             true => PauseKind::Cycles,
@@ -441,18 +435,12 @@ impl<'a> GarbageCollection<'a> for DrcCollection<'a> {
         }
     }
 
-    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
-        increment(self)
+    fn must_finish(&self) -> bool {
+        false
     }
 
-    fn abandon(&mut self) {
+    fn give_up(&mut self) {
         self.cut_short();
-    }
-}
-
-impl Drop for DrcCollection<'_> {
-    fn drop(&mut self) {
-        self.heap.core.check_over(self.phase == Phase::Complete);
     }
 }
 

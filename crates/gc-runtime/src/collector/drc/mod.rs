@@ -35,6 +35,7 @@ mod tests;
 mod verify;
 
 use crate::object::unmapped;
+use crate::trace::increments::InParts;
 use crate::trace::shapes::Shapes;
 use crate::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest, GcRootsList, GcRuntime,
@@ -433,7 +434,7 @@ impl GcHeap for DrcHeap {
         self.cannot_grow |= cause == GcCause::Exhausted;
         let trace = self.trace_for(cause);
         let roots = if trace == CycleSearch::No { roots.uncounted() } else { roots.all() };
-        Box::new(DrcCollection::new(self, roots, Tables { host_data, weak }, trace))
+        Box::new(InParts(DrcCollection::new(self, roots, Tables { host_data, weak }, trace)))
     }
 
     /// A collection takes time for all survivors and frees objects that were allocated since the

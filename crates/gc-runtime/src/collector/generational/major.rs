@@ -70,8 +70,6 @@ pub(super) enum Log {
 pub(super) struct Major {
     pub(super) phase: Phase,
     pub(super) marker: Marker,
-    /// Whether young objects, which were retained, are marked.
-    young: bool,
     /// Whether everything was marked except what weak references keep. A collection marks that, and sweeps
     /// host values.
     waits: bool,
@@ -169,11 +167,9 @@ impl Cycle<'_> {
         debug_assert!(matches!(self.major.phase, Phase::Idle | Phase::GivingBack));
         let major = &mut *self.major;
         (major.phase, major.waits, major.took) = (Phase::Marking, false, Duration::ZERO);
-        major.young = self.space.nursery.retains();
-        major.marker.begin(if major.young { 0 } else { self.space.old.start() });
         major.began_at = self.space.old.total().bytes;
         major.size.large_before = std::mem::take(&mut major.size.large);
-        self.space.old.begin_marking();
+        self.space.begin_marking(&mut self.major.marker);
     }
 
     /// Lets the mutator run while marking is under way.
@@ -237,15 +233,12 @@ impl Cycle<'_> {
 
     /// Ends marking. Everything unmarked is garbage.
     pub(super) fn end_marking(&mut self) {
-        if self.major.young {
-            self.space.sweep_retained(self.core);
-        }
         let (total, marked) = (self.space.old.total().bytes, self.space.old.marked().bytes);
         let born = total.saturating_sub(self.major.began_at);
         self.chooser.learn_live(marked.saturating_sub(born));
         self.major.lost_log = false;
         self.major.grown = total.saturating_sub(self.core.live);
-        self.space.old.end_marking();
+        self.space.end_marking(self.core);
         if self.space.evacuator.is_active() {
             self.major.phase = Phase::Evacuating;
         } else {

@@ -26,8 +26,9 @@ mod tables;
 mod tests;
 mod verify;
 
+use crate::space::Generations;
 use crate::space::mark_region::evacuate::Evacuation;
-use crate::space::{Count, Generations};
+use crate::trace::increments::InParts;
 use crate::trace::scavenge::{OldObjects, Scavenge, Scavenger};
 use crate::trace::shapes::Shapes;
 use crate::{
@@ -144,8 +145,6 @@ struct GenerationalHeap {
     scavenger: Scavenger,
     major: Major,
     chooser: Chooser,
-    /// Objects that were allocated in the old generation.
-    born_old: Count,
     /// Whether the heap has grown since the last collection.
     grown: bool,
     /// Whether the last allocation that found no room would find none in an empty nursery.
@@ -165,7 +164,6 @@ impl GenerationalHeap {
             scavenger: Scavenger::default(),
             major: Major::default(),
             chooser: Chooser::default(),
-            born_old: Count::default(),
             grown: false,
             large_wanted: false,
         })
@@ -173,8 +171,7 @@ impl GenerationalHeap {
 
     /// Allocates in the old generation.
     fn alloc_old(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
-        let index = self.space.alloc_old(&mut self.core, size)?;
-        self.core.set_header_at(index, header)?;
+        let index = self.space.alloc_old(&mut self.core, header, size)?;
         if self.core.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
             if size <= ArrayLayout::MAX_EXAMINED || header.kind() != Some(VMGcKind::ArrayRef) {
                 // Stores into it before the next collection run no barrier.
@@ -187,7 +184,6 @@ impl GenerationalHeap {
         if Generations::is_large(size) {
             self.major.size.large += u64::from(size);
         }
-        self.born_old.add(size);
         VMGcRef::from_heap_index(index)
     }
 
@@ -393,7 +389,8 @@ impl GcHeap for GenerationalHeap {
         }
         self.grown = false;
         let roots = self.roots_for(kind, roots);
-        Box::new(GenerationalCollection::new(self, StoreTables { roots, host_data, weak }, kind))
+        let store = StoreTables { roots, host_data, weak };
+        Box::new(InParts(GenerationalCollection::new(self, store, kind)))
     }
 
     fn idle(&mut self, left: Duration) -> Idle {
@@ -409,12 +406,7 @@ impl GcHeap for GenerationalHeap {
     }
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
-        self.space.nursery.walk(&self.core, |at, _| {
-            VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
-            Ok(())
-        })?;
-        self.space.old.objects().filter_map(VMGcRef::from_heap_index).for_each(visit);
-        Ok(())
+        self.space.walk(&self.core, visit)
     }
 
     fn verify(&self) -> Result<(), HeapError> {
@@ -428,11 +420,8 @@ impl GcHeap for GenerationalHeap {
 
     fn stats(&self) -> GcStats {
         let mut stats = self.core.stats_without(self.space.unbacked(&self.core));
-        let mut allocated = self.space.nursery.allocated(&self.core);
-        allocated.add_all(self.born_old);
+        let (allocated, live) = self.space.counts(&self.core);
         (stats.allocations, stats.allocated_bytes) = (allocated.objects, allocated.bytes);
-        let mut live = self.space.nursery.young(&self.core);
-        live.add_all(self.space.old.total());
         (stats.live_objects, stats.live_bytes) = (live.objects, live.bytes);
         stats
     }
@@ -444,7 +433,6 @@ impl GcHeap for GenerationalHeap {
         self.scavenger = Scavenger::default();
         self.major = Major::default();
         self.chooser = Chooser::default();
-        self.born_old = Count::default();
         (self.grown, self.large_wanted) = (false, false);
         host_data.clear();
         true

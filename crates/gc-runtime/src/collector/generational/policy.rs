@@ -154,14 +154,7 @@ impl Due<'_> {
 
     /// The use of the heap's memory. Whether a collection pays is not known here.
     pub(super) fn occupancy(&self) -> Occupancy {
-        Occupancy {
-            used: self.space.used_bytes(self.core),
-            given_back: self.space.unbacked(self.core),
-            least_room: self.least_old(),
-            wanted: self.space.wanted(self.core),
-            collection_pays: true,
-            frees_young: true,
-        }
+        self.space.occupancy(self.core, self.least_old())
     }
 }
 

@@ -11,11 +11,8 @@ mod stages;
 
 use super::GenerationalHeap;
 use super::major::Phase;
-use crate::trace::increments::{Parts, increment};
-use crate::{
-    ExternRefHostDataTable, GarbageCollection, GcProgress, GcRootsIter, GcRootsList, HeapCore,
-    HeapError, PauseKind, WeakTable,
-};
+use crate::trace::increments::Parts;
+use crate::{ExternRefHostDataTable, GcRootsIter, GcRootsList, HeapCore, PauseKind, WeakTable};
 use stages::{Stage, Work};
 use std::time::{Duration, Instant};
 
@@ -143,38 +140,27 @@ impl Parts for GenerationalCollection<'_> {
         self.heap.major.took += start.map_or(Duration::ZERO, |start| start.elapsed());
     }
 
-    fn give_up(&mut self) {
-        self.stage = Stage::Complete;
-    }
-}
-
-impl<'a> GarbageCollection<'a> for GenerationalCollection<'a> {
     fn kind(&self) -> PauseKind {
         self.pauses
     }
 
-    fn collect_increment(&mut self) -> Result<GcProgress, HeapError> {
-        self.heap.scavenger.begin_increment();
-        let progress = increment(self);
-        self.heap.scavenger.end_increment();
-        progress
+    fn must_finish(&self) -> bool {
+        self.stage.must_finish()
     }
 
-    /// Makes the heap consistent without finishing the collection.
-    fn abandon(&mut self) {
-        while self.stage.must_finish() && self.heap.core.damage.is_none() {
-            self.work(u32::MAX);
-        }
+    /// Marking beside the mutator, and the sweep after it, wait for the next collection.
+    fn give_up(&mut self) {
         if self.stage.marks(self.kind) {
             self.heap.cycle().abandon();
         }
-        // Marking beside the mutator, and the sweep after it, wait for the next collection.
         self.stage = Stage::Complete;
     }
-}
 
-impl Drop for GenerationalCollection<'_> {
-    fn drop(&mut self) {
-        self.heap.core.check_over(self.stage == Stage::Complete);
+    fn begin_increment(&mut self) {
+        self.heap.scavenger.begin_increment();
+    }
+
+    fn end_increment(&mut self) {
+        self.heap.scavenger.end_increment();
     }
 }

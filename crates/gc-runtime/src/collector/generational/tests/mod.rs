@@ -98,7 +98,7 @@ impl Fixture {
     }
 
     #[allow(unsafe_code)]
-    fn begin(&mut self, kind: CollectionKind) -> GenerationalCollection<'_> {
+    fn begin(&mut self, kind: CollectionKind) -> InParts<GenerationalCollection<'_>> {
         self.roots.clear_stack();
         let first = self.stack.as_mut_ptr();
         for i in 0..self.stack.len() {
@@ -107,7 +107,8 @@ impl Fixture {
         }
         let roots = self.heap.roots_for(kind, &mut self.roots);
         let (host_data, weak) = (&mut self.host_data, &mut self.weak);
-        GenerationalCollection::new(&mut self.heap, StoreTables { roots, host_data, weak }, kind)
+        let store = StoreTables { roots, host_data, weak };
+        InParts(GenerationalCollection::new(&mut self.heap, store, kind))
     }
 
     /// The kind of collection for this cause.
