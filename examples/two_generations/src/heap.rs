@@ -40,6 +40,7 @@ impl TwoGenerations {
         Ok(TwoGenerations { core, shapes, space, cards, scavenger, marker })
     }
 
+    // ANCHOR: parts
     /// The parts that emptying the nursery needs.
     pub(crate) fn scavenge(&mut self) -> Scavenge<'_, CARD_SHIFT> {
         let TwoGenerations { core, shapes, space, cards, scavenger, .. } = self;
@@ -52,6 +53,8 @@ impl TwoGenerations {
         let Generations { old, evacuator, .. } = space;
         marking::Marking { core, shapes, region: old, evacuator, marker }
     }
+
+    // ANCHOR_END: parts
 
     fn alloc_old(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         VMGcRef::from_heap_index(self.space.alloc_old(&mut self.core, header, size)?)
