@@ -17,6 +17,7 @@ mod compiler;
 mod heap;
 
 // ANCHOR: halves
+pub use compiler::TwoGenerationsCompiler;
 use gc_runtime::{GcHeap, GcRuntime, HeapError, HeapMemory};
 use gc_types::{CollectorAbi, HeapDataOffsets, SideTable};
 use gc_wasm::Collector;
@@ -66,6 +67,6 @@ impl GcRuntime for TwoGenerationsRuntime {
 /// # Errors
 /// If the halves do not fit together, which cannot happen.
 pub fn two_generations() -> anyhow::Result<Collector> {
-    Collector::new(Arc::new(TwoGenerationsRuntime), Arc::new(compiler::TwoGenerationsCompiler))
+    Collector::new(Arc::new(TwoGenerationsRuntime), Arc::new(TwoGenerationsCompiler))
 }
 // ANCHOR_END: halves
