@@ -4,7 +4,6 @@ use crate::function::MAX_VALUES;
 use crate::{Rooted, Store, Type};
 use anyhow::{Result, bail};
 use gc_types::{VMGcRef, ValRaw};
-use std::num::NonZeroU32;
 
 mod sealed {
     pub trait Sealed {}
@@ -93,8 +92,7 @@ impl Value for Option<Rooted> {
 
     fn into_raw(self, store: &mut Store) -> Result<ValRaw> {
         let Some(rooted) = self else { return Ok(ValRaw::ZERO) };
-        let borrowed = rooted.gc_ref(store)?.unchecked_copy();
-        Ok(ValRaw::u64(store.gc_mut().expose_rooted(&borrowed).into()))
+        Ok(ValRaw::u64(rooted.gc_ref(store)?.as_raw_u32().into()))
     }
 
     fn from_raw(store: &mut Store, raw: ValRaw) -> Result<Option<Rooted>> {
@@ -130,15 +128,6 @@ pub trait Results: sealed::Sealed + Sized {
     fn from_slots(store: &mut Store, slots: &[ValRaw; MAX_VALUES]) -> Result<Self>;
 }
 
-/// Collects if the collector wants to do so before `count` references are exposed to compiled code.
-fn before_exposing(store: &mut Store, count: usize) -> Result<()> {
-    let count = u32::try_from(count).ok().and_then(NonZeroU32::new);
-    if count.is_some_and(|count| store.gc().need_gc_before_exposing(count)) {
-        store.gc_all()?;
-    }
-    Ok(())
-}
-
 impl<T: Value> Params for T {
     fn types() -> Vec<Type> {
         vec![T::TYPE]
@@ -169,12 +158,10 @@ macro_rules! tuples {
             }
 
             fn to_slots(self, store: &mut Store, slots: &mut [ValRaw; MAX_VALUES]) -> Result<()> {
-                // All handles are checked before the first reference is exposed.
+                // All handles are checked before the first is used.
                 $(self.$index.check(store)?;)*
-                let types: &[Type] = &[$($name::TYPE),*];
-                before_exposing(store, types.iter().filter(|ty| **ty == Type::Ref).count())?;
                 $(slots[$index] = self.$index.into_raw(store)?;)*
-                let _ = slots;
+                let _ = (&store, slots);
                 Ok(())
             }
         }

@@ -5,8 +5,9 @@
 //! 2. Between two calls of [`gc`](GcHeap::gc) no object moves or is freed, except
 //!    those whose last reference a barrier of this heap dropped.
 //! 3. A reference handed out (by an allocation or `clone_gc_ref`) stays valid
-//!    until `drop_gc_ref` or `expose_gc_ref_to_wasm` takes it back. The references of scoped handles
-//!    are handed out only if the heap [counts them](GcHeap::counts_handles).
+//!    until `drop_gc_ref` or `expose_gc_ref_to_wasm` takes it back. The references of scoped handles are not
+//!    handed out. They are like those on the stack: every collection must visit them
+//!    ([`GcRootsList::uncounted`], [`GcRootsList::all`]).
 //! 4. Allocations return objects with a complete header and a zero body.
 //! 5. No method panics on a corrupt heap. If a method without a `Result` finds damage, it continues
 //!    only with safe actions and records the damage ([`HeapCore::note_damage`]). The next
@@ -226,18 +227,6 @@ pub trait GcHeap: Send + Sync {
     fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
         forward!(self.wrapped_mut(), expose_gc_ref_to_wasm(gc_ref));
         gc_ref.as_raw_u32()
-    }
-
-    /// Whether the references of scoped handles are counted: whether each of them is one that
-    /// [`clone_gc_ref`](GcHeap::clone_gc_ref) or an allocation has handed out. If they are not, handles
-    /// are like the stack: to make one, to end its scope and to pass its reference to compiled code
-    /// does not call the heap, and each collection must visit them
-    /// ([`GcRootsList::uncounted`], [`GcRootsList::all`]). A heap that frees an object as soon as its
-    /// count is zero must count them, and a heap that only traces need not. The provided method
-    /// returns `true`. The answer must always be the same.
-    fn counts_handles(&self) -> bool {
-        forward!(self.wrapped(), counts_handles());
-        true
     }
 
     /// Whether a collection should happen before `count` references are exposed.

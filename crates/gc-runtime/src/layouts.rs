@@ -25,11 +25,33 @@ use std::sync::Arc;
 /// assert!(table.ensure(pair, &other).is_err());
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct LayoutTable {
     layouts: Vec<Option<Arc<GcLayout>>>,
-    version: u64,
+    version: LayoutVersion,
 }
+
+/// The contents of a [`LayoutTable`] at some time. What was derived from them is valid for a table that still has this
+/// version. No two tables ever have the same, unless both are empty.
+#[derive(Clone, Debug, Default)]
+pub struct LayoutVersion {
+    /// Different for each table that is not empty. While a version exists, no other table gets the same.
+    table: Option<Arc<()>>,
+    /// The number of layouts that were registered.
+    count: usize,
+}
+
+impl PartialEq for LayoutVersion {
+    fn eq(&self, other: &LayoutVersion) -> bool {
+        self.count == other.count
+            && match (&self.table, &other.table) {
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                (one, other) => one.is_none() && other.is_none(),
+            }
+    }
+}
+
+impl Eq for LayoutVersion {}
 
 impl LayoutTable {
     /// The number of layouts whose memory stays for others.
@@ -61,7 +83,8 @@ impl LayoutTable {
         match &self.layouts[index] {
             None => {
                 self.layouts[index] = Some(Arc::clone(layout));
-                self.version += 1;
+                self.version.table.get_or_insert_default();
+                self.version.count += 1;
             }
             Some(known) if Arc::ptr_eq(known, layout) || known == layout => {}
             Some(_) => return Err(HeapError::OtherLayout { ty }),
@@ -69,9 +92,9 @@ impl LayoutTable {
         Ok(())
     }
 
-    /// A number that changes whenever a layout is registered or all are forgotten.
-    pub fn version(&self) -> u64 {
-        self.version
+    /// What the table contains. It changes whenever a layout is registered or all are forgotten.
+    pub fn version(&self) -> &LayoutVersion {
+        &self.version
     }
 
     /// All layouts with their types, in the order of the types' indices.
@@ -87,16 +110,14 @@ impl LayoutTable {
             // Its memory can be used.
             return;
         }
-        self.layouts = other.layouts;
-        // What was cached for the layouts of before must not be taken for these.
-        self.version += 1;
+        *self = other;
     }
 
     /// Forgets all layouts. Objects in the heap can no longer be traced.
     pub fn clear(&mut self) {
         self.layouts.clear();
         self.layouts.shrink_to(LayoutTable::KEPT);
-        self.version += 1;
+        self.version = LayoutVersion::default();
     }
 }
 
@@ -115,8 +136,28 @@ mod tests {
             assert!(table.get(TypeIndex::new(i).unwrap()).is_none());
         }
         assert_eq!(table.get(TypeIndex::new(3).unwrap()), Some(&*layout));
-        assert_eq!(table.version(), 1);
         assert!(table.iter().eq([(TypeIndex::new(3).unwrap(), &*layout)]));
+    }
+
+    #[test]
+    fn tables_with_the_same_number_of_layouts_have_different_versions() {
+        let layout = Arc::new(GcLayout::Struct(StructLayout::new([]).unwrap()));
+        let mut tables = [LayoutTable::default(), LayoutTable::default()];
+        assert_eq!(tables[0].version(), tables[1].version());
+        for table in &mut tables {
+            let before = table.version().clone();
+            table.ensure(TypeIndex::new(3).unwrap(), &layout).unwrap();
+            assert_ne!(*table.version(), before);
+            let before = table.version().clone();
+            table.ensure(TypeIndex::new(3).unwrap(), &layout).unwrap();
+            assert_eq!(*table.version(), before);
+        }
+        assert_ne!(tables[0].version(), tables[1].version());
+        // A table that was used before is a new one.
+        let before = tables[0].version().clone();
+        tables[0].clear();
+        tables[0].ensure(TypeIndex::new(3).unwrap(), &layout).unwrap();
+        assert_ne!(*tables[0].version(), before);
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub use gc_types::HeapBounds;
 pub use heap::{GcHeap, LastResort, Occupancy};
 pub use heap_pool::KeptHeaps;
 pub use host_panic::HostPanic;
-pub use layouts::LayoutTable;
+pub use layouts::{LayoutTable, LayoutVersion};
 pub use limiter::{HeapGrowth, HeapLimiter};
 pub use memory::{
     Admission, Growth, HeapBytes, HeapMapping, HeapMemory, HeapView, MappedMemory, MemoryPurpose,

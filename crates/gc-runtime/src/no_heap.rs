@@ -49,10 +49,6 @@ impl GcHeap for NoHeap {
         &mut self.core
     }
 
-    fn counts_handles(&self) -> bool {
-        false
-    }
-
     fn alloc_raw(&mut self, _header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
         Err(HeapError::NeedsRoom { bytes: size.into() })
     }

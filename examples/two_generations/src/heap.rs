@@ -75,10 +75,6 @@ impl GcHeap for TwoGenerations {
         &mut self.core
     }
 
-    fn counts_handles(&self) -> bool {
-        false
-    }
-
     // ANCHOR: barrier
     /// The host's half of the barrier.
     fn write_field_ref(

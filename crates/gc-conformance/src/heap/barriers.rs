@@ -15,7 +15,7 @@ promises! {
     references_are_copied_in_either_direction: "copy_ref_range";
     copied_references_keep_their_objects: "copy_ref_range";
     copies_outside_the_heap_are_errors: "copy_ref_range";
-    a_scoped_handle_keeps_its_object: "counts_handles, gc";
+    a_scoped_handle_keeps_its_object: "gc";
     i31s_pass_every_barrier: "clone_gc_ref, drop_gc_ref, write_gc_ref, expose_gc_ref_to_wasm";
     a_collection_lets_compiled_code_be_entered: "need_gc_before_entering_wasm";
 }
@@ -131,9 +131,6 @@ fn a_scoped_handle_keeps_its_object(subject: &Subject<'_>) -> Result<()> {
             let gc_ref = store.rooted(&handle)?.unchecked_copy();
             let actual = store.read_field(&gc_ref, VALUE, StorageType::I64)?;
             ensure!(actual == value.into(), "the node of a handle is {actual} instead of {value}");
-            // It stays a handle's when code has it too.
-            let word = store.expose_rooted(&gc_ref);
-            ensure!(word == gc_ref.as_raw_u32(), "exposed as {word:#x}");
         }
         if dies {
             expect_live(&mut mutator, subject, 2, 2)?;

@@ -227,19 +227,6 @@ impl HandleTable {
         self.generations.truncate(scope.0);
     }
 
-    /// Removes the reference of one handle that was made since `scope` began.
-    #[inline]
-    pub(crate) fn pop(&mut self, scope: HandleScope) -> Option<VMGcRef> {
-        while self.scoped.len() > scope.0 {
-            self.generation += 1;
-            self.generations.pop();
-            if let Some(gc_ref) = self.scoped.pop().flatten() {
-                return Some(gc_ref);
-            }
-        }
-        None
-    }
-
     #[inline]
     pub(crate) fn get(&self, handle: &Handle) -> Result<&VMGcRef, HandleError> {
         if handle.table != self.id {
@@ -336,7 +323,7 @@ mod tests {
         let scope = table.enter_scope();
         let first = table.push(i31());
         assert_eq!(table.get(&first), Ok(&i31()));
-        table.pop(scope).unwrap();
+        table.truncate(scope);
         // With the root above, 2³² roots have been removed: a 32-bit generation would repeat.
         table.generation += (1 << 32) - 1;
         assert_ne!(table.push(i31()), first);

@@ -361,8 +361,8 @@ impl GcRootsList {
         self.ask(|_, _, _| ())
     }
 
-    /// The roots that a heap that [does not count handles](crate::GcHeap::counts_handles) visits in
-    /// each collection: those on the stack and those of scoped handles. Nulls of handles are skipped.
+    /// The roots whose references no barrier tells the heap of: those on the stack and those of scoped handles. Nulls of
+    /// handles are skipped.
     pub fn uncounted(&mut self) -> GcRootsIter<'_> {
         self.ask(|_, table, asked| asked.push(scoped(table)))
     }

@@ -162,8 +162,8 @@ impl<'a> GcRoot<'a> {
     }
 
     /// Whether its reference is one that the heap has handed out
-    /// ([`clone_gc_ref`](crate::GcHeap::clone_gc_ref)). Those on the stack are not, and those of scoped
-    /// handles are not if the heap [does not count them](crate::GcHeap::counts_handles).
+    /// ([`clone_gc_ref`](crate::GcHeap::clone_gc_ref)). Those on the stack and those of scoped
+    /// handles are not.
     #[inline]
     pub fn is_counted(&self) -> bool {
         match self.slot {

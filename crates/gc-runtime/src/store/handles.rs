@@ -1,9 +1,9 @@
-//! The host's handles. They are made, read and dropped with the collector's barriers.
+//! The host's handles. Scoped ones are like the stack: every collection visits them, and the heap does not know of
+//! them in between. Owned ones are made and dropped with the collector's barriers.
 
 use super::GcStore;
 use crate::{Handle, HandleError, HandleScope, OwnedHandle};
 use gc_types::VMGcRef;
-use std::num::NonZeroU32;
 
 impl GcStore {
     /// Makes a handle for `gc_ref`, a reference that the host owns. The handle takes ownership and
@@ -15,11 +15,7 @@ impl GcStore {
     /// [limit](GcStore::limit_scoped_handles). Then the reference is dropped.
     #[inline]
     pub fn root(&mut self, gc_ref: VMGcRef) -> Result<Handle, HandleError> {
-        let room = self.check_scoped_handles();
-        if room.is_ok() && self.heap.counts_handles() {
-            return Ok(self.roots.handles_mut().push(gc_ref));
-        }
-        let handle = room.map(|()| self.roots.handles_mut().push(gc_ref.unchecked_copy()));
+        let handle = self.root_borrowed(&gc_ref);
         self.drop_gc_ref(gc_ref);
         handle
     }
@@ -33,31 +29,7 @@ impl GcStore {
     #[inline]
     pub fn root_borrowed(&mut self, gc_ref: &VMGcRef) -> Result<Handle, HandleError> {
         self.check_scoped_handles()?;
-        let gc_ref = if self.heap.counts_handles() {
-            self.clone_gc_ref(gc_ref)
-        } else {
-            gc_ref.unchecked_copy()
-        };
-        Ok(self.roots.handles_mut().push(gc_ref))
-    }
-
-    /// Passes the reference of a handle to compiled code, and keeps the handle. Never collects. Returns
-    /// the word to pass. If there may be several, ask
-    /// [`need_gc_before_exposing`](GcStore::need_gc_before_exposing) before the first.
-    #[inline]
-    pub fn expose_rooted(&mut self, gc_ref: &VMGcRef) -> u32 {
-        if self.heap.counts_handles() {
-            let gc_ref = self.clone_gc_ref(gc_ref);
-            return self.expose_gc_ref_to_wasm(gc_ref);
-        }
-        gc_ref.as_raw_u32()
-    }
-
-    /// Whether a collection should happen before the references of `count` handles are
-    /// [exposed](GcStore::expose_rooted).
-    #[inline]
-    pub fn need_gc_before_exposing(&self, count: NonZeroU32) -> bool {
-        self.heap.counts_handles() && self.heap.need_gc_before_entering_wasm(count)
+        Ok(self.roots.handles_mut().push(gc_ref.unchecked_copy()))
     }
 
     /// The number of handles that live in scopes.
@@ -100,24 +72,7 @@ impl GcStore {
     /// Ends a scope and drops the handles that were made since it began.
     #[inline]
     pub fn exit_handle_scope(&mut self, scope: HandleScope) {
-        if self.enter_handle_scope() != scope {
-            self.drop_handles_since(scope);
-        }
-    }
-
-    #[inline]
-    fn drop_handles_since(&mut self, scope: HandleScope) {
-        if self.heap.counts_handles() {
-            self.drop_counted_handles_since(scope);
-        } else {
-            self.roots.handles_mut().truncate(scope);
-        }
-    }
-
-    fn drop_counted_handles_since(&mut self, scope: HandleScope) {
-        while let Some(gc_ref) = self.roots.handles_mut().pop(scope) {
-            self.drop_gc_ref(gc_ref);
-        }
+        self.roots.handles_mut().truncate(scope);
     }
 
     /// Makes a handle for `gc_ref`, a reference that the host owns. The handle takes ownership and

@@ -8,14 +8,12 @@ pub(super) struct StoreHeap {
     /// `None` only when the store is being dropped.
     heap: Option<Box<dyn GcHeap>>,
     used: bool,
-    counts_handles: bool,
 }
 
 impl StoreHeap {
     /// A heap that nobody has used.
     pub(super) fn new(heap: Box<dyn GcHeap>) -> StoreHeap {
-        let counts_handles = heap.counts_handles();
-        StoreHeap { heap: Some(heap), used: false, counts_handles }
+        StoreHeap { heap: Some(heap), used: false }
     }
 
     /// The heap, for changes that leave its memory and its collector's tables as they are.
@@ -32,12 +30,6 @@ impl StoreHeap {
     /// Whether it may have been used.
     pub(super) fn is_used(&self) -> bool {
         self.used
-    }
-
-    /// [`GcHeap::counts_handles`], without a call.
-    #[inline(always)]
-    pub(super) fn counts_handles(&self) -> bool {
-        self.counts_handles
     }
 
     /// Takes the heap out. This must not be used after that.

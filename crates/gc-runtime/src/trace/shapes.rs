@@ -7,7 +7,7 @@
 
 use crate::object::{NO_KIND, NO_TYPE as NO_SUCH_TYPE};
 use crate::space::mark_region::blocks::MAX_SMALL;
-use crate::{HeapCore, HeapMemory, LayoutTable};
+use crate::{HeapCore, HeapMemory, LayoutTable, LayoutVersion};
 use gc_types::{ArrayLayout, GcLayout, StructLayout, TypeIndex, VMGcHeader, VMGcKind};
 use std::ops::Range;
 
@@ -130,18 +130,18 @@ impl Object {
 pub struct Shapes {
     by_type: Vec<Shape>,
     lists: Vec<Box<[u32]>>,
-    known: u64,
+    known: LayoutVersion,
 }
 
 impl Shapes {
-    /// Makes the shapes of layouts that were registered since the last update.
+    /// Makes the shapes of these layouts, unless they were made at the last update.
     pub fn update(&mut self, layouts: &LayoutTable) {
-        if layouts.version() == self.known {
+        if *layouts.version() == self.known {
             return;
         }
         self.by_type.clear();
         self.lists.clear();
-        self.known = layouts.version();
+        self.known.clone_from(layouts.version());
         for (ty, layout) in layouts.iter() {
             let index = ty.as_u32() as usize;
             if index >= self.by_type.len() {

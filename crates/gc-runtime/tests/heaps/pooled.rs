@@ -7,7 +7,9 @@ use gc_runtime::{
     HeapMemory, HeapOptions, HeapPlan, HeapUsage, MappedMemory, MemoryPurpose, MemoryRequest,
     MemorySource, NoStack, OnDemand, PolicyFactory, collector,
 };
-use gc_types::{NULL_PAGE_SIZE, StorageType, TypeIndex, VMGcHeader, VMGcRef};
+use gc_types::{
+    GcLayout, NULL_PAGE_SIZE, StorageType, StructLayout, TypeIndex, VMGcHeader, VMGcRef,
+};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +79,39 @@ fn the_next_store_gets_the_heap_without_anything_of_the_last() {
             assert_eq!(Arc::strong_count(&value), 1, "{name}");
         }
         assert_eq!(factory.kept_heaps(), 1);
+    }
+}
+
+/// What a collector keeps of the layouts of one store is nothing to the next one, also if as many are registered.
+#[test]
+fn the_next_store_has_other_types() {
+    let value = Arc::new(GcLayout::Struct(StructLayout::new([StorageType::I64]).unwrap()));
+    let pair = Arc::new(GcLayout::Struct(StructLayout::new([StorageType::Ref; 2]).unwrap()));
+    let ty = |n| TypeIndex::new(n).unwrap();
+    for runtime in collectors() {
+        let factory = factory(runtime, 1);
+        let name = factory.runtime().name();
+        // Each type has another layout in the second store, or none.
+        for types in [[(ty(0), &value), (ty(1), &pair)], [(ty(0), &pair), (ty(2), &value)]] {
+            let mut store = GcStore::lazy(&factory);
+            for (ty, layout) in types {
+                store.ensure_layout(ty, layout).unwrap();
+            }
+            let ty_of = |layout| types.iter().find(|(_, it)| Arc::ptr_eq(it, layout)).unwrap().0;
+            let child = store.alloc_struct(&mut NoStack, ty_of(&value)).unwrap();
+            let parent = store.alloc_struct(&mut NoStack, ty_of(&pair)).unwrap();
+            store.write_field_ref(&parent, VMGcHeader::SIZE, Some(&child)).unwrap();
+            store.drop_gc_ref(child);
+            let handle = store.root(parent).unwrap();
+            for _ in 0..3 {
+                store.gc(&mut NoStack).unwrap();
+                store.verify(&mut NoStack).unwrap_or_else(|error| panic!("{name}: {error}"));
+            }
+            let parent = store.rooted(&handle).unwrap().unchecked_copy();
+            let child = store.read_field_ref(&parent, VMGcHeader::SIZE).unwrap().unwrap();
+            assert_eq!(store.heap().header(&child).unwrap().ty(), ty_of(&value), "{name}");
+            store.drop_gc_ref(child);
+        }
     }
 }
 

@@ -192,8 +192,6 @@ impl<T: 'static> HostFunc<T> {
             let store = caller.store.opaque_mut();
             store.call_hook(CallHook::ReturningFromHost)?;
             done?;
-            let exposed = results.iter().filter(|value| value.is_heap_ref(store)).count();
-            store.gc_before_exposing(exposed)?;
             for (slot, value) in slots.iter_mut().zip(results) {
                 *slot = value.expose(store)?;
             }

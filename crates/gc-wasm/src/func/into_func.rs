@@ -1,7 +1,7 @@
 //! Closures as host functions: `|a: i32, b: f64| -> f32 { … }`, with or without a
 //! [`Caller`] first, failing or not.
 
-use super::wasm_list::{for_each_list, has_references};
+use super::wasm_list::for_each_list;
 use super::wasm_ty::{StoreArg, WasmTy};
 use super::{Caller, HostFunc, WasmParams, WasmResults};
 use crate::store::CallHook;
@@ -77,11 +77,7 @@ fn give<T: 'static, R: WasmRet>(
     let mut store = caller.as_context_mut();
     let store = store.opaque_mut();
     let result = result.into_result()?;
-    result.to_slots(&StoreArg(store), slots)?;
-    if const { has_references(<R::Ok as WasmParams>::SLOTS) } {
-        store.expose_slots(&result, slots)?;
-    }
-    Ok(())
+    result.to_slots(&StoreArg(store), slots)
 }
 
 macro_rules! into_func {

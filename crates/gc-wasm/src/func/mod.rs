@@ -24,7 +24,6 @@ use crate::vm::func_ref::FuncRef;
 use crate::{AsContext, AsContextMut, Val};
 use anyhow::{Result, bail};
 use gc_types::{TypeIndex, ValRaw};
-use std::num::NonZeroU32;
 
 /// A function in a store. Copies are the same function.
 ///
@@ -173,8 +172,6 @@ impl Func {
         params: &[Val],
         results: &mut [Val],
     ) -> Result<()> {
-        let exposed = params.iter().filter(|value| value.is_heap_ref(store)).count();
-        store.gc_before_exposing(exposed)?;
         let (mut few, mut many);
         let values = if func.slots <= 8 {
             few = [ValRaw::ZERO; 8];
@@ -274,16 +271,5 @@ impl Func {
 
     pub(crate) fn type_index(&self, store: &StoreOpaque) -> TypeIndex {
         self.as_vm(store).ty()
-    }
-}
-
-impl StoreOpaque {
-    /// Collects if the collector wants to do so before `count` references are exposed.
-    pub(crate) fn gc_before_exposing(&mut self, count: usize) -> Result<()> {
-        let count = NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX));
-        match count {
-            Some(count) if self.gc_store().need_gc_before_exposing(count) => self.gc(),
-            _ => Ok(()),
-        }
     }
 }

@@ -1,6 +1,5 @@
 //! Functions whose type has been checked.
 
-use super::wasm_list::has_references;
 use super::wasm_ty::StoreArg;
 use super::{Func, WasmParams, WasmResults};
 use crate::AsContextMut;
@@ -97,7 +96,7 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
     #[inline]
     pub(super) fn call_in(&self, store: &mut StoreOpaque, params: Params) -> Result<Results> {
         // Few slots are cheaper to clear than many.
-        match const { most(Params::SLOTS.len(), Results::SLOTS.len()) } {
+        match const { most(Params::SLOTS, Results::SLOTS) } {
             0 => self.call_with(store, params, &mut []),
             1 => self.call_with(store, params, &mut [ValRaw::ZERO]),
             2..5 => self.call_with(store, params, &mut [ValRaw::ZERO; 4]),
@@ -126,7 +125,7 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
         if store.has_call_hook() {
             return self.call_with_hook(store, &params, slots);
         }
-        self.call_checked(store, &params, slots)
+        self.call_checked(store, slots)
     }
 
     /// Calls the function as [`call_checked`](TypedFunc::call_checked) does, and tells the hook.
@@ -140,23 +139,15 @@ impl<Params: WasmParams, Results: WasmResults> TypedFunc<Params, Results> {
         store.call_hook(CallHook::CallingWasm)?;
         // The hook may have collected.
         params.to_slots(&StoreArg(store), slots)?;
-        let results = self.call_checked(store, params, slots);
+        let results = self.call_checked(store, slots);
         store.call_hook(CallHook::ReturningFromWasm)?;
         results
     }
 
-    /// Calls the function, which belongs to this store, with arguments in `slots`, which were checked
-    /// and are not exposed yet.
+    /// Calls the function, which belongs to this store, with arguments in `slots`, which were
+    /// checked.
     #[inline]
-    fn call_checked(
-        &self,
-        store: &mut StoreOpaque,
-        params: &Params,
-        slots: &mut [ValRaw],
-    ) -> Result<Results> {
-        if const { has_references(Params::SLOTS) } {
-            store.expose_slots(params, slots)?;
-        }
+    fn call_checked(&self, store: &mut StoreOpaque, slots: &mut [ValRaw]) -> Result<Results> {
         // SAFETY: the function belongs to this store, because its handle was checked, and so its
         // reference lives. The slots hold arguments of its types, and `callee` belongs to it.
         unsafe { store.invoke_as(&self.callee, self.vm, slots)? };

@@ -259,7 +259,7 @@ impl StoreOpaque {
         let result = scope.store.call_hook(change);
         for (i, handle) in rooted {
             let gc_ref = handle.gc_ref(scope.store)?;
-            slots[i] = ValRaw::u64(scope.store.gc_store_mut().expose_rooted(&gc_ref).into());
+            slots[i] = ValRaw::u64(gc_ref.as_raw_u32().into());
         }
         result
     }

@@ -1,26 +1,24 @@
 //! The parameters and results of typed functions: a [`WasmTy`] or a tuple of them.
 
-use super::wasm_ty::{Slot, StoreArg, WasmTy, sealed};
+use super::wasm_ty::{StoreArg, WasmTy, sealed};
 use crate::Engine;
-use crate::store::StoreOpaque;
 use crate::types::ValType;
 use anyhow::{Result, bail, ensure};
-use gc_types::{VMGcRef, ValRaw};
-use std::num::NonZeroU32;
+use gc_types::ValRaw;
 use wasmtime_types::WasmValType;
 
 /// The parameters of a typed function: a [`WasmTy`] or a tuple of at most 17 of them.
 pub trait WasmParams: sealed::Sealed + Send {
-    /// What their slots hold.
+    /// Their number.
     #[doc(hidden)]
-    const SLOTS: &'static [Slot];
+    const SLOTS: usize;
 
     /// Fails unless values of these types can be passed for parameters of `types`. Returns whether
     /// each call must check that they can.
     #[doc(hidden)]
     fn typecheck_params(engine: &Engine, types: &[WasmValType]) -> Result<bool>;
 
-    /// Writes them to the slots. References are not exposed yet.
+    /// Writes them to the slots. There must be no collection between this and the call.
     #[doc(hidden)]
     fn to_slots(&self, store: &StoreArg<'_>, slots: &mut [ValRaw]) -> Result<()>;
 }
@@ -78,52 +76,8 @@ fn count(what: &str, actual: usize, assumed: usize) -> Result<()> {
     Ok(())
 }
 
-/// Whether one of the slots holds a reference that the collector knows.
-pub(super) const fn has_references(slots: &[Slot]) -> bool {
-    let mut i = 0;
-    while i < slots.len() {
-        if matches!(slots[i], Slot::Gc) {
-            return true;
-        }
-        i += 1;
-    }
-    false
-}
-
-impl StoreOpaque {
-    /// Exposes the references in slots that [`WasmParams::to_slots`] has filled. There must be no
-    /// collection between this and the call. If the collector wants to collect before, it does, and
-    /// the slots are filled again.
-    #[inline]
-    pub(super) fn expose_slots<P: WasmParams>(
-        &mut self,
-        values: &P,
-        slots: &mut [ValRaw],
-    ) -> Result<()> {
-        let mut count = 0;
-        for (raw, slot) in slots.iter().zip(P::SLOTS) {
-            let gc_ref =
-                if *slot == Slot::Gc { VMGcRef::from_raw_u32(raw.get_u32()) } else { None };
-            count += u32::from(gc_ref.is_some_and(|gc_ref| !gc_ref.is_i31()));
-        }
-        let Some(count) = NonZeroU32::new(count) else { return Ok(()) };
-        if self.gc_store().need_gc_before_exposing(count) {
-            self.gc()?;
-            values.to_slots(&StoreArg(self), slots)?;
-        }
-        for (raw, slot) in slots.iter_mut().zip(P::SLOTS) {
-            if *slot == Slot::Gc
-                && let Some(gc_ref) = VMGcRef::from_raw_u32(raw.get_u32())
-            {
-                *raw = ValRaw::u64(self.gc_store_mut().expose_rooted(&gc_ref).into());
-            }
-        }
-        Ok(())
-    }
-}
-
 impl<T: WasmTy> WasmParams for T {
-    const SLOTS: &'static [Slot] = &[T::SLOT];
+    const SLOTS: usize = 1;
 
     fn typecheck_params(engine: &Engine, types: &[WasmValType]) -> Result<bool> {
         <(T,)>::typecheck_params(engine, types)
@@ -187,10 +141,10 @@ macro_rules! tuples {
 
         #[allow(unused_variables, unused_mut)]
         impl<$($t: WasmTy),*> WasmParams for ($($t,)*) {
-            const SLOTS: &'static [Slot] = &[$($t::SLOT),*];
+            const SLOTS: usize = { const NUMBERS: &[usize] = &[$($i),*]; NUMBERS.len() };
 
             fn typecheck_params(engine: &Engine, types: &[WasmValType]) -> Result<bool> {
-                count("parameters", types.len(), Self::SLOTS.len())?;
+                count("parameters", types.len(), Self::SLOTS)?;
                 let mut checked = false;
                 $(checked |= param_accepts::<$t>(engine, $i, &types[$i])?;)*
                 Ok(checked)
@@ -215,7 +169,7 @@ macro_rules! tuples {
             }
 
             fn typecheck_results(engine: &Engine, types: &[WasmValType]) -> Result<()> {
-                count("results", types.len(), Self::SLOTS.len())?;
+                count("results", types.len(), Self::SLOTS)?;
                 $(result_accepts::<$t>(engine, $i, &types[$i])?;)*
                 Ok(())
             }

@@ -15,32 +15,16 @@ use gc_types::{Trap, VMGcRef, ValRaw};
 /// references that can only be null ([`NoFunc`], [`NoExtern`], [`NoneRef`]). An `Option` of a
 /// reference type represents the nullable type.
 pub trait WasmTy: sealed::Sealed + Send + Sized + 'static {
-    /// What its slot holds.
-    #[doc(hidden)]
-    const SLOT: Slot = Slot::Plain;
-
     /// The WebAssembly type.
     fn valtype() -> ValType;
 
-    /// The value as it stands in a slot. A reference is not counted and not exposed yet.
+    /// The value as it stands in a slot. A reference is not counted.
     #[doc(hidden)]
     fn to_slot(&self, store: &StoreArg<'_>) -> Result<ValRaw>;
 
     /// The value in a slot. Fails on an unexpected null, which only a corrupt heap can cause.
     #[doc(hidden)]
     fn from_slot(store: &mut StoreArg<'_>, raw: ValRaw) -> Result<Self>;
-}
-
-/// What the slot of a [`WasmTy`] holds.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
-    /// A number.
-    Plain,
-    /// A function reference.
-    Func,
-    /// A reference that the collector knows.
-    Gc,
 }
 
 /// A store for the hidden methods of [`WasmTy`].
@@ -86,14 +70,12 @@ numbers! {
 /// Implements [`WasmTy`] for a reference type and its `Option`.
 macro_rules! references {
     ($(
-        $rust:ty, $slot:ident, $heap:ident,
+        $rust:ty, $heap:ident,
         |$value:ident, $store:ident| $to:expr,
         |$from_store:ident, $raw:ident| $from:expr;
     )*) => {$(
         impl sealed::Sealed for $rust {}
         impl WasmTy for $rust {
-            const SLOT: Slot = Slot::$slot;
-
             fn valtype() -> ValType {
                 ValType::Ref(RefType::new(false, HeapType::$heap))
             }
@@ -112,8 +94,6 @@ macro_rules! references {
 
         impl sealed::Sealed for Option<$rust> {}
         impl WasmTy for Option<$rust> {
-            const SLOT: Slot = Slot::$slot;
-
             fn valtype() -> ValType {
                 ValType::Ref(RefType::new(true, HeapType::$heap))
             }
@@ -176,10 +156,10 @@ fn root_owned<T: GcRef>(store: &mut StoreOpaque, raw: ValRaw) -> Result<Option<O
 macro_rules! handles {
     ($($name:ident $heap:ident)*) => {
         references! {$(
-            Rooted<$name>, Gc, $heap,
+            Rooted<$name>, $heap,
             |value, store| word_of(&**value, store),
             |store, raw| root(store, raw);
-            OwnedRooted<$name>, Gc, $heap,
+            OwnedRooted<$name>, $heap,
             |value, store| word_of(&**value, store),
             |store, raw| root_owned(store, raw)?;
         )*}
@@ -189,16 +169,16 @@ macro_rules! handles {
 handles! { ExternRef Extern  ExnRef Exn  AnyRef Any  EqRef Eq  StructRef Struct  ArrayRef Array }
 
 references! {
-    Func, Func, Func,
+    Func, Func,
     |value, store| {
         ensure!(value.store() == store.id(), CROSS_STORE);
         Ok(ValRaw::funcref(value.as_vm(store).address().cast()))
     },
     |store, raw| Func::from_raw_slot(store, raw);
-    I31, Gc, I31,
+    I31, I31,
     |value, _store| Ok(word(&VMGcRef::from_i31(*value))),
     |_store, raw| VMGcRef::from_raw_u32(raw.get_u32()).and_then(|gc_ref| gc_ref.as_i31());
-    NoFunc, Func, NoFunc, |value, _store| match value.0 {}, |_store, _raw| None;
-    NoExtern, Gc, NoExtern, |value, _store| match value.0 {}, |_store, _raw| None;
-    NoneRef, Gc, None, |value, _store| match value.0 {}, |_store, _raw| None;
+    NoFunc, NoFunc, |value, _store| match value.0 {}, |_store, _raw| None;
+    NoExtern, NoExtern, |value, _store| match value.0 {}, |_store, _raw| None;
+    NoneRef, None, |value, _store| match value.0 {}, |_store, _raw| None;
 }

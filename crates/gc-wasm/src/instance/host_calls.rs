@@ -124,7 +124,7 @@ impl StoreOpaque {
             let new = store.gc_store().rooted(&handles[0])?.unchecked_copy();
             store.work_on_array(&new, work, |_| Ok(()), write)?;
             let filled = store.gc_store().rooted(&handles[0])?.unchecked_copy();
-            Ok(ExposedRef(store.gc_store_mut().expose_rooted(&filled)))
+            Ok(ExposedRef(filled.as_raw_u32()))
         })
     }
 

@@ -20,7 +20,7 @@ macro_rules! raw {
             pub fn to_raw(&self, mut store: impl AsContextMut) -> Result<u32> {
                 let store = store.as_context_mut().into_opaque();
                 let gc_ref = self.gc_ref(store)?;
-                Ok(store.gc_store_mut().expose_rooted(&gc_ref))
+                Ok(gc_ref.as_raw_u32())
             }
         }
 

@@ -43,11 +43,6 @@ impl Val {
         }
     }
 
-    /// Whether this is a reference into the GC heap. An `i31` is not.
-    pub(crate) fn is_heap_ref(&self, store: &StoreOpaque) -> bool {
-        self.gc_ref(store).is_ok_and(|gc_ref| gc_ref.is_some_and(|gc_ref| !gc_ref.is_i31()))
-    }
-
     /// The value in the form that compiled code gets. A reference is exposed, so there must be no
     /// collection between this and the call.
     pub(crate) fn expose(self, store: &mut StoreOpaque) -> Result<ValRaw> {
@@ -61,7 +56,7 @@ impl Val {
             Val::FuncRef(Some(func)) => ValRaw::funcref(func.as_vm(store).address().cast()),
             Val::ExternRef(_) | Val::AnyRef(_) | Val::ExnRef(_) => match self.gc_ref(store)? {
                 None => ValRaw::ZERO,
-                Some(gc_ref) => ValRaw::u64(store.gc_store_mut().expose_rooted(&gc_ref).into()),
+                Some(gc_ref) => ValRaw::u64(gc_ref.as_raw_u32().into()),
             },
         })
     }

@@ -68,10 +68,6 @@ impl GcHeap for CopyingHeap {
         &mut self.core
     }
 
-    fn counts_handles(&self) -> bool {
-        false
-    }
-
     // ---- barriers: the provided ones -------------------------------------------
 
     fn copy_ref_range(

@@ -340,10 +340,6 @@ impl GcHeap for DrcHeap {
         raw
     }
 
-    fn counts_handles(&self) -> bool {
-        false
-    }
-
     fn need_gc_before_entering_wasm(&self, count: NonZeroU32) -> bool {
         self.list.is_crowded(&self.core.memory, count.get())
     }

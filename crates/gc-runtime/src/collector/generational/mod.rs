@@ -273,10 +273,6 @@ impl GcHeap for GenerationalHeap {
         &mut self.core
     }
 
-    fn counts_handles(&self) -> bool {
-        false
-    }
-
     /// While marking is under way, what was reachable when it began is alive, and what is allocated
     /// since. The object of a weak reference may be neither.
     fn read_weak_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {

@@ -55,10 +55,6 @@ impl GcHeap for NullHeap {
         &mut self.core
     }
 
-    fn counts_handles(&self) -> bool {
-        false
-    }
-
     fn copy_ref_range(
         &mut self,
         _host_data: &mut ExternRefHostDataTable,
