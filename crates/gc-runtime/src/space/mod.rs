@@ -6,6 +6,7 @@
 //! * [`mark_region`]: blocks of lines for small objects, and runs of pages for large ones, as in Immix. It is
 //!   marked, swept in parts, and can be evacuated.
 //! * [`Generations`]: a nursery in front of a mark region.
+//! * [`gaps`]: objects that stay in place, and new ones in the gaps between them.
 //! * [`semispace`]: chunks whose live objects are copied to free ones.
 //! * [`Epoch`]: the objects that were allocated since the last collection, and their number.
 //! * [`object_map`]: the starts of objects and their marks, with one bit of each kind for eight
@@ -15,6 +16,7 @@ mod bump;
 mod check;
 mod count;
 mod epoch;
+pub mod gaps;
 pub mod generations;
 pub mod mark_region;
 pub mod nursery;

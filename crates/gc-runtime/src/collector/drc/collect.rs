@@ -24,7 +24,7 @@
 
 use super::DrcHeap;
 use super::counts::Counts;
-use super::live_map::{GRANULE, GROUP_SHIFT, LiveMap, bits};
+use crate::space::gaps::map::{GRANULE, GROUP_SHIFT, LiveMap, bits};
 use crate::trace::increments::Parts;
 use crate::{
     ExternRefHostDataTable, GcRootsIter, HeapCore, PauseKind, WeakScope, WeakStep, WeakTable,

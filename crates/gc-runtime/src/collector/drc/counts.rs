@@ -9,8 +9,8 @@
 //! increments.
 
 use super::list::List;
-use super::space::Space;
 use crate::object::note_damage;
+use crate::space::gaps::GapSpace;
 use crate::trace::shapes::{EXTERNREF, Refs, Shapes};
 use crate::{ExternRefHostDataId, ExternRefHostDataTable, HeapError, HeapMemory};
 use gc_types::collector::drc::{COUNT_ONE, COUNT_SHIFT, LISTED, MATURE};
@@ -71,7 +71,7 @@ pub(super) struct ArrayCursor {
 /// the same time.
 pub(super) struct Counts<'a> {
     pub(super) memory: &'a mut HeapMemory,
-    pub(super) space: &'a mut Space,
+    pub(super) space: &'a mut GapSpace,
     pub(super) list: &'a mut List,
     pub(super) work: &'a mut Work,
     pub(super) damage: &'a mut Option<HeapError>,

@@ -28,13 +28,12 @@
 mod collect;
 mod counts;
 mod list;
-mod live_map;
-mod space;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 use crate::object::unmapped;
+use crate::space::gaps::GapSpace;
 use crate::trace::increments::InParts;
 use crate::trace::shapes::Shapes;
 use crate::{
@@ -43,10 +42,9 @@ use crate::{
 };
 use collect::{CycleSearch, DrcCollection, Tables, Traced};
 use counts::{Counts, Work};
-use gc_types::collector::drc::{self, COUNT_ONE, LISTED, MATURE, NAME, OP_LIST};
+use gc_types::collector::drc::{self, COUNT_ONE, LISTED, MATURE, NAME, OP_LIST, STARTS};
 use gc_types::{CollectorAbi, NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
 use list::List;
-use space::Space;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
@@ -109,7 +107,7 @@ struct Target {
 struct DrcHeap {
     core: HeapCore,
     shapes: Shapes,
-    space: Space,
+    space: GapSpace,
     list: List,
     work: Work,
     target: Target,
@@ -134,7 +132,7 @@ impl DrcHeap {
     fn new(memory: HeapMemory) -> Result<DrcHeap, HeapError> {
         let mut heap = DrcHeap {
             shapes: Shapes::default(),
-            space: Space::new(&memory, NULL_PAGE_SIZE)?,
+            space: GapSpace::new(&memory, NULL_PAGE_SIZE, STARTS)?,
             list: List::new(&memory)?,
             core: HeapCore::new(memory),
             work: Work::default(),

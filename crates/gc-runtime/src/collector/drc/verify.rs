@@ -2,7 +2,7 @@
 
 use super::DrcHeap;
 use super::counts::count;
-use super::live_map::{LiveMap, bits};
+use crate::space::gaps::map::{LiveMap, bits};
 use crate::{GcRoot, GcRootsIter, HeapError};
 use gc_types::VMGcKind;
 use gc_types::collector::drc::{LISTED, MATURE};

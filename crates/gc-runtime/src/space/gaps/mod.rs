@@ -1,4 +1,4 @@
-//! The allocator: bump allocation in the gaps between objects.
+//! [`GapSpace`]: bump allocation in the gaps between objects, which are young or mature.
 //!
 //! The heap is divided into blocks of [`BLOCK`] bytes. Small objects are allocated by bumping an
 //! index through one *run* after another. A run is free memory between two objects of one block,
@@ -8,7 +8,7 @@
 //! are skipped. An object that would waste a run, or end one that serves smaller objects, goes to a
 //! separate *overflow* run, and an object larger than a block to several adjacent blocks. (Blocks,
 //! bumping through their holes and overflow allocation are Immix's: Blackburn and McKinley, "Immix:
-//! A Mark-Region Garbage Collector with Space Efficiency, Fast Collection, and Mutator Performance",
+//! A Mark-Region Garbage Collector with GapSpace Efficiency, Fast Collection, and Mutator Performance",
 //! 2008. Here holes end at objects and not at lines.)
 //!
 //! Young objects that die are not visited. A collection clears their bits, a group of 512 bytes at
@@ -21,17 +21,18 @@ mod alloc;
 mod check;
 mod give_back;
 mod life;
+pub mod map;
 mod notes;
 
-use super::live_map::{GRANULE, GROUP_SHIFT, LiveMap};
+use super::Count;
 use crate::{HeapError, HeapMemory, NotesTable};
-use gc_types::NULL_PAGE_SIZE;
-use gc_types::collector::drc::{STARTS, STARTS_SHIFT};
+use gc_types::{NULL_PAGE_SIZE, SideTable};
+use map::{GRANULE, GROUP_SHIFT, LiveMap};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Bytes of a block. Objects up to this size do not cross its end.
-pub(super) const BLOCK: u32 = 32 << 10;
+pub const BLOCK: u32 = 32 << 10;
 /// Objects larger than this do not end a run that is too short for them.
 const MEDIUM: u32 = 256;
 /// Objects larger than this get exactly the memory they need.
@@ -43,7 +44,7 @@ const SHORT: u32 = 32;
 /// Blocks with fewer free bytes than this are skipped while there are others.
 const SCARCE: u32 = 1 << 10;
 
-const _: () = assert!(1 << STARTS_SHIFT == GRANULE && BLOCK.is_multiple_of(1 << GROUP_SHIFT));
+const _: () = assert!(BLOCK.is_multiple_of(1 << GROUP_SHIFT));
 // So a group of the map whose number is a multiple of those of a block begins one.
 const _: () = assert!(NULL_PAGE_SIZE.is_multiple_of(BLOCK));
 
@@ -51,28 +52,32 @@ fn bytes(range: &Range<u32>) -> u32 {
     range.end - range.start
 }
 
-/// Numbers of objects and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) objects: u64,
-    pub(super) bytes: u64,
-}
-
-impl Tally {
-    fn add(&mut self, size: u32) {
-        self.objects += 1;
-        self.bytes += u64::from(size);
-    }
-
-    fn remove(&mut self, size: u32) {
-        self.objects -= 1;
-        self.bytes -= u64::from(size);
-    }
-}
-
-/// The allocator of one heap.
+/// A space whose objects never move. They are young, or a collection has made them mature. Those that stay young are
+/// freed all together, without a visit. Emitted code allocates in it and leaves a note for each object.
+///
+/// # Examples
+/// ```
+/// use gc_runtime::space::gaps::GapSpace;
+/// use gc_runtime::{HeapMemory, HeapOptions};
+/// use gc_types::{HeapDataOffsets, NULL_PAGE_SIZE, SideTable};
+///
+/// const STARTS: SideTable = SideTable::indexed_new("starts", HeapDataOffsets::COLLECTOR + 8, 3);
+/// let mut memory = HeapMemory::new(&HeapOptions::default())?;
+/// let mut space = GapSpace::new(&memory, NULL_PAGE_SIZE, STARTS)?;
+/// space.extend(memory.len() as u32)?;
+/// let (lives, dies) = (space.alloc(&mut memory, 16).unwrap(), space.alloc(&mut memory, 16).unwrap());
+///
+/// space.begin_collection();
+/// space.make_mature(lives);
+/// while space.reclaim_young().is_some() {}
+/// space.begin_anew();
+/// assert!(space.is_object(lives) && !space.is_object(dies));
+/// let [allocated, live, _] = space.tallies();
+/// assert_eq!((allocated.objects, live.objects), (2, 1));
+/// # Ok::<(), gc_runtime::HeapError>(())
+/// ```
 #[derive(Debug)]
-pub(super) struct Space {
+pub struct GapSpace {
     map: LiveMap,
     /// The start of the first block.
     start: u32,
@@ -118,23 +123,28 @@ pub(super) struct Space {
     born_mature: Vec<u32>,
     /// All memory from here on was never handed out and is zero.
     fresh: u32,
-    young_tally: Tally,
-    mature_tally: Tally,
+    young_tally: Count,
+    mature_tally: Count,
     /// All objects that were ever allocated and entered in the map.
-    allocations: Tally,
+    allocations: Count,
     /// Bytes of objects in the map that were allocated since the last collection.
     allocated: u64,
 }
 
-impl Space {
-    /// An allocator for a heap in `memory`, whose first block will begin at `start`.
+impl GapSpace {
+    /// An empty space in `memory`, whose first block will begin at `start`. The notes of new objects are the table
+    /// `notes`.
     ///
     /// # Errors
-    /// If the memory is that of another heap, or there is none for the map.
-    pub(super) fn new(memory: &HeapMemory, start: u32) -> Result<Space, HeapError> {
+    /// If there is such a table already, or there is no memory for the map.
+    ///
+    /// # Panics
+    /// If `notes` are not [notes](gc_types::SideForm) for each [`GRANULE`] bytes.
+    pub fn new(memory: &HeapMemory, start: u32, notes: SideTable) -> Result<GapSpace, HeapError> {
+        assert_eq!(1 << notes.shift(), GRANULE, "the shift of notes");
         let mut map = LiveMap::new(memory);
         map.extend(start)?;
-        Ok(Space {
+        Ok(GapSpace {
             map,
             start,
             free: Vec::new(),
@@ -142,7 +152,7 @@ impl Space {
             given_back_count: 0,
             run: start..start,
             synced: start,
-            notes: NotesTable::new(memory, STARTS, BLOCK)?,
+            notes: NotesTable::new(memory, notes, BLOCK)?,
             cursor: start,
             thorough: false,
             overflow: start..start,
@@ -157,15 +167,15 @@ impl Space {
             young_large: Vec::new(),
             born_mature: Vec::new(),
             fresh: start,
-            young_tally: Tally::default(),
-            mature_tally: Tally::default(),
-            allocations: Tally::default(),
+            young_tally: Count::default(),
+            mature_tally: Count::default(),
+            allocations: Count::default(),
             allocated: 0,
         })
     }
 
     /// Forgets everything. The memory of all tables but the map is kept.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.notes.clear();
         self.map.clear();
         self.free.clear();
@@ -182,9 +192,9 @@ impl Space {
         self.young_large.clear();
         self.born_mature.clear();
         self.fresh = self.start;
-        self.young_tally = Tally::default();
-        self.mature_tally = Tally::default();
-        self.allocations = Tally::default();
+        self.young_tally = Count::default();
+        self.mature_tally = Count::default();
+        self.allocations = Count::default();
         self.allocated = 0;
     }
 
@@ -192,7 +202,7 @@ impl Space {
     ///
     /// # Errors
     /// If there is no memory for the map. Then nothing changes.
-    pub(super) fn extend(&mut self, end: u32) -> Result<(), HeapError> {
+    pub fn extend(&mut self, end: u32) -> Result<(), HeapError> {
         if end > self.map.end() {
             // A heap that was cleared has no memory before its first block.
             let old = self.map.end().max(self.start);
@@ -216,7 +226,7 @@ impl Space {
     ///
     /// # Errors
     /// If there is no memory for the map. Then nothing changes.
-    pub(super) fn reserve(&mut self, end: u64) -> Result<(), HeapError> {
+    pub fn reserve(&mut self, end: u64) -> Result<(), HeapError> {
         self.map.reserve(end)
     }
 
@@ -285,7 +295,7 @@ impl Space {
 
     /// Whether an object begins at `index`, which may be any number.
     #[inline]
-    pub(super) fn is_object(&self, index: u32) -> bool {
+    pub fn is_object(&self, index: u32) -> bool {
         self.map.is_live(index) || self.is_noted(index)
     }
 
@@ -298,7 +308,7 @@ impl Space {
 
     /// The same for an object that is in the complete `map`.
     #[inline]
-    pub(super) fn extent_in(&self, map: &LiveMap, index: u32) -> (u32, bool) {
+    pub fn extent_in(&self, map: &LiveMap, index: u32) -> (u32, bool) {
         let block_end = self.block_end(index);
         if let Some(next) = map.first_start(index + GRANULE..block_end) {
             return (next - index, false);
@@ -311,12 +321,12 @@ impl Space {
 
     /// Bytes of the object at `index`, which is in the map.
     #[inline]
-    pub(super) fn size(&self, index: u32) -> u32 {
+    pub fn size(&self, index: u32) -> u32 {
         self.extent(index).0
     }
 
     /// The range of the object that contains `at`, according to the map.
-    pub(super) fn object_around(&self, at: u32) -> Option<Range<u32>> {
+    pub fn object_around(&self, at: u32) -> Option<Range<u32>> {
         if at < self.start || at >= self.map.end() {
             return None;
         }
@@ -332,19 +342,19 @@ impl Space {
         range.contains(&at).then_some(range)
     }
 
-    /// The map. Objects that were allocated since it was [synced](Space::sync) may be missing.
-    pub(super) fn map(&self) -> &LiveMap {
+    /// The map. Objects that were allocated since it was [synced](GapSpace::sync) may be missing.
+    pub fn map(&self) -> &LiveMap {
         &self.map
     }
 
     /// The map, to set marks.
-    pub(super) fn map_mut(&mut self) -> &mut LiveMap {
+    pub fn map_mut(&mut self) -> &mut LiveMap {
         &mut self.map
     }
 
     /// The number of the group of the map that follows group number `group` and may have bits. There
     /// are none in the blocks that a large object covers, nor in blocks that were never used.
-    pub(super) fn next_group(&self, group: u32) -> u32 {
+    pub fn next_group(&self, group: u32) -> u32 {
         let next = group + 1;
         if !next.is_multiple_of(BLOCK >> GROUP_SHIFT) {
             return next;
@@ -359,13 +369,13 @@ impl Space {
     }
 
     /// Bytes in objects. Takes constant time.
-    pub(super) fn used_bytes(&self) -> u64 {
+    pub fn used_bytes(&self) -> u64 {
         let unsynced = self.notes.next().min(self.run.end).saturating_sub(self.synced);
         self.young_tally.bytes + self.mature_tally.bytes + u64::from(unsynced)
     }
 
     /// Whether there is room for an object of `size` bytes outside the runs.
-    pub(super) fn has_room(&self, size: u32) -> bool {
+    pub fn has_room(&self, size: u32) -> bool {
         match size {
             0 => true,
             1..=BLOCK => self.find_run(self.start, size, size).is_some(),
@@ -374,12 +384,12 @@ impl Space {
     }
 
     /// Bytes in mature objects.
-    pub(super) fn mature_bytes(&self) -> u64 {
+    pub fn mature_bytes(&self) -> u64 {
         self.mature_tally.bytes
     }
 
     /// Bytes allocated since the last collection, without those in the current run.
-    pub(super) fn allocated(&self) -> u64 {
+    pub fn allocated(&self) -> u64 {
         self.allocated
     }
 

@@ -1,14 +1,14 @@
 //! Checks that the allocator's tables agree with each other and with the map.
 
-use super::{GRANULE, Space, Tally, bytes};
-use crate::collector::drc::live_map::{Group, LiveMap, bits};
+use super::map::{Group, LiveMap, bits};
+use super::{Count, GRANULE, GapSpace, bytes};
 use std::ops::Range;
 
-impl Space {
+impl GapSpace {
     /// Checks that the blocks of the complete `map` tile the heap, and that all other tables agree
     /// with it. An error has the place and a description. Only a bug in the allocator can make this
     /// fail.
-    pub(in super::super) fn check(&self, map: &LiveMap) -> Result<(), (u32, &'static str)> {
+    pub fn check(&self, map: &LiveMap) -> Result<(), (u32, &'static str)> {
         if map.end() < self.start || self.free.len() != self.blocks() {
             return Err((map.end(), "blocks are missing"));
         }
@@ -17,7 +17,7 @@ impl Space {
         young.push(self.run.start..next.min(self.run.end));
         young.sort_by_key(|range| range.start);
         let mut young = young.into_iter().peekable();
-        let (mut live, mut large) = (Tally::default(), 0);
+        let (mut live, mut large) = (Count::default(), 0);
         for block in 0..self.free.len() {
             let range = self.block(block);
             let inside = |run: &Range<u32>| range.contains(&run.start) && !run.is_empty();

@@ -1,21 +1,17 @@
 //! Giving the memory of empty blocks back to the system.
 
-use super::{BLOCK, Space};
+use super::{BLOCK, GapSpace};
 use crate::HeapMemory;
 
-impl Space {
+impl GapSpace {
     /// Bytes of free blocks whose memory was given back to the system.
-    pub(in crate::collector::drc) fn given_back(&self) -> u64 {
+    pub fn given_back(&self) -> u64 {
         u64::from(self.given_back_count) * u64::from(BLOCK)
     }
 
     /// Gives the memory of wholly free blocks back to the system, except the first `spare` bytes.
     /// Must not be called during a collection.
-    pub(in crate::collector::drc) fn give_blocks_back(
-        &mut self,
-        memory: &mut HeapMemory,
-        mut spare: u64,
-    ) {
+    pub fn give_blocks_back(&mut self, memory: &mut HeapMemory, mut spare: u64) {
         let mut block = 0;
         while block < self.free.len() {
             let first = block;

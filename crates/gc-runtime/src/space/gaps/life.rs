@@ -1,13 +1,13 @@
 //! The life of objects: they mature, or die young, or die mature, and their memory is free again.
 
-use super::{Space, Tally, bytes};
-use crate::collector::drc::live_map::{LiveMap, bits};
+use super::map::{LiveMap, bits};
+use super::{Count, GapSpace, bytes};
 use std::ops::Range;
 
-impl Space {
+impl GapSpace {
     /// Makes the new object at `index`, which is in the map, mature without waiting for a
     /// collection.
-    pub(in crate::collector::drc) fn bear_mature(&mut self, index: u32) {
+    pub fn bear_mature(&mut self, index: u32) {
         if self.count_mature(index).is_some() {
             self.born_mature.push(index);
         }
@@ -28,7 +28,7 @@ impl Space {
 
     /// Begins a collection: the rest of the runs becomes free, and all allocated objects are
     /// entered in the map.
-    pub(in crate::collector::drc) fn begin_collection(&mut self) {
+    pub fn begin_collection(&mut self) {
         self.retire_all();
         while let Some(index) = self.born_mature.pop() {
             self.keep(index, self.size(index));
@@ -44,7 +44,7 @@ impl Space {
 
     /// Makes the young object at `index`, which is in the map, mature during a collection.
     #[inline]
-    pub(in crate::collector::drc) fn make_mature(&mut self, index: u32) {
+    pub fn make_mature(&mut self, index: u32) {
         if let Some(size) = self.count_mature(index) {
             self.keep(index, size);
         }
@@ -53,7 +53,7 @@ impl Space {
     /// Frees the mature object at `index`. Returns its range, or `None` and does nothing if none
     /// begins there.
     #[inline]
-    pub(in crate::collector::drc) fn free_mature(&mut self, index: u32) -> Option<Range<u32>> {
+    pub fn free_mature(&mut self, index: u32) -> Option<Range<u32>> {
         if !self.map.is_mature(index) {
             return None;
         }
@@ -72,7 +72,7 @@ impl Space {
 
     /// Frees the objects in one range of young objects that did not mature. Returns the range, or
     /// `None` if there are no more.
-    pub(in crate::collector::drc) fn reclaim_young(&mut self) -> Option<Range<u32>> {
+    pub fn reclaim_young(&mut self) -> Option<Range<u32>> {
         if let Some(range) = self.young.pop() {
             for group in LiveMap::groups_of(&range) {
                 let group = self.map.group_mut(group);
@@ -97,14 +97,14 @@ impl Space {
 
     /// Begins to allocate from the start again after a collection, and forgets the list of young
     /// objects.
-    pub(in crate::collector::drc) fn begin_anew(&mut self) {
+    pub fn begin_anew(&mut self) {
         debug_assert!(self.run.is_empty() && self.overflow.is_empty());
         self.cursor = self.start;
         self.overflow_cursor = self.overflow_first.take().unwrap_or(self.start);
         self.overflow_wrapped = self.overflow_cursor == self.start;
         (self.exact_cursor, self.large_cursor) = (self.start, 0);
         self.thorough = false;
-        self.young_tally = Tally::default();
+        self.young_tally = Count::default();
         self.allocated = 0;
     }
 }

@@ -13,30 +13,30 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// The number of bytes for each bit.
-pub(super) const GRANULE: u32 = 8;
+pub const GRANULE: u32 = 8;
 /// log2 of the bytes of heap that one group covers.
-pub(super) const GROUP_SHIFT: u32 = 9;
+pub const GROUP_SHIFT: u32 = 9;
 
 /// The bits of 512 bytes of heap: a number for each of [`bits`].
-pub(super) type Group = [u64; 4];
+pub type Group = [u64; 4];
 
 /// What the bits of a [`Group`] say.
-pub(super) mod bits {
+pub mod bits {
     /// Starts of blocks. A block of the allocator that is free as a whole may have none.
-    pub(in super::super) const STARTS: usize = 0;
+    pub const STARTS: usize = 0;
     /// Starts of blocks that are objects.
-    pub(in super::super) const LIVE: usize = 1;
+    pub const LIVE: usize = 1;
     /// Objects that survived a collection.
-    pub(in super::super) const MATURE: usize = 2;
+    pub const MATURE: usize = 2;
     /// Objects that the collection under way found on the stack or reached.
-    pub(in super::super) const MARKS: usize = 3;
+    pub const MARKS: usize = 3;
 }
 
 /// The map. Indices are in bytes from the heap's base.
 ///
 /// What has no bits uses no memory: a large object, or memory that was never used.
 #[derive(Debug)]
-pub(super) struct LiveMap {
+pub struct LiveMap {
     groups: ZeroedVec<Group>,
     /// The number of groups of the largest heap.
     maximum: usize,
@@ -62,7 +62,7 @@ fn groups_up_to(end: u64) -> usize {
 
 impl LiveMap {
     /// A map without blocks for the heap in `memory`.
-    pub(super) fn new(memory: &HeapMemory) -> LiveMap {
+    pub fn new(memory: &HeapMemory) -> LiveMap {
         LiveMap::with_maximum(memory.source(), groups_up_to(memory.maximum()))
     }
 
@@ -72,12 +72,12 @@ impl LiveMap {
     }
 
     /// Forgets all blocks.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         *self = LiveMap::with_maximum(self.groups.source(), self.maximum);
     }
 
     /// The same map again, in memory that no source is asked for.
-    pub(super) fn copy(&self) -> Result<LiveMap, HeapError> {
+    pub fn copy(&self) -> Result<LiveMap, HeapError> {
         let source: Arc<dyn MemorySource> = Arc::new(OnDemand::default());
         let mut copy = LiveMap::with_maximum(&source, self.maximum);
         copy.extend(self.end)?;
@@ -88,7 +88,7 @@ impl LiveMap {
     }
 
     /// The end of the last block.
-    pub(super) fn end(&self) -> u32 {
+    pub fn end(&self) -> u32 {
         self.end
     }
 
@@ -97,7 +97,7 @@ impl LiveMap {
     ///
     /// # Errors
     /// If there is no memory for the map. Then nothing changes.
-    pub(super) fn extend(&mut self, end: u32) -> Result<(), HeapError> {
+    pub fn extend(&mut self, end: u32) -> Result<(), HeapError> {
         debug_assert!(end >= self.end && end.is_multiple_of(GRANULE));
         self.reserve(end.into())?;
         self.end = end;
@@ -108,7 +108,7 @@ impl LiveMap {
     ///
     /// # Errors
     /// If there is no memory for the map. Then nothing changes.
-    pub(super) fn reserve(&mut self, end: u64) -> Result<(), HeapError> {
+    pub fn reserve(&mut self, end: u64) -> Result<(), HeapError> {
         let groups = groups_up_to(end).min(self.maximum);
         self.groups.grow(groups.max(self.groups.len()), self.maximum)
     }
@@ -120,25 +120,25 @@ impl LiveMap {
 
     /// The groups with bits for `range`.
     #[inline]
-    pub(super) fn groups_of(range: &Range<u32>) -> Range<usize> {
+    pub fn groups_of(range: &Range<u32>) -> Range<usize> {
         let end = range.end.div_ceil(1 << GROUP_SHIFT) as usize;
         (range.start >> GROUP_SHIFT) as usize..end
     }
 
     /// Number of groups.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.groups.len()
     }
 
     /// The bits of group number `group`, which must exist.
     #[inline]
-    pub(super) fn group(&self, group: usize) -> &Group {
+    pub fn group(&self, group: usize) -> &Group {
         &self.groups[group]
     }
 
     /// The bits of group number `group`, mutable.
     #[inline]
-    pub(super) fn group_mut(&mut self, group: usize) -> &mut Group {
+    pub fn group_mut(&mut self, group: usize) -> &mut Group {
         &mut self.groups[group]
     }
 
@@ -153,44 +153,44 @@ impl LiveMap {
 
     /// Fetches the bits of `index`, which may be any number.
     #[inline]
-    pub(super) fn prefetch(&self, index: u32) {
+    pub fn prefetch(&self, index: u32) {
         let group = self.groups.as_ptr().wrapping_add((index >> GROUP_SHIFT) as usize);
         crate::memory::prefetch(group.cast());
     }
 
     /// Whether an object begins at `index`, which may be any number.
     #[inline]
-    pub(super) fn is_live(&self, index: u32) -> bool {
+    pub fn is_live(&self, index: u32) -> bool {
         self.get(index).is_some_and(|(group, bit)| group[bits::LIVE] & bit != 0)
     }
 
     /// Whether a mature object begins at `index`, which may be any number.
     #[inline]
-    pub(super) fn is_mature(&self, index: u32) -> bool {
+    pub fn is_mature(&self, index: u32) -> bool {
         self.get(index).is_some_and(|(group, bit)| group[bits::MATURE] & bit != 0)
     }
 
     /// Whether an object that is marked begins at `index`, which may be any number.
     #[inline]
-    pub(super) fn is_marked(&self, index: u32) -> bool {
+    pub fn is_marked(&self, index: u32) -> bool {
         self.get(index).is_some_and(|(group, bit)| group[bits::MARKS] & bit != 0)
     }
 
     /// Whether a block begins at `index`, which may be any number.
-    pub(super) fn is_start(&self, index: u32) -> bool {
+    pub fn is_start(&self, index: u32) -> bool {
         self.get(index).is_some_and(|(group, bit)| group[bits::STARTS] & bit != 0)
     }
 
     /// Starts a block at `index`, below the end.
     #[inline]
-    pub(super) fn set_start(&mut self, index: u32) {
+    pub fn set_start(&mut self, index: u32) {
         let (group, bit) = LiveMap::place(index);
         self.groups[group][bits::STARTS] |= bit;
     }
 
     /// Makes the block at `index` an object.
     #[inline]
-    pub(super) fn set_live(&mut self, index: u32) {
+    pub fn set_live(&mut self, index: u32) {
         let (group, bit) = LiveMap::place(index);
         let group = &mut self.groups[group];
         group[bits::STARTS] |= bit;
@@ -199,7 +199,7 @@ impl LiveMap {
 
     /// Makes the object at `index` mature. Returns whether it was not mature before.
     #[inline]
-    pub(super) fn set_mature(&mut self, index: u32) -> bool {
+    pub fn set_mature(&mut self, index: u32) -> bool {
         let (group, bit) = LiveMap::place(index);
         let group = &mut self.groups[group];
         debug_assert!(group[bits::LIVE] & bit != 0);
@@ -210,7 +210,7 @@ impl LiveMap {
 
     /// Marks the object at `index`. Returns whether it was not marked before.
     #[inline]
-    pub(super) fn set_marked(&mut self, index: u32) -> bool {
+    pub fn set_marked(&mut self, index: u32) -> bool {
         let (group, bit) = LiveMap::place(index);
         let group = &mut self.groups[group];
         debug_assert!(group[bits::LIVE] & bit != 0);
@@ -221,14 +221,14 @@ impl LiveMap {
 
     /// Unmarks the object at `index`.
     #[inline]
-    pub(super) fn clear_mark(&mut self, index: u32) {
+    pub fn clear_mark(&mut self, index: u32) {
         let (group, bit) = LiveMap::place(index);
         self.groups[group][bits::MARKS] &= !bit;
     }
 
     /// Unmarks all objects of group number `group`. Does not touch memory that has no marks.
     #[inline]
-    pub(super) fn clear_marks(&mut self, group: usize) {
+    pub fn clear_marks(&mut self, group: usize) {
         let marks = &mut self.groups[group][bits::MARKS];
         if *marks != 0 {
             *marks = 0;
@@ -237,7 +237,7 @@ impl LiveMap {
 
     /// Makes the object at `index` a free block.
     #[inline]
-    pub(super) fn set_free(&mut self, index: u32) {
+    pub fn set_free(&mut self, index: u32) {
         let (group, bit) = LiveMap::place(index);
         let group = &mut self.groups[group];
         group[bits::LIVE] &= !bit;
@@ -246,7 +246,7 @@ impl LiveMap {
     }
 
     /// Removes all block starts in `range`, so that it belongs to the block before it.
-    pub(super) fn clear_starts(&mut self, range: Range<u32>) {
+    pub fn clear_starts(&mut self, range: Range<u32>) {
         for group in LiveMap::groups_of(&range) {
             let mask = mask(group, &range);
             let group = &mut self.groups[group];
@@ -272,12 +272,12 @@ impl LiveMap {
 
     /// The start of the first block in `range`.
     #[inline]
-    pub(super) fn first_start(&self, range: Range<u32>) -> Option<u32> {
+    pub fn first_start(&self, range: Range<u32>) -> Option<u32> {
         self.first(&range, |group| group[bits::STARTS])
     }
 
     /// The start of the last block in `range`.
-    pub(super) fn last_start(&self, range: Range<u32>) -> Option<u32> {
+    pub fn last_start(&self, range: Range<u32>) -> Option<u32> {
         for group in LiveMap::groups_of(&range).rev() {
             let bits = self.groups[group][bits::STARTS] & mask(group, &range);
             if bits != 0 {
@@ -290,14 +290,14 @@ impl LiveMap {
 
     /// The first run of adjacent free blocks that begin in `range`, cut off at its end.
     #[inline]
-    pub(super) fn free_run(&self, range: Range<u32>) -> Option<Range<u32>> {
+    pub fn free_run(&self, range: Range<u32>) -> Option<Range<u32>> {
         let start = self.first(&range, |group| group[bits::STARTS] & !group[bits::LIVE])?;
         let end = self.first(&(start..range.end), |group| group[bits::LIVE]);
         Some(start..end.unwrap_or(range.end))
     }
 
     /// The granules in `range` whose bit is set in `pick` of their group, ascending.
-    pub(super) fn blocks(
+    pub fn blocks(
         &self,
         range: Range<u32>,
         pick: impl Fn(&Group) -> u64,
@@ -313,12 +313,12 @@ impl LiveMap {
     }
 
     /// The starts of all objects, ascending.
-    pub(super) fn objects(&self) -> impl Iterator<Item = u32> {
+    pub fn objects(&self) -> impl Iterator<Item = u32> {
         self.blocks(0..self.end, |group| group[bits::LIVE])
     }
 
     /// The group that has the bits of `index`, and a mask of the bits below.
-    pub(super) fn bits_below(index: u32) -> (usize, u64) {
+    pub fn bits_below(index: u32) -> (usize, u64) {
         let (group, bit) = LiveMap::place(index);
         (group, bit - 1)
     }

@@ -1,12 +1,12 @@
 //! Placing objects: in the run if they are small, in the overflow run, or in the first gap that is
 //! large enough.
 
-use super::{BLOCK, MEDIUM, OVERFLOW_MAX, OVERFLOW_RUN, SCARCE, SHORT, Space, bytes};
+use super::map::{GRANULE, bits};
+use super::{BLOCK, GapSpace, MEDIUM, OVERFLOW_MAX, OVERFLOW_RUN, SCARCE, SHORT, bytes};
 use crate::HeapMemory;
-use crate::collector::drc::live_map::{GRANULE, bits};
 use std::ops::Range;
 
-impl Space {
+impl GapSpace {
     /// The first free range from `from` on with at least `want` bytes, in a block with at least
     /// `least` free bytes. Skips the blocks of the runs. A block that is free as a whole is found as a
     /// whole, also if `from` is inside it.
@@ -38,18 +38,14 @@ impl Space {
     /// Allocates `size` zeroed bytes for a young object. `size` is a non-zero multiple of
     /// [`GRANULE`]. `None` if none of the examined free ranges is large enough.
     #[inline]
-    pub(in crate::collector::drc) fn alloc(
-        &mut self,
-        memory: &mut HeapMemory,
-        size: u32,
-    ) -> Option<u32> {
+    pub fn alloc(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
         debug_assert!(size > 0 && size.is_multiple_of(GRANULE));
         self.bump(size).or_else(|| self.alloc_slow(memory, size))
     }
 
     /// Allocates in the run, if the object fits.
     #[inline]
-    pub(in crate::collector::drc) fn bump(&mut self, size: u32) -> Option<u32> {
+    pub fn bump(&mut self, size: u32) -> Option<u32> {
         let (next, limit) = (self.notes.next(), self.notes.limit());
         let end = next.checked_add(size).filter(|&end| end <= limit)?;
         self.notes.advance(end);
@@ -125,14 +121,10 @@ impl Space {
         run
     }
 
-    /// Like [`alloc`](Space::alloc), but examines all free memory. Until the next collection
+    /// Like [`alloc`](GapSpace::alloc), but examines all free memory. Until the next collection
     /// `alloc` does the same.
     #[cold]
-    pub(in crate::collector::drc) fn alloc_anywhere(
-        &mut self,
-        memory: &mut HeapMemory,
-        size: u32,
-    ) -> Option<u32> {
+    pub fn alloc_anywhere(&mut self, memory: &mut HeapMemory, size: u32) -> Option<u32> {
         self.retire_all();
         if size <= MEDIUM {
             if !std::mem::replace(&mut self.thorough, true) {
@@ -274,9 +266,12 @@ impl Space {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collector::drc::live_map::{GROUP_SHIFT, bits};
+    use crate::space::gaps::map::{GROUP_SHIFT, bits};
     use crate::{HeapBounds, HeapOptions};
-    use gc_types::NULL_PAGE_SIZE;
+    use gc_types::{HeapDataOffsets, NULL_PAGE_SIZE, SideTable};
+
+    const STARTS: SideTable =
+        SideTable::indexed_new("starts", HeapDataOffsets::COLLECTOR + 8, GRANULE.trailing_zeros());
 
     #[test]
     fn the_first_gap_that_is_large_enough_is_found() {
@@ -290,7 +285,7 @@ mod tests {
         };
         for round in 0..40 {
             let mut memory = HeapMemory::new(&options).unwrap();
-            let mut space = Space::new(&memory, NULL_PAGE_SIZE).unwrap();
+            let mut space = GapSpace::new(&memory, NULL_PAGE_SIZE, STARTS).unwrap();
             // The last block is incomplete.
             space.extend(memory.len() as u32 - 12 * 1024).unwrap();
             let most = [200, 6000, 40_000, 90_000][round % 4];
@@ -337,7 +332,7 @@ mod tests {
         for used in [0, GRANULE, part - GRANULE, part] {
             for size in [16, part, BLOCK - used, BLOCK, 2 * BLOCK, 3 * BLOCK + part] {
                 let mut memory = HeapMemory::new(&options).unwrap();
-                let mut space = Space::new(&memory, NULL_PAGE_SIZE).unwrap();
+                let mut space = GapSpace::new(&memory, NULL_PAGE_SIZE, STARTS).unwrap();
                 space.extend(NULL_PAGE_SIZE + part).unwrap();
                 let first = (used > 0).then(|| space.alloc_exactly(&mut memory, used).unwrap());
                 space.extend(NULL_PAGE_SIZE + 6 * BLOCK + part).unwrap();
@@ -371,8 +366,8 @@ mod tests {
     }
 
     /// Small objects that live, with gaps of 112 bytes between them, and free memory behind them.
-    fn with_gaps(memory: &mut HeapMemory, gaps: usize) -> Space {
-        let mut space = Space::new(memory, NULL_PAGE_SIZE).unwrap();
+    fn with_gaps(memory: &mut HeapMemory, gaps: usize) -> GapSpace {
+        let mut space = GapSpace::new(memory, NULL_PAGE_SIZE, STARTS).unwrap();
         space.extend(memory.len() as u32).unwrap();
         let objects: Vec<u32> = (0..8 * gaps).filter_map(|_| space.alloc(memory, 16)).collect();
         space.begin_collection();
@@ -383,7 +378,7 @@ mod tests {
     }
 
     /// The number of runs that objects of these sizes in turn begin.
-    fn runs(space: &mut Space, memory: &mut HeapMemory, sizes: &[u32], objects: usize) -> usize {
+    fn runs(space: &mut GapSpace, memory: &mut HeapMemory, sizes: &[u32], objects: usize) -> usize {
         let (mut runs, mut last) = (0, space.run.start);
         for &size in sizes.iter().cycle().take(objects) {
             space.alloc(memory, size).unwrap();

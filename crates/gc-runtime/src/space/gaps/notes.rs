@@ -3,9 +3,9 @@
 //! Emitted code cannot set a bit as cheaply as a byte. There are notes for one block, the block of
 //! the run. When the run is left, or when the map is read, the notes become bits, eight at a time.
 
-use super::{BLOCK, GRANULE, Space, Tally};
+use super::map::{LiveMap, bits};
+use super::{BLOCK, Count, GRANULE, GapSpace};
 use crate::HeapError;
-use crate::collector::drc::live_map::{LiveMap, bits};
 use std::ops::Range;
 
 /// Gathers the lowest bit of each of eight bytes.
@@ -14,7 +14,7 @@ fn gather(notes: u64) -> u64 {
     (notes & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
-impl Space {
+impl GapSpace {
     /// The word that has the note of `index`, and the bit of that word (in little-endian order)
     /// that is the note. `None` if `index` is not in the run.
     #[inline]
@@ -28,7 +28,7 @@ impl Space {
 
     /// Enters all objects allocated in the run into the map.
     #[inline]
-    pub(in super::super) fn sync(&mut self) {
+    pub fn sync(&mut self) {
         let next = self.notes.next();
         if self.run.is_empty() || next <= self.synced || next > self.run.end {
             return;
@@ -83,7 +83,7 @@ impl Space {
     ///
     /// # Errors
     /// If there is no memory for it.
-    pub(in super::super) fn synced_map(&self) -> Result<LiveMap, HeapError> {
+    pub fn synced_map(&self) -> Result<LiveMap, HeapError> {
         let mut map = self.map.copy()?;
         let next = self.notes.next();
         if !self.run.is_empty() && next > self.synced && next <= self.run.end {
@@ -102,15 +102,15 @@ impl Space {
     }
 
     /// The numbers of all objects ever allocated, of live objects, and of mature objects.
-    pub(in super::super) fn tallies(&self) -> [Tally; 3] {
-        let mut missing = Tally::default();
+    pub fn tallies(&self) -> [Count; 3] {
+        let mut missing = Count::default();
         let next = self.notes.next();
         if !self.run.is_empty() && next > self.synced && next <= self.run.end {
             let count = |word| u64::from(self.noted(word).1.count_ones());
             missing.objects = self.noted_words(next).map(count).sum();
             missing.bytes = u64::from(next - self.synced);
         }
-        let sum = |tallies: &[Tally]| Tally {
+        let sum = |tallies: &[Count]| Count {
             objects: tallies.iter().map(|tally| tally.objects).sum(),
             bytes: tallies.iter().map(|tally| tally.bytes).sum(),
         };
