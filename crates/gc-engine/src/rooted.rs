@@ -72,6 +72,6 @@ impl Rooted {
     /// # Errors
     /// If it belongs to another store or is an `i31`.
     pub fn header(&self, store: &Store) -> Result<VMGcHeader> {
-        Ok(store.gc().heap().core().header(self.gc_ref(store)?)?)
+        Ok(store.gc().header(self.gc_ref(store)?)?)
     }
 }

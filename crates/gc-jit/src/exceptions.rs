@@ -107,7 +107,7 @@ pub(crate) fn throw<S: JitStore>(store: &mut S, exception: Ref) -> Thrown {
 /// If the exception is not caught, or if something else went wrong.
 fn try_throw<S: JitStore>(store: &mut S, exception: Ref) -> Result<()> {
     let exception = exception.ok_or(Trap::NullReference)?;
-    let is_exception = store.jit().gc().heap().is_kind(&exception, VMGcKind::ExnRef);
+    let is_exception = store.jit().gc().is_kind(&exception, VMGcKind::ExnRef);
     ensure!(is_exception, Trap::CorruptHeap);
     if let Some(place) = find(store, &exception)? {
         resume_at(store, place, &exception);

@@ -169,7 +169,7 @@ impl<S: JitStore> JitState<S> {
             "the heap and the code of a store do not fit (here: the heap, there: the code)",
         )?;
         signals::install()?;
-        let heap = gc.heap().core().memory.mapping();
+        let heap = gc.mapping().clone();
         let interrupt = match host_calls.abi().polls() {
             true => Some(Arc::new(Interrupt::new()?)),
             false => None,
@@ -203,7 +203,7 @@ impl<S: JitStore> JitState<S> {
     pub fn vmctx_prefix(&mut self, number: usize) -> Result<VMContextPrefix> {
         self.gc.ensure_heap().context("making the GC heap")?;
         self.gc.check_memory().context("the heap is not in the memory that was made for it")?;
-        let heap = self.context.made_heap(|| self.gc.heap().core().memory.mapping());
+        let heap = self.context.made_heap(|| self.gc.mapping().clone());
         Ok(self.prefix(heap, number))
     }
 

@@ -73,13 +73,13 @@ impl HeapFactory {
     /// let factory = Arc::new(factory.with_pool(1));
     /// let mut store = GcStore::lazy(&factory);
     /// store.alloc_externref(&mut NoStack, Box::new(7)).map_err(|(error, _)| error)?;
-    /// let heap = store.heap().vmctx_gc_heap_base();
+    /// let heap = store.heap().unwrap().vmctx_gc_heap_base();
     ///
     /// let mut other = GcStore::lazy(&factory);
     /// assert!(other.ensure_heap().is_err());
     /// drop(store);
     /// other.ensure_heap()?;
-    /// assert_eq!(other.heap().vmctx_gc_heap_base(), heap);
+    /// assert_eq!(other.heap().unwrap().vmctx_gc_heap_base(), heap);
     /// assert_eq!(other.stats().live_objects, 0);
     /// # Ok::<(), gc_runtime::HeapError>(())
     /// ```
@@ -133,10 +133,7 @@ impl HeapFactory {
         let waiting = self.pool.take(usual)?;
         let made = Making { pool: &self.pool, made: false };
         let (heap, place) = match waiting {
-            Some(mut heap) => {
-                let core = heap.core_mut();
-                core.policy = self.options.policy.make();
-                core.pause_target = self.options.pause_target;
+            Some(heap) => {
                 let place = PooledPlace::of(&*heap);
                 (heap, place)
             }
@@ -218,9 +215,6 @@ pub(crate) fn make(
             format!("this heap of `{name}` has no side table `{missing}`, which its ABI has");
         return Err(HeapError::Options { what });
     }
-    let core = heap.core_mut();
-    core.pause_target = options.pause_target;
-    core.policy = options.policy.make();
     Ok(heap)
 }
 

@@ -90,7 +90,7 @@ impl Default for Occupancy {
 /// let mut heap = CopyingCollector.new_gc_heap(HeapMemory::new(&HeapOptions::default())?)?;
 /// let bytes = TypeIndex::new(3).unwrap();
 /// let layout = ArrayLayout::new(StorageType::I8);
-/// heap.core_mut().layouts.ensure(bytes, &Arc::new(GcLayout::Array(layout)))?;
+/// heap.core_mut().side.layouts.ensure(bytes, &Arc::new(GcLayout::Array(layout)))?;
 ///
 /// let header = VMGcHeader::new(VMGcKind::ArrayRef, bytes);
 /// let array = heap.alloc_raw(header, layout.size(0).unwrap())?;
@@ -318,12 +318,13 @@ pub trait GcHeap: Send + Sync {
         forward!(self.wrapped_mut(), idle(left));
         let (used, core) = (self.occupancy().used, self.core());
         // A heap that makes no plans has none of it.
-        let lived = core.live.max(core.pauses.last_complete().map_or(0, |pause| pause.bytes_after));
+        let lived =
+            core.live.max(core.side.pauses.last_complete().map_or(0, |pause| pause.bytes_after));
         let (grown, room) = (used.saturating_sub(lived), core.plan_room());
         if grown == 0 || grown < room / 2 {
             return Idle::Rest { bytes: 0 };
         }
-        match core.expected_time(used) <= left {
+        match core.side.expected_time(used) <= left {
             true => Idle::Collect,
             false => Idle::Rest { bytes: used },
         }
@@ -454,7 +455,7 @@ impl dyn GcHeap + '_ {
 
     /// Enters a scope in which no collection may begin. Scopes nest.
     pub fn enter_no_gc_scope(&mut self) {
-        self.core_mut().enter_no_gc_scope();
+        self.core_mut().side.enter_no_gc_scope();
     }
 
     /// Leaves the innermost no-GC scope.
@@ -462,7 +463,7 @@ impl dyn GcHeap + '_ {
     /// # Panics
     /// If there is no no-GC scope.
     pub fn exit_no_gc_scope(&mut self) {
-        self.core_mut().exit_no_gc_scope();
+        self.core_mut().side.exit_no_gc_scope();
     }
 
     /// Address of the heap's first byte, for a vmctx. Constant.

@@ -12,11 +12,10 @@
 //! exchanged, and because a heap keeps its source alive. The source has a weak reference, with which it
 //! releases them when the system has no more memory.
 //!
-//! Layouts are forgotten when a store gets a heap, because stores of another embedder may number types
-//! as they like. What belongs to the store ends with it: the growth policy, which may count memory, the
-//! limiter, and a profiler's limit for allocations.
+//! What belongs to the store ([`StoreSide`](crate::StoreSide)) ends with it: the layouts, because stores of another
+//! embedder may number types as they like, the growth policy, which may count memory, and the limiter. So does a
+//! profiler's limit for allocations.
 
-use crate::no_heap::Unasked;
 use crate::{ExternRefHostDataTable, GcHeap, HeapError, HeapMapping, MemoryPurpose};
 use std::fmt;
 use std::mem;
@@ -249,16 +248,9 @@ impl PooledPlace {
     ) {
         let heap = heap.filter(|heap| {
             let core = heap.core();
-            core.damage.is_none()
-                && core.no_gc_scopes == 0
-                && core.memory.len() == self.len
-                && pool.has_room()
+            core.damage.is_none() && core.memory.len() == self.len && pool.has_room()
         });
         let heap = heap.and_then(|mut heap| {
-            // These may count what the store uses, or refer to the store.
-            let core = heap.core_mut();
-            core.policy = Box::new(Unasked);
-            core.limiter = None;
             if used {
                 // If this is not supported, no limit was set.
                 let _supported = heap.limit_inline_allocation(None);
@@ -266,7 +258,6 @@ impl PooledPlace {
                     return None;
                 }
             }
-            heap.core_mut().layouts.clear();
             Some(heap)
         });
         // Code relies on the address space that was made for the heap.

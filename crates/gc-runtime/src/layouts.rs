@@ -104,15 +104,6 @@ impl LayoutTable {
         })
     }
 
-    /// Forgets all layouts, and registers those of `other`.
-    pub(crate) fn replace(&mut self, other: LayoutTable) {
-        if self.layouts.is_empty() && other.layouts.is_empty() {
-            // Its memory can be used.
-            return;
-        }
-        *self = other;
-    }
-
     /// Forgets all layouts. Objects in the heap can no longer be traced.
     pub fn clear(&mut self) {
         self.layouts.clear();

@@ -31,7 +31,6 @@ mod host_panic;
 mod layouts;
 mod limiter;
 mod memory;
-mod no_heap;
 mod object;
 mod options;
 mod pauses;
@@ -83,5 +82,5 @@ pub use roots::{
 pub use runtime::{CollectorOption, GcRuntime, Reclaims};
 pub use side::{IndexedTable, ListTable, MaskedTable, NotesTable};
 pub use stats::GcStats;
-pub use store::{GcLeft, GcStore};
+pub use store::{GcLeft, GcStore, StoreSide};
 pub use weak::{WeakHandle, WeakMap, WeakScope, WeakStep, WeakTable, WeakTracer};

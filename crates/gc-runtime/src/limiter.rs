@@ -43,8 +43,8 @@ pub struct HeapGrowth {
 ///
 /// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
 /// store.set_limiter(Some(Box::new(Below(3 << 20))));
-/// assert!(store.heap_mut().grow(1 << 20).is_ok());
-/// let error = store.heap_mut().grow(4 << 20).unwrap_err();
+/// assert!(store.heap_mut().unwrap().grow(1 << 20).is_ok());
+/// let error = store.heap_mut().unwrap().grow(4 << 20).unwrap_err();
 /// assert!(matches!(error, HeapError::Refused { .. }));
 /// # Ok::<(), HeapError>(())
 /// ```

@@ -19,7 +19,7 @@ use std::time::Duration;
 ///     ..HeapOptions::default()
 /// };
 /// let store = GcStore::new(&CopyingCollector, &options)?;
-/// assert_eq!(store.heap().core().memory.len(), 4 << 20);
+/// assert_eq!(store.heap().unwrap().core().memory.len(), 4 << 20);
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
 #[derive(Clone, Debug)]

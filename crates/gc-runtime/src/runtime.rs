@@ -65,7 +65,7 @@ pub struct CollectorOption {
 /// }
 ///
 /// let store = GcStore::new(&Small, &HeapOptions::default())?;
-/// assert_eq!(store.heap().core().memory.maximum(), 16 << 20);
+/// assert_eq!(store.heap().unwrap().core().memory.maximum(), 16 << 20);
 /// # Ok::<(), HeapError>(())
 /// ```
 pub trait GcRuntime: Send + Sync {

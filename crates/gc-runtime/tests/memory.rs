@@ -49,7 +49,7 @@ fn fill(store: &mut GcStore, bytes: u32) -> Result<(), HeapError> {
     for _ in 0..bytes / 4096 {
         let array = store.alloc_array(&mut NoStack, BYTES, 4000)?;
         let at = u64::from(array.as_raw_u32()) + u64::from(ArrayLayout::LENGTH_OFFSET) + 4;
-        store.heap_mut().core_mut().memory.fill(at, 4000, 0xff).unwrap();
+        store.heap_mut().unwrap().core_mut().memory.fill(at, 4000, 0xff).unwrap();
         store.drop_gc_ref(array);
     }
     Ok(())
@@ -211,9 +211,9 @@ fn a_heap_whose_map_is_refused_keeps_its_size() {
     };
     let error = alive(&mut store).unwrap_err().to_string();
     assert!(error.contains("a table of a collector"), "{error}");
-    let size = store.heap().core().memory.len();
+    let size = store.heap().unwrap().core().memory.len();
     assert!(alive(&mut store).is_err());
-    assert_eq!(store.heap().core().memory.len(), size);
+    assert_eq!(store.heap().unwrap().core().memory.len(), size);
     store.verify(&mut NoStack).unwrap();
     source.refuse(None);
     alive(&mut store).unwrap();
@@ -233,14 +233,14 @@ fn no_byte_of_an_earlier_store_is_seen() {
                     let options = HeapOptions { zeal, ..options(source.clone()) };
                     let mut store = lazy(&collector, &options);
                     store.ensure_heap().unwrap();
-                    let memory = &mut store.heap_mut().core_mut().memory;
+                    let memory = &mut store.heap_mut().unwrap().core_mut().memory;
                     let mut seen = vec![1; memory.usable() as usize];
                     memory.read_bytes(NULL_PAGE_SIZE.into(), &mut seen).unwrap();
                     let what = (collector.name(), round, zeal, resident);
                     assert!(seen.iter().all(|byte| *byte == 0), "{what:?}");
                     fill(&mut store, bytes).unwrap();
                     // Also what no object is in.
-                    let memory = &mut store.heap_mut().core_mut().memory;
+                    let memory = &mut store.heap_mut().unwrap().core_mut().memory;
                     let (len, last) = (memory.len(), u64::from(bytes % 4096) + 1);
                     memory.fill(len - last, last, 0xff).unwrap();
                 }
@@ -309,7 +309,7 @@ fn threads_share_a_source() {
                     let collector = &collectors()[(thread + round) % 4];
                     let mut store = lazy(collector, &options(source.clone()));
                     store.ensure_heap().unwrap();
-                    let memory = &mut store.heap_mut().core_mut().memory;
+                    let memory = &mut store.heap_mut().unwrap().core_mut().memory;
                     let mut seen = vec![1; memory.usable() as usize];
                     memory.read_bytes(NULL_PAGE_SIZE.into(), &mut seen).unwrap();
                     assert!(seen.iter().all(|byte| *byte == 0));

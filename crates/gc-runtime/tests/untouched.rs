@@ -70,7 +70,7 @@ fn untouched_arrays_cost_no_memory() {
                 let scope = store.enter_handle_scope();
                 let array = store.alloc_array(&mut NoStack, ty, length(ty, LARGE)).unwrap();
                 check("an array");
-                let memory = &store.heap().core().memory;
+                let memory = &store.heap().unwrap().core().memory;
                 assert!(places(&array).all(|at| memory.read_u32(at) == Some(0)), "{name}");
                 if collector.reclaims() == Reclaims::Nothing {
                     break;
@@ -84,7 +84,7 @@ fn untouched_arrays_cost_no_memory() {
                 let array = store.rooted(&handle).unwrap().unchecked_copy();
                 assert_eq!(store.array_len(&array), Ok(length(ty, LARGE)));
                 if ty == BYTES {
-                    let memory = &mut store.heap_mut().core_mut().memory;
+                    let memory = &mut store.heap_mut().unwrap().core_mut().memory;
                     places(&array).for_each(|at| memory.write_u32(at, 7).unwrap());
                 }
                 store.exit_handle_scope(scope);

@@ -72,7 +72,7 @@ pub fn run(subject: &Subject<'_>, u: &mut Unstructured<'_>) -> Result<()> {
         return Ok(());
     }
     ledger.check_all_once().context("after a reset")?;
-    mutator.store().heap().verify().context("after a reset")?;
+    mutator.heap().verify().context("after a reset")?;
     mutator.alloc_struct(NODE, 0, RootSlot::Handle(0)).context("after a reset")?;
     let node = mutator.get(RootSlot::Handle(0)).context("after a reset")?;
     let body = mutator.store().read_field(&node, VMGcHeader::SIZE, StorageType::V128)?;
@@ -112,7 +112,7 @@ fn check_neighbour(memory: &HeapMemory) -> Result<()> {
 fn check(mutator: &Mutator) -> Result<()> {
     mutator.slots().check()?;
     mutator.ledger().check_none_twice()?;
-    let memory = &mutator.store().heap().core().memory;
+    let memory = &mutator.heap().core().memory;
     let bound = memory.data_u64(HeapDataOffsets::BOUND);
     ensure!(bound == memory.len(), "the heap's bound is {bound:#x}, not {:#x}", memory.len());
     ensure!(memory.len() <= memory.maximum(), "the heap passed its limit");
@@ -171,7 +171,7 @@ impl Damaged {
         ) = (&op, &outcome)
         {
             let at = u64::from(self.mutator.slots().word(*to));
-            let memory = &self.mutator.store().heap().core().memory;
+            let memory = &self.mutator.heap().core().memory;
             let inside = at >= u64::from(NULL_PAGE_SIZE) && at + 8 <= memory.len() && at % 8 == 0;
             if !inside {
                 bail!("{op:?} allocated at {at:#x}");
@@ -182,7 +182,7 @@ impl Damaged {
             self.allocated.push(at as u32);
         }
         if op == Op::Reset && outcome == Ok(Effect::Done) {
-            self.mutator.store().heap().verify().context("after a reset")?;
+            self.mutator.heap().verify().context("after a reset")?;
             ensure!(self.mutator.ledger().alive() == 0, "host values survived a reset");
         }
         Ok(())
@@ -213,7 +213,7 @@ impl Damaged {
     /// Overwrites bytes of the heap.
     fn scribble(&mut self, u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         let word = self.wild_word(u)?;
-        let memory = &self.mutator.store().heap().core().memory;
+        let memory = &self.mutator.heap().core().memory;
         let end = memory.len();
         let at = match u.int_in_range(0..=7)? {
             // The words of an object: header, count, length or first fields.
@@ -227,7 +227,7 @@ impl Damaged {
         let old = memory.read_u32(at).unwrap_or(0);
         let how = u.arbitrary::<u8>()?;
         let length = u.int_in_range(0..=64)?;
-        let memory = &mut self.mutator.store_mut().heap_mut().core_mut().memory;
+        let memory = &mut self.mutator.heap_mut().core_mut().memory;
         // Outside the mapped memory nothing is written.
         let _written = match how {
             0..=149 => memory.write_u32(at, word),
@@ -269,7 +269,7 @@ impl Damaged {
                 let mut host_data = ExternRefHostDataTable::default();
                 let (to, from) = (u64::from(word), u64::from(offset));
                 let count = if u.arbitrary()? { u.int_in_range(0..=99)? } else { u.arbitrary()? };
-                let heap = store.heap_mut();
+                let heap = store.heap_mut().expect("a heap");
                 let _: Result<_, _> = heap.copy_ref_range(&mut host_data, to, from, count);
                 let source = u.arbitrary::<bool>()?.then(|| object.unchecked_copy());
                 let _: Result<_, _> =
@@ -277,7 +277,7 @@ impl Damaged {
                 let _: Result<_, _> = heap.write_field_ref(&mut host_data, u.arbitrary()?, None);
             }
             4 => {
-                let heap = store.heap();
+                let heap = store.heap().expect("a heap");
                 let _: Result<_, _> = heap.header(&object);
                 let _: Result<_, _> = heap.object_size(&object);
                 let _ = heap.is_kind(&object, VMGcKind::AnyRef);
@@ -286,7 +286,7 @@ impl Damaged {
                 let _: Result<_, _> = heap.for_each_object(&mut |_| seen += 1);
             }
             5 => {
-                let _: Result<_, _> = store.heap().verify();
+                let _: Result<_, _> = store.heap().expect("a heap").verify();
                 let _ = store.stats();
                 let _ = store.need_gc_before_entering_wasm(NonZeroU32::MAX);
             }

@@ -88,7 +88,7 @@ impl Differential {
     /// If heap and shadow differ, or the heap does not verify.
     pub fn compare(&mut self) -> Result<()> {
         self.mutator.verify().context("the heap does not verify")?;
-        let heap = self.mutator.store().heap();
+        let heap = self.mutator.heap();
         let mut pairing =
             Pairing { differential: self, ids: FxHashMap::default(), to_do: Vec::new() };
         for place in RootSlot::all() {
@@ -224,7 +224,7 @@ impl Pairing<'_> {
             .shadow
             .object(id)
             .ok_or_else(|| anyhow!("the shadow freed it: a bug of the test kit"))?;
-        let heap = store.heap();
+        let heap = store.heap().expect("a mutator's store has a heap");
         let header = heap.header(gc_ref)?;
         let (kind, size) = match &object.shape {
             Shape::ExternRef { host } => {
@@ -264,7 +264,7 @@ impl Pairing<'_> {
         let store = self.differential.mutator.store();
         let mut traced = Vec::new();
         let mut trace = |offset, contents: VMGcRef| traced.push((offset, contents.as_raw_u32()));
-        store.heap().for_each_ref(gc_ref, &mut trace)?;
+        store.heap().expect("a mutator's store has a heap").for_each_ref(gc_ref, &mut trace)?;
         let mut expected_trace = Vec::new();
         for (number, value) in object.body.iter().enumerate() {
             let field = schema::slot(layout, number as u32);

@@ -175,7 +175,7 @@ impl Walk<'_> {
         let Some((layout, length)) = self.mutator.shape(gc_ref)? else {
             return Ok((Shape::ExternRef(self.mutator.token(gc_ref)?), Vec::new()));
         };
-        let ty = store.heap().header(gc_ref)?.ty();
+        let ty = store.header(gc_ref)?.ty();
         let tag = |offset| store.read_field(gc_ref, offset, StorageType::I32);
         let shape = match &*layout {
             GcLayout::Struct(_) => Shape::Struct(ty),

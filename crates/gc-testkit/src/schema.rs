@@ -124,7 +124,7 @@ impl Schema {
 
     /// Registers all types with a heap.
     pub fn register(&self, heap: &mut dyn GcHeap) {
-        let layouts = &mut heap.core_mut().layouts;
+        let layouts = &mut heap.core_mut().side.layouts;
         self.types().for_each(|(ty, layout)| {
             layouts.ensure(ty, layout).expect("types have numbers of their own");
         });

@@ -294,7 +294,7 @@ impl GcHeap for MarkSweepHeap {
     // ANCHOR_END: alloc_raw
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
-        self.core.assert_may_collect();
+        self.core.side.assert_may_collect();
         Box::new(MarkSweep::new(self, request))
     }
 

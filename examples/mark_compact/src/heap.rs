@@ -211,7 +211,7 @@ impl GcHeap for MarkCompactHeap {
     }
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
-        self.core.assert_may_collect();
+        self.core.side.assert_may_collect();
         Box::new(MarkCompact::new(self, request))
     }
 

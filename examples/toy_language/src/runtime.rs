@@ -71,7 +71,7 @@ fn show(
             *out += &integer.get_i32().to_string();
             return Ok(());
         }
-        if gc.heap().core().header(value)?.ty() == program.closure.index() {
+        if gc.header(value)?.ty() == program.closure.index() {
             *out += "a function";
             return Ok(());
         }

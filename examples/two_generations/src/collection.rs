@@ -85,7 +85,7 @@ impl Parts for TwoGenerationsCollection<'_> {
         let (heap, budget) = (&mut *self.heap, &mut budget);
         self.stage = match self.stage {
             Stage::Begin => {
-                heap.shapes.update(&heap.core.layouts);
+                heap.shapes.update(&heap.core.side.layouts);
                 heap.scavenge().begin(OldObjects::Alive);
                 self.weak.begin(WeakScope::Young);
                 Stage::Roots

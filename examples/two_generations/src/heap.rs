@@ -97,7 +97,7 @@ impl GcHeap for TwoGenerations {
         self.core.check_damage()?;
         let large = size > self.space.nursery.max_object();
         let object = match self.alloc_fast(header, size) {
-            None if large || self.core.no_gc_scopes > 0 => self.alloc_old(header, size),
+            None if large || self.core.side.no_gc_scopes > 0 => self.alloc_old(header, size),
             None if self.space.refill(&mut self.core, size) => self.alloc_fast(header, size),
             object => object,
         };
@@ -125,7 +125,7 @@ impl GcHeap for TwoGenerations {
 
     // ANCHOR: choice
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
-        self.core.assert_may_collect();
+        self.core.side.assert_may_collect();
         let full = match request.cause {
             GcCause::NoRoom | GcCause::Zeal => {
                 self.full_is_due()

@@ -32,7 +32,7 @@ fn new_objects_are_typed_and_zero(subject: &Subject<'_>) -> Result<()> {
                     _ => mutator.alloc_struct(*ty, length as u16, A)?,
                 }
                 let object = at(&mutator, A)?;
-                let heap = mutator.store().heap();
+                let heap = mutator.heap();
                 let expected = (*ty, Some(layout.kind()));
                 let actual = type_and_kind(heap, &object)?;
                 ensure!(actual == expected, "{actual:?} instead of {expected:?}");
@@ -97,7 +97,7 @@ fn objects_do_not_overlap(subject: &Subject<'_>) -> Result<()> {
         }
         let object = at(&mutator, A)?;
         let index = object.as_raw_u32();
-        places.push((index, mutator.store().heap().object_size(&object)?));
+        places.push((index, mutator.heap().object_size(&object)?));
         let clone = mutator.store_mut().clone_gc_ref(&object);
         mutator.hold(clone);
     }
@@ -109,7 +109,7 @@ fn objects_do_not_overlap(subject: &Subject<'_>) -> Result<()> {
         ensure!(index.is_multiple_of(OBJECT_ALIGN), "an object at {index:#x}");
         end = index + size;
     }
-    let bound = mutator.store().heap().vmctx_gc_heap_bound();
+    let bound = mutator.heap().vmctx_gc_heap_bound();
     ensure!(u64::from(end) <= bound, "an object ends at {end:#x}, the heap at {bound:#x}");
     mutator.clear_all();
     expect_live(&mut mutator, subject, 0, 2000)
@@ -142,7 +142,7 @@ fn large_and_wide_objects_fit(subject: &Subject<'_>) -> Result<()> {
     let (wide, array) = (at(&mutator, RootSlot::Handle(1))?, at(&mutator, A)?);
     let mut links = 0;
     let mut to_array = true;
-    mutator.store().heap().for_each_ref(&wide, &mut |_, to| {
+    mutator.heap().for_each_ref(&wide, &mut |_, to| {
         links += 1;
         to_array &= to == array;
     })?;

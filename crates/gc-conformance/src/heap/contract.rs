@@ -48,7 +48,7 @@ fn an_object_tells_its_kind_and_references(subject: &Subject<'_>) -> Result<()> 
             _ => mutator.alloc_struct(ty, 0, B)?,
         }
         let object = at(&mutator, B)?;
-        let heap = mutator.store().heap();
+        let heap = mutator.heap();
         let kind = if ty == REFS { VMGcKind::ArrayRef } else { VMGcKind::StructRef };
         let other = if ty == REFS { VMGcKind::StructRef } else { VMGcKind::ArrayRef };
         ensure!(heap.is_kind(&object, kind) && !heap.is_kind(&object, other), "no {kind:?}");
@@ -74,14 +74,14 @@ fn an_object_tells_its_kind_and_references(subject: &Subject<'_>) -> Result<()> 
         let (node, object) = (at(&mutator, A)?, at(&mutator, B)?);
         let mut found = Vec::new();
         let mut right = true;
-        mutator.store().heap().for_each_ref(&object, &mut |offset, to| {
+        mutator.heap().for_each_ref(&object, &mut |offset, to| {
             found.push(offset);
             right &= to == node;
         })?;
         ensure!(right && found == offsets, "references at {found:?} instead of {offsets:?}");
     }
     let mut objects = Vec::new();
-    mutator.store().heap().for_each_object(&mut |object| objects.push(object.as_raw_u32()))?;
+    mutator.heap().for_each_object(&mut |object| objects.push(object.as_raw_u32()))?;
     ensure!(objects.is_sorted(), "objects are not visited in address order");
     for place in [A, B] {
         let object = at(&mutator, place)?;
@@ -104,7 +104,7 @@ fn used_bytes_are_those_of_the_objects(subject: &Subject<'_>) -> Result<()> {
             if collected {
                 mutator.collect()?;
             }
-            let heap = mutator.store().heap();
+            let heap = mutator.heap();
             let (mut bytes, mut objects) = (0, 0);
             let mut sizes = Ok(());
             heap.for_each_object(&mut |object| match heap.object_size(&object) {
@@ -135,7 +135,7 @@ fn a_collection_of_all_tells_the_policy(subject: &Subject<'_>) -> Result<()> {
             node(&mut mutator, 1, RootSlot::Stack(i))?;
         }
         ensure!(mutator.collect()?, "a collection was skipped");
-        let heap = mutator.store().heap();
+        let heap = mutator.heap();
         let (told, live) = (heap.core().live, heap.stats().live_bytes);
         ensure!(told == live, "{live} bytes live, but the policy got {told}");
         let usage = heap.usage();

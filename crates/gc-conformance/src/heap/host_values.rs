@@ -15,7 +15,7 @@ promises! {
 
 fn expect_token(mutator: &Mutator, place: RootSlot, number: u32) -> Result<()> {
     let externref = at(mutator, place)?;
-    ensure!(mutator.store().heap().is_kind(&externref, VMGcKind::ExternRef));
+    ensure!(mutator.heap().is_kind(&externref, VMGcKind::ExternRef));
     let actual = mutator.token(&externref)?;
     ensure!(actual == number, "host value {actual} instead of {number}");
     ensure!(mutator.ledger().times_dropped(number) == 0, "host value {number} was dropped");

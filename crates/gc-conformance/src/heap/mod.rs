@@ -170,7 +170,7 @@ fn follow(mutator: &mut Mutator, from: RootSlot, offset: u32, to: RootSlot) -> R
 /// Checks that a node with `value` is at `place`.
 fn expect_node(mutator: &Mutator, place: RootSlot, value: u64) -> Result<()> {
     let node = at(mutator, place)?;
-    let header = mutator.store().heap().header(&node)?;
+    let header = mutator.heap().header(&node)?;
     ensure!(
         (header.kind(), header.ty()) == (Some(VMGcKind::StructRef), NODE),
         "{place:?} is no node: {header:?}"

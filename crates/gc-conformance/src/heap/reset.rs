@@ -105,9 +105,9 @@ fn a_heap_is_handed_on_with_other_types(subject: &Subject<'_>) -> Result<()> {
             true => StructLayout::new([StorageType::I64, StorageType::Ref, StorageType::Ref])?,
             false => StructLayout::new([StorageType::I64, StorageType::I64])?,
         };
-        store.heap_mut().core_mut().layouts.clear();
+        store.heap_mut().context("a heap")?.core_mut().side.layouts.clear();
         store.ensure_layout(NODE, &Arc::new(GcLayout::Struct(layout)))?;
-        store.heap_mut().limit_inline_allocation(NonZeroU32::new(64 << round));
+        store.heap_mut().context("a heap")?.limit_inline_allocation(NonZeroU32::new(64 << round));
 
         let scope = store.enter_handle_scope();
         let target = store.alloc_struct(&mut NoStack, NODE)?;
@@ -137,7 +137,7 @@ fn a_heap_is_handed_on_with_other_types(subject: &Subject<'_>) -> Result<()> {
         ensure!(live == expected, "round {round}: {live} objects live instead of {expected}");
 
         drop(object);
-        store.heap_mut().limit_inline_allocation(None);
+        store.heap_mut().context("a heap")?.limit_inline_allocation(None);
         if store.reset().is_err() {
             return Ok(());
         }

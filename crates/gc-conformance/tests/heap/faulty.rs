@@ -331,7 +331,7 @@ impl GcHeap for FaultyHeap {
 
     fn gc<'a>(&'a mut self, mut request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         match self.fault {
-            Fault::IgnoresScopes => self.inner.core_mut().no_gc_scopes = 0,
+            Fault::IgnoresScopes => self.inner.core_mut().side.no_gc_scopes = 0,
             Fault::ForgetsRoots => request.roots = &mut self.no_roots,
             Fault::DropsHostValues => request.host_data.clear(),
             Fault::IgnoresHostValues => request.host_data = &mut self.no_values,
@@ -356,7 +356,7 @@ impl GcHeap for FaultyHeap {
                 while request.weak.step(&mut dead, &mut { u32::MAX }) != WeakStep::Done {}
             }
             Fault::NoCollection => {
-                self.core().assert_may_collect();
+                self.core().side.assert_may_collect();
                 self.core_mut().stats.collections += 1;
                 return Box::new(Nothing);
             }

@@ -122,7 +122,7 @@ impl GcHeap for SemispaceHeap {
     }
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
-        self.core.assert_may_collect();
+        self.core.side.assert_may_collect();
         let GcRequest { roots, host_data, weak, .. } = request;
         Box::new(Copying { heap: self, roots: roots.all(), host_data, weak, complete: false })
     }

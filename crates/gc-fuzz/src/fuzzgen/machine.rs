@@ -56,7 +56,7 @@ impl Runtime for Store {
 
     fn type_of(&mut self, _caller: usize, value: Ref) -> u32 {
         let object = value.filter(|value| !value.is_i31());
-        let header = object.and_then(|object| self.0.gc().heap().header(&object).ok());
+        let header = object.and_then(|object| self.0.gc().header(&object).ok());
         header.map_or(0, |header| header.ty().as_u32())
     }
 }
@@ -184,7 +184,7 @@ fn finish(
     };
     let graph = |store: &Store, result| {
         let (_, _, global, table) = words();
-        let memory = &store.0.gc().heap().core().memory;
+        let memory = &store.0.gc().heap().expect("a heap").core().memory;
         Graph::of(&Roots { result, global, table }, |at, size| read(memory, at, size))
     };
     let (fuel, observed, ..) = words();

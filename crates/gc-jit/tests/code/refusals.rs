@@ -207,7 +207,7 @@ fn a_heap_whose_memory_was_replaced_is_refused() {
     ];
     let options = HeapOptions { maximum: 8 << 20, ..HeapOptions::default() };
     let replace = |gc: &mut GcStore| {
-        gc.heap_mut().core_mut().memory = HeapMemory::new(&options).unwrap();
+        gc.heap_mut().unwrap().core_mut().memory = HeapMemory::new(&options).unwrap();
     };
     let refused = "heap.memory is `replaced` here";
     for runtime in runtimes {

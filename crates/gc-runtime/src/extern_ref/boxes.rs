@@ -83,7 +83,7 @@ impl Boxes {
 /// boxes, it drops their values itself, with [`dealloc`](ExternRefHostDataTable::dealloc).
 ///
 /// A collector that marks while the mutator runs decides in a collection what is dead, as long as the store has
-/// externrefs ([`HeapCore::marking_must_wait`](crate::HeapCore::marking_must_wait)).
+/// externrefs ([`StoreSide::marking_must_wait`](crate::StoreSide::marking_must_wait)).
 ///
 /// A collection may be abandoned in the middle of a sweep, if no object has moved.
 impl ExternRefHostDataTable {

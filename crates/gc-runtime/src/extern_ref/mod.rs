@@ -252,9 +252,9 @@ impl fmt::Debug for ExternRefHostDataTable {
 ///
 /// let mut store = GcStore::new(&CopyingCollector, &HeapOptions::default())?;
 /// let externref = store.alloc_externref(&mut NoStack, Box::new(7)).map_err(|(error, _)| error)?;
-/// assert!(VMExternRef::new(store.heap(), externref).is_ok());
+/// assert!(VMExternRef::new(store.heap().unwrap(), externref).is_ok());
 /// let integer = VMGcRef::from_i31(I31::wrapping_i32(7));
-/// assert!(VMExternRef::new(store.heap(), integer).is_err());
+/// assert!(VMExternRef::new(store.heap().unwrap(), integer).is_err());
 /// # Ok::<(), gc_runtime::HeapError>(())
 /// ```
 #[derive(Debug, PartialEq, Eq, Hash)]

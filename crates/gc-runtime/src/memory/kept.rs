@@ -27,9 +27,6 @@ impl KeptWords {
     pub(crate) fn new(memory: &HeapMemory, table: SideTable) -> Result<KeptWords, HeapError> {
         let (mapping, words, name) = (memory.mapping(), table.owned_words(), table.name());
         let refused = |what| Err(HeapError::Options { what });
-        if memory.len == 0 {
-            return refused(format!("a heap that is not made yet has no side table `{name}`"));
-        }
         if mapping.declared.get().is_some_and(|tables| !tables.contains(&table)) {
             return refused(format!("the collector's ABI has no side table `{name}` {table}"));
         }

@@ -232,14 +232,6 @@ impl HeapMemory {
         Ok(memory)
     }
 
-    /// No memory, in place of memory that `options` specify. All accesses are refused, and so is
-    /// growth. Its data words stay zero, because the setters refuse to write them, so many handles
-    /// can share the mapping.
-    pub(crate) fn absent(mapping: Arc<HeapMapping>, options: &HeapOptions) -> HeapMemory {
-        let (base, bounds) = (mapping.memory.base, options.bounds);
-        HeapMemory { mapping, base, len: 0, maximum: 0, bounds, zeal: 0 }
-    }
-
     /// The bytes of address space for memory with these options, and the
     /// [`maximum`](HeapMemory::maximum) of the memory.
     fn size_to_reserve(options: &HeapOptions) -> Result<(usize, u64), HeapError> {
@@ -379,9 +371,6 @@ impl HeapMemory {
     /// bytes stay mapped. At most [`OnDemand::DEFAULT_RESIDENT`] bytes of their pages stay in physical
     /// memory.
     pub fn reset(&mut self) {
-        if self.len == 0 {
-            return;
-        }
         self.mapping.ahead.get().inspect(|ahead| ahead.stop());
         // SAFETY: the bytes belong to this value, which is borrowed mutably.
         unsafe { self.mapping.memory.clear(OnDemand::DEFAULT_RESIDENT) };
@@ -484,12 +473,10 @@ impl HeapMemory {
     /// * If it is [`NEXT`] or [`LIMIT`], and emitted code would allocate outside the mapped memory:
     ///   unless `LIMIT` is zero, it must not exceed [`len`](HeapMemory::len), and `NEXT` must not be
     ///   in the null page.
-    /// * If there is no memory, because the store's heap
-    ///   [is not made yet](crate::GcStore::has_heap). All such stores of an engine share the words.
     #[inline]
     pub fn set_data_u32(&mut self, offset: u32, value: u32) {
         let word = self.data_word(offset);
-        if self.len == 0 || self.mapping.is_kept(offset) {
+        if self.mapping.is_kept(offset) {
             self.refuse_to_write(offset);
         }
         match offset {
@@ -502,7 +489,6 @@ impl HeapMemory {
 
     #[cold]
     fn refuse_to_write(&self, offset: u32) -> ! {
-        assert!(self.len > 0, "a heap that is not made yet has no data words to write");
         assert!(!BOUND.contains(&offset), "only the heap's memory writes its bound");
         panic!("only the owner of a side table writes the data word at {offset}");
     }

@@ -75,7 +75,7 @@ impl HeapCore {
     /// If its header names no kind or no known type of that kind.
     #[inline]
     pub fn layout_at(&self, index: u32) -> Result<Option<&GcLayout>, HeapError> {
-        match Named::by(self.header_at(index)?, &self.layouts) {
+        match Named::by(self.header_at(index)?, &self.side.layouts) {
             Named::ExternRef => Ok(None),
             Named::Layout(layout) => Ok(Some(layout)),
             Named::NoType => Err(HeapError::Corrupt { at: index, what: NO_TYPE }),
@@ -225,7 +225,7 @@ impl HeapCore {
         let at = u64::from(self.index(externref)?) + u64::from(GcLayout::EXTERNREF_ID_OFFSET);
         match self.memory.write_u32(at, id.as_raw()) {
             Some(()) => {
-                self.has_externrefs = true;
+                self.side.has_externrefs = true;
                 Ok(())
             }
             None => Err(HeapError::Corrupt { at: externref.as_raw_u32(), what: "no object" }),

@@ -8,13 +8,10 @@ mod words;
 pub(crate) use header::{NO_KIND, NO_TYPE, PASSES_END};
 
 use crate::{
-    AdaptivePolicy, GcStats, GrowthPolicy, HeapError, HeapGrowth, HeapLimiter, HeapMemory,
-    HeapOptions, HeapPlan, HeapUsage, LayoutTable, Occupancy, PauseLog, RefusedBy,
+    GcStats, HeapError, HeapGrowth, HeapMemory, HeapPlan, HeapUsage, Occupancy, RefusedBy,
+    StoreSide,
 };
 use std::time::{Duration, Instant};
-
-/// Bytes that are allocated at least between two collections for each frame on the stack.
-const BYTES_OF_FRAME: u64 = 16;
 
 /// The state that the heaps of all collectors have.
 ///
@@ -32,7 +29,7 @@ const BYTES_OF_FRAME: u64 = 16;
 /// let layout = StructLayout::new([StorageType::Ref; 2]).unwrap();
 /// let size = layout.size;
 /// let mut core = HeapCore::new(HeapMemory::new(&HeapOptions::default())?);
-/// core.layouts.ensure(pair, &Arc::new(GcLayout::Struct(layout)))?;
+/// core.side.layouts.ensure(pair, &Arc::new(GcLayout::Struct(layout)))?;
 ///
 /// core.memory.set_data_u32(NEXT, NULL_PAGE_SIZE);
 /// core.memory.set_data_u32(LIMIT, core.memory.len() as u32);
@@ -49,30 +46,14 @@ const BYTES_OF_FRAME: u64 = 16;
 pub struct HeapCore {
     /// The heap's bytes and its data words.
     pub memory: HeapMemory,
-    /// The layouts of the types whose objects may be in the heap.
-    pub layouts: LayoutTable,
-    /// Nesting depth of no-GC scopes.
-    pub no_gc_scopes: u32,
+    /// What the store tells its heap. While a store has a heap, the heap has this.
+    pub side: StoreSide,
     /// Counters.
     pub stats: GcStats,
-    /// The pauses of the mutator.
-    pub pauses: PauseLog,
-    /// The policy for the heap's use of memory. A store sets it from its options.
-    pub policy: Box<dyn GrowthPolicy>,
-    /// The limit of the store's embedder, which is asked where the policy is.
-    pub(crate) limiter: Option<Box<dyn HeapLimiter>>,
     /// The last plan of the policy. Collectors follow it.
     pub plan: HeapPlan,
     /// Bytes of objects that the last collection of the whole heap found alive.
     pub live: u64,
-    /// Whether the host or the guest requested the current or the last collection.
-    pub asked: bool,
-    /// Whether the store has weak references. The store sets this.
-    pub(crate) has_weak: bool,
-    /// Whether the store has externrefs. The first externref and the store set this.
-    pub(crate) has_externrefs: bool,
-    /// The number of frames of the stack that was walked for the last collection. The store sets this.
-    pub frames: u64,
     /// Bytes of mapped memory that are not used. The policy does not count them.
     pub set_aside: u64,
     /// Bytes that the policy has admitted and that are not mapped yet.
@@ -82,67 +63,30 @@ pub struct HeapCore {
     /// The time when the plan was made, and the total time for which the mutator had been stopped
     /// until then.
     planned: (Instant, Duration),
-    /// The time that a pause should take ([`HeapOptions::pause_target`]). A store sets it from its
-    /// options.
-    pub pause_target: Duration,
-    /// The rest of the time that the host gives to the collector, if it does.
-    pub(crate) given: Option<Duration>,
     /// The first damage that a method without a `Result` found. The next allocation or collection
     /// reports it.
     pub damage: Option<HeapError>,
 }
 
 impl HeapCore {
-    /// Makes the core of an empty heap in `memory`.
+    /// Makes the core of an empty heap in `memory`. A store has not told it anything yet.
     pub fn new(memory: HeapMemory) -> HeapCore {
-        HeapCore::with_policy(memory, Box::new(AdaptivePolicy::balanced()))
-    }
-
-    /// Like [`new`](HeapCore::new), with this policy.
-    #[inline(always)]
-    pub(crate) fn with_policy(memory: HeapMemory, policy: Box<dyn GrowthPolicy>) -> HeapCore {
-        let pauses = PauseLog::default();
-        let planned = (pauses.made(), Duration::ZERO);
+        let side = StoreSide::default();
+        let planned = (side.pauses.made(), Duration::ZERO);
         let mut core = HeapCore {
             initial: memory.usable(),
             memory,
-            layouts: LayoutTable::default(),
-            no_gc_scopes: 0,
+            side,
             stats: GcStats::default(),
-            pauses,
-            policy,
-            limiter: None,
             plan: HeapPlan::default(),
             live: 0,
-            asked: false,
-            has_weak: false,
-            has_externrefs: false,
-            frames: 0,
             set_aside: 0,
             admitted: 0,
             planned,
-            pause_target: HeapOptions::DEFAULT_PAUSE_TARGET,
-            given: None,
             damage: None,
         };
         core.count_heap_bytes();
         core
-    }
-
-    /// The rest of the [target](HeapCore::pause_target) for the pause that is under way. If none is, the
-    /// target. In time that the host gives ([`GcStore::gc_for`](crate::GcStore::gc_for)), the rest of
-    /// that.
-    pub fn pause_left(&self) -> Duration {
-        let target = self.given.unwrap_or(self.pause_target);
-        target.saturating_sub(self.pauses.under_way())
-    }
-
-    /// Whether only a collection may decide that objects are dead, because only a collection gets the store's tables
-    /// that refer to objects: weak references ([`GcRequest::weak`](crate::GcRequest::weak)) or host values
-    /// ([`GcRequest::host_data`](crate::GcRequest::host_data)). A collector that marks while the mutator runs waits
-    /// for a collection then, before it ends marking.
-    pub fn marking_must_wait(&self) -> bool {
-        self.has_weak || self.has_externrefs
     }
 
     /// Bytes that may be allocated, by the plan, between two collections of the whole heap.
@@ -153,33 +97,17 @@ impl HeapCore {
         }
     }
 
-    /// The time that a collection of the whole heap is likely to take if it has `used` bytes of objects:
-    /// as long for each byte as the last one.
-    pub(crate) fn expected_time(&self, used: u64) -> Duration {
-        /// If there was none.
-        const OF_BYTE: Duration = Duration::from_nanos(2);
-        match self.pauses.last_complete().filter(|pause| pause.bytes_before > 0) {
-            Some(pause) => pause.length.mul_f64(used as f64 / pause.bytes_before as f64),
-            None => OF_BYTE.mul_f64(used as f64),
-        }
-    }
-
     /// Forgets every object and all counters. Keeps the mappings, the layouts, the policy
     /// and the limiter.
     pub fn reset(&mut self) {
         self.memory.reset();
         self.stats = GcStats::default();
-        self.pauses = PauseLog::default();
         self.plan = HeapPlan::default();
         self.live = 0;
-        self.asked = false;
-        (self.has_weak, self.has_externrefs) = (false, false);
-        self.frames = 0;
         self.admitted = 0;
         self.planned = (Instant::now(), Duration::ZERO);
-        self.given = None;
         self.damage = None;
-        self.no_gc_scopes = 0;
+        self.side.reset();
         self.count_heap_bytes();
     }
 
@@ -204,7 +132,7 @@ impl HeapCore {
         let grown = match self.memory.grow(gap.saturating_add(bytes)) {
             Ok(grown) => grown,
             Err(error) => {
-                if let Some(limiter) = &mut self.limiter {
+                if let Some(limiter) = &mut self.side.limiter {
                     limiter.grow_failed(&error);
                 }
                 return Err(error);
@@ -224,28 +152,14 @@ impl HeapCore {
         let asked = more.saturating_sub(self.unused());
         let current = self.in_use().max(self.initial);
         if asked > 0 {
-            if !self.policy.admit(current, asked) {
+            if !self.side.policy.admit(current, asked) {
                 return Err(HeapError::Refused { bytes: asked, by: RefusedBy::Policy });
             }
             let maximum = self.memory.maximum().saturating_sub(gc_types::NULL_PAGE_SIZE.into());
-            self.ask_limiter(HeapGrowth { current, desired: current + asked, maximum })?;
+            self.side.ask_limiter(HeapGrowth { current, desired: current + asked, maximum })?;
         }
         self.admitted += more;
         Ok(())
-    }
-
-    /// Asks the limiter, if there is one.
-    ///
-    /// # Errors
-    /// [`HeapError::Refused`] if it does not allow the growth.
-    pub(crate) fn ask_limiter(&mut self, growth: HeapGrowth) -> Result<(), HeapError> {
-        let why = match self.limiter.as_mut().map(|limiter| limiter.growing(growth)) {
-            None | Some(Ok(true)) => return Ok(()),
-            Some(Ok(false)) => None,
-            Some(Err(why)) => Some(why),
-        };
-        let bytes = growth.desired - growth.current;
-        Err(HeapError::Refused { bytes, by: RefusedBy::Limiter { why } })
     }
 
     /// Bytes that are mapped and used, or admitted.
@@ -277,19 +191,12 @@ impl HeapCore {
             used,
             mapped: self.memory.usable().saturating_sub(given_back),
             limit: self.memory.maximum().saturating_sub(gc_types::NULL_PAGE_SIZE.into()),
-            least: least_room.max(self.stack_room()),
+            least: least_room.max(self.side.stack_room()),
             wanted,
             frees_young,
-            asked: self.asked,
+            asked: self.side.asked,
             ..HeapUsage::default()
         }
-    }
-
-    /// Bytes that should be allocated at least until the next collection, because the stack was walked
-    /// for the last one. If the depth of a stack and the allocated bytes grow together, then all walks
-    /// together look at each frame a few times. This is less memory than the stack itself has.
-    pub fn stack_room(&self) -> u64 {
-        self.frames.saturating_mul(BYTES_OF_FRAME)
     }
 
     /// Asks the policy for a [plan](HeapCore::plan). Every collection of the whole heap calls it
@@ -299,15 +206,15 @@ impl HeapCore {
         let mutator_time = self.mutator_time(now);
         let usage = self.usage(occupancy);
         let usage = HeapUsage { live, used: live, grown, gc_time, mutator_time, ..usage };
-        (self.plan, self.live) = (self.policy.plan(&usage), live);
-        self.planned = (now, self.pauses.stopped());
+        (self.plan, self.live) = (self.side.policy.plan(&usage), live);
+        self.planned = (now, self.side.pauses.stopped());
         log::debug!("{live} bytes live in the GC heap: {:?}", self.plan);
     }
 
     /// The time for which the mutator has run from when the plan was made until `now`.
     fn mutator_time(&self, now: Instant) -> Duration {
         let (then, stopped_then) = self.planned;
-        let stopped = self.pauses.stopped().saturating_sub(stopped_then);
+        let stopped = self.side.pauses.stopped().saturating_sub(stopped_then);
         now.saturating_duration_since(then).saturating_sub(stopped)
     }
 
@@ -362,28 +269,6 @@ impl HeapCore {
             None => Ok(()),
             Some(damage) => Err(damage.clone()),
         }
-    }
-
-    /// Checks that a collection is allowed. Every collector's `gc` begins with this call.
-    ///
-    /// # Panics
-    /// Inside a no-GC scope.
-    pub fn assert_may_collect(&self) {
-        assert!(self.no_gc_scopes == 0, "a garbage collection inside a no-GC scope");
-    }
-
-    /// Enters a scope in which no collection may begin. Scopes nest.
-    pub fn enter_no_gc_scope(&mut self) {
-        self.no_gc_scopes += 1;
-    }
-
-    /// Leaves the innermost no-GC scope.
-    ///
-    /// # Panics
-    /// If there is no no-GC scope.
-    pub fn exit_no_gc_scope(&mut self) {
-        let left = self.no_gc_scopes.checked_sub(1);
-        self.no_gc_scopes = left.expect("left a no-GC scope that was not entered");
     }
 }
 

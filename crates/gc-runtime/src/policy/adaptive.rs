@@ -201,7 +201,7 @@ impl GrowthPolicy for AdaptivePolicy {
 ///
 /// let options = HeapOptions { policy: FixedPolicy.into(), ..HeapOptions::default() };
 /// let mut store = GcStore::new(&CopyingCollector, &options)?;
-/// assert!(matches!(store.heap_mut().grow(1 << 20), Err(HeapError::Refused { .. })));
+/// assert!(matches!(store.heap_mut().unwrap().grow(1 << 20), Err(HeapError::Refused { .. })));
 /// # Ok::<(), HeapError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -143,7 +143,7 @@ impl Default for HeapPlan {
 /// });
 /// let options = HeapOptions { policy, ..HeapOptions::default() };
 /// let mut store = GcStore::new(&CopyingCollector, &options)?;
-/// let error = store.heap_mut().grow(1 << 20).unwrap_err();
+/// let error = store.heap_mut().unwrap().grow(1 << 20).unwrap_err();
 /// assert!(matches!(error, HeapError::Refused { .. }));
 /// # Ok::<(), HeapError>(())
 /// ```

@@ -330,7 +330,7 @@ impl GcRootsList {
 
     /// Counts `count` frames that were looked at to find the roots on the stack, with roots or without.
     /// The next collection waits until memory in proportion to them was allocated
-    /// ([`HeapCore::stack_room`](crate::HeapCore::stack_room)), so that a deep stack is not walked again
+    /// ([`StoreSide::stack_room`](crate::StoreSide::stack_room)), so that a deep stack is not walked again
     /// and again.
     pub fn add_frames(&mut self, count: u64) {
         self.frames += count;

@@ -295,11 +295,11 @@ impl Generations {
         self.survived = found.survived;
         self.nursery.empty(&mut core.memory);
         let most = self.nursery.most();
-        let (size, target) = (self.nursery.size(), core.pause_target);
+        let (size, target) = (self.nursery.size(), core.side.pause_target);
         let mut size = self.sizing.next(size, most, core.live, target, found);
-        let deep = core.stack_room().next_multiple_of(NURSERY_ALIGN.into());
+        let deep = core.side.stack_room().next_multiple_of(NURSERY_ALIGN.into());
         size = size.max(deep.min(most.into()) as u32);
-        if core.asked {
+        if core.side.asked {
             // Use as little memory as possible.
             size = size.min(found.least_size(first_size(most))).min(most);
         }

@@ -37,7 +37,7 @@ const OBJECTS: u32 = 8;
 /// let mut core = HeapCore::new(HeapMemory::new(&HeapOptions::default())?);
 /// let pair = TypeIndex::new(0).unwrap();
 /// let layout = StructLayout::new([StorageType::Ref; 2]).unwrap();
-/// core.layouts.ensure(pair, &Arc::new(GcLayout::Struct(layout)))?;
+/// core.side.layouts.ensure(pair, &Arc::new(GcLayout::Struct(layout)))?;
 ///
 /// let mut nursery = Nursery::new(64 << 10);
 /// nursery.renew(&mut core.memory);

@@ -89,13 +89,13 @@ impl GcStore {
         tracer: &mut dyn TraceRoots,
         cause: GcCause,
     ) -> Result<Option<MutatorStop>, HeapError> {
-        self.heap.core().assert_may_collect();
+        self.heap.side().assert_may_collect();
         self.check_usable()?;
         let mut start = Instant::now();
-        let Occupancy { used: bytes_before, given_back, .. } = self.heap.occupancy();
-        let core = self.heap.core_mut();
+        let Occupancy { used: bytes_before, given_back, .. } = self.heap.made().occupancy();
+        let core = self.heap.made_mut().core_mut();
         core.count_peak(given_back);
-        core.asked = cause == GcCause::Asked;
+        core.side.asked = cause == GcCause::Asked;
         self.drop_dead_handles();
         if let Err(incomplete) = self.trace_stack(tracer) {
             // The reason that stops one collection stops all, and a program may request millions of
@@ -112,7 +112,7 @@ impl GcStore {
             start = Instant::now();
             root_search = Duration::ZERO;
         }
-        self.heap.core_mut().pauses.begin(start);
+        self.heap.side_mut().pauses.begin(start);
         Ok(Some(MutatorStop { start, root_search, bytes_before, verified }))
     }
 
@@ -137,8 +137,8 @@ impl GcStore {
         collection: Duration,
         tracer: Option<&mut dyn TraceRoots>,
     ) -> Result<(), HeapError> {
-        let bytes_after = self.heap.occupancy().used;
-        let pauses = &mut self.heap.core_mut().pauses;
+        let bytes_after = self.heap.made().occupancy().used;
+        let pauses = &mut self.heap.side_mut().pauses;
         let pause = Pause {
             start: pauses.since_made(stop.start),
             length: stop.root_search + collection,

@@ -37,14 +37,14 @@ impl GcStore {
         self.host_data.expect_sweep();
         let has_externrefs = !self.host_data.is_empty();
         let frames = self.roots.frames();
-        let core = self.heap.core_mut();
-        core.has_weak = has_weak;
-        core.has_externrefs = has_externrefs;
-        core.frames = frames;
+        let core = self.heap.made_mut().core_mut();
+        core.side.has_weak = has_weak;
+        core.side.has_externrefs = has_externrefs;
+        core.side.frames = frames;
         let GcStore { heap, roots, host_data, weak, state, .. } = self;
         let weak = weak.get_mut().expect("it was made above");
         let before = mem::replace(state, HeapState::Interrupted);
-        let collection = heap.gc(GcRequest::new(cause, roots, host_data, weak));
+        let collection = heap.made_mut().gc(GcRequest::new(cause, roots, host_data, weak));
         Collecting { collection, state, before, works: false }
     }
 }

@@ -57,7 +57,7 @@ impl GcStore {
         if self.reclaims == Reclaims::Nothing || !self.has_heap() {
             return Ok(GcLeft::default());
         }
-        self.heap.core().assert_may_collect();
+        self.heap.side().assert_may_collect();
         self.check_usable()?;
         let using = UsesTime(self);
         let result = using.0.use_time(tracer, time);
@@ -73,16 +73,16 @@ impl GcStore {
     ) -> Result<GcLeft, HeapError> {
         let (start, mut collections) = (Instant::now(), 0);
         loop {
-            self.heap.core().check_damage()?;
+            self.heap.made().core().check_damage()?;
             let left = time.saturating_sub(start.elapsed());
-            self.heap.core_mut().given = Some(left);
-            match self.heap.idle(left) {
+            self.heap.side_mut().given = Some(left);
+            match self.heap.made_mut().idle(left) {
                 Idle::Worked => {}
                 Idle::Rest { bytes } => return Ok(GcLeft { bytes }),
                 Idle::Collect => {
                     let ends = collections == MOST_COLLECTIONS;
                     if ends || self.collect(tracer, GcCause::Idle)?.is_none() {
-                        return Ok(GcLeft { bytes: self.heap.occupancy().used });
+                        return Ok(GcLeft { bytes: self.heap.made().occupancy().used });
                     }
                     collections += 1;
                 }
@@ -97,8 +97,8 @@ struct UsesTime<'s>(&'s mut GcStore);
 
 impl Drop for UsesTime<'_> {
     fn drop(&mut self) {
-        let core = self.0.heap.core_mut();
-        core.given = None;
-        core.pauses.cancel();
+        let core = self.0.heap.made_mut().core_mut();
+        core.side.given = None;
+        core.side.pauses.cancel();
     }
 }

@@ -1,11 +1,8 @@
 //! Stores that have no heap yet.
 
 use super::GcStore;
-use super::held::StoreHeap;
-use crate::no_heap::NoHeap;
 use crate::{HeapError, HeapFactory, HeapGrowth, HeapLimiter, HeapMemory};
 use gc_types::NULL_PAGE_SIZE;
-use std::mem;
 use std::sync::Arc;
 
 /// The fewest bytes with which a heap is useful.
@@ -33,10 +30,10 @@ impl GcStore {
     /// # Ok::<(), gc_runtime::HeapError>(())
     /// ```
     pub fn lazy(factory: &Arc<HeapFactory>) -> GcStore {
-        let heap = StoreHeap::new(Box::new(NoHeap::new(factory)));
         let without_heap = Some(factory.clone());
         let (collector, reclaims) = (factory.collector().clone(), factory.runtime().reclaims());
-        GcStore::with(heap, without_heap, collector, reclaims, factory.options())
+        let mapping = factory.absent().clone();
+        GcStore::with(mapping, without_heap, collector, reclaims, factory.options())
     }
 
     /// Whether the heap has been made.
@@ -61,25 +58,12 @@ impl GcStore {
     fn make_heap(&mut self, factory: Arc<HeapFactory>) -> Result<(), HeapError> {
         let initial = self.allowed_at_first(&factory)?;
         let made = factory.make(initial);
-        if let (Err(error), Some(limiter)) = (&made, &mut self.heap.aside().core_mut().limiter) {
+        if let (Err(error), Some(limiter)) = (&made, &mut self.heap.side_mut().limiter) {
             limiter.grow_failed(error);
         }
-        let (mut heap, place) = made?;
-        let (before, core) = (self.heap.aside().core_mut(), heap.core_mut());
-        core.layouts.replace(mem::take(&mut before.layouts));
-        mem::swap(&mut core.pauses, &mut before.pauses);
-        core.no_gc_scopes = before.no_gc_scopes;
-        core.damage = before.damage.take();
-        core.has_weak = before.has_weak;
-        core.has_externrefs = before.has_externrefs;
-        core.limiter = before.limiter.take();
-        self.mapping = core.memory.mapping();
-        // Compiled code that runs may use the new heap too.
-        let used = self.heap.is_used();
-        self.heap = StoreHeap::new(heap);
-        if used {
-            self.heap.note_use();
-        }
+        let (heap, place) = made?;
+        self.mapping = heap.core().memory.mapping();
+        self.heap.put(heap);
         self.without_heap = None;
         self.pooled = Some((place, factory));
         self.begin();
@@ -90,7 +74,7 @@ impl GcStore {
     /// removes the limiter. It is asked about the memory with which the heap begins too, unless the
     /// heap has been made.
     pub fn set_limiter(&mut self, limiter: Option<Box<dyn HeapLimiter>>) {
-        self.heap.core_mut().limiter = limiter;
+        self.heap.side_mut().limiter = limiter;
     }
 
     /// The bytes with which the heap may begin: those of the options, or half of them, and so on, and
@@ -98,8 +82,8 @@ impl GcStore {
     fn allowed_at_first(&mut self, factory: &HeapFactory) -> Result<u64, HeapError> {
         let null_page = u64::from(NULL_PAGE_SIZE);
         let options = factory.options();
-        let core = self.heap.aside().core_mut();
-        if core.limiter.is_none() {
+        let side = self.heap.side_mut();
+        if side.limiter.is_none() {
             return Ok(options.initial);
         }
         // What the heap uses is whole pages.
@@ -107,7 +91,7 @@ impl GcStore {
         let maximum = options.maximum.saturating_sub(null_page);
         let mut desired = HeapMemory::maximum_for(options.initial).saturating_sub(null_page);
         let least = LEAST.min(desired);
-        while let Err(refused) = core.ask_limiter(HeapGrowth { current: 0, desired, maximum }) {
+        while let Err(refused) = side.ask_limiter(HeapGrowth { current: 0, desired, maximum }) {
             if desired <= least {
                 return Err(refused);
             }
@@ -125,7 +109,7 @@ impl GcStore {
         if self.has_heap() {
             return false;
         }
-        self.heap.core().assert_may_collect();
+        self.heap.side().assert_may_collect();
         self.drop_dead_handles();
         true
     }

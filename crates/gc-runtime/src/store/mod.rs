@@ -4,6 +4,7 @@
 //! A collection is skipped if not all roots can be found. With zeal, every Nth allocation collects
 //! first, and the heap is verified before and after every collection (`verify.rs`).
 
+mod barriers;
 mod collect;
 mod collecting;
 mod given_time;
@@ -13,6 +14,7 @@ mod late;
 mod objects;
 mod reset;
 mod room;
+mod side;
 mod verify;
 mod weak;
 
@@ -20,7 +22,7 @@ use crate::heap_pool::PooledPlace;
 use crate::{
     ExternRefHostDataId, ExternRefHostDataTable, FuncRefTable, GcCause, GcHeap, GcRootsList,
     GcRuntime, GcStats, HeapBounds, HeapError, HeapFactory, HeapMapping, HeapOptions, HostPanic,
-    HostValue, PauseLog, PolicyFactory, Reclaims, TraceRoots, WeakTable, factory, roots,
+    HostValue, PauseLog, PolicyFactory, Reclaims, TraceRoots, WeakTable, factory,
 };
 use gc_types::{
     Abi, AbiDifference, CollectorAbi, ExnLayout, GcLayout, HeapDataOffsets, NULL_PAGE_SIZE,
@@ -28,9 +30,9 @@ use gc_types::{
 };
 pub use given_time::GcLeft;
 use held::StoreHeap;
+pub use side::StoreSide;
 use std::any::Any;
 use std::fmt;
-use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -97,7 +99,7 @@ pub struct GcStore {
     heap: StoreHeap,
     /// The place of the heap among those of its factory, if a factory has made it.
     pooled: Option<(PooledPlace, Arc<HeapFactory>)>,
-    /// The memory that was made for the heap.
+    /// The memory that was made for the heap. Until there is a heap, address space that is never mapped.
     mapping: Arc<HeapMapping>,
     state: HeapState,
     /// Makes the heap, if there is none yet.
@@ -123,7 +125,7 @@ pub struct GcStore {
 impl fmt::Debug for GcStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GcStore")
-            .field("heap", self.heap.core())
+            .field("heap", &self.heap.get().map(GcHeap::core))
             .field("host_data", &self.host_data)
             .field("zeal", &self.zeal)
             .finish_non_exhaustive()
@@ -140,23 +142,24 @@ impl GcStore {
         let options = options.clone().cut_to(runtime);
         let collector = Arc::new(runtime.heap_abi(options.maximum));
         let heap = factory::make(runtime, &options, &collector)?;
-        let heap = StoreHeap::new(heap);
-        let mut store = GcStore::with(heap, None, collector, runtime.reclaims(), &options);
+        let mapping = heap.core().memory.mapping();
+        let mut store = GcStore::with(mapping, None, collector, runtime.reclaims(), &options);
+        store.heap.put(heap);
         store.begin();
         Ok(store)
     }
 
     #[inline(always)]
     fn with(
-        heap: StoreHeap,
+        mapping: Arc<HeapMapping>,
         without_heap: Option<Arc<HeapFactory>>,
         collector: Arc<CollectorAbi>,
         reclaims: Reclaims,
         options: &HeapOptions,
     ) -> GcStore {
         GcStore {
-            mapping: heap.core().memory.mapping(),
-            heap,
+            mapping,
+            heap: StoreHeap::none(StoreSide::new(options.policy.make(), options.pause_target)),
             pooled: None,
             state: HeapState::with(options.zeal),
             without_heap,
@@ -177,12 +180,10 @@ impl GcStore {
 
     /// Prepares a heap that is new or was reset.
     fn begin(&mut self) {
-        if !self.has_heap() {
-            return;
-        }
-        let occupancy = self.heap.occupancy();
         let zeal = self.zeal;
-        let core = self.heap.aside().core_mut();
+        let Some(heap) = self.heap.aside() else { return };
+        let occupancy = heap.occupancy();
+        let core = heap.core_mut();
         core.make_plan(&occupancy, 0, 0, Duration::ZERO);
         core.memory.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, zeal);
     }
@@ -205,22 +206,48 @@ impl GcStore {
     /// # Errors
     /// If the heap is in other memory.
     pub fn check_memory(&self) -> Result<(), AbiDifference> {
-        if self.heap.core().memory.is_in(&self.mapping) {
+        if self.heap.get().is_none_or(|heap| heap.core().memory.is_in(&self.mapping)) {
             return Ok(());
         }
         let [here, there] = ["replaced", "the heap's own"].map(|text| Some(text.to_owned()));
         Err(AbiDifference { name: "heap.memory".to_owned(), here, there })
     }
 
-    /// The heap. Until there is one, it has no memory and no objects.
-    pub fn heap(&self) -> &dyn GcHeap {
-        &*self.heap
+    /// The heap. `None` until it is [made](GcStore::ensure_heap).
+    pub fn heap(&self) -> Option<&dyn GcHeap> {
+        self.heap.get()
     }
 
-    /// The heap, mutable. Call [`ensure_heap`](GcStore::ensure_heap) first to allocate in it or to
-    /// change how it works.
-    pub fn heap_mut(&mut self) -> &mut dyn GcHeap {
-        &mut *self.heap
+    /// The heap, mutable. `None` until it is [made](GcStore::ensure_heap).
+    pub fn heap_mut(&mut self) -> Option<&mut dyn GcHeap> {
+        match self.heap.get_mut() {
+            Some(heap) => Some(heap),
+            None => None,
+        }
+    }
+
+    /// The address space of the heap. Until there is a heap, it is address space that is never mapped: code that has
+    /// its addresses can access nothing.
+    pub fn mapping(&self) -> &Arc<HeapMapping> {
+        &self.mapping
+    }
+
+    /// What the store tells its heap.
+    pub fn side(&self) -> &StoreSide {
+        self.heap.side()
+    }
+
+    /// Enters a scope in which no collection may begin. Scopes nest.
+    pub fn enter_no_gc_scope(&mut self) {
+        self.heap.side_mut().enter_no_gc_scope();
+    }
+
+    /// Leaves the innermost no-GC scope.
+    ///
+    /// # Panics
+    /// If there is no no-GC scope.
+    pub fn exit_no_gc_scope(&mut self) {
+        self.heap.side_mut().exit_no_gc_scope();
     }
 
     /// The function references that compiled code may find in objects.
@@ -257,7 +284,7 @@ impl GcStore {
         ty: TypeIndex,
         layout: &Arc<GcLayout>,
     ) -> Result<(), HeapError> {
-        self.heap.aside().core_mut().layouts.ensure(ty, layout)
+        self.heap.side_mut().layouts.ensure(ty, layout)
     }
 
     /// Checks that no collection was interrupted by a panic of the store's policy or of its source
@@ -297,7 +324,7 @@ impl GcStore {
         tracer: &mut dyn TraceRoots,
         ty: TypeIndex,
     ) -> Result<VMGcRef, HeapError> {
-        let (kind, size) = match self.heap.core().layouts.get(ty) {
+        let (kind, size) = match self.heap.side().layouts.get(ty) {
             Some(GcLayout::Struct(layout)) => (VMGcKind::StructRef, layout.size),
             Some(GcLayout::Exn(layout)) => (VMGcKind::ExnRef, layout.size),
             _ => return Err(HeapError::UnknownType { ty }),
@@ -316,7 +343,7 @@ impl GcStore {
         ty: TypeIndex,
         length: u32,
     ) -> Result<VMGcRef, HeapError> {
-        let Some(GcLayout::Array(layout)) = self.heap.core().layouts.get(ty) else {
+        let Some(GcLayout::Array(layout)) = self.heap.side().layouts.get(ty) else {
             return Err(HeapError::UnknownType { ty });
         };
         let size = layout.size(length).ok_or(HeapError::TooLarge { length: u64::from(length) })?;
@@ -336,7 +363,7 @@ impl GcStore {
         tag_instance: u32,
         tag_index: u32,
     ) -> Result<VMGcRef, HeapError> {
-        let Some(GcLayout::Exn(layout)) = self.heap.core().layouts.get(ty) else {
+        let Some(GcLayout::Exn(layout)) = self.heap.side().layouts.get(ty) else {
             return Err(HeapError::UnknownType { ty });
         };
         let size = layout.size;
@@ -407,7 +434,7 @@ impl GcStore {
         &self,
         externref: &VMGcRef,
     ) -> Result<&(dyn Any + Send + Sync), HeapError> {
-        let id = self.heap.externref_host_data(externref)?;
+        let id = self.heap.of(externref)?.externref_host_data(externref)?;
         self.host_data.get(id).ok_or(HeapError::Corrupt {
             at: externref.as_raw_u32(),
             what: "an externref without a host value",
@@ -422,7 +449,7 @@ impl GcStore {
         &mut self,
         externref: &VMGcRef,
     ) -> Result<&mut (dyn Any + Send + Sync), HeapError> {
-        let id = self.heap.externref_host_data(externref)?;
+        let id = self.heap.of(externref)?.externref_host_data(externref)?;
         self.host_data.get_mut(id).ok_or(HeapError::Corrupt {
             at: externref.as_raw_u32(),
             what: "an externref without a host value",
@@ -439,7 +466,7 @@ impl GcStore {
         if self.state != HeapState::Usual {
             self.before_alloc(tracer)?;
         }
-        let object = match self.heap.alloc_fast(header, size) {
+        let object = match self.heap.get_mut().and_then(|heap| heap.alloc_fast(header, size)) {
             Some(object) => object,
             None => self.alloc_slow(tracer, Request { header, size, id: None })?,
         };
@@ -452,7 +479,7 @@ impl GcStore {
     fn check_new(&self, object: &VMGcRef, size: u32) -> Result<(), HeapError> {
         let mapped = object.as_heap_index().is_some_and(|at| {
             at.get() >= NULL_PAGE_SIZE
-                && u64::from(at.get()) + u64::from(size) <= self.heap.core().memory.len()
+                && u64::from(at.get()) + u64::from(size) <= self.heap.made().core().memory.len()
         });
         if mapped {
             Ok(())
@@ -470,14 +497,14 @@ impl GcStore {
     fn before_alloc(&mut self, tracer: &mut dyn TraceRoots) -> Result<(), HeapError> {
         self.check_usable()?;
         self.ensure_heap()?;
-        let memory = &mut self.heap.core_mut().memory;
+        let memory = &mut self.heap.made_mut().core_mut().memory;
         let left = memory.data_u32(HeapDataOffsets::ZEAL_COUNTDOWN);
         if left > 1 {
             memory.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, left - 1);
             return Ok(());
         }
         self.rearm_zeal();
-        if self.heap.core().no_gc_scopes == 0 {
+        if self.heap.side().no_gc_scopes == 0 {
             self.collect(tracer, GcCause::Zeal)?;
         }
         Ok(())
@@ -485,7 +512,7 @@ impl GcStore {
 
     fn rearm_zeal(&mut self) {
         let zeal = self.zeal;
-        self.heap.core_mut().memory.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, zeal);
+        self.heap.made_mut().core_mut().memory.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, zeal);
     }
 
     /// Writes a scalar word of an object that was just allocated.
@@ -493,65 +520,18 @@ impl GcStore {
         self.write_field(object, offset, StorageType::I32, u128::from(word))
     }
 
-    // ---- barriers -------------------------------------------------------
-
-    /// Makes a second reference to the same object for the host.
-    pub fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
-        self.heap.clone_gc_ref(gc_ref)
-    }
-
-    /// Releases a reference that the host held.
-    pub fn drop_gc_ref(&mut self, gc_ref: VMGcRef) {
-        self.heap.drop_gc_ref(&mut self.host_data, gc_ref);
-    }
-
-    /// Overwrites `destination`, a slot outside the heap, with a new reference to the object of
-    /// `source`. Pass the slot itself, not a copy, because the heap may remember its address. For a
-    /// slot that is a plain word use [`write_slot`](GcStore::write_slot).
-    pub fn write_gc_ref(&mut self, destination: &mut Option<VMGcRef>, source: Option<&VMGcRef>) {
-        self.heap.write_gc_ref(&mut self.host_data, destination, source);
-    }
-
-    /// Like [`write_gc_ref`](GcStore::write_gc_ref), for a slot that is a word: a reference, or
-    /// zero for null.
-    pub fn write_slot(&mut self, slot: &mut u32, source: Option<&VMGcRef>) {
-        self.write_gc_ref(roots::as_slot(slot), source);
-    }
-
-    /// Passes a reference that the host held to compiled code. Never collects. Returns the word to
-    /// pass.
-    pub fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
-        self.heap.expose_gc_ref_to_wasm(gc_ref)
-    }
-
-    /// Whether a collection should happen before `count` references are exposed.
-    pub fn need_gc_before_entering_wasm(&self, count: NonZeroU32) -> bool {
-        self.heap.need_gc_before_entering_wasm(count)
-    }
-
-    /// Serves the calls of [`HostCall::COLLECTOR`](gc_types::HostCall::COLLECTOR) from compiled
-    /// code. Never collects.
-    pub fn collector_slow_path(
-        &mut self,
-        operation: u32,
-        gc_ref: Option<VMGcRef>,
-        operand: u64,
-    ) -> u64 {
-        self.heap.collector_slow_path(&mut self.host_data, operation, gc_ref, operand)
-    }
-
     // ---- the whole ------------------------------------------------------
 
     /// Counters.
     pub fn stats(&self) -> GcStats {
-        let mut stats = self.heap.stats();
+        let Some(mut stats) = self.heap.get().map(GcHeap::stats) else { return GcStats::default() };
         stats.peak_heap_bytes = stats.peak_heap_bytes.max(stats.heap_bytes);
         stats
     }
 
     /// The pauses of the mutator.
     pub fn pauses(&self) -> &PauseLog {
-        &self.heap.core().pauses
+        &self.heap.side().pauses
     }
 
     /// Resumes the first panic in the drop of a host value since the last call, if there was one.

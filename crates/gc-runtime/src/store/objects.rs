@@ -3,9 +3,22 @@
 
 use super::GcStore;
 use crate::HeapError;
-use gc_types::{StorageType, VMGcRef};
+use gc_types::{StorageType, VMGcHeader, VMGcKind, VMGcRef};
 
 impl GcStore {
+    /// The object's header.
+    ///
+    /// # Errors
+    /// If the reference does not refer to an object.
+    pub fn header(&self, gc_ref: &VMGcRef) -> Result<VMGcHeader, HeapError> {
+        self.heap.of(gc_ref)?.header(gc_ref)
+    }
+
+    /// Whether the reference refers to an object whose kind is `kind` or a subkind of it.
+    pub fn is_kind(&self, gc_ref: &VMGcRef, kind: VMGcKind) -> bool {
+        self.heap.get().is_some_and(|heap| heap.is_kind(gc_ref, kind))
+    }
+
     /// The bits of the value of type `ty` at `offset` bytes from the object's start, zero-extended.
     /// A reference is read without a barrier.
     ///
@@ -17,7 +30,7 @@ impl GcStore {
         offset: u32,
         ty: StorageType,
     ) -> Result<u128, HeapError> {
-        self.heap.core().read_scalar(self.field(object, offset)?, ty)
+        self.heap.of(object)?.core().read_scalar(self.field(object, offset)?, ty)
     }
 
     /// A clone of the reference at `offset` bytes from the object's start. The caller holds it.
@@ -30,7 +43,7 @@ impl GcStore {
         offset: u32,
     ) -> Result<Option<VMGcRef>, HeapError> {
         let raw = self.read_field(object, offset, StorageType::Ref)? as u32;
-        Ok(VMGcRef::from_raw_u32(raw).map(|gc_ref| self.heap.clone_gc_ref(&gc_ref)))
+        Ok(VMGcRef::from_raw_u32(raw).map(|gc_ref| self.clone_gc_ref(&gc_ref)))
     }
 
     /// Writes the low bits of `bits` as a value of type `ty` at `offset` bytes from the object's
@@ -50,7 +63,7 @@ impl GcStore {
             return Err(HeapError::WrongElement { at: object.as_raw_u32() });
         }
         let at = self.field(object, offset)?;
-        self.heap.core_mut().write_scalar(at, ty, bits)
+        self.heap.of_mut(object)?.core_mut().write_scalar(at, ty, bits)
     }
 
     /// Overwrites the reference at `offset` bytes from the object's start with a
@@ -65,11 +78,11 @@ impl GcStore {
         source: Option<&VMGcRef>,
     ) -> Result<(), HeapError> {
         let at = self.field(object, offset)?;
-        self.heap.write_field_ref(&mut self.host_data, at, source)
+        self.heap.of_mut(object)?.write_field_ref(&mut self.host_data, at, source)
     }
 
     fn field(&self, object: &VMGcRef, offset: u32) -> Result<u64, HeapError> {
-        Ok(u64::from(self.heap.core().index(object)?) + u64::from(offset))
+        Ok(u64::from(self.heap.of(object)?.core().index(object)?) + u64::from(offset))
     }
 
     /// Number of elements of an array.
@@ -77,7 +90,7 @@ impl GcStore {
     /// # Errors
     /// If it is not an array.
     pub fn array_len(&self, array: &VMGcRef) -> Result<u32, HeapError> {
-        self.heap.core().array_len(array)
+        self.heap.of(array)?.core().array_len(array)
     }
 
     /// The offset of `count` elements from `index` on, in bytes from the array's start, and their
@@ -91,7 +104,7 @@ impl GcStore {
         index: u32,
         count: u32,
     ) -> Result<(u32, StorageType), HeapError> {
-        self.heap.core().array_element(array, index, count)
+        self.heap.of(array)?.core().array_element(array, index, count)
     }
 
     /// Copies `length` elements. The two arrays may be the same, and the ranges may overlap.
@@ -106,7 +119,8 @@ impl GcStore {
         src_index: u32,
         length: u32,
     ) -> Result<(), HeapError> {
-        let core = self.heap.core();
+        let heap = self.heap.of_mut(dst)?;
+        let core = heap.core();
         let element = |array, index| {
             let (offset, ty) = core.array_element(array, index, length)?;
             Ok::<_, HeapError>((u64::from(core.index(array)?) + u64::from(offset), ty))
@@ -114,12 +128,12 @@ impl GcStore {
         let (to, dst_type) = element(dst, dst_index)?;
         let (from, src_type) = element(src, src_index)?;
         if dst_type.is_ref() && src_type.is_ref() {
-            self.heap.copy_ref_range(&mut self.host_data, to, from, length)
+            heap.copy_ref_range(&mut self.host_data, to, from, length)
         } else if dst_type.is_ref() || src_type.is_ref() || dst_type.size() != src_type.size() {
             Err(HeapError::WrongElement { at: dst.as_raw_u32() })
         } else {
             let bytes = u64::from(length) * u64::from(dst_type.size());
-            let memory = &mut self.heap.core_mut().memory;
+            let memory = &mut heap.core_mut().memory;
             memory.copy_within(to, from, bytes).ok_or_else(|| crate::object::unmapped(to as u32))
         }
     }
@@ -141,9 +155,10 @@ impl GcStore {
         let at = self.field(array, offset)?;
         if ty.is_ref() {
             let source = VMGcRef::from_raw_u32(bits as u32);
-            self.heap.fill_ref_range(&mut self.host_data, at, source.as_ref(), length)
+            let heap = self.heap.of_mut(array)?;
+            heap.fill_ref_range(&mut self.host_data, at, source.as_ref(), length)
         } else {
-            self.heap.core_mut().fill_scalars_at(at, ty, bits, length)
+            self.heap.of_mut(array)?.core_mut().fill_scalars_at(at, ty, bits, length)
         }
     }
 
@@ -168,7 +183,7 @@ impl GcStore {
             .map_err(|_| HeapError::TooLarge { length: bytes.len() as u64 })?;
         let (offset, _) = self.array_element(array, index, count)?;
         let at = self.field(array, offset)?;
-        let core = self.heap.core();
+        let core = self.heap.of(array)?.core();
         let done = core.memory.read_bytes(at, bytes);
         done.ok_or_else(|| crate::object::unmapped(at as u32))?;
         if cfg!(target_endian = "big") {
@@ -198,7 +213,7 @@ impl GcStore {
             .map_err(|_| HeapError::TooLarge { length: bytes.len() as u64 })?;
         let (offset, _) = self.array_element(array, index, count)?;
         let at = self.field(array, offset)?;
-        let core = self.heap.core_mut();
+        let core = self.heap.of_mut(array)?.core_mut();
         if cfg!(target_endian = "little") || size == 1 {
             let done = core.memory.write_bytes(at, bytes);
             return done.ok_or_else(|| crate::object::unmapped(at as u32));

@@ -20,16 +20,17 @@ impl GcStore {
         // So that a reset that is unwound is not taken for one.
         let before = std::mem::replace(&mut self.state, HeapState::Interrupted);
         // This comes first, because the heap's further questions concern the time after the reset.
-        if self.has_heap() {
-            let policy = self.policy.make();
-            let old = std::mem::replace(&mut self.heap.core_mut().policy, policy);
-            if !self.heap.reset(&mut self.host_data) {
-                self.heap.core_mut().policy = old;
-                self.state = before;
-                return Err(HeapError::NoReset);
+        let policy = self.policy.make();
+        let old = std::mem::replace(&mut self.heap.side_mut().policy, policy);
+        match self.heap.get_mut() {
+            Some(heap) => {
+                if !heap.reset(&mut self.host_data) {
+                    self.heap.side_mut().policy = old;
+                    self.state = before;
+                    return Err(HeapError::NoReset);
+                }
             }
-        } else {
-            self.heap.core_mut().reset();
+            None => self.heap.side_mut().reset(),
         }
         self.roots.reset();
         self.host_data.clear();

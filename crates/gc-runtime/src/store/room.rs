@@ -25,7 +25,7 @@ impl GcStore {
         if let Some(done) = self.try_alloc(request, None) {
             return done;
         }
-        let memory = &self.heap.core().memory;
+        let memory = &self.heap.made().core().memory;
         let (bytes, mut limit) = (u64::from(request.size), memory.maximum());
         if bytes > limit - u64::from(gc_types::NULL_PAGE_SIZE) {
             return Err(HeapError::OutOfMemory { bytes, limit });
@@ -37,17 +37,17 @@ impl GcStore {
         loop {
             let mut skipped = None;
             let may_collect = !tried && self.may_collect();
-            let occupancy = self.heap.occupancy();
+            let occupancy = self.heap.made().occupancy();
             let collection_pays = may_collect && occupancy.collection_pays;
-            let usage = HeapUsage { collection_pays, ..self.heap.core().usage(&occupancy) };
-            match self.heap.core_mut().policy.decide(&usage, bytes) {
+            let usage = HeapUsage { collection_pays, ..self.heap.made().core().usage(&occupancy) };
+            match self.heap.side_mut().policy.decide(&usage, bytes) {
                 Decision::Collect if may_collect => {
                     tried = true;
                     collected = self.collect(tracer, GcCause::NoRoom)?;
                     skipped = collected.is_none().then_some(LastResort::NoCollection);
                 }
                 Decision::Grow(step) => {
-                    match by_halves(step, bytes, |step| self.heap.grow(step)) {
+                    match by_halves(step, bytes, |step| self.heap.made_mut().grow(step)) {
                         Ok(0) | Err(HeapError::OutOfMemory { .. }) => break,
                         Ok(grown) => log::debug!("GC heap grew by {grown} bytes"),
                         Err(error) => {
@@ -68,7 +68,9 @@ impl GcStore {
                     (tried, collected) = (false, None);
                 }
                 // The heap may still use its initial memory.
-                _ if self.heap.core().unused() > 0 && self.heap.grow(bytes).is_ok() => {
+                _ if self.heap.made().core().unused() > 0
+                    && self.heap.made_mut().grow(bytes).is_ok() =>
+                {
                     (tried, collected) = (false, None);
                 }
                 Decision::Collect | Decision::GiveUp => {
@@ -89,10 +91,10 @@ impl GcStore {
 
     /// The size of a heap that may not grow, in bytes from its base.
     fn limit_now(&self) -> u64 {
-        let memory = &self.heap.core().memory;
+        let memory = &self.heap.made().core().memory;
         match memory.len() == memory.maximum() {
             true => memory.maximum(),
-            false => self.heap.usage().mapped + u64::from(gc_types::NULL_PAGE_SIZE),
+            false => self.heap.made().usage().mapped + u64::from(gc_types::NULL_PAGE_SIZE),
         }
     }
 
@@ -103,14 +105,14 @@ impl GcStore {
     ) -> Option<Result<VMGcRef, HeapError>> {
         let Request { header, size, id } = request;
         let result = match (last_resort, id) {
-            (None, None) => self.heap.alloc_raw(header, size),
-            (None, Some(id)) => self.heap.alloc_externref(id),
-            (Some(why), _) => self.heap.alloc_last_resort(header, size, why),
+            (None, None) => self.heap.made_mut().alloc_raw(header, size),
+            (None, Some(id)) => self.heap.made_mut().alloc_externref(id),
+            (Some(why), _) => self.heap.made_mut().alloc_last_resort(header, size, why),
         };
         match (result, id) {
             (Err(HeapError::NeedsRoom { .. }), _) => None,
             (Ok(externref), Some(id)) if last_resort.is_some() => {
-                let written = self.heap.core_mut().set_externref_id(&externref, id);
+                let written = self.heap.made_mut().core_mut().set_externref_id(&externref, id);
                 Some(written.map(|()| externref))
             }
             (result, _) => Some(result),
@@ -119,6 +121,6 @@ impl GcStore {
 
     /// Whether a collection for lack of room may happen now.
     pub(super) fn may_collect(&self) -> bool {
-        self.reclaims != Reclaims::Nothing && self.heap.core().no_gc_scopes == 0
+        self.reclaims != Reclaims::Nothing && self.heap.side().no_gc_scopes == 0
     }
 }

@@ -18,9 +18,12 @@ impl GcStore {
     /// [`HeapError::Interrupted`] if a collection was unwound.
     pub fn verify(&mut self, tracer: &mut dyn TraceRoots) -> Result<(), HeapError> {
         self.check_usable()?;
+        if !self.has_heap() {
+            return Ok(());
+        }
         let result = match self.trace_stack(tracer) {
             Ok(()) => self.verify_roots(Some(&*tracer)),
-            Err(_) => self.heap.verify(),
+            Err(_) => self.heap.made().verify(),
         };
         self.roots.clear_stack();
         result
@@ -34,8 +37,8 @@ impl GcStore {
         self.weak();
         let GcStore { heap, host_data, weak, roots, .. } = self;
         let weak = weak.get().expect("it was made above");
-        verify::verify(&**heap, host_data, weak, roots, tracer)?;
-        self.unverified = (self.heap.occupancy().used / BYTES_PER_SKIP) as u32;
+        verify::verify(heap.made(), host_data, weak, roots, tracer)?;
+        self.unverified = (self.heap.made().occupancy().used / BYTES_PER_SKIP) as u32;
         Ok(())
     }
 

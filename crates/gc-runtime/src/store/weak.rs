@@ -19,8 +19,8 @@ impl GcStore {
     /// # Errors
     /// If there already are [`WeakTable::MAX`] weak handles.
     pub fn downgrade(&mut self, gc_ref: &VMGcRef) -> Result<WeakHandle, HandleError> {
-        let gc_ref = self.heap.clone_gc_ref(gc_ref);
-        self.heap.core_mut().has_weak = true;
+        let gc_ref = self.clone_gc_ref(gc_ref);
+        self.heap.side_mut().has_weak = true;
         self.weak_mut().add_handle(gc_ref).map_err(|gc_ref| {
             self.drop_gc_ref(gc_ref);
             TOO_MANY
@@ -34,7 +34,7 @@ impl GcStore {
     /// If the handle belongs to another store.
     pub fn upgrade(&mut self, handle: &WeakHandle) -> Result<Option<VMGcRef>, HandleError> {
         let gc_ref = self.weak().get(handle)?;
-        Ok(gc_ref.map(|gc_ref| self.heap.read_weak_ref(&gc_ref)))
+        Ok(gc_ref.map(|gc_ref| self.read_weak(&gc_ref)))
     }
 
     /// Makes an empty weak map.
@@ -58,14 +58,12 @@ impl GcStore {
         value: &VMGcRef,
     ) -> Result<(), HandleError> {
         let map = self.weak().map(map)?;
-        let GcStore { heap, weak, .. } = self;
-        let entries = weak.get_mut().expect("it has this map").entries_mut();
-        if !entries.has_room(map, key) {
+        if !self.weak_mut().entries_mut().has_room(map, key) {
             return Err(TOO_MANY);
         }
-        let (key, value) = (heap.clone_gc_ref(key), heap.clone_gc_ref(value));
-        heap.core_mut().has_weak = true;
-        let unused = entries.insert(map, key, value);
+        let (key, value) = (self.clone_gc_ref(key), self.clone_gc_ref(value));
+        self.heap.side_mut().has_weak = true;
+        let unused = self.weak_mut().entries_mut().insert(map, key, value);
         unused.into_iter().flatten().for_each(|gc_ref| self.drop_gc_ref(gc_ref));
         Ok(())
     }
@@ -82,7 +80,7 @@ impl GcStore {
     ) -> Result<Option<VMGcRef>, HandleError> {
         let map = self.weak().map(map)?;
         let value = self.weak_mut().entries_mut().get(map, key);
-        Ok(value.map(|value| self.heap.read_weak_ref(&value)))
+        Ok(value.map(|value| self.read_weak(&value)))
     }
 
     /// Removes `key` from a weak map. Returns whether the map had it.
@@ -120,8 +118,8 @@ impl GcStore {
         object: &VMGcRef,
         value: HostValue,
     ) -> Result<(), (HandleError, HostValue)> {
-        let object = self.heap.clone_gc_ref(object);
-        self.heap.core_mut().has_weak = true;
+        let object = self.clone_gc_ref(object);
+        self.heap.side_mut().has_weak = true;
         self.weak_mut().add_finalizer(object, value).map_err(|(object, value)| {
             self.drop_gc_ref(object);
             (TOO_MANY, value)
@@ -161,7 +159,7 @@ impl GcStore {
     /// ```
     pub fn next_finalizable(&mut self) -> Option<(VMGcRef, HostValue)> {
         let (object, value) = self.weak_mut().next_finalizable()?;
-        let gc_ref = self.heap.read_weak_ref(&object);
+        let gc_ref = self.read_weak(&object);
         self.drop_gc_ref(object);
         Some((gc_ref, value))
     }
@@ -170,6 +168,15 @@ impl GcStore {
     /// return something.
     pub fn finalizable(&self) -> usize {
         self.weak().finalizable()
+    }
+
+    /// A reference for the host to the object of a weak reference.
+    fn read_weak(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        // Without a heap, a reference is an `i31`.
+        match self.heap.get_mut() {
+            Some(heap) => heap.read_weak_ref(gc_ref),
+            None => gc_ref.unchecked_copy(),
+        }
     }
 
     /// The weak references.
@@ -200,7 +207,7 @@ impl GcStore {
         } else {
             return Ok(());
         };
-        let core = self.heap.core_mut();
+        let core = self.heap.made_mut().core_mut();
         core.note_damage(0, what);
         core.check_damage()
     }

@@ -112,13 +112,13 @@ impl<P: Parts> Drop for InParts<P> {
 pub const PART: u32 = 4096;
 
 /// Does parts of the work until the collection is complete, or the pause has taken its
-/// [target](HeapCore::pause_target).
+/// [target](StoreSide::pause_target).
 ///
 /// # Errors
 /// The damage that was found. The collection is then over.
 fn increment(collection: &mut impl Parts) -> Result<GcProgress, HeapError> {
     let start = Instant::now();
-    let target = collection.core().pause_target;
+    let target = collection.core().side.pause_target;
     // Nothing is done in a heap that was damaged before.
     while !collection.is_complete() && collection.core().damage.is_none() {
         collection.part(PART);
@@ -155,7 +155,7 @@ mod tests {
     impl Steps {
         fn new(all: u32, damage: u32) -> Steps {
             let mut core = HeapCore::new(HeapMemory::new(&HeapOptions::default()).unwrap());
-            core.pause_target = Duration::ZERO;
+            core.side.pause_target = Duration::ZERO;
             Steps { core, done: 0, all, damage, consistent_at: 0, given_up_at: None }
         }
     }
@@ -191,7 +191,7 @@ mod tests {
         let mut steps = InParts(Steps::new(3, 0));
         assert_eq!(steps.collect_increment(), Ok(GcProgress::Continue));
         assert_eq!(steps.0.done, 1);
-        steps.0.core.pause_target = Duration::from_secs(100);
+        steps.0.core.side.pause_target = Duration::from_secs(100);
         assert_eq!(steps.collect_increment(), Ok(GcProgress::Complete));
         assert_eq!(steps.collect_increment(), Ok(GcProgress::Complete));
         assert_eq!(steps.0.done, 3);

@@ -92,9 +92,9 @@ impl Marker {
 /// let mut core = HeapCore::new(HeapMemory::new(&HeapOptions::default())?);
 /// let cell = TypeIndex::new(0).unwrap();
 /// let layout = GcLayout::Struct(StructLayout::new([StorageType::Ref]).unwrap());
-/// core.layouts.ensure(cell, &Arc::new(layout))?;
+/// core.side.layouts.ensure(cell, &Arc::new(layout))?;
 /// let mut shapes = Shapes::default();
-/// shapes.update(&core.layouts);
+/// shapes.update(&core.side.layouts);
 /// let mut region = MarkRegion::new(NULL_PAGE_SIZE, core.memory.maximum());
 /// region.extend(core.memory.len());
 ///

@@ -51,7 +51,7 @@ impl Marks {
         let options = HeapOptions { initial: 8 << 20, ..HeapOptions::default() };
         let mut core = HeapCore::new(HeapMemory::new(&options).unwrap());
         let layout = StructLayout::new([StorageType::Ref; 2]).unwrap();
-        core.layouts.ensure(PAIR, &Arc::new(GcLayout::Struct(layout))).unwrap();
+        core.side.layouts.ensure(PAIR, &Arc::new(GcLayout::Struct(layout))).unwrap();
         core.memory.set_data_u32(NEXT, NULL_PAGE_SIZE);
         core.memory.set_data_u32(LIMIT, core.memory.len() as u32);
         let (marked, grey) = Default::default();

@@ -132,7 +132,7 @@ fn a_step_that_is_refused_is_tried_by_halves_down_to_what_is_needed() {
         });
         assert!(halved.count() > 3, "{name}: {:?}", asked.steps);
         drop(asked);
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         // After a refusal the heap is still usable.
         stack.0.truncate(stack.0.len() / 2);
         if name != "null" {
@@ -173,15 +173,15 @@ fn a_policy_is_told_the_truth() {
         }
         // Half of 1000 arrays stay alive.
         stack.0.truncate(500);
-        let used = store.heap().occupancy().used;
+        let used = store.heap().unwrap().occupancy().used;
         assert!(store.gc(&mut stack).unwrap());
         let asked = asked.lock().unwrap();
         let last = asked.plans.last().unwrap();
         assert_eq!((last.live, last.used, last.asked), (500 * 8016, 500 * 8016, true), "{name}");
         assert!(last.grown <= used && last.gc_time > Duration::ZERO, "{name}: {last:?}");
-        assert_eq!(store.heap().core().live, last.live);
+        assert_eq!(store.heap().unwrap().core().live, last.live);
         // The policy lets at least two thirds of the live bytes be allocated.
-        assert!(store.heap().core().plan.goal >= last.live + last.live * 3 / 5);
+        assert!(store.heap().unwrap().core().plan.goal >= last.live + last.live * 3 / 5);
     }
 }
 
@@ -216,7 +216,7 @@ fn a_fixed_heap_never_grows_and_is_used_up() {
     for runtime in COLLECTING {
         let name = runtime.name();
         let mut store = store_with(runtime, &with(FixedPolicy, BYTES as u64, BYTES as u64));
-        let usable = store.heap().core().memory.usable();
+        let usable = store.heap().unwrap().core().memory.usable();
         let mut stack = Stack(Vec::new());
         churn(&mut store, &mut stack, 1_000_000);
         assert!(store.stats().collections > 0, "{name}");
@@ -225,8 +225,8 @@ fn a_fixed_heap_never_grows_and_is_used_up() {
         assert!(stack.0.len() * 8016 > BYTES / 4 * 3, "{name}: {} arrays", stack.0.len());
         stack.0.clear();
         store.gc(&mut stack).unwrap();
-        assert_eq!(store.heap().core().memory.usable(), usable);
-        assert_eq!(store.heap().occupancy().given_back, 0, "{name}");
+        assert_eq!(store.heap().unwrap().core().memory.usable(), usable);
+        assert_eq!(store.heap().unwrap().occupancy().given_back, 0, "{name}");
         fill(&mut store, &mut stack, 1000, BYTES / 2 / 8016).unwrap();
     }
 }
@@ -247,7 +247,7 @@ fn a_fixed_heap_may_be_much_smaller_than_it_might_become() {
                 assert!(store.stats().collections > 0, "{name}");
                 let peak = store.stats().peak_heap_bytes;
                 assert!(peak <= initial, "{name}: {peak}");
-                store.heap().verify().unwrap();
+                store.heap().unwrap().verify().unwrap();
                 stack.0.clear();
                 store.reset().unwrap();
             }
@@ -289,7 +289,7 @@ fn a_heap_whose_policy_gives_up_before_its_limit_uses_its_last_gaps() {
     stack.0 = stack.0.iter().copied().step_by(2).collect();
     let left = full - stack.0.len();
     fill(&mut store, &mut stack, 250, left).unwrap();
-    store.heap().verify().unwrap();
+    store.heap().unwrap().verify().unwrap();
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn a_policy_may_ask_for_all_memory_and_refuse_it() {
         let mut stack = Stack(Vec::new());
         let error = fill(&mut store, &mut stack, 1000, 100).unwrap_err();
         assert!(matches!(error, HeapError::OutOfMemory { .. }), "{}: {error}", runtime.name());
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
     }
 }
 
@@ -352,7 +352,7 @@ fn what_survives_has_room_though_no_more_is_admitted() {
                 filled.unwrap_or_else(|e| panic!("{}, {more} more: {e}", runtime.name()));
                 store.gc(&mut stack).unwrap();
             }
-            store.heap().verify().unwrap();
+            store.heap().unwrap().verify().unwrap();
         }
     }
 }
@@ -376,7 +376,7 @@ fn a_heap_that_may_not_grow_keeps_room_for_small_objects() {
                 }
                 let peak = store.stats().peak_heap_bytes;
                 assert!(peak <= initial - NULL_PAGE, "{name}: {peak}");
-                store.heap().verify().unwrap();
+                store.heap().unwrap().verify().unwrap();
                 store.reset().unwrap();
             }
         }
@@ -385,8 +385,8 @@ fn a_heap_that_may_not_grow_keeps_room_for_small_objects() {
 
 /// Resident bytes of the heap according to the system. `None` if the system does not report them.
 fn resident(store: &GcStore) -> Option<u64> {
-    let base = store.heap().vmctx_gc_heap_base().addr() as u64;
-    let end = base + store.heap().core().memory.maximum();
+    let base = store.heap().unwrap().vmctx_gc_heap_base().addr() as u64;
+    let end = base + store.heap().unwrap().core().memory.maximum();
     let maps = std::fs::read_to_string("/proc/self/smaps").ok()?;
     let (mut inside, mut bytes) = (false, 0);
     for line in maps.lines() {
@@ -417,7 +417,7 @@ fn memory_goes_back_after_a_spike() {
         assert!(most.heap_bytes > 64 << 20, "{name}: {most:?}");
         stack.0.truncate(10);
         store.gc(&mut stack).unwrap();
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         let (least, resident_now) = (store.stats(), resident(&store));
         // A nursery of 4 MiB, and what the policy keeps.
         assert!(least.heap_bytes < 17 << 20, "{name}: {least:?}");
@@ -435,7 +435,7 @@ fn memory_goes_back_after_a_spike() {
                 assert_eq!(store.read_field(&array, at, StorageType::I64), Ok(0));
             }
         }
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         assert!(store.stats().heap_bytes > 60 << 20);
     }
 }
@@ -497,7 +497,7 @@ fn a_reset_store_has_a_policy_as_new() {
     store.reset().unwrap();
     let last = *asked.lock().unwrap().plans.last().unwrap();
     assert_eq!((last.live, last.grown, last.gc_time), (0, 0, Duration::ZERO));
-    assert_eq!(store.heap().core().live, 0);
+    assert_eq!(store.heap().unwrap().core().live, 0);
     node(&mut store);
     assert!(store.gc(&mut NoStack).unwrap());
 }
@@ -544,10 +544,10 @@ fn a_heap_may_have_little_of_what_it_could_become() {
             let held = stack.0.len() as u64 * 816;
             assert!(held > limit / 2, "{name}: {held} of {limit}");
             assert!(store.stats().heap_bytes <= limit, "{name}: {:?}", store.stats());
-            store.heap().verify().unwrap();
+            store.heap().unwrap().verify().unwrap();
             stack.0.truncate(10);
             churn(&mut store, &mut stack, 1_000_000);
-            store.heap().verify().unwrap();
+            store.heap().unwrap().verify().unwrap();
         }
     }
 }

@@ -28,10 +28,10 @@ fn fields_are_zero_at_first_and_keep_what_is_written() {
             let read = store.read_field(&object, field.offset, field.ty);
             assert_eq!(read, Ok(ones - i as u128), "{name}");
         }
-        assert!(store.heap().is_kind(&object, VMGcKind::EqRef));
-        assert!(!store.heap().is_kind(&object, VMGcKind::ArrayRef));
-        assert_eq!(store.heap().object_size(&object), Ok(layout.size(0).unwrap()));
-        store.heap().verify().unwrap();
+        assert!(store.heap().unwrap().is_kind(&object, VMGcKind::EqRef));
+        assert!(!store.heap().unwrap().is_kind(&object, VMGcKind::ArrayRef));
+        assert_eq!(store.heap().unwrap().object_size(&object), Ok(layout.size(0).unwrap()));
+        store.heap().unwrap().verify().unwrap();
     });
 }
 
@@ -50,19 +50,19 @@ fn references_are_clones_the_caller_holds() {
         assert_eq!(store.read_field(&b, VALUE, StorageType::I64), Ok(42), "{name}");
         assert_eq!(store.read_field_ref(&a, LEFT).unwrap().unwrap(), i31);
         let mut seen = Vec::new();
-        store.heap().for_each_ref(&a, &mut |offset, r| seen.push((offset, r))).unwrap();
+        store.heap().unwrap().for_each_ref(&a, &mut |offset, r| seen.push((offset, r))).unwrap();
         assert_eq!(seen, [(LEFT, i31)]);
         let mut slot = None;
         store.write_gc_ref(&mut slot, Some(&b));
         store.drop_gc_ref(b);
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         let copy = slot.as_ref().unwrap().unchecked_copy();
         store.write_gc_ref(&mut slot, Some(&copy));
         assert_eq!(store.read_field(&copy, VALUE, StorageType::I64), Ok(42));
         store.write_gc_ref(&mut slot, None);
         assert_eq!(slot, None);
         store.gc(&mut NoStack).unwrap();
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         let expected = if name == "drc" { 1 } else { 2 };
         assert_eq!(store.stats().live_objects, expected, "{name}");
     });
@@ -99,7 +99,7 @@ fn arrays_copy_fill_and_check_their_bounds() {
         assert!(wrong(store.array_copy(&array, 0, &refs, 0, 1)));
         assert!(wrong(store.array_copy(&bytes, 0, &array, 0, 0)));
         store.array_write_bytes(&bytes, 0, &[]).unwrap();
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
     });
 }
 
@@ -123,22 +123,22 @@ fn copying_and_filling_references_counts_them() {
         let now: Vec<u32> = (0..8).map(|i| element(&mut store, i)).collect();
         assert_eq!(now[2..6], expected[..]);
         assert_eq!(now[..2], expected[..2]);
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         store.array_copy(&array, 0, &array, 1, 7).unwrap();
         let now: Vec<u32> = (0..8).map(|i| element(&mut store, i)).collect();
         assert_eq!(now[1..5], expected[..]);
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         let first = expected[0];
         store.array_fill(&array, 0, u128::from(first), 8).unwrap();
         store.gc(&mut NoStack).unwrap();
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         if name == "drc" {
             assert_eq!(store.stats().live_objects, 2);
         }
         store.array_fill(&array, 0, 0, 8).unwrap();
         store.drop_gc_ref(array);
         store.gc(&mut NoStack).unwrap();
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         if name == "drc" {
             assert_eq!(store.stats().live_objects, 0);
         }
@@ -151,10 +151,10 @@ fn exceptions_know_their_tag() {
         let exn = store.alloc_exn(&mut NoStack, EXN, 3, 9).unwrap();
         assert_eq!(store.read_field(&exn, 8, StorageType::I32), Ok(3));
         assert_eq!(store.read_field(&exn, 12, StorageType::I32), Ok(9));
-        assert!(store.heap().is_kind(&exn, VMGcKind::ExnRef));
+        assert!(store.heap().unwrap().is_kind(&exn, VMGcKind::ExnRef));
         let same = store.alloc_struct(&mut NoStack, EXN).unwrap();
-        assert!(store.heap().is_kind(&same, VMGcKind::ExnRef));
-        store.heap().verify().unwrap();
+        assert!(store.heap().unwrap().is_kind(&same, VMGcKind::ExnRef));
+        store.heap().unwrap().verify().unwrap();
     });
 }
 
@@ -194,7 +194,7 @@ fn misuse_is_an_error() {
             store.alloc_array(&mut NoStack, LONGS, u32::MAX),
             Err(HeapError::TooLarge { length: u64::from(u32::MAX) })
         );
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
     });
 }
 
@@ -209,7 +209,7 @@ fn i31s_pass_every_barrier() {
         store.write_gc_ref(&mut slot, None);
         store.drop_gc_ref(i31);
         assert!(store.gc(&mut NoStack).unwrap());
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
     });
 }
 
@@ -224,7 +224,7 @@ fn objects_are_visited_in_address_order() {
             .collect();
         made.sort_unstable();
         let mut seen = Vec::new();
-        let heap: &dyn GcHeap = store.heap();
+        let heap: &dyn GcHeap = store.heap().unwrap();
         heap.for_each_object(&mut |object| seen.push(object.as_raw_u32())).unwrap();
         assert_eq!(seen, made);
     });

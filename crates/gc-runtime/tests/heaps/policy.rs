@@ -31,13 +31,13 @@ fn out_of_memory_is_an_error_the_store_survives() {
         store.array_fill(&held[5], 0, 1, 1000).unwrap();
         let huge = store.alloc_array(&mut NoStack, LONGS, 100_000_000);
         assert!(matches!(huge, Err(HeapError::OutOfMemory { .. })), "{huge:?}");
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         if name == "drc" {
             held.drain(..100).for_each(|array| store.drop_gc_ref(array));
             for _ in 0..100 {
                 store.alloc_array(&mut NoStack, LONGS, 1000).unwrap();
             }
-            store.heap().verify().unwrap();
+            store.heap().unwrap().verify().unwrap();
         }
     });
 }
@@ -96,15 +96,15 @@ fn an_incomplete_walk_skips_the_collection() {
 #[test]
 fn inside_a_no_gc_scope_allocation_grows_the_heap() {
     let mut store = store_with(&DrcCollector, &options(HeapBounds::Checked));
-    store.heap_mut().enter_no_gc_scope();
-    store.heap_mut().enter_no_gc_scope();
-    store.heap_mut().exit_no_gc_scope();
+    store.heap_mut().unwrap().enter_no_gc_scope();
+    store.heap_mut().unwrap().enter_no_gc_scope();
+    store.heap_mut().unwrap().exit_no_gc_scope();
     for _ in 0..50_000 {
         let garbage = store.alloc_struct(&mut NoStack, NODE).unwrap();
         store.expose_gc_ref_to_wasm(garbage);
     }
     assert_eq!((store.stats().collections, store.stats().live_objects), (0, 50_000));
-    store.heap_mut().exit_no_gc_scope();
+    store.heap_mut().unwrap().exit_no_gc_scope();
     assert_eq!(store.gc(&mut NoStack), Ok(true));
     assert_eq!(store.stats().live_objects, 0);
 }
@@ -112,12 +112,12 @@ fn inside_a_no_gc_scope_allocation_grows_the_heap() {
 #[test]
 fn collecting_inside_a_no_gc_scope_panics() {
     on_every_heap(|name, mut store| {
-        store.heap_mut().enter_no_gc_scope();
-        store.heap_mut().enter_no_gc_scope();
-        store.heap_mut().exit_no_gc_scope();
+        store.heap_mut().unwrap().enter_no_gc_scope();
+        store.heap_mut().unwrap().enter_no_gc_scope();
+        store.heap_mut().unwrap().exit_no_gc_scope();
         let collect = std::panic::AssertUnwindSafe(|| store.gc(&mut NoStack));
         assert!(std::panic::catch_unwind(collect).is_err(), "{name}");
-        store.heap_mut().exit_no_gc_scope();
+        store.heap_mut().unwrap().exit_no_gc_scope();
         assert_eq!(store.gc(&mut NoStack), Ok(true));
     });
 }
@@ -181,7 +181,7 @@ fn every_host_value_is_dropped_once() {
         held.drain(..25).for_each(|gc_ref| store.drop_gc_ref(gc_ref));
         store.gc(&mut NoStack).unwrap();
         assert_eq!(alive(), if name == "drc" { 25 } else { 100 });
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         drop(store);
         assert_eq!(alive(), 0);
     });
@@ -191,7 +191,7 @@ fn every_host_value_is_dropped_once() {
 fn damage_that_was_noted_is_reported_until_reset() {
     on_every_heap(|name, mut store| {
         node(&mut store);
-        store.heap_mut().core_mut().note_damage(0x1234, "a test's");
+        store.heap_mut().unwrap().core_mut().note_damage(0x1234, "a test's");
         let reported = |error| matches!(error, HeapError::Corrupt { at: 0x1234, .. });
         assert!(store.alloc_struct(&mut NoStack, NODE).is_err_and(reported), "{name}");
         assert!(store.gc(&mut NoStack).is_err_and(reported), "{name}");
@@ -244,13 +244,17 @@ fn reset_forgets_objects_and_values_and_keeps_the_mappings() {
             }
             let externref = store.alloc_externref(&mut NoStack, Box::new(Arc::clone(&value)));
             externref.map_err(|(error, _)| error).unwrap();
-            let (base, mapped) = (store.heap().vmctx_gc_heap_base(), store.stats().heap_bytes);
+            let (base, mapped) =
+                (store.heap().unwrap().vmctx_gc_heap_base(), store.stats().heap_bytes);
             store.reset().unwrap();
             assert_eq!(Arc::strong_count(&value), 1, "{name}, round {round}");
             let stats = store.stats();
             assert_eq!((stats.live_objects, stats.allocations, stats.collections), (0, 0, 0));
-            assert_eq!((store.heap().vmctx_gc_heap_base(), stats.heap_bytes), (base, mapped));
-            store.heap().verify().unwrap();
+            assert_eq!(
+                (store.heap().unwrap().vmctx_gc_heap_base(), stats.heap_bytes),
+                (base, mapped)
+            );
+            store.heap().unwrap().verify().unwrap();
             let object = node(&mut store);
             assert_eq!(store.read_field(&object, VALUE, StorageType::I64), Ok(0));
         }
@@ -260,10 +264,10 @@ fn reset_forgets_objects_and_values_and_keeps_the_mappings() {
 #[test]
 fn the_bound_in_the_heap_data_follows_growth() {
     on_every_heap(|_, mut store| {
-        let before = store.heap().vmctx_gc_heap_bound();
-        let data = store.heap().vmctx_gc_heap_data();
-        store.heap_mut().grow(1 << 20).unwrap();
-        let heap = store.heap();
+        let before = store.heap().unwrap().vmctx_gc_heap_bound();
+        let data = store.heap().unwrap().vmctx_gc_heap_data();
+        store.heap_mut().unwrap().grow(1 << 20).unwrap();
+        let heap = store.heap().unwrap();
         assert!(heap.vmctx_gc_heap_bound() >= before + (1 << 20));
         let memory = &heap.core().memory;
         assert_eq!(memory.data_u64(HeapDataOffsets::BOUND), heap.vmctx_gc_heap_bound());
@@ -278,7 +282,7 @@ fn only_a_table_writes_the_words_that_address_it() {
     for runtime in ALL_COLLECTORS {
         let mut store = store_with(runtime, &options(HeapBounds::Checked));
         node(&mut store);
-        let memory = &mut store.heap_mut().core_mut().memory;
+        let memory = &mut store.heap_mut().unwrap().core_mut().memory;
         let words = runtime.abi().table_words();
         for offset in (0..u32::BITS).filter(|n| words & 1 << n != 0).map(|n| 4 * n) {
             let before = memory.data_u32(offset);
@@ -291,7 +295,7 @@ fn only_a_table_writes_the_words_that_address_it() {
         }
         store.reset().unwrap();
         node(&mut store);
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         tables.extend(runtime.abi().tables().map(|table| table.name()));
     }
     assert_eq!(tables, ["list", "starts", "bundles", "cards", "log", "slot-cards"]);
@@ -303,14 +307,14 @@ fn null_allocates_between_its_data_words_like_emitted_code() {
     let mut store = store_with(&NullCollector, &options(HeapBounds::Checked));
     let first = node(&mut store);
     // Allocates a node as emitted code does.
-    let memory = &mut store.heap_mut().core_mut().memory;
+    let memory = &mut store.heap_mut().unwrap().core_mut().memory;
     let next = memory.data_u32(NEXT);
     assert_eq!(next, first.as_raw_u32() + 24);
     assert!(next + 24 <= memory.data_u32(LIMIT));
     memory.write_u32(u64::from(next), NODE.header_word(gc_types::VMGcKind::StructRef)).unwrap();
     memory.set_data_u32(NEXT, next + 24);
     assert_eq!((store.stats().allocations, store.stats().allocated_bytes), (2, 48));
-    store.heap().verify().unwrap();
+    store.heap().unwrap().verify().unwrap();
     assert_eq!(node(&mut store).as_raw_u32(), next + 24);
 }
 
@@ -322,13 +326,13 @@ fn null_counts_each_object_once_however_often_it_is_asked() {
     for round in 1..=100 {
         // Before its length is written an array has a smaller size.
         let header = VMGcHeader::new(VMGcKind::ArrayRef, BYTES);
-        let array = store.heap_mut().alloc_raw(header, 120).unwrap();
+        let array = store.heap_mut().unwrap().alloc_raw(header, 120).unwrap();
         bytes += 120;
         if round % 2 == 0 {
             store.stats();
         }
         let at = u64::from(array.as_raw_u32()) + 8;
-        store.heap_mut().core_mut().memory.write_u32(at, 108).unwrap();
+        store.heap_mut().unwrap().core_mut().memory.write_u32(at, 108).unwrap();
         if round % 3 == 0 {
             node(&mut store);
             bytes += 24;
@@ -373,12 +377,12 @@ mod zeal {
                 store.reset().unwrap();
             }
             // Emitted code that counted down to zero takes the slow path.
-            let memory = &mut store.heap_mut().core_mut().memory;
+            let memory = &mut store.heap_mut().unwrap().core_mut().memory;
             assert_eq!(memory.data_u32(HeapDataOffsets::ZEAL_COUNTDOWN), 3);
             memory.set_data_u32(HeapDataOffsets::ZEAL_COUNTDOWN, 0);
             node(&mut store);
             assert_eq!(store.stats().collections, 1);
-            let memory = &store.heap().core().memory;
+            let memory = &store.heap().unwrap().core().memory;
             assert_eq!(memory.data_u32(HeapDataOffsets::ZEAL_COUNTDOWN), 3);
         }
     }
@@ -390,7 +394,7 @@ mod zeal {
             let mut store = store_with(runtime, &options);
             let object = node(&mut store);
             let at = u64::from(object.as_raw_u32());
-            store.heap_mut().core_mut().memory.write_u32(at, 0).unwrap();
+            store.heap_mut().unwrap().core_mut().memory.write_u32(at, 0).unwrap();
             let result = store.alloc_struct(&mut NoStack, NODE);
             assert!(matches!(result, Err(HeapError::Verification { .. })), "{}", runtime.name());
         }
@@ -442,7 +446,7 @@ mod asynchronous {
         assert_eq!(result, Ok(true));
         assert!(yields > 10, "{yields}");
         assert_eq!((store.stats().live_objects, store.stats().collections), (1, 1));
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         assert_eq!(block_on(store.gc_async(&mut Lost)).0, Ok(false));
     }
 
@@ -463,7 +467,7 @@ mod asynchronous {
                 }
             }
             drop(future);
-            store.heap().verify().unwrap();
+            store.heap().unwrap().verify().unwrap();
             store.gc(&mut NoStack).unwrap();
             assert_eq!(store.stats().live_objects, 0);
         }
@@ -474,7 +478,7 @@ mod asynchronous {
 fn a_drc_heap_stays_so_small_that_counts_cannot_overflow() {
     let options = HeapOptions { maximum: 4 << 30, ..HeapOptions::default() };
     let store = gc_runtime::GcStore::new(&DrcCollector, &options).unwrap();
-    let limit = store.heap().core().memory.maximum();
+    let limit = store.heap().unwrap().core().memory.maximum();
     assert_eq!(limit, gc_types::collector::drc::MAX_HEAP_SIZE);
 }
 

@@ -23,7 +23,7 @@ impl Drop for Once {
 }
 
 fn scribble(store: &mut GcStore, u: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<()> {
-    let memory = &mut store.heap_mut().core_mut().memory;
+    let memory = &mut store.heap_mut().unwrap().core_mut().memory;
     // Most objects are near the heap's start.
     let reach = if u.ratio(9, 10)? { 2048 } else { memory.usable() - 4 };
     let at = u64::from(NULL_PAGE_SIZE) + u.arbitrary::<u64>()? % reach;
@@ -112,11 +112,11 @@ fn run(runtime: &dyn GcRuntime, u: &mut arbitrary::Unstructured<'_>) -> arbitrar
                 stack.0.clear();
                 store.reset().unwrap();
                 assert_eq!(dropped.load(Relaxed), made);
-                store.heap().verify().unwrap();
+                store.heap().unwrap().verify().unwrap();
             }
             _ => scribble(&mut store, u)?,
         }
-        let _: Result<(), _> = store.heap().verify();
+        let _: Result<(), _> = store.heap().unwrap().verify();
         let _ = store.stats();
     }
     let _: Result<bool, _> = store.gc(&mut NoStack);

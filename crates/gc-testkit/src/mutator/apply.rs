@@ -171,7 +171,7 @@ impl Mutator {
                 self.slots.set_lost(false);
                 result.map(|done| Effect::Collected(Collection::from_result(done)))
             }
-            Op::Grow { bytes } => match self.store.heap_mut().grow(bytes.into()) {
+            Op::Grow { bytes } => match self.heap_mut().grow(bytes.into()) {
                 Ok(grown) => Ok(Effect::Read(grown.into())),
                 Err(error) => Err(error),
             },
@@ -224,7 +224,7 @@ impl Mutator {
     /// them. Returns their number.
     fn exhaust(&mut self) -> Result<Option<u32>, HeapError> {
         let kept = self.held();
-        let maximum = self.store.heap().core().memory.maximum();
+        let maximum = self.heap().core().memory.maximum();
         let (mut length, mut count, mut bytes) = ((maximum / 8) as u32, 0, 0);
         let result = loop {
             if bytes > maximum {

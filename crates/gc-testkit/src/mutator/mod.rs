@@ -22,7 +22,7 @@ use crate::place::RootSlot;
 use crate::schema::{self, Schema};
 use crate::{Ledger, Token};
 use anyhow::ensure;
-use gc_runtime::{GcLeft, GcRuntime, GcStore, HeapError, HeapOptions, OwnedHandle};
+use gc_runtime::{GcHeap, GcLeft, GcRuntime, GcStore, HeapError, HeapOptions, OwnedHandle};
 use gc_types::{FieldLayout, GcLayout, TypeIndex, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 use std::pin::pin;
@@ -34,6 +34,9 @@ use weak::Weak;
 /// A collection of the small heaps used here should need fewer increments. One that needs more
 /// counts as endless.
 const MAX_INCREMENTS: u32 = 1 << 20;
+
+/// Why the store of a mutator has a heap.
+const NOT_LAZY: &str = "the store was made with a heap";
 
 /// A store, the slots of the mutator that uses it, and the types it allocates.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ impl Mutator {
         schema: Arc<Schema>,
     ) -> Result<Mutator, HeapError> {
         let mut store = GcStore::new(runtime, options)?;
-        schema.register(store.heap_mut());
+        schema.register(store.heap_mut().expect(NOT_LAZY));
         let (mut slots, ledger) = (Slots::default(), Ledger::default());
         slots.register(store.roots_mut());
         let (held, weak) = Default::default();
@@ -74,6 +77,16 @@ impl Mutator {
     /// The store, mutable.
     pub fn store_mut(&mut self) -> &mut GcStore {
         &mut self.store
+    }
+
+    /// The heap, which its store always has.
+    pub fn heap(&self) -> &dyn GcHeap {
+        self.store.heap().expect(NOT_LAZY)
+    }
+
+    /// The heap, mutable.
+    pub fn heap_mut(&mut self) -> &mut dyn GcHeap {
+        self.store.heap_mut().expect(NOT_LAZY)
     }
 
     /// The slots.
@@ -212,7 +225,7 @@ impl Mutator {
     /// # Errors
     /// As [`GcStore::alloc_struct`].
     pub fn alloc_struct(&mut self, ty: TypeIndex, tag: u16, to: RootSlot) -> Result<(), HeapError> {
-        let is_exn = matches!(self.store.heap().core().layouts.get(ty), Some(GcLayout::Exn(_)));
+        let is_exn = matches!(self.store.side().layouts.get(ty), Some(GcLayout::Exn(_)));
         let object = if is_exn {
             let tag = u32::from(tag);
             self.store.alloc_exn(&mut self.slots, ty, tag, tag + 1)?
@@ -268,7 +281,7 @@ impl Mutator {
     /// # Errors
     /// If it has room to grow.
     pub fn check_out_of_memory(&self, bytes: u64, limit: u64) -> anyhow::Result<()> {
-        let memory = &self.store.heap().core().memory;
+        let memory = &self.heap().core().memory;
         ensure!(limit == memory.maximum(), "out of memory at a limit of {limit} bytes");
         let most = limit - u64::from(gc_types::NULL_PAGE_SIZE);
         ensure!(
@@ -286,12 +299,12 @@ impl Mutator {
     /// # Errors
     /// If it is not an object, or its type is unknown.
     pub fn shape(&self, object: &VMGcRef) -> Result<Option<(Arc<GcLayout>, u32)>, HeapError> {
-        let heap = self.store.heap();
+        let heap = self.heap();
         let header = heap.header(object)?;
         if header.kind() == Some(VMGcKind::ExternRef) {
             return Ok(None);
         }
-        let Some(layout) = heap.core().layouts.get_shared(header.ty()) else {
+        let Some(layout) = heap.core().side.layouts.get_shared(header.ty()) else {
             return Err(HeapError::UnknownType { ty: header.ty() });
         };
         let is_array = layout.as_array().is_some();
@@ -389,14 +402,14 @@ impl Mutator {
 
     /// Enters a no-GC scope.
     pub fn enter_no_gc_scope(&mut self) {
-        self.store.heap_mut().enter_no_gc_scope();
+        self.store.enter_no_gc_scope();
         self.scopes += 1;
     }
 
     /// Leaves the innermost no-GC scope, if there is one.
     pub fn exit_no_gc_scope(&mut self) {
         if self.scopes > 0 {
-            self.store.heap_mut().exit_no_gc_scope();
+            self.store.exit_no_gc_scope();
             self.scopes -= 1;
         }
     }

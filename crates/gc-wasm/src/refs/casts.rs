@@ -12,7 +12,7 @@ pub(super) fn kind_of(store: &StoreOpaque, gc_ref: &VMGcRef) -> Result<Option<VM
     if gc_ref.is_i31() {
         return Ok(None);
     }
-    Ok(store.gc_store().heap().header(gc_ref)?.kind())
+    Ok(store.gc_store().header(gc_ref)?.kind())
 }
 
 /// Whether the reference, an internal one, is of type `ty`.

@@ -116,7 +116,7 @@ impl ExnRef {
     }
 
     pub(crate) fn exn_type(&self, store: &StoreOpaque) -> Result<ExnType> {
-        let header = store.gc_store().heap().header(&self.gc_ref(store)?)?;
+        let header = store.gc_store().header(&self.gc_ref(store)?)?;
         match store.object_type(header.ty()) {
             Some(ty) if header.kind() == Some(VMGcKind::ExnRef) && ty.kind() == header.kind() => {
                 Ok(ExnType::from_registered(store.engine(), ty.clone()))

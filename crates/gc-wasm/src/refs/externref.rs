@@ -110,7 +110,7 @@ impl ExternRef {
     fn boxed(&self, store: &StoreOpaque) -> Result<Option<VMGcRef>> {
         let gc_ref = self.gc_ref(store)?;
         let boxed = !gc_ref.is_i31()
-            && store.gc_store().heap().header(&gc_ref)?.kind() == Some(VMGcKind::ExternRef);
+            && store.gc_store().header(&gc_ref)?.kind() == Some(VMGcKind::ExternRef);
         Ok(boxed.then_some(gc_ref))
     }
 }

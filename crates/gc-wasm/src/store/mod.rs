@@ -221,14 +221,14 @@ impl<T: 'static> Store<T> {
     #[doc(hidden)]
     pub fn overwrite_gc_heap(&mut self, at: u64, bytes: &[u8]) -> bool {
         let heap = self.opaque.gc_store_mut().heap_mut();
-        heap.core_mut().memory.write_bytes(at, bytes).is_some()
+        heap.is_some_and(|heap| heap.core_mut().memory.write_bytes(at, bytes).is_some())
     }
 
     /// Bytes of the GC heap from `at` on, a multiple of eight, for the same tests. `None` unless all
     /// are mapped.
     #[doc(hidden)]
     pub fn gc_heap_bytes(&self, at: u64, count: usize) -> Option<Vec<u8>> {
-        let memory = &self.opaque.gc_store().heap().core().memory;
+        let memory = &self.opaque.gc_store().heap()?.core().memory;
         let words = (0..count.div_ceil(8)).map(|n| memory.read_u64(at + n as u64 * 8));
         let words: Vec<u64> = words.collect::<Option<_>>()?;
         Some(words.into_iter().flat_map(u64::to_ne_bytes).collect())
@@ -237,7 +237,7 @@ impl<T: 'static> Store<T> {
     /// The end of the mapped part of the GC heap, in bytes from its base.
     #[doc(hidden)]
     pub fn gc_heap_len(&self) -> u64 {
-        self.opaque.gc_store().heap().core().memory.len()
+        self.opaque.gc_store().heap().map_or(0, |heap| heap.core().memory.len())
     }
 }
 

@@ -235,7 +235,7 @@ impl StoreOpaque {
     /// keeps the type.
     pub(crate) fn ensure_layout(&mut self, ty: &RegisteredType) -> Result<()> {
         if let Some(layout) = &ty.layout {
-            let known = self.gc_store().heap().core().layouts.get_shared(ty.index);
+            let known = self.gc_store().side().layouts.get_shared(ty.index);
             if !known.is_some_and(|known| Arc::ptr_eq(known, layout)) {
                 self.object_types.add(ty);
                 self.gc_store_mut().ensure_layout(ty.index, layout)?;

@@ -220,7 +220,7 @@ impl StoreOpaque {
         if gc_ref.is_i31() {
             return Ok(WasmHeapType::I31);
         }
-        let header = self.gc_store().heap().header(gc_ref)?;
+        let header = self.gc_store().header(gc_ref)?;
         let edge = || -> Result<EngineOrModuleTypeIndex> {
             match self.object_type(header.ty()) {
                 Some(ty) if ty.kind() == header.kind() => {
@@ -244,7 +244,7 @@ impl StoreOpaque {
         if gc_ref.is_i31() {
             bail!("expected a struct or array, found an unboxed integer");
         }
-        let header = self.gc_store().heap().header(gc_ref)?;
+        let header = self.gc_store().header(gc_ref)?;
         if !matches!(header.kind(), Some(VMGcKind::StructRef | VMGcKind::ArrayRef)) {
             bail!("expected a struct or array, found an object with the header {header:?}");
         }
@@ -256,7 +256,7 @@ impl StoreOpaque {
 
     /// Whether the object is a struct or an array of this type, or of a subtype.
     pub(crate) fn is_of(&self, gc_ref: &VMGcRef, kind: VMGcKind, ty: TypeIndex) -> Result<bool> {
-        let header = self.gc_store().heap().header(gc_ref)?;
+        let header = self.gc_store().header(gc_ref)?;
         if header.kind() == Some(kind) && header.ty() == ty {
             return Ok(true);
         }

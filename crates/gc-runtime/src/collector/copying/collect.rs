@@ -74,7 +74,7 @@ impl Parts for CopyingCollection<'_> {
         let (mut copying, budget) = (self.heap.copying(), &mut budget);
         self.phase = match self.phase {
             Phase::Begin => {
-                self.heap.shapes.update(&self.heap.core.layouts);
+                self.heap.shapes.update(&self.heap.core.side.layouts);
                 self.grown = self.heap.copying().begin();
                 Phase::Roots
             }

@@ -110,7 +110,7 @@ impl GcHeap for CopyingHeap {
     // ---- collection -----------------------------------------------------
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
-        self.core.assert_may_collect();
+        self.core.side.assert_may_collect();
         Box::new(InParts(CopyingCollection::new(self, request)))
     }
 

@@ -59,8 +59,8 @@ fn heap(chunks: u64, maximum: u64) -> CopyingHeap {
     memory.set_zeal(1);
     let mut heap = CopyingHeap::new(memory);
     // The shortest possible increments.
-    heap.core.pause_target = std::time::Duration::ZERO;
-    layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout).unwrap());
+    heap.core.side.pause_target = std::time::Duration::ZERO;
+    layouts().iter().for_each(|(ty, layout)| heap.core.side.layouts.ensure(*ty, layout).unwrap());
     heap
 }
 
@@ -122,7 +122,7 @@ fn inline_pair(heap: &mut CopyingHeap) -> Option<u32> {
 }
 
 fn array(heap: &mut CopyingHeap, ty: TypeIndex, length: u32) -> Result<VMGcRef, HeapError> {
-    let layout = *heap.core.layouts.get(ty).unwrap().as_array().unwrap();
+    let layout = *heap.core.side.layouts.get(ty).unwrap().as_array().unwrap();
     let header = VMGcHeader::new(VMGcKind::ArrayRef, ty);
     let array = heap.alloc_raw(header, layout.size(length).unwrap())?;
     let at = u64::from(array.as_raw_u32() + ArrayLayout::LENGTH_OFFSET);
@@ -243,7 +243,7 @@ fn what_finds_no_room_is_marked_in_place() {
     assert!(matches!(error, HeapError::OutOfMemory { .. }), "{error}");
     assert!(length * 16 > 30 * CHUNK, "{length} pairs fill no heap of 1 MiB");
     let check = |store: &mut GcStore, stack: &Stack, expected: u64| {
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         let (mut at, mut found) = (stack.index(0), 0);
         while let Some(pair) = VMGcRef::from_raw_u32(at) {
             at = store.read_field(&pair, CDR, StorageType::Ref).unwrap() as u32;
@@ -287,7 +287,7 @@ fn more_than_half_of_the_heap_is_used_where_little_survives() {
     let mut most = 0;
     for _ in 0..2_000_000 {
         store.alloc_struct(&mut stack, PAIR).unwrap();
-        let chunk = chunk_of(store.heap().core().memory.data_u32(NEXT));
+        let chunk = chunk_of(store.heap().unwrap().core().memory.data_u32(NEXT));
         most = most.max(chunk);
     }
     // The heap uses no more chunks than the budget needs, which are few here.
@@ -307,13 +307,13 @@ fn more_than_half_of_the_heap_is_used_where_little_survives() {
     let mut most = 0;
     for _ in 0..2_000_000 {
         store.alloc_struct(&mut stack, PAIR).unwrap();
-        let memory = &store.heap().core().memory;
+        let memory = &store.heap().unwrap().core().memory;
         most = most.max(chunk_of(memory.data_u32(NEXT)));
     }
     let collections = store.stats().collections - before;
     assert!(most > 128, "{most} chunks of 256 were used");
     assert!(collections < 40, "{collections} collections for 1000 chunks");
-    store.heap().verify().unwrap();
+    store.heap().unwrap().verify().unwrap();
 }
 
 #[test]
@@ -330,11 +330,11 @@ fn a_heap_shrinks_and_its_memory_goes_back() {
     assert!(large.heap_bytes > 32 << 20, "{large:?}");
     stack.0[0] = 0;
     store.gc(&mut stack).unwrap();
-    store.heap().verify().unwrap();
+    store.heap().unwrap().verify().unwrap();
     let small = store.stats();
     assert!(small.heap_bytes < 16 << 20, "{small:?}");
     assert_eq!(small.peak_heap_bytes, large.peak_heap_bytes);
-    let usable = store.heap().core().memory.usable();
+    let usable = store.heap().unwrap().core().memory.usable();
     // The heap stays small as long as little lives. It can become large again without mapping.
     for _ in 0..1_000_000 {
         store.alloc_struct(&mut stack, PAIR).unwrap();
@@ -347,7 +347,7 @@ fn a_heap_shrinks_and_its_memory_goes_back() {
         stack.0[0] = u64::from(pair.as_raw_u32());
     }
     store.gc(&mut stack).unwrap();
-    assert_eq!(store.heap().core().memory.usable(), usable);
+    assert_eq!(store.heap().unwrap().core().memory.usable(), usable);
     assert_eq!(store.stats().live_objects, 1_000_000);
 }
 
@@ -498,7 +498,7 @@ fn host_values_of_externrefs_that_moved_are_kept() {
     }
     for _ in 0..3 {
         store.gc(&mut stack).unwrap();
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         assert_eq!((Arc::strong_count(&value), store.host_data().len()), (1001, 1000));
     }
     let first = VMGcRef::from_raw_u32(stack.index(0)).unwrap();

@@ -109,7 +109,7 @@ impl<'a> DrcCollection<'a> {
         // The value of each dead box is dropped when the box is freed.
         tables.host_data.keep_all();
         heap.space.begin_collection();
-        heap.shapes.update(&heap.core.layouts);
+        heap.shapes.update(&heap.core.side.layouts);
         let phase = Phase::Roots;
         DrcCollection {
             heap,
@@ -282,7 +282,7 @@ impl<'a> DrcCollection<'a> {
                 counts.each_element(budget, visit);
             } else if let Some(index) = counts.work.pending.pop() {
                 counts.each_ref(shapes, None, index, visit);
-            } else if (self.next as usize) < counts.space.map().len() {
+            } else if (self.next as usize) < counts.space.map().group_count() {
                 let unmarked = counts.space.map().unmarked(self.next as usize);
                 self.next = counts.space.next_group(self.next);
                 match what {
@@ -344,7 +344,7 @@ impl<'a> DrcCollection<'a> {
         let (shapes, mut counts) = self.heap.parts();
         while *budget > 0 {
             *budget -= 1;
-            if (self.next as usize) >= counts.space.map().len() {
+            if (self.next as usize) >= counts.space.map().group_count() {
                 return true;
             }
             let group = self.next as usize;
@@ -375,7 +375,7 @@ impl<'a> DrcCollection<'a> {
             self.trace = CycleSearch::No;
         } else if self.phase == Phase::Mark {
             let mut group = 0;
-            while (group as usize) < self.heap.space.map().len() {
+            while (group as usize) < self.heap.space.map().group_count() {
                 self.heap.space.map_mut().clear_marks(group as usize);
                 group = self.heap.space.next_group(group);
             }

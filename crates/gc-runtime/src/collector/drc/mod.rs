@@ -183,7 +183,7 @@ impl DrcHeap {
 
     /// Whether the host may allocate without a collection now.
     fn may_allocate(&self) -> bool {
-        self.space.allocated() < self.ask_at || self.core.no_gc_scopes > 0
+        self.space.allocated() < self.ask_at || self.core.side.no_gc_scopes > 0
     }
 
     /// Makes an object in new memory, with one reference that the caller holds. Never returns
@@ -259,7 +259,7 @@ impl DrcHeap {
         if traced.is_some() {
             self.trace_at_values = self.values.saturating_mul(2).max(FIRST_TRACE_VALUES);
         }
-        let room = self.core.stack_room();
+        let room = self.core.side.stack_room();
         let entries = u32::try_from(room / LEAST_OBJECT).unwrap_or(u32::MAX);
         self.list.set_threshold(&self.core.memory, entries);
         self.target = Target::default();
@@ -422,7 +422,7 @@ impl GcHeap for DrcHeap {
     // ---- collection -----------------------------------------------------
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
-        self.core.assert_may_collect();
+        self.core.side.assert_may_collect();
         let GcRequest { cause, roots, host_data, weak, .. } = request;
         // A policy may give up without an attempt to grow.
         self.cannot_grow |= cause == GcCause::Exhausted;
@@ -434,7 +434,7 @@ impl GcHeap for DrcHeap {
     /// A collection takes time for all survivors and frees objects that were allocated since the
     /// last one.
     fn occupancy(&self) -> Occupancy {
-        let much = (self.core.memory.usable() / 2).max(self.core.stack_room());
+        let much = (self.core.memory.usable() / 2).max(self.core.side.stack_room());
         Occupancy {
             used: self.space.used_bytes(),
             given_back: self.space.given_back(),

@@ -49,8 +49,8 @@ fn heap() -> DrcHeap {
     memory.set_zeal(1);
     let mut heap = DrcHeap::new(memory).unwrap();
     // The shortest possible increments.
-    heap.core.pause_target = Duration::ZERO;
-    layouts().iter().for_each(|(ty, layout)| heap.core.layouts.ensure(*ty, layout).unwrap());
+    heap.core.side.pause_target = Duration::ZERO;
+    layouts().iter().for_each(|(ty, layout)| heap.core.side.layouts.ensure(*ty, layout).unwrap());
     heap
 }
 
@@ -104,9 +104,9 @@ fn add_stack(slots: &mut [u64], roots: &mut GcRootsList) {
 fn nothing_is_allocated_for_the_list_before_the_host_has_an_object() {
     let mut store = store();
     store.gc(&mut NoStack).unwrap();
-    assert_eq!(store.heap().core().memory.data_u32(LIST_CAPACITY), 0);
+    assert_eq!(store.heap().unwrap().core().memory.data_u32(LIST_CAPACITY), 0);
     let object = store.alloc_struct(&mut NoStack, PAIR).unwrap();
-    assert_ne!(store.heap().core().memory.data_u32(LIST_CAPACITY), 0);
+    assert_ne!(store.heap().unwrap().core().memory.data_u32(LIST_CAPACITY), 0);
     store.drop_gc_ref(object);
 }
 
@@ -143,16 +143,16 @@ fn only_what_is_counted_or_on_the_stack_survives_a_collection() {
     let mut stack = Stack(vec![0, u64::from(on_stack), u64::from(i31), u64::from(on_stack)]);
     for _ in 0..2 {
         assert!(store.gc(&mut stack).unwrap());
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         assert_eq!(store.stats().live_objects, 2);
         // The object without a count.
-        assert_eq!(store.heap().core().memory.data_u32(LIST_LEN), 1);
+        assert_eq!(store.heap().unwrap().core().memory.data_u32(LIST_LEN), 1);
     }
-    assert_eq!(word(store.heap(), &held), COUNT_ONE | MATURE);
+    assert_eq!(word(store.heap().unwrap(), &held), COUNT_ONE | MATURE);
     store.drop_gc_ref(held);
     store.gc(&mut NoStack).unwrap();
     assert_eq!(store.stats().live_objects, 0);
-    store.heap().verify().unwrap();
+    store.heap().unwrap().verify().unwrap();
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_list_of_a_million_nodes_dies_without_recursion() {
         small.spawn_scoped(scope, collect).unwrap().join().unwrap();
     });
     assert_eq!(store.stats().live_objects, 0);
-    store.heap().verify().unwrap();
+    store.heap().unwrap().verify().unwrap();
 }
 
 #[test]
@@ -422,7 +422,7 @@ fn small_gaps_are_one_before_the_heap_grows() {
     let array = store.alloc_array(&mut NoStack, REFS, (heap_bytes / 4 - 100) as u32).unwrap();
     assert_eq!(store.stats().heap_bytes, heap_bytes);
     assert_eq!(store.read_field(&array, 12, StorageType::Ref).unwrap(), 0);
-    store.heap().verify().unwrap();
+    store.heap().unwrap().verify().unwrap();
 }
 
 #[test]
@@ -523,7 +523,7 @@ fn a_host_value_whose_drop_panics_leaves_the_heap_in_order() {
     }
     let collect = std::panic::AssertUnwindSafe(|| store.gc(&mut NoStack));
     assert!(std::panic::catch_unwind(collect).is_err());
-    store.heap().verify().unwrap();
+    store.heap().unwrap().verify().unwrap();
     assert_eq!((store.stats().live_objects, store.host_data().len()), (0, 0), "cut short");
     assert!(store.gc(&mut NoStack).unwrap());
 }

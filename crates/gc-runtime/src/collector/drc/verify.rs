@@ -16,7 +16,7 @@ struct Ranks {
 impl Ranks {
     fn new(map: &LiveMap) -> Ranks {
         let mut below = 0;
-        let groups = (0..map.len()).map(|group| {
+        let groups = (0..map.group_count()).map(|group| {
             let live = map.group(group)[bits::LIVE];
             let group = (live, below);
             below += live.count_ones();

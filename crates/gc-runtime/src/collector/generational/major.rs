@@ -323,16 +323,16 @@ impl Cycle<'_> {
             return;
         }
         let start = Instant::now();
-        self.core.pauses.begin(start);
+        self.core.side.pauses.begin(start);
         let bytes_before = self.space.used_bytes(self.core);
         self.work(self.to_keep_up());
         let length = start.elapsed();
         if length >= SHORTEST_PAUSE {
-            let start = self.core.pauses.since_made(start);
+            let start = self.core.side.pauses.since_made(start);
             let (kind, bytes_after) = (PauseKind::Slice, self.space.used_bytes(self.core));
-            self.core.pauses.record(Pause { start, length, kind, bytes_before, bytes_after });
+            self.core.side.pauses.record(Pause { start, length, kind, bytes_before, bytes_after });
         } else {
-            self.core.pauses.cancel();
+            self.core.side.pauses.cancel();
         }
     }
 
@@ -368,7 +368,7 @@ impl Cycle<'_> {
             0 => SLICE.saturating_add(more),
             _ => ZEAL_SLICE,
         };
-        let (start, time) = (Instant::now(), self.core.pause_left());
+        let (start, time) = (Instant::now(), self.core.side.pause_left());
         while left > 0 && self.major.phase != Phase::Idle {
             let mut budget = left.min(STEP);
             let given = budget;
@@ -390,7 +390,7 @@ impl Cycle<'_> {
         match (self.major.phase, log) {
             (Phase::Marking, Log::Lost) => self.lose(),
             (Phase::Marking, Log::Done) if self.mark_some(budget) && self.core.damage.is_none() => {
-                self.major.waits = self.core.marking_must_wait();
+                self.major.waits = self.core.side.marking_must_wait();
                 if !self.major.waits {
                     self.end_marking();
                 }

@@ -172,7 +172,7 @@ impl GenerationalHeap {
     /// Allocates in the old generation.
     fn alloc_old(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
         let index = self.space.alloc_old(&mut self.core, header, size)?;
-        if self.core.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
+        if self.core.side.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
             if size <= ArrayLayout::MAX_EXAMINED || header.kind() != Some(VMGcKind::ArrayRef) {
                 // Stores into it before the next collection run no barrier.
                 self.tables.cards.dirty_all(index, index + size);
@@ -199,7 +199,7 @@ impl GenerationalHeap {
             0 => self.chooser.bargain(self.space.nursery.used(&self.core.memory).into()),
             _ => self.chooser.zeal_bargain(),
         };
-        self.shapes.update(&self.core.layouts);
+        self.shapes.update(&self.core.side.layouts);
         self.space.evacuator.clear();
         self.cycle().begin_in_place();
         self.scavenge().begin(OldObjects::Traced { most });
@@ -341,7 +341,7 @@ impl GcHeap for GenerationalHeap {
         {
             return Ok(object);
         }
-        if (large || self.core.no_gc_scopes > 0)
+        if (large || self.core.side.no_gc_scopes > 0)
             && let Some(object) = self.alloc_old(header, size)
         {
             return Ok(object);
@@ -377,7 +377,7 @@ impl GcHeap for GenerationalHeap {
     }
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
-        self.core.assert_may_collect();
+        self.core.side.assert_may_collect();
         let GcRequest { cause, roots, host_data, weak, .. } = request;
         let kind = self.choose(cause, host_data);
         if cause != GcCause::NoRoom {

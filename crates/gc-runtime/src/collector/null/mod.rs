@@ -89,7 +89,7 @@ impl GcHeap for NullHeap {
     }
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
-        self.core.assert_may_collect();
+        self.core.side.assert_may_collect();
         request.weak.keep_all();
         request.host_data.keep_all();
         Box::new(NullCollection { heap: self, complete: false })

@@ -347,7 +347,7 @@ mod tests {
                 // All of them die.
                 space.begin_collection();
                 let mut group = 0;
-                while group < space.map().len() as u32 {
+                while group < space.map().group_count() as u32 {
                     let dead = space.map().group(group as usize)[bits::LIVE].count_ones();
                     let known = objects.iter().filter(|&at| at >> GROUP_SHIFT == group).count();
                     assert_eq!(dead as usize, known, "{used} {size}: group {group}");

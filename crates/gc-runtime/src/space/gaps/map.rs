@@ -126,7 +126,7 @@ impl LiveMap {
     }
 
     /// Number of groups.
-    pub fn len(&self) -> usize {
+    pub fn group_count(&self) -> usize {
         self.groups.len()
     }
 

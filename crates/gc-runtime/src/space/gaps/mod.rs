@@ -362,7 +362,7 @@ impl GapSpace {
         // The end of the map is at most the largest index.
         let at = (u64::from(next) << GROUP_SHIFT).min(self.map.end().into()) as u32;
         if at >= self.fresh {
-            return self.map.len() as u32;
+            return self.map.group_count() as u32;
         }
         let crossing = self.large.range(..at).next_back().map(|(index, size)| index + size);
         crossing.map_or(next, |end| next.max(end >> GROUP_SHIFT))

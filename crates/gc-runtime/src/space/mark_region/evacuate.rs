@@ -72,9 +72,9 @@ impl Evacuator {
     pub fn choose(&mut self, region: &mut MarkRegion, core: &HeapCore) {
         self.clear();
         let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let (slots, least, most_bytes) = match core.given.map(|left| ns(left) / 4) {
+        let (slots, least, most_bytes) = match core.side.given.map(|left| ns(left) / 4) {
             Some(part) => (part / SLOT_NS, 0, u32::try_from(part / BYTE_NS).unwrap_or(u32::MAX)),
-            None => (ns(core.pause_target) / SLOT_NS, MIN_SLOTS, u32::MAX),
+            None => (ns(core.side.pause_target) / SLOT_NS, MIN_SLOTS, u32::MAX),
         };
         self.most_slots = slots.clamp(least, MAX_SLOTS) as usize;
         let (least_lines, least_blocks) = match core.memory.zeal() {

@@ -145,9 +145,9 @@ impl Cells {
         let fields = [StorageType::Ref].into_iter().chain([StorageType::I64; 14]);
         let layout = StructLayout::new(fields).unwrap();
         assert_eq!(layout.size, LINE_SIZE);
-        core.layouts.ensure(CELL, &Arc::new(GcLayout::Struct(layout))).unwrap();
+        core.side.layouts.ensure(CELL, &Arc::new(GcLayout::Struct(layout))).unwrap();
         let mut shapes = Shapes::default();
-        shapes.update(&core.layouts);
+        shapes.update(&core.side.layouts);
         let mut region = region();
         let mut cells = Vec::new();
         for n in 0..6 * BLOCK_SIZE / LINE_SIZE {

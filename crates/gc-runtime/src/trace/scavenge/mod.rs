@@ -455,7 +455,7 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
         if emptied {
             self.core.memory.poison(NURSERY_START.into(), used.into());
             self.scavenger.end_increment();
-            let frames = u32::try_from(self.core.frames).unwrap_or(u32::MAX);
+            let frames = u32::try_from(self.core.side.frames).unwrap_or(u32::MAX);
             let roots = self.scavenger.roots.saturating_add(frames);
             // A trace also takes time for old objects.
             let took = (!self.scavenger.began_traced).then_some(self.scavenger.took);

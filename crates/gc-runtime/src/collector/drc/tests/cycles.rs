@@ -27,18 +27,18 @@ fn a_cycle_dies_when_the_host_collects() {
     let slots = add_handle(&mut store, &mut slot);
     for _ in 0..3 {
         assert!(store.gc(&mut NoStack).unwrap());
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         assert_eq!(store.stats().live_objects, 10);
     }
-    assert_eq!(word(store.heap(), &shared), (2 * COUNT_ONE) | MATURE);
-    let words = [&held, &named, &dropped].map(|ring| word(store.heap(), ring));
+    assert_eq!(word(store.heap().unwrap(), &shared), (2 * COUNT_ONE) | MATURE);
+    let words = [&held, &named, &dropped].map(|ring| word(store.heap().unwrap(), ring));
     assert_eq!(words, [(2 * COUNT_ONE) | MATURE; 3]);
     store.drop_gc_ref(dropped);
     for _ in 0..3 {
         assert!(store.gc(&mut NoStack).unwrap());
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         assert_eq!(store.stats().live_objects, 7);
-        assert_eq!(word(store.heap(), &shared), COUNT_ONE | MATURE);
+        assert_eq!(word(store.heap().unwrap(), &shared), COUNT_ONE | MATURE);
     }
     store.drop_gc_ref(held);
     store.drop_gc_ref(named);
@@ -65,7 +65,7 @@ fn growth_makes_a_collection_look_for_cycles() {
     assert!(stats.peak_heap_bytes <= 8 << 20, "{stats:?}");
     store.gc(&mut NoStack).unwrap();
     assert_eq!(store.stats().live_objects, 0);
-    store.heap().verify().unwrap();
+    store.heap().unwrap().verify().unwrap();
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_full_heap_looks_for_cycles_before_it_is_out_of_memory() {
         store.drop_gc_ref(ring);
     }
     let array = store.alloc_array(&mut NoStack, REFS, 200_000).unwrap();
-    store.heap().verify().unwrap();
+    store.heap().unwrap().verify().unwrap();
     store.drop_gc_ref(array);
     let error = store.alloc_array(&mut NoStack, REFS, 1 << 20).unwrap_err();
     assert!(matches!(error, HeapError::OutOfMemory { .. }), "{error}");
@@ -98,7 +98,7 @@ fn cycles_are_looked_for_even_if_what_is_young_lives() {
                 None => held.push(ring),
             }
         }
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         held.drain(..).for_each(|ring| store.drop_gc_ref(ring));
         store.gc(&mut NoStack).unwrap();
         assert_eq!(store.stats().live_objects, 0);

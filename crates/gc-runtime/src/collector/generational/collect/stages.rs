@@ -284,7 +284,7 @@ impl Work<'_, '_> {
 
     fn begin_scavenge(&mut self) -> Stage {
         let heap = &mut *self.heap;
-        heap.shapes.update(&heap.core.layouts);
+        heap.shapes.update(&heap.core.side.layouts);
         let recorded = heap.space.evacuator.is_active();
         heap.scavenge().begin(if recorded { OldObjects::Recorded } else { OldObjects::Alive });
         self.weak.begin(WeakScope::Young);

@@ -68,7 +68,7 @@ fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
         f.write(many, 12 + 4 * n as u64, objects[n % objects.len()]);
     }
     f.collect(CollectionKind::Minor);
-    f.heap.core.pause_target = Duration::from_secs(3600);
+    f.heap.core.side.pause_target = Duration::from_secs(3600);
     let mut sizes = Vec::new();
     for _ in 0..3 {
         f.collect(CollectionKind::Begin);
@@ -91,7 +91,7 @@ fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
 #[test]
 fn too_many_slots_at_the_end_of_marking_are_noticed() {
     let mut f = thin_blocks();
-    f.heap.core.pause_target = Duration::ZERO;
+    f.heap.core.side.pause_target = Duration::ZERO;
     f.collect(CollectionKind::Begin);
     assert!(f.heap.space.evacuator.is_active());
     let array = f.stack[1] as u32;
@@ -114,7 +114,7 @@ fn too_many_slots_at_the_end_of_marking_are_noticed() {
 #[test]
 fn nothing_is_marked_after_the_log_gives_an_evacuation_up() {
     let mut f = thin_blocks();
-    f.heap.core.pause_target = Duration::from_secs(3600);
+    f.heap.core.side.pause_target = Duration::from_secs(3600);
     // It is promoted to a block that is swept at once.
     let pair = f.pair(0, 0);
     f.stack[2] = u64::from(pair);
@@ -148,7 +148,7 @@ fn nothing_is_marked_after_the_log_gives_an_evacuation_up() {
 fn an_evacuation_fits_into_given_time() {
     let mut f = thin_blocks();
     let mut expected = |given: Option<Duration>| {
-        f.heap.core.given = given;
+        f.heap.core.side.given = given;
         f.heap.space.evacuator.choose(&mut f.heap.space.old, &f.heap.core);
         let most = Duration::from_nanos(f.heap.space.evacuator.parts().2 as u64 * 80);
         (f.heap.space.evacuator.expected(), most)

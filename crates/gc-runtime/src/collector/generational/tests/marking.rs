@@ -7,7 +7,7 @@ use crate::{MemoryPurpose, MemoryRequest, MemorySource, Reservation, UsedReserva
 /// Begins a major collection and runs `mutate` between its slices.
 fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) -> u32 {
     // Nothing is marked at the end of the collection.
-    f.heap.core.pause_target = Duration::ZERO;
+    f.heap.core.side.pause_target = Duration::ZERO;
     f.collect(CollectionKind::Begin);
     let mut slices = 0;
     while f.heap.major.phase == Phase::Marking {
@@ -157,7 +157,7 @@ fn allocation_drives_a_major_collection_to_its_end() {
         assert!(chunks < 1000, "no slices are done");
     }
     assert!(chunks > 10, "{chunks}");
-    let slices = f.heap.core.pauses.count_of(PauseKind::Slice);
+    let slices = f.heap.core.side.pauses.count_of(PauseKind::Slice);
     assert!(slices > 10, "{slices} pauses of {chunks} slices");
     // The objects were reachable when marking began, so only the next collection frees them.
     assert_eq!(f.heap.space.old.total().objects, 200_000);

@@ -45,7 +45,7 @@ fn add_layouts(heap: &mut dyn GcHeap) {
         (REFS, GcLayout::Array(ArrayLayout::new(StorageType::Ref))),
         (BYTES, GcLayout::Array(ArrayLayout::new(StorageType::I8))),
     ] {
-        heap.core_mut().layouts.ensure(ty, &Arc::new(layout)).unwrap();
+        heap.core_mut().side.layouts.ensure(ty, &Arc::new(layout)).unwrap();
     }
 }
 
@@ -141,7 +141,7 @@ impl Fixture {
     }
 
     fn alloc(&mut self, ty: TypeIndex, size: u32) -> u32 {
-        let kind = self.heap.core.layouts.get(ty).unwrap().kind();
+        let kind = self.heap.core.side.layouts.get(ty).unwrap().kind();
         self.heap.alloc_raw(VMGcHeader::new(kind, ty), size).unwrap().as_raw_u32()
     }
 
@@ -293,7 +293,7 @@ fn cards_are_scanned_in_many_increments() {
         let young = f.pair(0, 0);
         f.write(array, offset, young);
     }
-    f.heap.shapes.update(&f.heap.core.layouts);
+    f.heap.shapes.update(&f.heap.core.side.layouts);
     f.heap.scavenge().begin(OldObjects::Alive);
     let mut increments = 0;
     while !f.heap.scavenge().scan_cards(&mut 3) {
@@ -483,7 +483,7 @@ fn a_collection_can_be_abandoned_anywhere() {
             f.collect(CollectionKind::Minor);
             f.stack[0] = u64::from(f.read(f.top(), CDR));
             f.list(10_000);
-            f.heap.core.pause_target = Duration::ZERO;
+            f.heap.core.side.pause_target = Duration::ZERO;
             let mut collection = f.begin(kind);
             for _ in 0..increments {
                 if collection.collect_increment().unwrap() == GcProgress::Complete {

@@ -9,7 +9,7 @@ use crate::AdaptivePolicy;
 #[test]
 fn a_slice_without_time_does_one_step_of_work() {
     let mut f = Fixture::new(64 << 20);
-    f.heap.core.pause_target = Duration::ZERO;
+    f.heap.core.side.pause_target = Duration::ZERO;
     f.list(20_000);
     let wide = f.refs(200_000);
     f.stack[1] = u64::from(wide);
@@ -75,10 +75,10 @@ fn free_blocks_are_given_back_in_slices() {
     f.collect(CollectionKind::Full);
     let before = f.heap.space.unbacked(&f.heap.core);
     f.stack[0] = 0;
-    f.heap.core.pause_target = Duration::ZERO;
+    f.heap.core.side.pause_target = Duration::ZERO;
     let mut policy = AdaptivePolicy::memory();
     policy.cushion = 0;
-    f.heap.core.policy = Box::new(policy);
+    f.heap.core.side.policy = Box::new(policy);
     f.collect(CollectionKind::Begin);
     let mut most = 0;
     while f.heap.major.phase != Phase::Idle {
@@ -104,7 +104,7 @@ fn the_nursery_follows_what_survives() {
     let memory = HeapMemory::new(&HeapOptions { initial: 64 << 20, ..options }).unwrap();
     let mut f = Fixture::in_memory(memory, &GenerationalCollector::new());
     // However long the collections take.
-    f.heap.core.pause_target = Duration::from_secs(3600);
+    f.heap.core.side.pause_target = Duration::from_secs(3600);
     // The smallest nursery.
     const LEAST: u32 = 768 << 10;
     assert_eq!(f.heap.nursery_size(), LEAST);
@@ -154,7 +154,7 @@ fn marking_keeps_up_with_what_is_promoted() {
     for distance in [1, 2] {
         let mut f = Fixture::new(1 << 30);
         // Objects limit a slice, not time.
-        f.heap.core.pause_target = Duration::from_secs(3600);
+        f.heap.core.side.pause_target = Duration::from_secs(3600);
         keep_one_in(&mut f, distance);
         assert_eq!(f.heap.major.size.lost > 1 << 20, distance == 2);
         while f.heap.due().taken_bytes() < f.heap.due().major_threshold() {
@@ -248,7 +248,7 @@ fn given_time_is_used_for_marking_once_objects_use_half_of_the_room() {
 fn full_heap() -> (Fixture, u32) {
     let mut f = Fixture::new(1 << 30);
     // A slice does one step of work.
-    f.heap.core.pause_target = Duration::ZERO;
+    f.heap.core.side.pause_target = Duration::ZERO;
     f.list(200_000);
     f.collect(CollectionKind::Full);
     while f.heap.due().taken_bytes() < f.heap.due().major_threshold() {

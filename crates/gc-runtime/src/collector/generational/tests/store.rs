@@ -37,7 +37,7 @@ fn cdr(store: &GcStore, object: &VMGcRef) -> Option<VMGcRef> {
 fn a_store_collects_the_nursery_mostly_and_the_rest_in_time() {
     let options = HeapOptions { initial: 1 << 20, ..options(64 << 20) };
     let mut store = GcStore::new(&COLLECTOR, &options).unwrap();
-    add_layouts(store.heap_mut());
+    add_layouts(store.heap_mut().unwrap());
     // A queue of 20,000 pairs: each dies old.
     let mut stack = Slots([0]);
     let anchor = store.alloc_struct(&mut stack, PAIR).unwrap();
@@ -63,7 +63,7 @@ fn a_store_collects_the_nursery_mostly_and_the_rest_in_time() {
     assert!(stats.heap_bytes < 8 << 20, "{stats:?}");
     assert!(store.gc(&mut stack).unwrap());
     assert_eq!(store.stats().live_objects, 20_002);
-    store.heap().verify().unwrap();
+    store.heap().unwrap().verify().unwrap();
     assert!(store.gc(&mut NoStack).unwrap());
     assert_eq!(store.stats().live_objects, 0);
 }
@@ -72,7 +72,7 @@ fn a_store_collects_the_nursery_mostly_and_the_rest_in_time() {
 #[test]
 fn a_large_object_finds_room_between_what_traces_left() {
     let mut store = GcStore::new(&COLLECTOR, &options(4 << 20)).unwrap();
-    add_layouts(store.heap_mut());
+    add_layouts(store.heap_mut().unwrap());
     let (kept, first, last) = (0, 1, 2);
     let mut stack = Slots([0; 3]);
     let array = store.alloc_array(&mut stack, REFS, 100).unwrap();
@@ -121,7 +121,7 @@ fn a_large_object_finds_room_between_what_traces_left() {
         }
     }
     store.alloc_array(&mut stack, BYTES, 2 << 20).unwrap();
-    store.heap().verify().unwrap();
+    store.heap().unwrap().verify().unwrap();
 }
 
 /// An hour that the host gives is not used up where there is nothing to do.
@@ -132,7 +132,7 @@ fn given_time_ends_with_the_work() {
     for nursery in [0, 64 << 10] {
         let collector = GenerationalCollector::new().with_nursery(nursery);
         let mut store = GcStore::new(&collector, &options).unwrap();
-        add_layouts(store.heap_mut());
+        add_layouts(store.heap_mut().unwrap());
         let mut stack = Slots([0]);
         assert!(store.gc_for(&mut stack, HOUR).unwrap().is_nothing());
         // Until the heap is full of live objects.
@@ -147,9 +147,9 @@ fn given_time_ends_with_the_work() {
             stack.set(0, &pair);
         };
         let _left = store.gc_for(&mut stack, HOUR).unwrap();
-        store.heap().verify().unwrap();
+        store.heap().unwrap().verify().unwrap();
         assert!(matches!(full, HeapError::OutOfMemory { .. }), "{full}");
-        store.heap_mut().core_mut().note_damage(NURSERY_START, "a test");
+        store.heap_mut().unwrap().core_mut().note_damage(NURSERY_START, "a test");
         let damage = store.gc_for(&mut stack, HOUR).unwrap_err();
         assert!(damage.to_string().contains("a test"), "{damage}");
     }

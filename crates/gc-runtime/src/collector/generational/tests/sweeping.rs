@@ -8,7 +8,7 @@ use crate::space::nursery::size::Sizing;
 /// which 100 are dead.
 fn marked() -> Fixture {
     let mut f = Fixture::new(32 << 20);
-    f.heap.core.pause_target = Duration::ZERO;
+    f.heap.core.side.pause_target = Duration::ZERO;
     // It is large too, so it does not move.
     let all = f.refs(9000);
     f.stack[1] = u64::from(all);

@@ -210,7 +210,7 @@ fn a_trace_that_finds_too_much_becomes_a_minor_collection() {
 fn a_trace_can_be_abandoned_anywhere() {
     for steps in 0..12 {
         let mut f = Fixture::new(8 << 20);
-        f.heap.core.pause_target = Duration::ZERO;
+        f.heap.core.side.pause_target = Duration::ZERO;
         f.stack[2] = u64::from(f.pair(0, 0));
         f.queue(20_000);
         f.collect(CollectionKind::Minor);
