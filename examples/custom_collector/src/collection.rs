@@ -5,8 +5,8 @@
 //! points. Then the weak references are processed, which may mark more, and the store drops
 //! the host values of unmarked externrefs. Then the marks become the starts.
 
-use crate::bitmap::Bitmap;
 use crate::heap::{MarkSweepHeap, corrupt};
+use gc_runtime::space::object_map::{Mark, ObjectMap};
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
     HeapCore, HeapError, WeakScope, WeakStep, WeakTable, WeakTracer,
@@ -51,12 +51,12 @@ impl<'a> MarkSweep<'a> {
             Phase::Roots => {
                 self.heap.core.check_damage()?;
                 self.heap.close_piece()?;
-                self.heap.marks.clear();
+                self.heap.objects.clear_marks();
                 self.heap.to_do.clear();
                 for root in self.roots.by_ref() {
-                    let MarkSweepHeap { starts, marks, to_do, .. } = &mut *self.heap;
+                    let MarkSweepHeap { objects, to_do, .. } = &mut *self.heap;
                     if let Some(to) = root.get() {
-                        mark(starts, marks, to_do, &to)?;
+                        mark(objects, to_do, &to)?;
                     }
                 }
                 self.weak.begin(WeakScope::All);
@@ -64,12 +64,12 @@ impl<'a> MarkSweep<'a> {
             }
             Phase::Marking => {
                 for _ in 0..INCREMENT {
-                    let MarkSweepHeap { core, starts, marks, to_do, .. } = &mut *self.heap;
+                    let MarkSweepHeap { core, objects, to_do, .. } = &mut *self.heap;
                     let Some(object) = to_do.pop() else { return Ok(Phase::Weak) };
                     let mut found = Ok(());
                     core.for_each_ref_at(object, |_, to| {
                         if found.is_ok() {
-                            found = mark(starts, marks, to_do, &to);
+                            found = mark(objects, to_do, &to);
                         }
                     })?;
                     found?;
@@ -110,19 +110,13 @@ impl<'a> MarkSweep<'a> {
 
 // ANCHOR: mark
 /// Marks the object to which `to` refers, and enters it in the list of objects to scan.
-fn mark(
-    starts: &Bitmap,
-    marks: &mut Bitmap,
-    to_do: &mut Vec<u32>,
-    to: &VMGcRef,
-) -> Result<(), HeapError> {
+fn mark(objects: &mut ObjectMap, to_do: &mut Vec<u32>, to: &VMGcRef) -> Result<(), HeapError> {
     // An `i31` refers to nothing.
     let Some(index) = to.as_heap_index() else { return Ok(()) };
-    if !starts.contains(index.get()) {
-        return Err(corrupt(index.get(), "a reference to no object"));
-    }
-    if marks.insert(index.get()) {
-        to_do.push(index.get());
+    match objects.mark(index.get()) {
+        Mark::New => to_do.push(index.get()),
+        Mark::Old => {}
+        Mark::NoObject => return Err(corrupt(index.get(), "a reference to no object")),
     }
     Ok(())
 }
@@ -136,12 +130,12 @@ impl WeakTracer for MarkSweepHeap {
     }
 
     fn survivor(&self, object: &VMGcRef) -> Option<VMGcRef> {
-        self.marks.contains(object.as_raw_u32()).then(|| object.unchecked_copy())
+        self.objects.is_marked(object.as_raw_u32()).then(|| object.unchecked_copy())
     }
 
     fn keep(&mut self, object: &VMGcRef) -> VMGcRef {
-        let MarkSweepHeap { core, starts, marks, to_do, .. } = self;
-        if let Err(damage) = mark(starts, marks, to_do, object) {
+        let MarkSweepHeap { core, objects, to_do, .. } = self;
+        if let Err(damage) = mark(objects, to_do, object) {
             core.damage.get_or_insert(damage);
         }
         object.unchecked_copy()

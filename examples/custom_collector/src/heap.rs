@@ -3,10 +3,11 @@
 //! Free memory is a list of runs. Emitted code allocates inline by bumping an index through a piece
 //! of a run, between the heap data's `NEXT` and `LIMIT`. When the piece is full, the next piece
 //! follows. The heap then walks once through the objects of the full piece, and enters the start of
-//! each in the bitmap.
+//! each in a map.
 
-use crate::bitmap::Bitmap;
 use crate::collection::MarkSweep;
+use gc_runtime::space::Count;
+use gc_runtime::space::object_map::{ObjectMap, WORD_BYTES};
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcStats, HeapCore, HeapError,
     HeapMemory, Occupancy,
@@ -31,18 +32,16 @@ const LITTLE: u64 = 256 << 10;
 // ANCHOR: heap
 pub(crate) struct MarkSweepHeap {
     pub(crate) core: HeapCore,
-    /// The starts of objects, except those in the current piece.
-    pub(crate) starts: Bitmap,
-    /// The starts of the objects that the collection under way has found. Empty at other times.
-    pub(crate) marks: Bitmap,
+    /// The starts of objects, except those in the current piece, and which of them the collection under way has found.
+    pub(crate) objects: ObjectMap,
     /// Objects that were found and not scanned yet. Empty between collections.
     pub(crate) to_do: Vec<u32>,
-    /// The current piece, beginning with the first object that is not in `starts`.
+    /// The current piece, beginning with the first object that is not in `objects`.
     piece: Range<u32>,
     /// Free memory, in address order. The runs before `next_run` are used up.
     free: Vec<Range<u32>>,
     next_run: usize,
-    /// The objects in `starts`.
+    /// The objects in `objects`.
     pub(crate) live: Count,
     /// Bytes allocated since the last collection.
     pub(crate) new_bytes: u64,
@@ -50,20 +49,6 @@ pub(crate) struct MarkSweepHeap {
     dirty_end: u32,
 }
 // ANCHOR_END: heap
-
-/// Objects and their bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Count {
-    pub(crate) objects: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Count {
-    pub(crate) fn add(&mut self, size: u32) {
-        self.objects += 1;
-        self.bytes += u64::from(size);
-    }
-}
 
 pub(crate) fn corrupt(at: u32, what: &'static str) -> HeapError {
     HeapError::Corrupt { at, what }
@@ -73,8 +58,7 @@ impl MarkSweepHeap {
     pub(crate) fn new(memory: HeapMemory) -> MarkSweepHeap {
         let mut heap = MarkSweepHeap {
             core: HeapCore::new(memory),
-            starts: Bitmap::default(),
-            marks: Bitmap::default(),
+            objects: ObjectMap::default(),
             to_do: Vec::new(),
             piece: NULL_PAGE_SIZE..NULL_PAGE_SIZE,
             free: Vec::new(),
@@ -94,11 +78,10 @@ impl MarkSweepHeap {
         self.add_run(NULL_PAGE_SIZE);
     }
 
-    /// Makes the mapped memory from `start` on free, and extends the bitmaps.
+    /// Makes the mapped memory from `start` on free, and extends the map.
     fn add_run(&mut self, start: u32) {
         let end = self.mapped_end();
-        self.starts.extend(u64::from(end));
-        self.marks.extend(u64::from(end));
+        self.objects.extend(u64::from(end));
         match self.free.last_mut() {
             Some(last) if last.end == start => last.end = end,
             _ => self.free.push(start..end),
@@ -148,7 +131,7 @@ impl MarkSweepHeap {
         run.start += size;
         self.zero(&(index..index + size))?;
         self.core.set_header_at(index, header).ok_or(corrupt(index, UNMAPPED))?;
-        self.starts.insert(index);
+        self.objects.set_start(index, false);
         self.count(size);
         self.dirty_end = self.dirty_end.max(index + size);
         Ok(Some(index))
@@ -167,13 +150,13 @@ impl MarkSweepHeap {
         self.core.stats.allocated_bytes += u64::from(size);
     }
 
-    /// Enters the objects of the current piece in `starts`. The rest of the piece stays usable.
+    /// Enters the objects of the current piece in the map. The rest of the piece stays usable.
     pub(crate) fn close_piece(&mut self) -> Result<(), HeapError> {
         let next = self.core.memory.data_u32(NEXT);
         while self.piece.start < next {
             let index = self.piece.start;
-            let size = self.size_before(index, next)?;
-            self.starts.insert(index);
+            let size = self.core.size_before(index, next)?;
+            self.objects.set_start(index, false);
             self.count(size);
             self.piece.start += size;
         }
@@ -182,31 +165,20 @@ impl MarkSweepHeap {
 
     /// Calls `visit` with the index and the size of each object of the current piece.
     fn walk_piece(&self, visit: &mut dyn FnMut(u32, u32)) -> Result<(), HeapError> {
-        let (mut at, next) = (self.piece.start, self.core.memory.data_u32(NEXT));
-        while at < next {
-            let size = self.size_before(at, next)?;
-            visit(at, size);
-            at += size;
-        }
-        Ok(())
-    }
-
-    /// The size of the object at `index`, which must not pass `end`.
-    fn size_before(&self, index: u32, end: u32) -> Result<u32, HeapError> {
-        let size = self.core.size_at(index)?;
-        if size > end - index {
-            return Err(corrupt(index, "an object overlaps the next one"));
-        }
-        Ok(size)
+        let next = self.core.memory.data_u32(NEXT);
+        self.core.walk(self.piece.start, next, |index, size| {
+            visit(index, size);
+            Ok(())
+        })
     }
 
     // ANCHOR: sweep
     /// Makes all unmarked memory free.
     pub(crate) fn sweep(&mut self) -> Result<(), HeapError> {
-        let marks = std::mem::take(&mut self.marks);
         let (mut free, mut live) = (Vec::new(), Count::default());
-        let mut end = NULL_PAGE_SIZE;
-        for index in marks.iter() {
+        let (mut end, mapped_end) = (NULL_PAGE_SIZE, self.mapped_end());
+        let objects: Vec<u32> = self.objects.starts(end, mapped_end).collect();
+        for index in objects.into_iter().filter(|&index| self.objects.is_marked(index)) {
             if index < end {
                 return Err(corrupt(index, "an object begins inside another"));
             }
@@ -215,11 +187,11 @@ impl MarkSweepHeap {
             live.add(size);
             end = index + size;
         }
-        self.free_run(&mut free, end..self.mapped_end());
+        self.free_run(&mut free, end..mapped_end);
         (self.free, self.next_run) = (free, 0);
         (self.live, self.new_bytes) = (live, 0);
-        self.marks = std::mem::replace(&mut self.starts, marks);
-        self.marks.clear();
+        // The marks become the starts.
+        self.objects.sweep(NULL_PAGE_SIZE, mapped_end.next_multiple_of(WORD_BYTES));
         self.set_piece(NULL_PAGE_SIZE..NULL_PAGE_SIZE);
         Ok(())
     }
@@ -237,7 +209,7 @@ impl MarkSweepHeap {
 
     /// The start of each object, in order.
     fn objects(&self) -> Result<Vec<u32>, HeapError> {
-        let mut objects: Vec<u32> = self.starts.iter().collect();
+        let mut objects: Vec<u32> = self.objects.starts(NULL_PAGE_SIZE, self.mapped_end()).collect();
         let mut new = Vec::new();
         self.walk_piece(&mut |index, _| new.push(index))?;
         let at = objects.partition_point(|&index| index < self.piece.start);
@@ -361,8 +333,7 @@ impl GcHeap for MarkSweepHeap {
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         self.core.reset();
-        self.starts.clear();
-        self.marks.clear();
+        self.objects.clear();
         self.to_do.clear();
         self.free.clear();
         self.next_run = 0;

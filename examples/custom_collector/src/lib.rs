@@ -8,13 +8,12 @@
 //! * `heap.rs`: the places of objects, and allocation. Emitted code allocates inline by bumping an
 //!   index through one free run of memory after the other.
 //! * `collection.rs`: mark and sweep.
-//! * `bitmap.rs`: the starts of objects and their marks, with a bit for every eight bytes. The bits
-//!   are outside the heap. So the collector knows which objects it allocated, even if the heap is
-//!   overwritten.
+//!
+//! The starts of objects and their marks are in an `ObjectMap` of gc-runtime, with two bits for every eight bytes. They
+//! are outside the heap. So the collector knows which objects it allocated, even if the heap is overwritten.
 
 #![forbid(unsafe_code)]
 
-mod bitmap;
 mod collection;
 mod heap;
 

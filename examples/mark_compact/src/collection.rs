@@ -5,7 +5,8 @@
 //! moves objects, is one increment, so a collection cannot be abandoned in the middle of it.
 
 use crate::bitmap::Bitmap;
-use crate::heap::{Count, MarkCompactHeap, corrupt};
+use crate::heap::{MarkCompactHeap, corrupt};
+use gc_runtime::space::Count;
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcProgress, GcRequest, GcRootsIter,
     HeapCore, HeapError, WeakScope, WeakStep, WeakTable, WeakTracer,

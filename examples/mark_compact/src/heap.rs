@@ -9,6 +9,7 @@
 use crate::bitmap::Bitmap;
 use crate::collection::MarkCompact;
 use crate::forwarding::Forwarding;
+use gc_runtime::space::Count;
 use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcHeap, GcRequest, GcStats, HeapCore, HeapError,
     HeapMemory, Occupancy,
@@ -42,20 +43,6 @@ pub(crate) struct MarkCompactHeap {
     dirty_end: u32,
 }
 // ANCHOR_END: heap
-
-/// Objects and their bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Count {
-    pub(crate) objects: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Count {
-    pub(crate) fn add(&mut self, size: u32) {
-        self.objects += 1;
-        self.bytes += u64::from(size);
-    }
-}
 
 pub(crate) fn corrupt(at: u32, what: &'static str) -> HeapError {
     HeapError::Corrupt { at, what }
@@ -128,16 +115,10 @@ impl MarkCompactHeap {
     // ANCHOR: walk
     /// Calls `visit` with the index and the size of each object that is not in `starts`.
     fn walk_new(&self, visit: &mut dyn FnMut(u32, u32)) -> Result<(), HeapError> {
-        let (mut at, end) = (self.walked, self.end());
-        while at < end {
-            let size = self.core.size_at(at)?;
-            if size > end - at {
-                return Err(corrupt(at, "an object extends beyond the end of all objects"));
-            }
+        self.core.walk(self.walked, self.end(), |at, size| {
             visit(at, size);
-            at += size;
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Enters the new objects in `starts`.
