@@ -150,6 +150,24 @@ pub enum RefusedBy {
     },
 }
 
+impl HeapError {
+    /// The error for an access outside the mapped memory, at this index.
+    #[cold]
+    pub fn outside(at: u32) -> HeapError {
+        HeapError::Corrupt { at, what: "a reference outside the heap" }
+    }
+
+    /// Records damage found at this index, and logs it, if it is the first.
+    #[cold]
+    pub fn note(damage: &mut Option<HeapError>, at: u32, what: &'static str) {
+        damage.get_or_insert_with(|| {
+            let error = HeapError::Corrupt { at, what };
+            log::warn!("{error}");
+            error
+        });
+    }
+}
+
 impl fmt::Display for HeapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,7 +1,7 @@
 //! What an object is, according to its header: its kind, its layout, its size, its elements and its
 //! references.
 
-use super::{HeapCore, unmapped};
+use super::HeapCore;
 use crate::{ExternRefHostDataId, HeapError, LayoutTable};
 use gc_types::{ArrayLayout, GcLayout, StorageType, VMGcHeader, VMGcKind, VMGcRef};
 
@@ -50,7 +50,7 @@ impl HeapCore {
             self.memory.read_u32(at + u64::from(VMGcHeader::COLLECTOR_OFFSET)),
         ) {
             (Some(word), Some(collector)) => Ok(VMGcHeader::from_words(word, collector)),
-            _ => Err(unmapped(index)),
+            _ => Err(HeapError::outside(index)),
         }
     }
 
@@ -151,7 +151,7 @@ impl HeapCore {
     fn length_at(&self, index: u32) -> Result<u32, HeapError> {
         self.memory
             .read_u32(u64::from(index) + u64::from(ArrayLayout::LENGTH_OFFSET))
-            .ok_or_else(|| unmapped(index))
+            .ok_or_else(|| HeapError::outside(index))
     }
 
     /// The index and layout of an array.

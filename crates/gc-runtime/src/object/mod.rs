@@ -246,7 +246,7 @@ impl HeapCore {
     /// Records damage found where no error can be returned.
     #[cold]
     pub fn note_damage(&mut self, at: u32, what: &'static str) {
-        note_damage(&mut self.damage, at, what);
+        HeapError::note(&mut self.damage, at, what);
     }
 
     /// Records that a collection was interrupted, unless it is `over`: complete, failed or
@@ -303,20 +303,4 @@ pub fn by_halves(
             result => return result,
         }
     }
-}
-
-/// Records and logs the first damage.
-#[cold]
-pub(crate) fn note_damage(damage: &mut Option<HeapError>, at: u32, what: &'static str) {
-    damage.get_or_insert_with(|| {
-        let error = HeapError::Corrupt { at, what };
-        log::warn!("{error}");
-        error
-    });
-}
-
-/// The error for an access outside the mapped memory.
-#[cold]
-pub(crate) fn unmapped(at: u32) -> HeapError {
-    HeapError::Corrupt { at, what: "a reference outside the heap" }
 }

@@ -1,6 +1,6 @@
 //! The words of objects: references without barriers, scalars, and allocation by bumping an index.
 
-use super::{HeapCore, unmapped};
+use super::HeapCore;
 use crate::HeapError;
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{StorageType, VMGcHeader, VMGcRef};
@@ -13,7 +13,7 @@ impl HeapCore {
     /// If it is not mapped.
     #[inline]
     pub fn read_ref_at(&self, at: u64) -> Result<Option<VMGcRef>, HeapError> {
-        let word = self.memory.read_u32(at).ok_or_else(|| unmapped(at as u32))?;
+        let word = self.memory.read_u32(at).ok_or_else(|| HeapError::outside(at as u32))?;
         Ok(VMGcRef::from_raw_u32(word))
     }
 
@@ -24,7 +24,7 @@ impl HeapCore {
     #[inline]
     pub fn write_ref_at(&mut self, at: u64, source: Option<&VMGcRef>) -> Result<(), HeapError> {
         let word = source.map_or(0, VMGcRef::as_raw_u32);
-        self.memory.write_u32(at, word).ok_or_else(|| unmapped(at as u32))
+        self.memory.write_u32(at, word).ok_or_else(|| HeapError::outside(at as u32))
     }
 
     /// Copies `count` references from heap index `from` to heap index `to`. The ranges may overlap.
@@ -33,7 +33,7 @@ impl HeapCore {
     /// If not all are mapped. Then nothing was copied.
     pub fn copy_refs_at(&mut self, to: u64, from: u64, count: u32) -> Result<(), HeapError> {
         let bytes = u64::from(count) * 4;
-        self.memory.copy_within(to, from, bytes).ok_or_else(|| unmapped(to as u32))
+        self.memory.copy_within(to, from, bytes).ok_or_else(|| HeapError::outside(to as u32))
     }
 
     /// Writes copies of `source`, or nulls, into the `count` slots that begin at heap index `at`.
@@ -68,7 +68,7 @@ impl HeapCore {
             return Ok(());
         }
         if size == 1 {
-            return self.memory.fill(at, bytes, bits as u8).ok_or_else(|| unmapped(at as u32));
+            return self.memory.fill(at, bytes, bits as u8).ok_or_else(|| HeapError::outside(at as u32));
         }
         // Writes the first place, and then copies the written part, which doubles each time as long as
         // it is in the processor's nearest cache.
@@ -78,7 +78,7 @@ impl HeapCore {
         while done < bytes {
             let more = done.min(NEAR).min(bytes - done);
             let copied = at.checked_add(done).and_then(|to| self.memory.copy_within(to, at, more));
-            copied.ok_or_else(|| unmapped(at as u32))?;
+            copied.ok_or_else(|| HeapError::outside(at as u32))?;
             done += more;
         }
         Ok(())
@@ -119,7 +119,7 @@ impl HeapCore {
             8 => memory.read_u64(at).map(u128::from),
             _ => memory.read_u128(at),
         }
-        .ok_or_else(|| unmapped(at as u32))
+        .ok_or_else(|| HeapError::outside(at as u32))
     }
 
     /// Writes the low bits of `bits` as a value of type `ty` at heap index `at`, without a barrier.
@@ -135,6 +135,6 @@ impl HeapCore {
             8 => memory.write_u64(at, bits as u64),
             _ => memory.write_u128(at, bits),
         }
-        .ok_or_else(|| unmapped(at as u32))
+        .ok_or_else(|| HeapError::outside(at as u32))
     }
 }

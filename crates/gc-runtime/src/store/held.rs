@@ -124,5 +124,5 @@ impl StoreHeap {
 #[cold]
 fn no_object(gc_ref: &VMGcRef) -> HeapError {
     let raw = gc_ref.as_raw_u32();
-    if gc_ref.is_i31() { HeapError::NotAnObject { raw } } else { crate::object::unmapped(raw) }
+    if gc_ref.is_i31() { HeapError::NotAnObject { raw } } else { HeapError::outside(raw) }
 }

@@ -134,7 +134,7 @@ impl GcStore {
         } else {
             let bytes = u64::from(length) * u64::from(dst_type.size());
             let memory = &mut heap.core_mut().memory;
-            memory.copy_within(to, from, bytes).ok_or_else(|| crate::object::unmapped(to as u32))
+            memory.copy_within(to, from, bytes).ok_or_else(|| HeapError::outside(to as u32))
         }
     }
 
@@ -185,7 +185,7 @@ impl GcStore {
         let at = self.field(array, offset)?;
         let core = self.heap.of(array)?.core();
         let done = core.memory.read_bytes(at, bytes);
-        done.ok_or_else(|| crate::object::unmapped(at as u32))?;
+        done.ok_or_else(|| HeapError::outside(at as u32))?;
         if cfg!(target_endian = "big") {
             bytes.chunks_exact_mut(size).for_each(<[u8]>::reverse);
         }
@@ -216,7 +216,7 @@ impl GcStore {
         let core = self.heap.of_mut(array)?.core_mut();
         if cfg!(target_endian = "little") || size == 1 {
             let done = core.memory.write_bytes(at, bytes);
-            return done.ok_or_else(|| crate::object::unmapped(at as u32));
+            return done.ok_or_else(|| HeapError::outside(at as u32));
         }
         for (i, element) in bytes.chunks_exact(size).enumerate() {
             let mut bits = [0; 16];

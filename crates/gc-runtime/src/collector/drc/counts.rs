@@ -9,7 +9,6 @@
 //! increments.
 
 use super::list::List;
-use crate::object::note_damage;
 use crate::space::gaps::GapSpace;
 use crate::trace::shapes::{EXTERNREF, Refs, Shapes};
 use crate::{ExternRefHostDataId, ExternRefHostDataTable, HeapError, HeapMemory};
@@ -82,7 +81,7 @@ pub(super) struct Counts<'a> {
 impl Counts<'_> {
     #[cold]
     fn note(&mut self, at: u32, what: &'static str) {
-        note_damage(self.damage, at, what);
+        HeapError::note(self.damage, at, what);
     }
 
     /// The collector's word of an object.

@@ -32,7 +32,6 @@ mod list;
 mod tests;
 mod verify;
 
-use crate::object::unmapped;
 use crate::space::gaps::GapSpace;
 use crate::trace::increments::InParts;
 use crate::trace::shapes::Shapes;
@@ -316,7 +315,7 @@ impl GcHeap for DrcHeap {
         at: u64,
         source: Option<&VMGcRef>,
     ) -> Result<(), HeapError> {
-        let old = self.core.memory.read_u32(at).ok_or_else(|| unmapped(at as u32))?;
+        let old = self.core.memory.read_u32(at).ok_or_else(|| HeapError::outside(at as u32))?;
         let new = source.map_or(0, VMGcRef::as_raw_u32);
         let Some(mature) = self.is_in_mature(at) else {
             return Err(HeapError::Corrupt { at: at as u32, what: "a reference to no object" });
@@ -395,7 +394,7 @@ impl GcHeap for DrcHeap {
             self.need = size;
             return Err(needs_room);
         };
-        self.begin_object(index, header).ok_or_else(|| unmapped(index))
+        self.begin_object(index, header).ok_or_else(|| HeapError::outside(index))
     }
 
     /// Allocates in any hole between objects if the heap cannot grow.

@@ -12,7 +12,7 @@
 
 use super::chunks::{CHUNK_SIZE, Chunks, State};
 use super::{Survivors, WRONG_SIZE};
-use crate::object::{PASSES_END, note_damage};
+use crate::object::PASSES_END;
 use crate::trace::forwarding::{OFFSET, forwarded, forwarding};
 use crate::trace::grey::Grey;
 use crate::trace::shapes::{Object, Shapes};
@@ -71,7 +71,7 @@ pub(super) struct Tracer<'h, V> {
 impl<V: HeapView> Tracer<'_, V> {
     #[cold]
     fn damaged(&mut self, at: u32, what: &'static str) {
-        note_damage(self.damage, at, what);
+        HeapError::note(self.damage, at, what);
     }
 
     /// Both words of the header at `index`.
