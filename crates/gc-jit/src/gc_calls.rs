@@ -183,7 +183,7 @@ extern "C" fn missing() -> u64 {
 fn check_heap<S: JitStore>(store: &S, heap_base: *mut u8) -> Result<()> {
     let gc = store.jit().gc();
     ensure!(
-        gc.has_heap() && gc.mapping().base() == heap_base,
+        gc.heap().is_some_and(|heap| heap.core().memory.base() == heap_base),
         "compiled code allocates, but it was given a vmctx without a heap"
     );
     Ok(())

@@ -124,8 +124,8 @@ impl HeapFactory {
         &self.absent
     }
 
-    /// Makes a heap that begins with `initial` bytes, or takes one that waits for a store, with a
-    /// policy of its own. Its place must be given back.
+    /// Makes a heap that begins with `initial` bytes, or takes one that waits for a store. Its
+    /// place must be given back.
     pub(crate) fn make(&self, initial: u64) -> Result<(Box<dyn GcHeap>, PooledPlace), HeapError> {
         // Those that wait have the size of the options.
         let usual = initial == self.options.initial;

@@ -235,8 +235,8 @@ impl PooledPlace {
         PooledPlace { len: u64::MAX }
     }
 
-    /// Gives the heap, which was made in `mapping`, back to its pool, without its objects and without
-    /// what belongs to the store. `used` says whether anything may have been written since the pool
+    /// Gives the heap, which was made in `mapping` and no longer has the store's side, back to its pool, without its
+    /// objects. `used` says whether anything may have been written since the pool
     /// gave it. `None` gives only the place back.
     pub(crate) fn give_back(
         self,

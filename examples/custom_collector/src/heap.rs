@@ -209,7 +209,8 @@ impl MarkSweepHeap {
 
     /// The start of each object, in order.
     fn objects(&self) -> Result<Vec<u32>, HeapError> {
-        let mut objects: Vec<u32> = self.objects.starts(NULL_PAGE_SIZE, self.mapped_end()).collect();
+        let mut objects: Vec<u32> =
+            self.objects.starts(NULL_PAGE_SIZE, self.mapped_end()).collect();
         let mut new = Vec::new();
         self.walk_piece(&mut |index, _| new.push(index))?;
         let at = objects.partition_point(|&index| index < self.piece.start);

@@ -119,7 +119,7 @@ impl Parts for TwoGenerationsCollection<'_> {
             }
             Stage::MarkValues if self.host_data.sweep(&heap.marking(), budget) => {
                 heap.space.end_marking(&mut heap.core);
-                heap.space.old.begin_sweeping();
+                heap.space.begin_sweeping();
                 Stage::Sweep
             }
             Stage::Sweep if heap.space.old.sweep(budget) => self.finish(),

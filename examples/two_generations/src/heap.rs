@@ -141,8 +141,8 @@ impl GcHeap for TwoGenerations {
     fn occupancy(&self) -> Occupancy {
         let nursery = &self.space.nursery;
         let is_full = nursery.used(&self.core.memory) >= nursery.size() / 2;
-        let collection_pays = self.full_is_due()
-            || is_full && !nursery.retains() && self.space.has_room_for_minor(&self.core);
+        let has_room = self.space.has_room_for_minor(&self.core);
+        let collection_pays = self.full_is_due() || is_full && has_room;
         Occupancy { collection_pays, ..self.space.occupancy(&self.core, LEAST) }
     }
     // ANCHOR_END: choice

@@ -68,7 +68,10 @@ impl HeapCore {
             return Ok(());
         }
         if size == 1 {
-            return self.memory.fill(at, bytes, bits as u8).ok_or_else(|| HeapError::outside(at as u32));
+            return self
+                .memory
+                .fill(at, bytes, bits as u8)
+                .ok_or_else(|| HeapError::outside(at as u32));
         }
         // Writes the first place, and then copies the written part, which doubles each time as long as
         // it is in the processor's nearest cache.

@@ -70,6 +70,16 @@ impl Epoch {
         self.segments.push((start, None));
     }
 
+    /// Closes the open segment at `at` and opens the next one there, if it has at least `least` bytes.
+    pub fn split(&mut self, at: u32, least: u32) {
+        if let Some((start, end @ None)) = self.segments.last_mut()
+            && at.saturating_sub(*start) >= least
+        {
+            *end = Some(at);
+            self.open(at);
+        }
+    }
+
     /// Closes the segment at `end`.
     pub fn close(&mut self, end: u32) {
         if let Some((_, last)) = self.segments.last_mut() {
@@ -228,6 +238,18 @@ mod tests {
         let all = Count { objects, bytes: 24 * objects };
         assert_eq!(epoch.estimate(&walk_sized(24)), all);
         assert_eq!(epoch.count(None, &walk_sized(24)), all);
+    }
+
+    #[test]
+    fn a_segment_is_split_when_it_is_long_enough() {
+        let mut epoch = Epoch::default();
+        epoch.split(64, 0);
+        epoch.open(64);
+        for at in [64, 100, 163, 164, 200, 500] {
+            epoch.split(at, 100);
+        }
+        assert_eq!(epoch.segments, [(64, Some(164)), (164, Some(500)), (500, None)]);
+        assert_eq!(epoch.bytes(Some(600)), 600 - 64);
     }
 
     #[test]

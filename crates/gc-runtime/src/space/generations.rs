@@ -79,7 +79,8 @@ pub struct Generations {
 }
 
 impl Generations {
-    /// The generations of an empty heap, whose nursery has at most `nursery` bytes.
+    /// The generations of an empty heap, whose nursery has at most `nursery` bytes, a multiple of
+    /// [`NURSERY_ALIGN`].
     pub fn new(core: &mut HeapCore, nursery: u32) -> Generations {
         let nursery = Nursery::new(nursery);
         let mut space = Generations {
@@ -172,6 +173,7 @@ impl Generations {
 
     /// Records that the slot at `at` now holds `word`, if that refers into a block that will be evacuated. Returns whether
     /// the evacuation was given up, because there are too many slots.
+    #[must_use]
     #[inline(always)]
     pub fn note_slot(&mut self, at: u64, word: u32) -> bool {
         self.evacuator.is_active() && self.evacuator.is_chosen(word) && self.note_chosen(at)
@@ -339,6 +341,17 @@ impl Generations {
             self.sweep_retained(core);
         }
         self.old.end_marking();
+    }
+
+    /// Abandons marking. Nothing is known to be garbage.
+    pub fn abandon_marking(&mut self) {
+        self.marks_young = false;
+        self.old.abandon_marking();
+    }
+
+    /// Begins to sweep what was there when marking ended.
+    pub fn begin_sweeping(&mut self) {
+        self.old.begin_sweeping();
     }
 
     /// Forgets the unmarked ones of the retained objects.

@@ -165,9 +165,10 @@ impl Nursery {
         len.min(u64::from(self.end)).saturating_sub(self.limit.into())
     }
 
-    /// Sets the end of the part in use, at most that of the largest nursery. Gives back what is no longer used.
+    /// Sets the end of the part in use, at most that of the largest nursery, and behind all objects. Gives back what is
+    /// no longer used.
     pub fn set_limit(&mut self, memory: &mut HeapMemory, limit: u32) {
-        debug_assert!((NURSERY_START..=self.end).contains(&limit));
+        debug_assert!((self.handed_out(memory).max(NURSERY_START)..=self.end).contains(&limit));
         self.limit = limit;
         let unused = self.touched.saturating_sub(limit);
         if unused > 0 {
@@ -223,8 +224,7 @@ impl Nursery {
         if memory.fill(u64::from(limit), u64::from(dirty), 0).is_none() {
             return false;
         }
-        self.epoch.close(next);
-        self.epoch.open(next);
+        self.epoch.split(next, CHUNK);
         memory.set_data_u32(LIMIT, new);
         self.touched = self.touched.max(new);
         true
@@ -283,8 +283,10 @@ impl Nursery {
         std::mem::take(&mut self.retained)
     }
 
-    /// Retains objects of so many bytes, which a collection has found. All other objects are gone.
+    /// Retains objects of so many bytes, which a collection has found. All other objects are gone. There must be some:
+    /// otherwise the nursery is [emptied](Nursery::empty).
     pub fn retain(&mut self, mut objects: Vec<u32>, bytes: u64) {
+        debug_assert!(!objects.is_empty());
         objects.sort_unstable();
         (self.retained, self.retained_bytes) = (objects, bytes);
     }

@@ -1,7 +1,7 @@
 //! The end of what a store has in its heap: by a reset, or when the store is dropped and the heap goes
 //! back to its pool.
 
-use super::{GcStore, HOST_DATA_THRESHOLD, HeapState};
+use super::{GcStore, HOST_DATA_THRESHOLD, HeapState, StoreSide};
 use crate::HeapError;
 
 impl GcStore {
@@ -50,6 +50,8 @@ impl Drop for GcStore {
             let sound = self.check_usable().is_ok();
             let (heap, used) = (self.heap.take(), self.heap.is_used());
             let heap = heap.filter(|_| sound);
+            // The policy may count memory: another store may get the heap as soon as it is given back.
+            *self.heap.side_mut() = StoreSide::default();
             place.give_back(factory.pool(), heap, &self.mapping, used, &mut self.host_data);
         }
     }

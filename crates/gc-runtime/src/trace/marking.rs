@@ -35,7 +35,7 @@ const ELEMENTS: u32 = 1 << 10;
 pub enum Marked {
     /// Everything is marked.
     Done,
-    /// The budget was used, or the heap is damaged.
+    /// The budget was used, or the heap is damaged and objects are left.
     More,
     /// More slots refer into the blocks that will be evacuated than can be updated in one pause. The evacuation must
     /// be [given up](Evacuator::give_up) before marking goes on.

@@ -12,7 +12,7 @@ use gc_types::{ArrayLayout, GcLayout, StructLayout, TypeIndex, VMGcHeader, VMGcK
 use std::ops::Range;
 
 /// The damage of an object that is known to begin at its index.
-pub(crate) const BAD_OBJECT: &str = "an old object with an invalid header or size";
+pub(crate) const BAD_OBJECT: &str = "an object with an invalid header or size";
 
 /// Word 0 of the header of every externref's box.
 pub const EXTERNREF: u32 = TypeIndex::NONE.header_word(VMGcKind::ExternRef);

@@ -22,8 +22,8 @@
 //! A backup trace over the same heap finds cycles. It runs when mature objects have doubled since
 //! the last trace, before the heap is out of memory, and when the host asks for a collection
 //! (`collect.rs`). Nothing moves. Emitted code allocates inline by bumping through the gaps between
-//! objects (`space`). The allocator's metadata is in native memory and cannot be damaged from
-//! inside the heap (`live_map.rs`).
+//! objects ([`GapSpace`](crate::space::gaps)). The allocator's metadata is in native memory and cannot be damaged from
+//! inside the heap.
 
 mod collect;
 mod counts;

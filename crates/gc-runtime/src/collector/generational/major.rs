@@ -182,7 +182,7 @@ impl Cycle<'_> {
     pub(super) fn abandon(&mut self) {
         if self.major.phase == Phase::Marking {
             self.space.evacuator.clear();
-            self.space.old.abandon_marking();
+            self.space.abandon_marking();
             self.major.marker.clear();
             self.tables.set_logging(&mut self.core.memory, false);
             self.major.phase = Phase::Idle;
@@ -271,7 +271,7 @@ impl Cycle<'_> {
     /// Begins to sweep, when nothing is to be evacuated any more.
     pub(super) fn begin_sweeping(&mut self) {
         self.tables.set_logging(&mut self.core.memory, false);
-        self.space.old.begin_sweeping();
+        self.space.begin_sweeping();
         self.major.phase = Phase::Sweeping;
     }
 
@@ -282,6 +282,13 @@ impl Cycle<'_> {
             self.end();
         }
         done
+    }
+
+    /// Ends the major collection, if an allocation or a survivor that needed room has swept the last block.
+    pub(super) fn notice_end(&mut self) {
+        if self.major.phase == Phase::Sweeping && !self.space.old.is_sweeping() {
+            self.end();
+        }
     }
 
     /// Makes a plan when everything is swept, and continues with giving memory back.

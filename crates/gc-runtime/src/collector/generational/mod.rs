@@ -171,7 +171,9 @@ impl GenerationalHeap {
 
     /// Allocates in the old generation.
     fn alloc_old(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
-        let index = self.space.alloc_old(&mut self.core, header, size)?;
+        let index = self.space.alloc_old(&mut self.core, header, size);
+        self.cycle().notice_end();
+        let index = index?;
         if self.core.side.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
             if size <= ArrayLayout::MAX_EXAMINED || header.kind() != Some(VMGcKind::ArrayRef) {
                 // Stores into it before the next collection run no barrier.
@@ -215,14 +217,16 @@ impl GenerationalHeap {
     /// Ends a minor collection, or a trace. What a trace did not find is garbage.
     fn end_scavenge(&mut self) {
         let traced = self.scavenger.is_tracing();
+        self.cycle().notice_end();
         let done = self.scavenge().end();
         if done.emptied {
             self.tables.forget_slots();
         } else {
             self.tables.all_slots = true;
         }
-        if self.major.phase == Phase::Evacuating && !self.space.evacuator.is_active() {
-            // Too many slots were recorded.
+        let waits = matches!(self.major.phase, Phase::Marking | Phase::Evacuating);
+        if waits && !self.space.evacuator.is_active() {
+            // Too many slots may have been recorded.
             self.cycle().cancel_evacuation();
         }
         match (traced, done.emptied) {

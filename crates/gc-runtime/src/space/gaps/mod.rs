@@ -8,7 +8,7 @@
 //! are skipped. An object that would waste a run, or end one that serves smaller objects, goes to a
 //! separate *overflow* run, and an object larger than a block to several adjacent blocks. (Blocks,
 //! bumping through their holes and overflow allocation are Immix's: Blackburn and McKinley, "Immix:
-//! A Mark-Region Garbage Collector with GapSpace Efficiency, Fast Collection, and Mutator Performance",
+//! A Mark-Region Garbage Collector with Space Efficiency, Fast Collection, and Mutator Performance",
 //! 2008. Here holes end at objects and not at lines.)
 //!
 //! Young objects that die are not visited. A collection clears their bits, a group of 512 bytes at

@@ -251,8 +251,13 @@ impl MarkRegion {
 
     // ---- marking --------------------------------------------------------------
 
-    /// Prepares for marking: new objects are marked from now on.
+    /// Prepares for marking: new objects are marked from now on. Everything must be swept.
     pub fn begin_marking(&mut self) {
+        debug_assert!(
+            !self.is_sweeping() && !self.black,
+            "marking begins before the last one is over"
+        );
+        self.giving_back = None;
         self.line = if self.line == 1 { 2 } else { 1 };
         self.black = true;
         self.marked = Count::default();

@@ -20,8 +20,13 @@ pub(super) enum Sweep {
 }
 
 impl MarkRegion {
-    /// Begins to sweep what was there when marking ended. New objects are not marked from now on.
+    /// Begins to sweep what was there when marking [ended](MarkRegion::end_marking). New objects are not marked from
+    /// now on.
     pub fn begin_sweeping(&mut self) {
+        debug_assert!(
+            !self.is_sweeping() && self.black,
+            "a sweep begins, and no marking has ended"
+        );
         self.record();
         self.black = false;
         self.unswept.clear();

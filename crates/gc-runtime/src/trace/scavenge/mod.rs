@@ -56,9 +56,12 @@ pub enum OldObjects {
     /// Old objects are alive. References to them are not looked at.
     #[default]
     Alive,
-    /// Old objects are alive. Slots of moved objects that refer into blocks that will be evacuated are recorded.
+    /// Old objects are alive. Slots of moved objects that refer into blocks that will be evacuated are recorded. If there
+    /// are too many, the evacuation is given up: the caller looks after the scavenge whether it
+    /// [is active](crate::space::mark_region::evacuate::Evacuator::is_active).
     Recorded,
-    /// Old objects are alive if they are reached. They are marked. The dirty cards are not roots.
+    /// Old objects are alive if they are reached. They are marked. The dirty cards are not roots. After the scavenge the
+    /// caller ends marking, and cleans the cards if the nursery is empty.
     Traced {
         /// The most bytes of old objects that may be reached. If there are more, the scavenge must
         /// [treat them as alive](Scavenge::stop_tracing).
@@ -164,7 +167,7 @@ pub struct Scavenged {
 }
 
 /// The parts of a heap that a scavenge needs. The nursery's objects are between the begin of the heap and
-/// [`NEXT`]. Cards are `1 << SHIFT` bytes.
+/// [`NEXT`]. Cards are `1 << SHIFT` bytes, from 8 to 512.
 #[derive(Debug)]
 pub struct Scavenge<'h, const SHIFT: u32> {
     /// The heap's core.
@@ -183,6 +186,12 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
     /// Begins. The shapes must be up to date. If old objects are traced, the old generation must be prepared for
     /// marking.
     pub fn begin(&mut self, old: OldObjects) {
+        const {
+            assert!(
+                SHIFT >= 3 && SHIFT <= 9,
+                "a card has a granule at least, and at most what a word of the map covers"
+            )
+        };
         self.space.nursery.settle(self.core);
         self.space.nursery.close(&mut self.core.memory);
         let (scavenger, tracing) = (&mut *self.scavenger, matches!(old, OldObjects::Traced { .. }));
@@ -394,7 +403,8 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
         if self.scavenger.is_tracing() {
             self.trace(word);
         } else {
-            self.space.note_slot(slot.into(), word);
+            // The caller looks at that after the scavenge.
+            let _given_up = self.space.note_slot(slot.into(), word);
         }
     }
 

@@ -183,7 +183,10 @@ impl Work<'_, '_> {
                 *kind = CollectionKind::Minor;
                 self.begin_scavenge()
             }
-            (Stage::SweepFirst | Stage::MakeRoom, _) => self.begin_scavenge(),
+            (Stage::SweepFirst | Stage::MakeRoom, _) => {
+                heap.cycle().notice_end();
+                self.begin_scavenge()
+            }
             (Stage::Roots, CollectionKind::Trace) if !*again => Stage::Grey,
             (Stage::Roots, _) => Stage::Cards,
             (Stage::Cards, _) => Stage::Grey,
