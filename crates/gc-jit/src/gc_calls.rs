@@ -184,7 +184,7 @@ fn check_heap<S: JitStore>(store: &S, heap_base: *mut u8) -> Result<()> {
     let gc = store.jit().gc();
     ensure!(
         gc.heap().is_some_and(|heap| heap.core().memory.base() == heap_base),
-        "compiled code allocates, but it was given a vmctx without a heap"
+        "compiled code allocates, but it was given a vmctx without the store's heap"
     );
     Ok(())
 }

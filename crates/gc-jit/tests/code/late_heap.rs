@@ -8,7 +8,7 @@ use cranelift_frontend::FunctionBuilder;
 use gc_compiler::import_host_call;
 use gc_jit::{CallError, HostCallTable, JitState, JitStore};
 use gc_runtime::collector::NullCollector;
-use gc_runtime::{GcRuntime, GcStore, HeapFactory, HeapOptions, NoStack};
+use gc_runtime::{GcRuntime, GcStore, HeapFactory, HeapMemory, HeapOptions, NoStack};
 use gc_types::{
     GcLayout, HostCall, StorageType, StructLayout, Trap, TypeIndex, VMGcHeader, VMGcKind, ValRaw,
 };
@@ -142,9 +142,14 @@ fn code_without_a_heap_cannot_allocate() {
             fixture.store.jit_mut().gc_mut().ensure_heap().unwrap();
         }
         let error = fixture.call(&code, 0, &signature, &[]).unwrap_err();
-        assert!(error.to_string().contains("a vmctx without a heap"), "{error}");
+        assert!(error.to_string().contains("a vmctx without the store's heap"), "{error}");
         assert_eq!(has_heap(&fixture), heap);
     }
     fixture.vmctx.prefix = fixture.store.jit_mut().vmctx_prefix(VMCTX).unwrap();
     assert!(fixture.call(&code, 0, &signature, &[]).is_ok());
+    // Nor can code whose heap was put into other memory.
+    let other = HeapMemory::new(&HeapOptions::default()).unwrap();
+    fixture.store.jit_mut().gc_mut().heap_mut().unwrap().core_mut().memory = other;
+    let error = fixture.call(&code, 0, &signature, &[]).unwrap_err();
+    assert!(error.to_string().contains("a vmctx without the store's heap"), "{error}");
 }

@@ -11,7 +11,8 @@ use gc_types::{
     GcLayout, NULL_PAGE_SIZE, StorageType, StructLayout, TypeIndex, VMGcHeader, VMGcRef,
 };
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 fn collectors() -> [Arc<dyn GcRuntime>; 4] {
@@ -380,6 +381,43 @@ impl HeapLimiter for Share {
     fn growing(&mut self, _growth: HeapGrowth) -> Result<bool, String> {
         Ok(true)
     }
+}
+
+/// A policy that sees how many heaps its pool keeps when it ends.
+#[derive(Clone, Debug, Default)]
+struct Ends(Arc<OnceLock<Arc<HeapFactory>>>, Arc<AtomicUsize>);
+
+impl GrowthPolicy for Ends {
+    fn decide(&mut self, _usage: &HeapUsage, _need: u64) -> Decision {
+        Decision::Collect
+    }
+
+    fn plan(&mut self, _usage: &HeapUsage) -> HeapPlan {
+        HeapPlan::default()
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if let Some(factory) = self.0.get() {
+            self.1.fetch_max(factory.kept_heaps() + 1, Relaxed);
+        }
+    }
+}
+
+/// A policy may count what the heap uses. Its share must be free when another store gets the heap.
+#[test]
+fn a_store_has_no_policy_any_more_when_its_heap_is_given_back() {
+    let policy = Ends::default();
+    let (known, seen) = (policy.0.clone(), policy.1.clone());
+    let options =
+        HeapOptions { policy: PolicyFactory::from(policy), ..options(HeapBounds::Checked) };
+    let factory = HeapFactory::new(collectors()[2].clone(), &options).unwrap();
+    let factory = Arc::new(factory.with_pool(1));
+    let (store, _) = store(&factory);
+    known.set(factory.clone()).unwrap();
+    drop(store);
+    assert_eq!((factory.kept_heaps(), seen.load(Relaxed)), (1, 1));
 }
 
 /// A heap that waits has nothing of the store that had it, and the next store does not inherit how the

@@ -67,7 +67,7 @@ pub(super) fn leave<T: 'static, R: WasmRet>(
     give(caller, result, slots)
 }
 
-/// Writes the results of a host function to the slots and exposes the references among them.
+/// Writes the results of a host function to the slots.
 #[inline]
 fn give<T: 'static, R: WasmRet>(
     caller: &mut Caller<'_, T>,

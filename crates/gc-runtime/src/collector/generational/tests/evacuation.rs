@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::space::mark_region::evacuate::Evacuator;
+use gc_types::collector::generational::WILL_EVACUATE;
 
 /// The number of blocks that are chosen, of those in which these objects are.
 fn chosen(f: &Fixture, objects: &[u32]) -> usize {
@@ -107,6 +108,27 @@ fn too_many_slots_at_the_end_of_marking_are_noticed() {
     // A heap that was reset is like a new one.
     assert!(f.heap.reset(&mut f.host_data));
     assert_eq!(f.heap.space.evacuator.most_bytes(), usual);
+}
+
+/// A minor collection that records too many slots while marking is under way gives the evacuation up. Emitted code then
+/// marks no cards for it any more.
+#[test]
+fn an_evacuation_that_a_minor_collection_gives_up_is_cancelled() {
+    let mut f = thin_blocks();
+    f.heap.core.side.pause_target = Duration::ZERO;
+    f.collect(CollectionKind::Begin);
+    let switched = |f: &Fixture| f.heap.tables.log.switched();
+    assert!(switched(&f) & WILL_EVACUATE != 0);
+    let array = f.stack[1] as u32;
+    let chosen = elements(&f, array, KEPT);
+    let chosen = chosen.into_iter().find(|at| f.heap.space.evacuator.is_chosen(*at)).unwrap();
+    let pair = f.pair(chosen, 0);
+    f.stack[2] = u64::from(pair);
+    let (_, slots, most) = f.heap.space.evacuator.parts();
+    slots.resize(most, array + 12);
+    f.collect(CollectionKind::Minor);
+    assert!(!f.heap.space.evacuator.is_active());
+    assert_eq!(switched(&f) & WILL_EVACUATE, 0);
 }
 
 /// If the log gives an evacuation up, the rest of it is not read: it is empty then, and what was read again would be

@@ -111,6 +111,23 @@ fn blocks_are_swept_when_there_is_no_other_room() {
     assert!(!f.heap.space.nursery.retains());
 }
 
+/// An allocation may sweep the last block. Then the major collection is over, with a new plan.
+#[test]
+fn a_sweep_that_an_allocation_ends_ends_the_major_collection() {
+    let mut f = marked();
+    f.heap.core.plan.goal = 1;
+    let bytes = VMGcHeader::new(VMGcKind::ArrayRef, BYTES);
+    while f.heap.space.old.is_sweeping() {
+        assert_eq!(f.heap.major.phase, Phase::Sweeping);
+        let size = 4 * BLOCK_SIZE;
+        let Some(array) = f.heap.alloc_old(bytes, size) else { break };
+        f.poke(array.as_raw_u32(), 8, size - 12);
+    }
+    assert_eq!(f.heap.major.phase, Phase::GivingBack);
+    assert!(f.heap.core.plan.goal > 1);
+    f.heap.verify().unwrap();
+}
+
 #[test]
 fn time_that_the_host_gives_is_used_for_slices_and_short_collections() {
     let mut f = marked();
