@@ -177,8 +177,9 @@ impl MarkSweepHeap {
     pub(crate) fn sweep(&mut self) -> Result<(), HeapError> {
         let (mut free, mut live) = (Vec::new(), Count::default());
         let (mut end, mapped_end) = (NULL_PAGE_SIZE, self.mapped_end());
-        let objects: Vec<u32> = self.objects.starts(end, mapped_end).collect();
-        for index in objects.into_iter().filter(|&index| self.objects.is_marked(index)) {
+        let objects = self.objects.starts(end, mapped_end);
+        let found: Vec<u32> = objects.filter(|&index| self.objects.is_marked(index)).collect();
+        for index in found {
             if index < end {
                 return Err(corrupt(index, "an object begins inside another"));
             }
