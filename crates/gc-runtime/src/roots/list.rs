@@ -3,8 +3,10 @@
 
 use super::HandleTable;
 use super::slot::{GcRoot, Group, Slot, Words};
+use crate::HeapError;
 use crate::remember::RememberedSlots;
 use gc_types::{RootKind, VMGcRef};
+use std::collections::HashSet;
 use std::ptr::NonNull;
 
 /// The identity of slots that were registered together ([`GcRootsList::add_slots`]).
@@ -383,6 +385,32 @@ impl GcRootsList {
     /// [`forget_new`]: GcRootsIter::forget_new
     pub fn remembered(&mut self, remembered: &RememberedSlots) -> GcRootsIter<'_> {
         self.ask(|registered, table, asked| registered.ask_remembered(table, remembered, asked))
+    }
+
+    /// Checks that [`remembered`](GcRootsList::remembered) returns every root that refers to a young object, for
+    /// verifiers.
+    ///
+    /// # Errors
+    /// The first one that it does not, and the object ([`HeapError::Verification`]).
+    pub fn check_remembered(
+        &mut self,
+        remembered: &RememberedSlots,
+        is_young: impl Fn(u32) -> bool,
+    ) -> Result<(), HeapError> {
+        let known: HashSet<usize> =
+            self.remembered(remembered).map(|root| root.address()).collect();
+        for root in self.all() {
+            let object = root.get().filter(|gc_ref| !gc_ref.is_i31());
+            if let Some(at) = object.map(|object| object.as_raw_u32())
+                && is_young(at)
+                && !known.contains(&root.address())
+            {
+                let path = format!("from {} → {at:#x}", root.owner());
+                let what = "a slot refers to a young object and is not remembered";
+                return Err(HeapError::Verification { at, what, path });
+            }
+        }
+        Ok(())
     }
 
     fn ask(

@@ -207,13 +207,6 @@ impl GenerationalHeap {
         self.scavenge().begin(OldObjects::Traced { most });
     }
 
-    /// Makes a trace that found too much a minor collection whose roots were visited.
-    fn give_trace_up(&mut self) {
-        self.scavenge().stop_tracing();
-        self.cycle().abandon();
-        self.chooser.failed();
-    }
-
     /// Ends a minor collection, or a trace. What a trace did not find is garbage.
     fn end_scavenge(&mut self) {
         let traced = self.scavenger.is_tracing();
@@ -251,20 +244,6 @@ impl GenerationalHeap {
         let GenerationalHeap { core, shapes, space, .. } = self;
         let Generations { old, evacuator, .. } = space;
         Evacuation { core, shapes, region: old, evacuator }
-    }
-
-    /// Updates slots that refer to evacuated objects, as far as `budget` allows. Returns whether only the roots are
-    /// left.
-    fn update_evacuated(&mut self, budget: &mut u32) -> bool {
-        let nursery = self.space.nursery.most();
-        let GenerationalHeap { core, shapes, space, tables, .. } = self;
-        let Generations { old, evacuator, .. } = space;
-        Evacuation { core, shapes, region: old, evacuator }.update_some(budget, |at, word| {
-            // The slot is in a moved object, and not on the card that was marked for it.
-            if gc_types::collector::nursery::is_young(word, nursery) {
-                tables.cards.dirty(at);
-            }
-        })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::space::Count;
 use crate::space::object_map::ObjectMap;
 use crate::{HeapCore, HeapError};
 use gc_types::GcLayout;
+use std::collections::HashSet;
 
 fn corrupt(at: u32, what: &'static str) -> Result<(), HeapError> {
     Err(HeapError::Corrupt { at, what })
@@ -70,9 +71,38 @@ impl Generations {
         Ok(())
     }
 
+    /// Checks, when marking has ended, that an evacuation would find every reference that it must update: in a slot that
+    /// is recorded or among the `logged` ones, or on a dirty card.
+    ///
+    /// # Errors
+    /// The first slot that it would not find.
+    pub fn check_evacuation<const SHIFT: u32>(
+        &self,
+        core: &HeapCore,
+        cards: &Cards<SHIFT>,
+        logged: impl Iterator<Item = u32>,
+    ) -> Result<(), HeapError> {
+        let known: HashSet<u32> = self.evacuator.slots().iter().copied().chain(logged).collect();
+        for at in self.old.objects().filter(|&at| !self.is_dead(at, Marking::Ended)) {
+            let is_array = matches!(core.layout_at(at)?, Some(GcLayout::Array(_)));
+            let is_dirty = |slot| cards.is_found(slot) || !is_array && cards.is_found(at);
+            let mut missing = None;
+            core.for_each_ref_at(at, |slot, contents| {
+                let (slot, chosen) = (slot as u32, self.evacuator.is_chosen(contents.as_raw_u32()));
+                if chosen && !is_dirty(slot) && !known.contains(&slot) {
+                    missing = Some(slot);
+                }
+            })?;
+            if let Some(slot) = missing {
+                corrupt(slot, "a reference to an object that will be moved was not recorded")?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the old object at `at` is known to be garbage and not swept yet. It may refer to
     /// objects that no longer exist.
-    pub fn is_dead(&self, at: u32, marking: Marking) -> bool {
+    fn is_dead(&self, at: u32, marking: Marking) -> bool {
         let unswept = marking == Marking::Ended || self.old.is_unswept(at);
         unswept && !self.old.is_marked(at)
     }

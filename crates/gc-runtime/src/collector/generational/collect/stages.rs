@@ -6,9 +6,12 @@
 use super::super::GenerationalHeap;
 use super::super::major::{Log, Phase};
 use super::CollectionKind;
+use crate::space::Generations;
+use crate::space::mark_region::evacuate::Evacuation;
 use crate::trace::scavenge::OldObjects;
 use crate::{ExternRefHostDataTable, GcRootsIter, WeakScope, WeakStep, WeakTable};
 use gc_types::VMGcRef;
+use gc_types::collector::nursery::is_young;
 
 /// The stage of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +151,7 @@ impl Work<'_, '_> {
             },
             Stage::MarkValues => values.sweep(&heap.cycle().marking(), budget),
             Stage::Evacuate => heap.evacuation().move_some(budget),
-            Stage::UpdateSlots => heap.update_evacuated(budget),
+            Stage::UpdateSlots => self.update_slots(),
             Stage::UpdateRoots => self.update_roots(),
             Stage::Sweep => {
                 let mut cycle = heap.cycle();
@@ -191,7 +194,10 @@ impl Work<'_, '_> {
             (Stage::Roots, _) => Stage::Cards,
             (Stage::Cards, _) => Stage::Grey,
             (Stage::Grey, _) if heap.scavenger.traced_too_many() => {
-                heap.give_trace_up();
+                // A trace found too much. Its roots were visited.
+                heap.scavenge().stop_tracing();
+                heap.cycle().abandon();
+                heap.chooser.failed();
                 self.weak.begin(WeakScope::Young);
                 *kind = CollectionKind::Minor;
                 Stage::Cards
@@ -298,6 +304,20 @@ impl Work<'_, '_> {
         self.roots.restart();
         self.heap.cycle().begin();
         Stage::MarkRoots
+    }
+
+    /// Updates slots that refer to evacuated objects. Returns whether only the roots are left.
+    fn update_slots(&mut self) -> bool {
+        let nursery = self.heap.space.nursery.most();
+        let GenerationalHeap { core, shapes, space, tables, .. } = &mut *self.heap;
+        let Generations { old, evacuator, .. } = space;
+        let mut evacuation = Evacuation { core, shapes, region: old, evacuator };
+        evacuation.update_some(self.budget, |at, word| {
+            // The slot is in a moved object, and not on the card that was marked for it.
+            if is_young(word, nursery) {
+                tables.cards.dirty(at);
+            }
+        })
     }
 
     /// Updates roots that refer to evacuated objects. Returns whether there are no more roots.
