@@ -3,8 +3,8 @@
 use crate::size;
 use anyhow::{Context as _, Result, ensure};
 #[cfg(feature = "compiler")]
-use gc_compiler::{GcCompiler, collector as code};
-use gc_runtime::{CollectorOption, GcRuntime, HeapOptions, Reclaims, collector as heap};
+use gc_compiler::GcCompiler;
+use gc_runtime::{CollectorOption, GcRuntime, HeapOptions, Reclaims};
 use gc_types::{Abi, CollectorAbi};
 use std::fmt;
 use std::sync::Arc;
@@ -33,17 +33,6 @@ pub struct Collector {
     compiler: Arc<dyn GcCompiler>,
 }
 
-/// A collector of this project, made of these halves.
-macro_rules! ours {
-    ($runtime:expr, $compiler:expr) => {
-        Collector {
-            runtime: Arc::new($runtime),
-            #[cfg(feature = "compiler")]
-            compiler: Arc::new($compiler),
-        }
-    };
-}
-
 impl Collector {
     /// Pairs two halves.
     ///
@@ -70,35 +59,54 @@ impl Collector {
     }
 
     /// `null`: never collects. It has the least overhead and is for programs that end soon.
+    #[cfg(feature = "null")]
     pub fn null() -> Collector {
-        ours!(heap::null::NullCollector, code::null::NullCompiler)
+        Collector::ours(gc_types::collector::null::NAME)
     }
 
     /// `drc`: deferred reference counting. It does not move objects. It reclaims acyclic garbage in
     /// each collection, and cycles when the heap has grown. Its heaps use at most 3 GiB, so that
     /// counts cannot overflow.
+    #[cfg(feature = "drc")]
     pub fn drc() -> Collector {
-        ours!(heap::drc::DrcCollector, code::drc::DrcCompiler)
+        Collector::ours(gc_types::collector::drc::NAME)
     }
 
     /// `copying`: a semispace collector. It allocates inline and has no barriers, and dead objects
     /// cost nothing. It needs space to copy to, and its pauses grow with the live objects.
+    #[cfg(feature = "copying")]
     pub fn copying() -> Collector {
-        ours!(heap::copying::CopyingCollector, code::copying::CopyingCompiler)
+        Collector::ours(gc_types::collector::copying::NAME)
     }
 
     /// `generational`: a nursery in front of a mark-region heap. It moves objects. It is the
     /// fastest for most programs and has short pauses.
+    #[cfg(feature = "generational")]
     pub fn generational() -> Collector {
-        ours!(
-            heap::generational::GenerationalCollector::default(),
-            code::generational::GenerationalCompiler
-        )
+        Collector::ours(gc_types::collector::generational::NAME)
     }
 
-    /// The collectors of this project.
+    #[cfg(any(feature = "copying", feature = "drc", feature = "generational", feature = "null"))]
+    fn ours(name: &str) -> Collector {
+        Collector::by_name(name).expect("it is in both lists")
+    }
+
+    /// The collectors of this project that this build has.
     pub fn all() -> Vec<Collector> {
-        vec![Collector::null(), Collector::drc(), Collector::copying(), Collector::generational()]
+        let paired = |runtime: Arc<dyn GcRuntime>| {
+            #[cfg(feature = "compiler")]
+            let compiler = {
+                let mut halves = gc_compiler::collector::all().into_iter();
+                halves.find(|half| half.name() == runtime.name())
+            }
+            .expect("each heap has code");
+            Collector {
+                runtime,
+                #[cfg(feature = "compiler")]
+                compiler,
+            }
+        };
+        gc_runtime::collector::all().into_iter().map(paired).collect()
     }
 
     /// The collector of this project with this name.
@@ -219,6 +227,7 @@ fn no_option(collector: &str, name: &str, options: &[CollectorOption]) -> String
 }
 
 /// `generational`, which is best for most programs.
+#[cfg(feature = "generational")]
 impl Default for Collector {
     fn default() -> Collector {
         Collector::generational()
@@ -248,43 +257,5 @@ impl fmt::Display for Collector {
 impl fmt::Debug for Collector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Collector({self})")
-    }
-}
-
-/// A collector by the name that Wasmtime has for it. It converts into a [`Collector`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum WasmtimeCollector {
-    /// The default collector.
-    Auto,
-    /// [`Collector::drc`].
-    DeferredReferenceCounting,
-    /// [`Collector::null`].
-    Null,
-    /// [`Collector::copying`].
-    Copying,
-}
-
-/// The names that Wasmtime has for its collectors, so that a program written for it compiles.
-#[allow(non_upper_case_globals)]
-impl Collector {
-    /// The default collector, as [`Collector::default`].
-    pub const Auto: WasmtimeCollector = WasmtimeCollector::Auto;
-    /// [`Collector::drc`].
-    pub const DeferredReferenceCounting: WasmtimeCollector =
-        WasmtimeCollector::DeferredReferenceCounting;
-    /// [`Collector::null`].
-    pub const Null: WasmtimeCollector = WasmtimeCollector::Null;
-    /// [`Collector::copying`].
-    pub const Copying: WasmtimeCollector = WasmtimeCollector::Copying;
-}
-
-impl From<WasmtimeCollector> for Collector {
-    fn from(name: WasmtimeCollector) -> Collector {
-        match name {
-            WasmtimeCollector::Auto => Collector::default(),
-            WasmtimeCollector::DeferredReferenceCounting => Collector::drc(),
-            WasmtimeCollector::Null => Collector::null(),
-            WasmtimeCollector::Copying => Collector::copying(),
-        }
     }
 }

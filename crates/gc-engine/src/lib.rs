@@ -52,9 +52,11 @@ pub mod size;
 mod store;
 mod types;
 mod value;
+#[cfg(all(feature = "copying", feature = "drc", feature = "generational", feature = "null"))]
+mod wasmtime_collector;
 
 pub use code::Code;
-pub use collector::{Collector, WasmtimeCollector};
+pub use collector::Collector;
 #[cfg(feature = "compiler")]
 pub use engine::{CacheStore, CompilationEnded, FolderCache, MemoryCache, OptLevel};
 pub use engine::{Engine, EngineBuilder};
@@ -68,6 +70,8 @@ pub use rooted::Rooted;
 pub use store::Store;
 pub use types::{Signature, Type};
 pub use value::{Params, Results, Value};
+#[cfg(all(feature = "copying", feature = "drc", feature = "generational", feature = "null"))]
+pub use wasmtime_collector::WasmtimeCollector;
 
 pub use gc_jit::{Backtrace, BacktraceFrame, InterruptHandle, TrapError};
 pub use gc_runtime::{

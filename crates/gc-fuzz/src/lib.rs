@@ -28,6 +28,7 @@ mod compile;
 mod compile_maybe_invalid;
 mod compiling;
 mod fuzzgen;
+mod heaps;
 mod instantiate;
 mod instantiate_many;
 mod list;
@@ -59,6 +60,9 @@ pub fn targets() -> Vec<Target> {
         compile::TARGET,
         compile_maybe_invalid::TARGET,
         fuzzgen::TARGET,
+        heaps::AGREE,
+        heaps::CORRUPT,
+        heaps::OPS,
         instantiate::TARGET,
         instantiate_many::TARGET,
         spectests::TARGET,

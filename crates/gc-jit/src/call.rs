@@ -17,22 +17,22 @@ use gc_types::{EntryStatus, HostCall, Trap, ValRaw};
 ///
 /// A Rust panic in a host function is resumed here, when the compiled frames are gone. The panic of
 /// a host value's destructor that ran during the call is resumed here too
-/// ([`GcStore::resume_host_panic`](gc_runtime::GcStore::resume_host_panic)), whether the call
+/// ([`GcStore::resume_host_panic`](gc_heap::GcStore::resume_host_panic)), whether the call
 /// returns or fails. If a host function panicked as well, the destructor's panic waits.
 ///
 /// # Errors
 /// If the trampoline is in code for another kind of store, if there are too few slots, if the code
 /// traps, or if a host function that it calls fails. The code's frames are then gone, and
 /// the store and its heap can still be used. Also if a panic has interrupted a collection of the
-/// heap ([`GcStore::check_usable`](gc_runtime::GcStore::check_usable)).
+/// heap ([`GcStore::check_usable`](gc_heap::GcStore::check_usable)).
 ///
 /// # Safety
 /// - `code` is a published function. It has the signature that the trampoline was made for, and it
 ///   was compiled with a stack limit. It and all code that it can reach stay alive during the call.
 ///   `vmctx` belongs to this store and is the one that the function expects.
 /// - [`JitStore::jit`] and [`JitStore::jit_mut`] return the state of which the vmctx is. The
-///   [`GcStore`](gc_runtime::GcStore) of this state, and the memory of its heap, are those with which
-///   the state was made, or which a [lazy](gc_runtime::GcStore::lazy) store made since.
+///   [`GcStore`](gc_heap::GcStore) of this state, and the memory of its heap, are those with which
+///   the state was made, or which a [lazy](gc_heap::GcStore::lazy) store made since.
 /// - The arguments have the parameters' types. References among them belong to this store and were
 ///   exposed to compiled code.
 ///

@@ -1,7 +1,7 @@
 //! The errors of a call into compiled code.
 
 use crate::Backtrace;
-use gc_runtime::HeapError;
+use gc_heap::HeapError;
 use gc_types::Trap;
 use std::fmt;
 
@@ -10,7 +10,7 @@ use std::fmt;
 /// # Examples
 /// ```
 /// use gc_jit::{Backtrace, TrapError};
-/// use gc_runtime::HeapError;
+/// use gc_heap::HeapError;
 /// use gc_types::Trap;
 ///
 /// let error = TrapError {

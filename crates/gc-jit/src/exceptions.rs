@@ -21,7 +21,7 @@ use crate::vmcontext::{ResumePoint, SavedRegisters, VMStoreContext};
 use crate::walk::{RawFrame, RawFrames, incomplete, unpublished, vmctx_in};
 use crate::{CodeMemory, JitState, JitStore, VMContextPrefix, arch, lookup_code};
 use anyhow::{Result, anyhow, ensure};
-use gc_runtime::OwnedHandle;
+use gc_heap::OwnedHandle;
 use gc_types::host_calls::{Ref, Thrown};
 use gc_types::{Catches, CodeImage, EntryStatus, Trap, VMGcKind, VMGcRef};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The heap's host calls ([`HostCall::GC`]) over the [`GcStore`](gc_runtime::GcStore) of any
+//! The heap's host calls ([`HostCall::GC`]) over the [`GcStore`](gc_heap::GcStore) of any
 //! store.
 //!
 //! Their arguments come from emitted code and may come from the heap, so they are as untrusted as
@@ -8,7 +8,7 @@
 
 use crate::{HostCallShim, JitStore, Work, exceptions, with_handles};
 use anyhow::{Result, bail, ensure};
-use gc_runtime::{GcStore, Handle};
+use gc_heap::{GcStore, Handle};
 use gc_types::host_calls::{ExposedRef, Ref, Thrown};
 use gc_types::{
     Abi, HostCall, HostSignature, StorageType, Trap, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,

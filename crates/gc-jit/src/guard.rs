@@ -12,7 +12,7 @@
 use crate::{
     CallError, Cancelled, JitStore, ThrownException, TrapError, VMContextPrefix, exceptions,
 };
-use gc_runtime::HeapError;
+use gc_heap::HeapError;
 use gc_types::host_calls::HostCallResult;
 use gc_types::{HostCall, Trap};
 use std::any::Any;
@@ -105,7 +105,7 @@ fn panicked<S: JitStore>(store: &mut S, payload: Box<dyn Any + Send>) -> u64 {
 
 /// Runs the body of a host call, as [`host_call_guard`] does if it may fail. A panic in a host call
 /// that cannot fail aborts the process. (Panics of host values' destructors do not reach it; see
-/// [`GcStore::resume_host_panic`](gc_runtime::GcStore::resume_host_panic).)
+/// [`GcStore::resume_host_panic`](gc_heap::GcStore::resume_host_panic).)
 ///
 /// # Safety
 /// As for [`host_call_guard`].

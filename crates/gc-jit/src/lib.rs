@@ -8,7 +8,7 @@
 //! 2. [`CodeMemory::publish`] maps an image into executable memory and registers its addresses.
 //!    [`save`] writes an image to bytes, and a [`SavedImage`] is read from them.
 //! 3. The embedder's store implements [`JitStore`] and has a [`JitState`] as a field. The state
-//!    holds a [`GcStore`](gc_runtime::GcStore) and the [`VMStoreContext`] that compiled code reads.
+//!    holds a [`GcStore`](gc_heap::GcStore) and the [`VMStoreContext`] that compiled code reads.
 //!    [`call`] runs code with the store, through an [`EntryTrampoline`]. Compiled code calls the
 //!    host through host calls and exit trampolines, which record where compiled code was left. The
 //!    host function gets the store ([`host_call_guard`]).

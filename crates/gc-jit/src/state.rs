@@ -17,7 +17,7 @@ use crate::{
     VMContextPrefix, VMFuncRef, VMStoreContext, fiber, signals, walk,
 };
 use anyhow::{Context as _, Result, ensure};
-use gc_runtime::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
+use gc_heap::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
 use gc_types::VMGcRef;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -237,7 +237,7 @@ impl<S: JitStore> JitState<S> {
     /// [`refresh_func_refs`](JitState::refresh_func_refs) after you have added a function
     /// reference.
     ///
-    /// Do not put another store or other [memory](gc_runtime::HeapCore::memory) in the place of
+    /// Do not put another store or other [memory](gc_heap::HeapCore::memory) in the place of
     /// these: the vmctxs of this state have the addresses of the heap with which it was made.
     /// [`call`](crate::call) must not be used after that.
     pub fn gc_mut(&mut self) -> &mut GcStore {
@@ -259,7 +259,7 @@ impl<S: JitStore> JitState<S> {
     }
 
     /// Tells compiled code where the function-reference table is. Call this after each
-    /// [`FuncRefTable::add`](gc_runtime::FuncRefTable::add).
+    /// [`FuncRefTable::add`](gc_heap::FuncRefTable::add).
     pub fn refresh_func_refs(&mut self) {
         let table = self.gc.func_refs();
         // The table holds addresses of [`VMFuncRef`]s.

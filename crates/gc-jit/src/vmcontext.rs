@@ -6,7 +6,7 @@ use crate::fiber::RunningFiber;
 use crate::interrupt::Interrupt;
 use crate::meter::VMMeter;
 use crate::traced::TracedPcs;
-use gc_runtime::HeapMapping;
+use gc_heap::HeapMapping;
 use gc_types::{CALLEE_SAVED, NULL_PAGE_SIZE, Trap, VMOffsets, ValRaw};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};

@@ -11,7 +11,7 @@
 
 use crate::vmcontext::SuspendedStack;
 use crate::{Activation, CodeMemory, FrameInfo, VMStoreContext, lookup_code};
-use gc_runtime::{FrameSlot, GcRootsList, IncompleteWalk};
+use gc_heap::{FrameSlot, GcRootsList, IncompleteWalk};
 use gc_types::StackMap;
 use std::marker::PhantomData;
 use std::sync::Arc;

@@ -10,7 +10,7 @@
 
 use crate::JitStore;
 use anyhow::Result;
-use gc_runtime::Handle;
+use gc_heap::Handle;
 use gc_types::{HostCall, Trap, VMGcRef};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -1,86 +1,29 @@
-//! Heaps and collectors: the half of a collector that is not emitted code.
+//! The collectors: `null`, `drc`, `copying` and `generational`. All of gc-heap is exported again.
 //!
-//! A [`GcRuntime`] makes [`GcHeap`]s. A heap allocates in its [`HeapMemory`], runs the barriers
-//! that the host needs and makes [`GarbageCollection`]s. A [`GcRequest`] begins a collection. It
-//! has the cause and the mutator's roots, which the embedder registers in a [`GcRootsList`]. A
-//! [`GcStore`] combines a heap with its side tables ([`ExternRefHostDataTable`], [`FuncRefTable`],
-//! [`WeakTable`]) and its roots, and collects and grows as a [`GrowthPolicy`] decides. The built-in
-//! collectors are in [`collector`]. A collector outside this crate implements the same two traits.
+//! A [`GcRuntime`] makes [`GcHeap`]s, and a [`GcStore`] has one of them, with its roots and its side tables.
+//! Each collector is a plan in a folder of its own, over the spaces, the loops and the tables of gc-heap:
+//! when to collect what. [`collector`] lists them. A collector of another crate stands beside them: it implements the
+//! same traits with the same parts.
 //!
 //! # Laws
-//! * Collectors are safe code over checked bytes. Whatever a heap's memory holds, the worst result
-//!   is a wrong object or an error, never an access outside the heap. Only `memory/` and `roots/`
-//!   contain `unsafe`.
+//! * There is no `unsafe`, and nothing private of gc-heap. What these collectors use, any crate can use.
 //! * This crate knows neither Cranelift nor WebAssembly.
 //!
 //! # Features
-//! * `async`: collections that yield, `GarbageCollection::collect_async` and `GcStore::gc_async`.
-//! * `gc_zeal`: heaps can collect at every Nth allocation ([`HeapOptions::zeal`]), poison freed
-//!   memory and verify themselves before and after each collection.
-#![deny(unsafe_code)]
-
-mod clock;
-mod collection;
-mod error;
-mod extern_ref;
-mod factory;
-mod func_ref;
-mod heap;
-mod heap_pool;
-mod host_panic;
-mod layouts;
-mod limiter;
-mod memory;
-mod object;
-mod options;
-mod pauses;
-mod policy;
-pub mod remember;
-mod request;
-mod roots;
-mod runtime;
-pub mod side;
-pub mod space;
-mod stats;
-mod store;
-pub mod trace;
-mod verify;
-mod weak;
+//! * `null`, `drc`, `copying`, `generational`: these collectors. All are on by default. A build has no code of the
+//!   others.
+//! * `async` and `gc_zeal`: those of gc-heap.
+#![forbid(unsafe_code)]
 
 pub mod collector;
 
-#[cfg(feature = "async")]
-pub use collection::CollectFuture;
-pub use collection::{GarbageCollection, GcProgress, Idle};
-pub use error::{HeapError, RefusedBy};
-pub use extern_ref::{ExternRefHostDataId, ExternRefHostDataTable, HostValue, VMExternRef};
-pub use factory::HeapFactory;
-pub use func_ref::FuncRefTable;
-pub use gc_types::HeapBounds;
-pub use heap::{GcHeap, LastResort, Occupancy};
-pub use heap_pool::KeptHeaps;
-pub use host_panic::HostPanic;
-pub use layouts::{LayoutTable, LayoutVersion};
-pub use limiter::{HeapGrowth, HeapLimiter};
-pub use memory::{
-    Admission, Growth, HeapBytes, HeapMapping, HeapMemory, HeapView, MappedMemory, MemoryPurpose,
-    MemoryRequest, MemorySource, OnDemand, Pool, PoolOptions, PoolSlots, Reservation, SharedBytes,
-    UsedReservation, ZeroIsNone, Zeroable, ZeroedVec,
-};
-pub use object::{HeapCore, by_halves};
-pub use options::HeapOptions;
-pub use pauses::{Pause, PauseKind, PauseLog};
-pub use policy::{
-    AdaptivePolicy, Decision, FixedPolicy, GrowthPolicy, HeapPlan, HeapUsage, PolicyFactory,
-};
-pub use remember::RememberedSlots;
-pub use request::{GcCause, GcRequest};
-pub use roots::{
-    FrameSlot, GcRoot, GcRootsIter, GcRootsList, Handle, HandleError, HandleScope, IncompleteWalk,
-    NoStack, OwnedHandle, RootOwner, SegmentId, SlotsId, TraceRoots,
-};
-pub use runtime::{CollectorOption, GcRuntime, Reclaims};
-pub use side::{IndexedTable, ListTable, MaskedTable, NotesTable};
-pub use stats::GcStats;
-pub use store::{GcLeft, GcStore, StoreSide};
-pub use weak::{WeakHandle, WeakMap, WeakScope, WeakStep, WeakTable, WeakTracer};
+#[cfg(feature = "copying")]
+mod copying;
+#[cfg(feature = "drc")]
+mod drc;
+#[cfg(feature = "generational")]
+mod generational;
+#[cfg(feature = "null")]
+mod null;
+
+pub use gc_heap::*;

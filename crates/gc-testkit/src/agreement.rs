@@ -15,7 +15,7 @@ use crate::schema::Schema;
 use crate::{Ledger, Reclaims, Subject};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use arbitrary::Unstructured;
-use gc_runtime::HeapError;
+use gc_heap::HeapError;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use crate::schema::{NODE, Schema};
 use crate::{Ledger, Subject};
 use anyhow::{Context, Result, bail, ensure};
 use arbitrary::Unstructured;
-use gc_runtime::{ExternRefHostDataTable, HeapMemory};
+use gc_heap::{ExternRefHostDataTable, HeapMemory};
 use gc_types::{
     HeapDataOffsets, NULL_PAGE_SIZE, StorageType, TypeIndex, VMGcHeader, VMGcKind, VMGcRef,
 };

@@ -15,7 +15,7 @@ use crate::shadow::{ObjectId, Shadow, ShadowObject, ShadowRef, ShadowValue, Shap
 use crate::{Ledger, Reclaims, Subject};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use arbitrary::Unstructured;
-use gc_runtime::{HeapError, HeapOptions};
+use gc_heap::{HeapError, HeapOptions};
 use gc_types::{ExnLayout, GcLayout, StorageType, VMGcKind, VMGcRef};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;

@@ -52,6 +52,7 @@ pub mod panics;
 pub mod patterns;
 pub mod place;
 pub mod random;
+pub mod roots;
 pub mod schema;
 pub mod shadow;
 #[cfg(feature = "trials")]
@@ -60,7 +61,7 @@ pub mod trials;
 mod host_value;
 mod subject;
 
-pub use gc_runtime::Reclaims;
+pub use gc_heap::Reclaims;
 pub use host_value::{Ledger, Token};
 pub use panics::panic_text;
 pub use subject::Subject;

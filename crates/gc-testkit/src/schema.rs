@@ -2,7 +2,7 @@
 //! random one.
 
 use arbitrary::Unstructured;
-use gc_runtime::GcHeap;
+use gc_heap::GcHeap;
 use gc_types::{
     ArrayLayout, ExnLayout, FieldLayout, GcLayout, StorageType, StructLayout, TypeIndex,
 };

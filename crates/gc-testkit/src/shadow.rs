@@ -10,7 +10,7 @@ use crate::ops::{self, Op};
 use crate::place::RootSlot;
 use crate::schema::{self, BYTES, Schema};
 use anyhow::{Result, bail, ensure};
-use gc_runtime::HeapError;
+use gc_heap::HeapError;
 use gc_types::{GcLayout, I31, StorageType, TypeIndex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! [`Subject`]: a collector under test, the garbage that it promises to free, and the kind of heap for the test.
 
-use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
-use gc_runtime::{GcRuntime, HeapBounds, HeapOptions, MemorySource, OnDemand, Reclaims};
+use gc_heap::{GcRuntime, HeapBounds, HeapOptions, MemorySource, OnDemand, Reclaims};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +20,7 @@ pub struct Subject<'a> {
     pub reclaims: Reclaims,
     /// The way in which its heaps are addressed.
     pub bounds: HeapBounds,
-    /// Collects at every Nth allocation; 0 turns this off. Needs gc-runtime's feature `gc_zeal`.
+    /// Collects at every Nth allocation; 0 turns this off. Needs gc-heap's feature `gc_zeal`.
     pub zeal: u32,
 }
 
@@ -30,6 +29,11 @@ impl<'a> Subject<'a> {
     /// that every machine (and Miri) supports, without zeal.
     pub fn new(runtime: &'a dyn GcRuntime, reclaims: Reclaims) -> Self {
         Subject { runtime, reclaims, bounds: HeapBounds::Checked, zeal: 0 }
+    }
+
+    /// A subject for each of these collectors, which promises what it [says](GcRuntime::reclaims) itself.
+    pub fn each(collectors: &'a [Arc<dyn GcRuntime>]) -> Vec<Self> {
+        collectors.iter().map(|runtime| Subject::new(&**runtime, runtime.reclaims())).collect()
     }
 
     /// The same collector on other heaps.
@@ -59,18 +63,6 @@ impl<'a> Subject<'a> {
             zeal: self.zeal,
             ..HeapOptions::default()
         }
-    }
-}
-
-impl Subject<'static> {
-    /// The built-in collectors.
-    pub fn ours() -> Vec<Subject<'static>> {
-        vec![
-            Subject::new(&NullCollector, Reclaims::Nothing),
-            Subject::new(&DrcCollector, Reclaims::Everything),
-            Subject::new(&CopyingCollector, Reclaims::Everything),
-            Subject::new(const { &GenerationalCollector::new() }, Reclaims::Everything),
-        ]
     }
 }
 

@@ -30,7 +30,9 @@ fn random_operations_agree_with_the_shadow(subject: &Subject<'_>) -> Result<()> 
 
 /// Compares the collector with the built-in ones, on heaps of the same kind.
 fn random_operations_come_to_the_same_as_elsewhere(subject: &Subject<'_>) -> Result<()> {
-    let others = Subject::ours().into_iter().map(|ours| ours.with(subject.bounds, subject.zeal));
+    let ours = gc_runtime::collector::all();
+    let others =
+        Subject::each(&ours).into_iter().map(|ours| ours.with(subject.bounds, subject.zeal));
     let subjects: Vec<_> = std::iter::once(*subject).chain(others).collect();
     let first = 2 << 32;
     for_seeds(first..first + scaled(8), (500, 750), |u| agreement::run(&subjects, u))

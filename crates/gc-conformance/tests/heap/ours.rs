@@ -4,7 +4,9 @@ use gc_conformance::heap;
 use gc_testkit::Subject;
 
 fn conforms(name: &str, zeal: u32) {
-    let subject = Subject::ours().into_iter().find(|ours| ours.runtime.name() == name).unwrap();
+    let ours = gc_runtime::collector::all();
+    let subject =
+        Subject::each(&ours).into_iter().find(|ours| ours.runtime.name() == name).unwrap();
     for subject in subject.variants(&[zeal]) {
         if let Err(faults) = heap::run(&subject) {
             panic!("{faults:#}");

@@ -70,27 +70,11 @@ pub(crate) fn node(store: &mut GcStore) -> VMGcRef {
     store.alloc_struct(&mut NoStack, NODE).unwrap()
 }
 
-/// A mutator whose stack has a few slots.
-pub(crate) struct Stack(pub(crate) Vec<u64>);
-
-impl TraceRoots for Stack {
-    fn trace_stack(&mut self, roots: &mut GcRootsList) -> Result<(), IncompleteWalk> {
-        let first = self.0.as_mut_ptr();
-        for i in 0..self.0.len() {
-            // SAFETY: in bounds, and the slots are borrowed for the collection.
-            unsafe { roots.add_stack_root(first.add(i)) };
-        }
-        Ok(())
-    }
-}
-
 /// A table with one element, which is registered with a store.
 #[cfg(feature = "gc_zeal")]
 pub(crate) fn table(store: &mut GcStore) -> Vec<u32> {
     let mut table = vec![0];
-    let first = std::ptr::NonNull::from(&mut table[0]);
-    // SAFETY: the tests keep the table as long as the store collects.
-    unsafe { store.roots_mut().add_slots(gc_types::RootKind::Table, 2, first, 1) };
+    gc_testkit::roots::add_slots(&mut table, gc_types::RootKind::Table, 2, store.roots_mut());
     table
 }
 

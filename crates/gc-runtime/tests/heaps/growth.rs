@@ -6,6 +6,7 @@ use gc_runtime::{
     AdaptivePolicy, Decision, FixedPolicy, GcRuntime, GcStore, GrowthPolicy, HeapBounds, HeapError,
     HeapOptions, HeapPlan, HeapUsage, NoStack, PolicyFactory,
 };
+use gc_testkit::roots::Stack;
 use gc_types::{NULL_PAGE_SIZE, StorageType, VMGcRef};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -5,6 +5,7 @@ use gc_runtime::collector::{DrcCollector, NullCollector};
 use gc_runtime::{
     GcRootsList, HeapBounds, HeapError, HeapOptions, IncompleteWalk, NoStack, PauseKind, TraceRoots,
 };
+use gc_testkit::roots::Stack;
 use gc_types::{HeapDataOffsets, StorageType, VMGcHeader, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};

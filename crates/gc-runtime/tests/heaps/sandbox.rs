@@ -5,6 +5,7 @@
 use crate::common::*;
 use arbtest::{arbitrary, arbtest};
 use gc_runtime::{GcRuntime, GcStore, HeapBounds, HeapOptions, NoStack};
+use gc_testkit::roots::Stack;
 use gc_types::{NULL_PAGE_SIZE, TypeIndex, VMGcRef};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

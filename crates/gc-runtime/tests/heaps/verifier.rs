@@ -4,6 +4,7 @@ use crate::common::*;
 #[cfg(feature = "gc_zeal")]
 use gc_runtime::NoStack;
 use gc_runtime::{GcStore, HeapBounds, HeapError, HeapOptions};
+use gc_testkit::roots::Stack;
 use gc_types::{VMGcHeader, VMGcRef};
 
 /// The places of the objects of [`graph`].

@@ -4,7 +4,7 @@
 use super::{Mutator, RootSlot};
 use crate::ops::{self, Op};
 use crate::schema::BYTES;
-use gc_runtime::HeapError;
+use gc_heap::HeapError;
 use gc_types::{I31, StorageType, VMGcRef};
 use std::num::NonZeroU32;
 

@@ -22,7 +22,7 @@ use crate::place::RootSlot;
 use crate::schema::{self, Schema};
 use crate::{Ledger, Token};
 use anyhow::ensure;
-use gc_runtime::{GcHeap, GcLeft, GcRuntime, GcStore, HeapError, HeapOptions, OwnedHandle};
+use gc_heap::{GcHeap, GcLeft, GcRuntime, GcStore, HeapError, HeapOptions, OwnedHandle};
 use gc_types::{FieldLayout, GcLayout, TypeIndex, VMGcKind, VMGcRef};
 use std::num::NonZeroU32;
 use std::pin::pin;
@@ -415,7 +415,7 @@ impl Mutator {
     }
 
     /// Resets the store and empties every slot, if the collector's heaps
-    /// [can be reset](gc_runtime::GcHeap::reset). Returns whether they can.
+    /// [can be reset](gc_heap::GcHeap::reset). Returns whether they can.
     pub fn reset(&mut self) -> bool {
         if self.store.reset().is_err() {
             return false;

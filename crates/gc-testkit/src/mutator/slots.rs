@@ -6,7 +6,7 @@
 
 use crate::place::{RootSlot, SLOTS};
 use anyhow::{Result, ensure};
-use gc_runtime::{FrameSlot, GcRootsList, IncompleteWalk, TraceRoots};
+use gc_heap::{FrameSlot, GcRootsList, IncompleteWalk, TraceRoots};
 use gc_types::{RootKind, VMGcRef};
 use std::ptr::NonNull;
 

@@ -3,7 +3,7 @@
 use super::{Effect, Mutator};
 use crate::ops::{WEAK_HANDLES, WEAK_MAPS};
 use crate::place::RootSlot;
-use gc_runtime::{WeakHandle, WeakMap};
+use gc_heap::{WeakHandle, WeakMap};
 use gc_types::VMGcRef;
 
 /// The weak references.

@@ -26,7 +26,7 @@ fn in_bounded_time(test: impl FnOnce() + Send + 'static) {
 }
 
 fn variants(zeal: &[u32]) -> Vec<Subject<'static>> {
-    Subject::ours().into_iter().flat_map(|subject| subject.variants(zeal)).collect()
+    crate::ours().into_iter().flat_map(|subject| subject.variants(zeal)).collect()
 }
 
 fn fixed_seeds(
@@ -81,10 +81,10 @@ fn heaps_and_shadows_agree_under_zeal() {
 
 /// Compares all collectors on both kinds of heap, with each of `zeals`.
 fn agree(seeds: u64, first: u64, length: impl Fn(u64) -> usize, zeals: &[u32]) {
-    let kinds = Subject::ours()[0].variants(zeals);
+    let kinds = crate::ours()[0].variants(zeals);
     for kind in kinds {
         let with = |subject: Subject<'static>| subject.with(kind.bounds, kind.zeal);
-        let subjects: Vec<_> = Subject::ours().into_iter().map(with).collect();
+        let subjects: Vec<_> = crate::ours().into_iter().map(with).collect();
         for seed in first..first + seeds {
             let bytes = random::bytes(seed, length(seed - first));
             if let Err(fault) = agreement::run(&subjects, &mut Unstructured::new(&bytes)) {

@@ -1,14 +1,14 @@
 //! Weak references whose objects finalizers revive, beside the shadow.
 
+use gc_testkit::Reclaims;
 use gc_testkit::differential::Differential;
 use gc_testkit::ops::Op;
 use gc_testkit::place::RootSlot;
 use gc_testkit::schema::Schema;
-use gc_testkit::{Reclaims, Subject};
 
 /// Runs `ops` under every collector that reclaims, on both kinds of heap.
 fn run(ops: &[Op]) {
-    for subject in Subject::ours().into_iter().flat_map(|subject| subject.variants(&[0, 1])) {
+    for subject in crate::ours().into_iter().flat_map(|subject| subject.variants(&[0, 1])) {
         if matches!(subject.reclaims, Reclaims::Nothing) {
             continue;
         }

@@ -1,0 +1,411 @@
+//! Major collections: marking the old generation and sweeping it.
+//!
+//! Marking follows references from the roots with an explicit stack. It may stop anywhere, also in the middle of an
+//! array, and the mutator may run in between. Then the overwritten references are logged and marked
+//! too, and new objects are marked when they are allocated. So marking finds everything that was
+//! reachable when it began (snapshot at the beginning: Taiichi Yuasa, "Real-Time Garbage Collection
+//! on General-Purpose Machines", 1990). It begins with an empty nursery and ignores young objects. If
+//! objects were retained, it marks these too, and then it does not stop before it is done.
+//!
+//! If the store has weak references or externrefs, marking then waits for the next collection, which marks
+//! what weak references keep, and drops the host values of dead externrefs. Without a collection neither can
+//! be seen. If blocks were chosen for evacuation, they wait for the next collection with all roots, too.
+//!
+//! Marking and sweeping continue in slices whenever the nursery needs another chunk, and at the end of each minor
+//! collection. They are fast enough to finish before the old generation has grown much.
+
+use super::GenerationalHeap;
+use super::chooser::Chooser;
+use super::policy::Due;
+use super::tables::Tables;
+use gc_heap::space::{Count, Generations};
+use gc_heap::trace::marking::{Marked, Marker, Marking};
+use gc_heap::trace::shapes::Shapes;
+use gc_heap::{HeapCore, Pause, PauseKind};
+use std::time::{Duration, Instant};
+
+/// Number of objects, and of eighths of slots, that a slice visits, if there is time for so many. A slice
+/// processes at most as many log entries and large objects, and fewer blocks. With twice as many, marking
+/// ends sooner and begins once more: a map with 1 GiB of entries took 1.3 of its time. With half as many,
+/// marking lasts longer: lists of 1 GiB took 1.2 of their time.
+const SLICE: u32 = 6 << 10;
+/// Number of these between two reads of the clock.
+pub(super) const STEP: u32 = 512;
+/// Shorter slices are not counted as pauses.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(1);
+/// [`SLICE`] under zeal, where a major collection should last for several collections.
+const ZEAL_SLICE: u32 = 16;
+/// Number of blocks that a slice gives back between two reads of the clock.
+const GIVEN_BACK: u32 = 16;
+
+/// The phase of the old generation's collector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing.
+    #[default]
+    Idle,
+    /// Marking.
+    Marking,
+    /// Waiting for a collection with all roots, to evacuate blocks.
+    Evacuating,
+    /// Sweeping.
+    Sweeping,
+    /// Giving free memory back to the system.
+    GivingBack,
+}
+
+/// The progress of reading the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Log {
+    /// To its end.
+    Done,
+    /// Not to its end, because the budget was used.
+    More,
+    /// Some entries were lost. Marking must be abandoned.
+    Lost,
+}
+
+/// The major collection that is under way, and what is known from the last one.
+#[derive(Debug, Default)]
+pub(super) struct Major {
+    pub(super) phase: Phase,
+    pub(super) marker: Marker,
+    /// Whether everything was marked except what weak references keep. A collection marks that, and sweeps
+    /// host values.
+    waits: bool,
+    /// Time spent in the major collection so far.
+    pub(super) took: Duration,
+    /// Bytes of old objects when marking began.
+    began_at: u64,
+    /// Bytes by which the old generation had grown since the previous marking.
+    grown: u64,
+    pub(super) size: OldSize,
+    /// Whether the last marking was given up because entries of the log were lost. Time that the host gives is not
+    /// used for another one.
+    pub(super) lost_log: bool,
+}
+
+/// Bytes of the old generation that count in special ways.
+#[derive(Debug, Default)]
+pub(super) struct OldSize {
+    /// Bytes of large objects that had been allocated since the last plan when marking began.
+    pub(super) large_before: u64,
+    /// Bytes of large objects that were allocated since marking began, or since the last plan if that was
+    /// later. Those that are allocated while marking is under way count as marked.
+    pub(super) large: u64,
+    /// Bytes between old objects that nothing could use after the last sweep, as far as they count
+    /// ([`end`](Cycle::end)).
+    pub(super) lost: u64,
+}
+
+impl Major {
+    /// Whether marking waits for a collection, which gets the weak references and the host values of
+    /// the store.
+    pub(super) fn marking_waits(&self) -> bool {
+        self.phase == Phase::Marking && self.waits
+    }
+
+    /// Whether a major collection is under way.
+    pub(super) fn is_under_way(&self) -> bool {
+        !matches!(self.phase, Phase::Idle | Phase::GivingBack)
+    }
+
+    /// Whether a major collection, or a trace, may begin.
+    pub(super) fn may_begin(&self) -> bool {
+        !matches!(self.phase, Phase::Marking | Phase::Evacuating)
+    }
+}
+
+/// The parts of the heap on which a major collection works.
+pub(super) struct Cycle<'h> {
+    pub(super) core: &'h mut HeapCore,
+    pub(super) shapes: &'h Shapes,
+    pub(super) space: &'h mut Generations,
+    pub(super) tables: &'h mut Tables,
+    pub(super) major: &'h mut Major,
+    pub(super) chooser: &'h mut Chooser,
+}
+
+impl GenerationalHeap {
+    /// The parts on which a major collection works.
+    #[inline(always)]
+    pub(super) fn cycle(&mut self) -> Cycle<'_> {
+        let GenerationalHeap { core, shapes, space, tables, major, chooser, .. } = self;
+        Cycle { core, shapes, space, tables, major, chooser }
+    }
+}
+
+impl Cycle<'_> {
+    /// What is due.
+    pub(super) fn due(&self) -> Due<'_> {
+        Due { core: self.core, space: self.space, major: self.major, chooser: self.chooser }
+    }
+
+    /// The parts that marking needs.
+    #[inline(always)]
+    pub(super) fn marking(&mut self) -> Marking<'_> {
+        Marking {
+            core: self.core,
+            shapes: self.shapes,
+            region: &mut self.space.old,
+            evacuator: &mut self.space.evacuator,
+            marker: &mut self.major.marker,
+        }
+    }
+
+    // ---- marking ------------------------------------------------------------------
+
+    /// Begins to mark, and chooses blocks to evacuate. The roots must be marked before the mutator runs again, unless
+    /// marking ends before.
+    pub(super) fn begin(&mut self) {
+        self.space.evacuator.choose(&mut self.space.old, self.core);
+        self.begin_in_place();
+    }
+
+    /// Begins to mark. No blocks are chosen.
+    pub(super) fn begin_in_place(&mut self) {
+        debug_assert!(matches!(self.major.phase, Phase::Idle | Phase::GivingBack));
+        let major = &mut *self.major;
+        (major.phase, major.waits, major.took) = (Phase::Marking, false, Duration::ZERO);
+        major.began_at = self.space.old.total().bytes;
+        major.size.large_before = std::mem::take(&mut major.size.large);
+        self.space.begin_marking(&mut self.major.marker);
+    }
+
+    /// Lets the mutator run while marking is under way.
+    pub(super) fn interleave(&mut self) {
+        self.tables.set_logging(&mut self.core.memory, true);
+        self.tables.set_evacuation(self.space.evacuator.is_active());
+    }
+
+    /// Abandons marking. Nothing is known to be garbage.
+    pub(super) fn abandon(&mut self) {
+        if self.major.phase == Phase::Marking {
+            self.space.evacuator.clear();
+            self.space.abandon_marking();
+            self.major.marker.clear();
+            self.tables.set_logging(&mut self.core.memory, false);
+            self.major.phase = Phase::Idle;
+        }
+    }
+
+    /// Abandons marking because entries of the log were lost.
+    pub(super) fn lose(&mut self) {
+        log::debug!("marking given up: the log of overwritten references was too short");
+        self.major.lost_log = true;
+        self.abandon();
+    }
+
+    /// Scans marked objects, as far as `budget` allows. Returns whether there are no more.
+    pub(super) fn mark_some(&mut self, budget: &mut u32) -> bool {
+        loop {
+            match self.marking().run(budget) {
+                Marked::Done => return true,
+                Marked::More => return false,
+                Marked::ManySlots => {
+                    self.space.evacuator.give_up();
+                    self.cancel_evacuation();
+                }
+            }
+        }
+    }
+
+    /// Marks the references that the mutator overwrote since the last call, as far as `budget`
+    /// allows.
+    pub(super) fn mark_logged(&mut self, budget: &mut u32) -> Log {
+        let Some(logged) = self.tables.log.unread(&self.core.memory) else { return Log::Lost };
+        let part = logged.min(*budget);
+        for _ in 0..part {
+            let (overwritten, slot) = self.tables.log.next();
+            self.marking().mark(overwritten);
+            if let Some(word) = self.core.memory.read_u32(slot.into()) {
+                self.note_slot(slot.into(), word);
+            }
+            if self.major.phase == Phase::Sweeping {
+                // The slots were too many for the evacuation. The log is empty, and some blocks are swept: a mark
+                // there would stay.
+                return Log::Done;
+            }
+        }
+        *budget -= part;
+        if part == logged { Log::Done } else { Log::More }
+    }
+
+    /// Ends marking. Everything unmarked is garbage.
+    pub(super) fn end_marking(&mut self) {
+        let (total, marked) = (self.space.old.total().bytes, self.space.old.marked().bytes);
+        let born = total.saturating_sub(self.major.began_at);
+        self.chooser.learn_live(marked.saturating_sub(born));
+        self.major.lost_log = false;
+        self.major.grown = total.saturating_sub(self.core.live);
+        self.space.end_marking(self.core);
+        if self.space.evacuator.is_active() {
+            self.major.phase = Phase::Evacuating;
+        } else {
+            self.begin_sweeping();
+        }
+    }
+
+    // ---- evacuation ---------------------------------------------------------------
+
+    /// Records that the slot at `at` now holds `word`, if that refers into a block that will be evacuated.
+    #[inline(always)]
+    pub(super) fn note_slot(&mut self, at: u64, word: u32) {
+        if self.space.note_slot(at, word) {
+            self.cancel_evacuation();
+        }
+    }
+
+    /// Abandons the evacuation. The chosen blocks are swept like all others.
+    #[cold]
+    pub(super) fn cancel_evacuation(&mut self) {
+        self.space.evacuator.clear();
+        self.tables.set_evacuation(false);
+        if self.major.phase == Phase::Evacuating {
+            self.begin_sweeping();
+        }
+    }
+
+    // ---- sweeping -----------------------------------------------------------------
+
+    /// Begins to sweep, when nothing is to be evacuated any more.
+    pub(super) fn begin_sweeping(&mut self) {
+        self.tables.set_logging(&mut self.core.memory, false);
+        self.space.begin_sweeping();
+        self.major.phase = Phase::Sweeping;
+    }
+
+    /// Sweeps as far as `budget` allows. Returns whether nothing is left.
+    pub(super) fn sweep(&mut self, budget: &mut u32) -> bool {
+        let done = self.space.old.sweep(budget);
+        if done && self.major.phase == Phase::Sweeping {
+            self.end();
+        }
+        done
+    }
+
+    /// Ends the major collection, if an allocation or a survivor that needed room has swept the last block.
+    pub(super) fn notice_end(&mut self) {
+        if self.major.phase == Phase::Sweeping && !self.space.old.is_sweeping() {
+            self.end();
+        }
+    }
+
+    /// Makes a plan when everything is swept, and continues with giving memory back.
+    fn end(&mut self) {
+        let took = std::mem::take(&mut self.major.took);
+        let occupancy = self.due().occupancy();
+        let (live, grown) = (self.space.old.total().bytes, self.major.grown);
+        let lived = self.core.live + grown;
+        self.space.sizing.after_major(lived.saturating_sub(live), grown);
+        self.core.make_plan(&occupancy, live, grown, took);
+        self.major.size.large = 0;
+        // In a heap whose objects are far apart, the next marking must not begin at once.
+        let room = self.due().major_threshold().saturating_sub(live);
+        let most = (room / 2).min(room.saturating_sub(self.due().least_old()));
+        self.major.size.lost = self.space.old.lost_bytes().min(most);
+        let spare = self.core.plan.spare.saturating_sub(self.space.old.recyclable_bytes());
+        self.space.old.begin_giving_back(spare);
+        self.major.phase = Phase::GivingBack;
+    }
+
+    /// Gives free blocks back, as far as `budget` allows. Returns whether none are left.
+    pub(super) fn give_back(&mut self, budget: &mut u32) -> bool {
+        while self.major.phase == Phase::GivingBack && *budget > 0 {
+            *budget = budget.saturating_sub(32 * GIVEN_BACK);
+            self.space.old.give_back(&mut self.core.memory, GIVEN_BACK);
+            if !self.space.old.is_giving_back() {
+                self.major.phase = Phase::Idle;
+            }
+        }
+        self.major.phase != Phase::GivingBack
+    }
+
+    // ---- slices -------------------------------------------------------------------
+
+    /// Does a slice of the major collection that is under way, if there is one, as a separate
+    /// pause.
+    pub(super) fn slice(&mut self) {
+        if self.major.phase == Phase::Idle {
+            return;
+        }
+        let start = Instant::now();
+        self.core.side.pauses.begin(start);
+        let bytes_before = self.space.used_bytes(self.core);
+        self.work(self.to_keep_up());
+        let length = start.elapsed();
+        if length >= SHORTEST_PAUSE {
+            let start = self.core.side.pauses.since_made(start);
+            let (kind, bytes_after) = (PauseKind::Slice, self.space.used_bytes(self.core));
+            self.core.side.pauses.record(Pause { start, length, kind, bytes_before, bytes_after });
+        } else {
+            self.core.side.pauses.cancel();
+        }
+    }
+
+    /// The number of objects that a slice has to mark so that marking ends before the mutator has to
+    /// wait for it. Most of the time it is less than what a slice does anyway.
+    pub(super) fn to_keep_up(&self) -> u32 {
+        if self.major.phase != Phase::Marking || self.core.memory.zeal() != 0 {
+            return 0;
+        }
+        let Count { objects, bytes } = self.space.old.total();
+        // New objects count as marked.
+        let to_mark = bytes.saturating_sub(self.space.old.marked().bytes);
+        // Marking aims at an end before the old generation has grown by two fifths; the mutator waits when
+        // it has grown by half. With an aim of a quarter, marking ends sooner and finds fewer live bytes, so
+        // the plan after it is smaller, and a growing heap is marked once more. The estimate counts dead
+        // objects, so it is too high and not too low.
+        //
+        // Large objects came without slices. So there are fewer than there should have been.
+        let due = self.due();
+        let tenths = if self.major.size.large > due.major_threshold() / 8 { 1 } else { 4 };
+        let room = due.deadline(tenths).saturating_sub(due.taken_bytes());
+        // There is a slice for each chunk of the nursery.
+        let promoted = self.chooser.minor_cost(gc_heap::space::nursery::CHUNK.into()).max(1);
+        let slices = (room / promoted).max(1);
+        let size = (bytes / objects.max(1)).max(1);
+        u32::try_from(to_mark / slices / size).unwrap_or(u32::MAX)
+    }
+
+    /// Continues the major collection that is under way, if there is one, for a slice and `more`,
+    /// or until the pause has taken the time that it should take.
+    pub(super) fn work(&mut self, more: u32) {
+        let mut left = match self.core.memory.zeal() {
+            0 => SLICE.saturating_add(more),
+            _ => ZEAL_SLICE,
+        };
+        let (start, time) = (Instant::now(), self.core.side.pause_left());
+        while left > 0 && self.major.phase != Phase::Idle {
+            let mut budget = left.min(STEP);
+            let given = budget;
+            let phase = self.major.phase;
+            self.step(&mut budget);
+            left -= given - budget;
+            let waits = self.major.phase == phase && budget == given;
+            if waits || self.core.damage.is_some() || start.elapsed() >= time {
+                break;
+            }
+        }
+        self.major.took += start.elapsed();
+    }
+
+    /// Continues the major collection that is under way, as far as `budget` allows.
+    fn step(&mut self, budget: &mut u32) {
+        let logs = matches!(self.major.phase, Phase::Marking | Phase::Evacuating);
+        let log = if logs { self.mark_logged(budget) } else { Log::Done };
+        match (self.major.phase, log) {
+            (Phase::Marking, Log::Lost) => self.lose(),
+            (Phase::Marking, Log::Done) if self.mark_some(budget) && self.core.damage.is_none() => {
+                self.major.waits = self.core.side.marking_must_wait();
+                if !self.major.waits {
+                    self.end_marking();
+                }
+            }
+            (Phase::Evacuating, Log::Lost) => self.cancel_evacuation(),
+            _ => {}
+        }
+        self.sweep(budget);
+        self.give_back(budget);
+    }
+}

@@ -1,0 +1,419 @@
+//! `generational`: a bump nursery in front of a mark-region old generation.
+//!
+//! Most objects die young (David Ungar, "Generation Scavenging: A Non-disruptive High Performance
+//! Storage Reclamation Algorithm", 1984). Emitted code allocates them inline in the nursery
+//! ([`Nursery`](gc_heap::space::Nursery)), one after the other. When it is full, a minor collection moves its
+//! reachable objects to the old generation ([`Scavenge`]), and the nursery is empty. A trace does the
+//! same, but does not treat old objects as alive. The old generation ([`MarkRegion`](gc_heap::space::mark_region)) is
+//! Immix: blocks of lines for small objects, runs of pages for large ones (Stephen M. Blackburn and Kathryn S.
+//! McKinley, "Immix: A Mark-Region Garbage Collector with Space Efficiency, Fast Collection, and
+//! Mutator Performance", 2008). It is marked, evacuated where blocks have many holes, and swept (`major.rs`)
+//! when it has become as large as the heap's growth policy planned (`policy.rs`), when there is no other way to make
+//! room, and when a collection is requested.
+//!
+//! The barriers record references from old objects and from slots outside the heap to young objects
+//! in native tables (`tables.rs`). These tables, and all indices and sizes on which a collection
+//! depends, are outside the heap. Values read from the heap are checked with the map of old objects
+//! and the nursery's bounds.
+
+mod barriers;
+mod chooser;
+mod collect;
+mod major;
+mod policy;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use chooser::{BYTES_OF_ROOT, Chooser};
+use collect::{GenerationalCollection, StoreTables};
+use gc_heap::space::Generations;
+use gc_heap::space::mark_region::evacuate::Evacuation;
+use gc_heap::trace::increments::InParts;
+use gc_heap::trace::scavenge::{OldObjects, Scavenge, Scavenger};
+use gc_heap::trace::shapes::Shapes;
+use gc_heap::{
+    CollectorOption, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest,
+    GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Idle, LastResort, Occupancy,
+};
+use gc_types::collector::generational::{self, CARD_SHIFT, NAME, NURSERY};
+use gc_types::collector::nursery::nursery_size;
+use gc_types::{ArrayLayout, CollectorAbi, GcLayout, VMGcHeader, VMGcKind, VMGcRef};
+use major::{Major, Phase};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+use tables::Tables;
+
+/// The runtime half of `generational`: makes its heaps.
+///
+/// ```
+/// use gc_runtime::GcRuntime;
+/// use gc_runtime::collector::GenerationalCollector;
+///
+/// let collector = GenerationalCollector::new().with_nursery(4 << 20);
+/// assert_eq!(collector.heap_abi(1 << 30).option("nursery"), Some(4 << 20));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct GenerationalCollector {
+    nursery: u64,
+}
+
+impl GenerationalCollector {
+    /// The default maximal size of the nursery in bytes.
+    pub const DEFAULT_NURSERY: u64 = 64 << 20;
+
+    /// A collector with the default options.
+    pub const fn new() -> GenerationalCollector {
+        GenerationalCollector { nursery: GenerationalCollector::DEFAULT_NURSERY }
+    }
+
+    /// Sets the maximal size of the nursery in bytes. A large nursery is collected less often and
+    /// promotes less. A small one has shorter pauses and stays in a cache. The collector chooses
+    /// how much of the nursery it uses: as much as fits the machine's cache, and more only if old
+    /// objects take eight times as much and few young objects survive. It uses no more than it can
+    /// empty in about the time of [`HeapOptions::pause_target`](gc_heap::HeapOptions::pause_target), and
+    /// 256 KiB. A nursery is never larger than
+    /// an eighth of the heap's maximal size.
+    #[must_use]
+    pub const fn with_nursery(self, bytes: u64) -> GenerationalCollector {
+        GenerationalCollector { nursery: bytes }
+    }
+
+    /// The size in bytes of the nursery of a heap with at most `maximum` bytes.
+    fn nursery_size(&self, maximum: u64) -> u32 {
+        nursery_size(self.nursery, maximum)
+    }
+}
+
+impl Default for GenerationalCollector {
+    fn default() -> GenerationalCollector {
+        GenerationalCollector::new()
+    }
+}
+
+impl GcRuntime for GenerationalCollector {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn summary(&self) -> &'static str {
+        "most programs: a nursery and an old generation that is marked in slices, with short pauses; \
+         barriers in reference stores"
+    }
+
+    fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
+        let nursery = self.nursery_size(memory.maximum());
+        Ok(Box::new(GenerationalHeap::new(memory, nursery)?))
+    }
+
+    fn abi(&self) -> CollectorAbi {
+        generational::abi()
+    }
+
+    fn heap_abi(&self, maximum: u64) -> CollectorAbi {
+        self.abi().with(NURSERY, self.nursery_size(maximum).into())
+    }
+
+    fn options(&self) -> Vec<CollectorOption> {
+        vec![CollectorOption {
+            name: NURSERY,
+            value: self.nursery,
+            help: "the most bytes of the nursery, and never more than an eighth of the heap's maximum",
+        }]
+    }
+
+    fn with_option(&self, name: &str, value: u64) -> Result<Arc<dyn GcRuntime>, HeapError> {
+        match name {
+            NURSERY => Ok(Arc::new(self.with_nursery(value))),
+            _ => Err(HeapError::Options {
+                what: format!("the collector `{NAME}` has no option `{name}`"),
+            }),
+        }
+    }
+}
+
+/// While blocks wait for evacuation, a new array of references has at most this number of bytes.
+const MOST_DIRTY: u32 = 1 << 20;
+
+struct GenerationalHeap {
+    core: HeapCore,
+    shapes: Shapes,
+    space: Generations,
+    tables: Tables,
+    scavenger: Scavenger,
+    major: Major,
+    chooser: Chooser,
+    /// Whether the heap has grown since the last collection.
+    grown: bool,
+    /// Whether the last allocation that found no room would find none in an empty nursery.
+    large_wanted: bool,
+}
+
+impl GenerationalHeap {
+    fn new(memory: HeapMemory, nursery: u32) -> Result<GenerationalHeap, HeapError> {
+        let mut core = HeapCore::new(memory);
+        let space = Generations::new(&mut core, nursery);
+        let tables = Tables::new(&core.memory, space.nursery.end())?;
+        Ok(GenerationalHeap {
+            core,
+            shapes: Shapes::default(),
+            space,
+            tables,
+            scavenger: Scavenger::default(),
+            major: Major::default(),
+            chooser: Chooser::default(),
+            grown: false,
+            large_wanted: false,
+        })
+    }
+
+    /// Allocates in the old generation.
+    fn alloc_old(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
+        let index = self.space.alloc_old(&mut self.core, header, size);
+        self.cycle().notice_end();
+        let index = index?;
+        if self.core.side.layouts.get(header.ty()).is_some_and(GcLayout::has_refs) {
+            if size <= ArrayLayout::MAX_EXAMINED || header.kind() != Some(VMGcKind::ArrayRef) {
+                // Stores into it before the next collection run no barrier.
+                self.tables.cards.dirty_all(index, index + size);
+            } else if size > MOST_DIRTY && self.space.evacuator.is_active() {
+                // Otherwise every card of it would become dirty, whatever is stored.
+                self.cycle().cancel_evacuation();
+            }
+        }
+        if Generations::is_large(size) {
+            self.major.size.large += u64::from(size);
+        }
+        VMGcRef::from_heap_index(index)
+    }
+
+    /// The parts that emptying the nursery needs.
+    fn scavenge(&mut self) -> Scavenge<'_, CARD_SHIFT> {
+        let GenerationalHeap { core, shapes, space, tables, scavenger, .. } = self;
+        Scavenge { core, shapes, space, cards: &mut tables.cards, scavenger }
+    }
+
+    /// Begins a trace of a swept heap. Under zeal it is sometimes abandoned.
+    fn begin_trace(&mut self) {
+        let most = match self.core.memory.zeal() {
+            0 => self.chooser.bargain(self.space.nursery.used(&self.core.memory).into()),
+            _ => self.chooser.zeal_bargain(),
+        };
+        self.shapes.update(&self.core.side.layouts);
+        self.space.evacuator.clear();
+        self.cycle().begin_in_place();
+        self.scavenge().begin(OldObjects::Traced { most });
+    }
+
+    /// Ends a minor collection, or a trace. What a trace did not find is garbage.
+    fn end_scavenge(&mut self) {
+        let traced = self.scavenger.is_tracing();
+        self.cycle().notice_end();
+        let done = self.scavenge().end();
+        if done.emptied {
+            self.tables.forget_slots();
+        } else {
+            self.tables.all_slots = true;
+        }
+        let waits = matches!(self.major.phase, Phase::Marking | Phase::Evacuating);
+        if waits && !self.space.evacuator.is_active() {
+            // Too many slots may have been recorded.
+            self.cycle().cancel_evacuation();
+        }
+        match (traced, done.emptied) {
+            (false, true) => self.chooser.after_minor(done.used.into(), done.survived),
+            (false, false) => {}
+            (true, false) => self.chooser.failed(),
+            (true, true) => {
+                // Every object that referred to a young one was updated or is dead.
+                self.tables.cards.clean_all(self.space.old.start(), self.space.old.end());
+                let roots = u64::from(self.scavenger.roots()) * BYTES_OF_ROOT;
+                let found = self.scavenger.traced_bytes() + roots;
+                self.chooser.after_trace(done.used.into(), done.survived, found);
+            }
+        }
+        if traced {
+            self.cycle().end_marking();
+        }
+    }
+
+    /// The parts that evacuation needs.
+    fn evacuation(&mut self) -> Evacuation<'_> {
+        let GenerationalHeap { core, shapes, space, .. } = self;
+        let Generations { old, evacuator, .. } = space;
+        Evacuation { core, shapes, region: old, evacuator }
+    }
+}
+
+impl GcHeap for GenerationalHeap {
+    fn core(&self) -> &HeapCore {
+        &self.core
+    }
+
+    fn core_mut(&mut self) -> &mut HeapCore {
+        &mut self.core
+    }
+
+    /// While marking is under way, what was reachable when it began is alive, and what is allocated
+    /// since. The object of a weak reference may be neither.
+    fn read_weak_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
+        if self.major.phase == Phase::Marking {
+            self.cycle().marking().mark(gc_ref.as_raw_u32());
+        }
+        gc_ref.unchecked_copy()
+    }
+
+    fn write_gc_ref(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        destination: &mut Option<VMGcRef>,
+        source: Option<&VMGcRef>,
+    ) {
+        *destination = source.map(VMGcRef::unchecked_copy);
+        if let Some(source) = source {
+            self.remember_slot(std::ptr::from_mut(destination).addr(), source.as_raw_u32());
+        }
+    }
+
+    fn write_field_ref(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        at: u64,
+        source: Option<&VMGcRef>,
+    ) -> Result<(), HeapError> {
+        self.write_field(at, source)
+    }
+
+    fn copy_ref_range(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        to: u64,
+        from: u64,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        self.copy_refs(to, from, count)
+    }
+
+    fn fill_ref_range(
+        &mut self,
+        _host_data: &mut ExternRefHostDataTable,
+        at: u64,
+        source: Option<&VMGcRef>,
+        count: u32,
+    ) -> Result<(), HeapError> {
+        self.fill_refs(at, source, count)
+    }
+
+    fn alloc_fast(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
+        VMGcRef::from_heap_index(self.space.nursery.bump(&mut self.core, header, size)?)
+    }
+
+    fn alloc_raw(&mut self, header: VMGcHeader, size: u32) -> Result<VMGcRef, HeapError> {
+        self.core.check_damage()?;
+        if let Some(object) = self.alloc_fast(header, size) {
+            return Ok(object);
+        }
+        self.cycle().slice();
+        self.core.check_damage()?;
+        let large = size > self.space.nursery.max_object();
+        if !large
+            && self.space.refill(&mut self.core, size)
+            && let Some(object) = self.alloc_fast(header, size)
+        {
+            return Ok(object);
+        }
+        if (large || self.core.side.no_gc_scopes > 0)
+            && let Some(object) = self.alloc_old(header, size)
+        {
+            return Ok(object);
+        }
+        self.large_wanted = large;
+        Err(HeapError::NeedsRoom { bytes: size.into() })
+    }
+
+    /// If no collection can empty the nursery, objects are allocated in the old generation.
+    fn alloc_last_resort(
+        &mut self,
+        header: VMGcHeader,
+        size: u32,
+        why: LastResort,
+    ) -> Result<VMGcRef, HeapError> {
+        match (self.alloc_raw(header, size), why) {
+            (Err(HeapError::NeedsRoom { bytes }), LastResort::NoCollection) => {
+                self.alloc_old(header, size).ok_or(HeapError::NeedsRoom { bytes })
+            }
+            (result, _) => result,
+        }
+    }
+
+    fn limit_inline_allocation(&mut self, bytes: Option<NonZeroU32>) -> bool {
+        self.space.nursery.limit_chunks(&mut self.core.memory, bytes);
+        true
+    }
+
+    fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        let grown = self.space.grow(&mut self.core, bytes)?;
+        self.grown = true;
+        Ok(grown)
+    }
+
+    fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
+        self.core.side.assert_may_collect();
+        let GcRequest { cause, roots, host_data, weak, .. } = request;
+        let kind = self.choose(cause, host_data);
+        if cause != GcCause::NoRoom {
+            self.space.reserve(&mut self.core);
+        }
+        self.grown = false;
+        let roots = self.roots_for(kind, roots);
+        let store = StoreTables { roots, host_data, weak };
+        Box::new(InParts(GenerationalCollection::new(self, store, kind)))
+    }
+
+    fn idle(&mut self, left: Duration) -> Idle {
+        let idle = self.due().idle(left);
+        if idle == Idle::Worked {
+            self.cycle().slice();
+        }
+        idle
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        Occupancy { collection_pays: self.collection_pays(), ..self.due().occupancy() }
+    }
+
+    fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
+        self.space.walk(&self.core, visit)
+    }
+
+    fn verify(&self) -> Result<(), HeapError> {
+        self.verify_all()
+    }
+
+    fn verify_with_roots(&self, roots: &mut GcRootsList) -> Result<(), HeapError> {
+        self.verify_all()?;
+        self.verify_remembered(roots)
+    }
+
+    fn stats(&self) -> GcStats {
+        let mut stats = self.core.stats_without(self.space.unbacked(&self.core));
+        let (allocated, live) = self.space.counts(&self.core);
+        (stats.allocations, stats.allocated_bytes) = (allocated.objects, allocated.bytes);
+        (stats.live_objects, stats.live_bytes) = (live.objects, live.bytes);
+        stats
+    }
+
+    fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
+        self.core.reset();
+        self.tables.reset(self.space.old.start(), self.space.old.end());
+        self.space.reset(&mut self.core);
+        self.scavenger = Scavenger::default();
+        self.major = Major::default();
+        self.chooser = Chooser::default();
+        (self.grown, self.large_wanted) = (false, false);
+        host_data.clear();
+        true
+    }
+}
