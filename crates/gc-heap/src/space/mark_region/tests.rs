@@ -238,12 +238,12 @@ fn an_evacuation_with_too_many_slots_is_given_up() {
 /// In time that the host gives, the evacuation that is chosen takes a part of it.
 #[test]
 fn an_evacuation_fits_into_given_time() {
-    let mut it = Cells::new();
-    // Even one block is chosen.
-    it.core.memory.set_zeal(1);
-    let mut evacuator = Evacuator::default();
-    let mut expected = |given: Option<Duration>| {
+    let expected = |given: Option<Duration>| {
+        let mut it = Cells::new();
+        // Even one block is chosen.
+        it.core.memory.set_zeal(1);
         it.core.side.given = given;
+        let mut evacuator = Evacuator::default();
         evacuator.choose(&mut it.region, &it.core);
         let most = Duration::from_nanos(evacuator.most_slots() as u64 * 80);
         (evacuator.expected(), most)
