@@ -37,6 +37,7 @@ mod code_memory;
 mod entry;
 mod error;
 mod exceptions;
+mod fault;
 mod fiber;
 mod gc_calls;
 mod guard;

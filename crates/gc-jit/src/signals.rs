@@ -8,14 +8,15 @@
 //! innermost activation's handler, and returns. `sigreturn` restores the signal mask and the
 //! floating-point state of the compiled code.
 //!
-//! Any other signal does not belong to compiled code. The previous handler gets it: Rust's own,
-//! which reports stack overflows of the host, or the embedder's. If there was no handler, the
-//! default action is reinstalled and the instruction faults again.
+//! Any other signal does not belong to compiled code, or shows a bug in it, which is printed (`fault.rs`).
+//! The previous handler gets it: Rust's own, which reports stack overflows of the host, or the
+//! embedder's. If there was no handler, the default action is reinstalled and the instruction faults
+//! again.
 #![allow(unsafe_code)]
 
 use crate::arch::Interrupted;
 use crate::walk::RawFrames;
-use crate::{registry, stack};
+use crate::{fault, registry, stack};
 use anyhow::{Result, anyhow};
 use gc_types::Trap;
 use std::mem::MaybeUninit;
@@ -67,7 +68,12 @@ unsafe extern "C" fn handle(
     // SAFETY: the arguments are the kernel's. `errno` belongs to this thread and is restored.
     unsafe {
         let errno = *libc::__errno_location();
-        let ours = deliver(signal, &*info, Interrupted::new(context));
+        let interrupted = Interrupted::new(context);
+        let pc = interrupted.pc();
+        let ours = deliver(signal, &*info, interrupted);
+        if !ours && (*info).si_code > 0 {
+            report(signal, pc, &*info);
+        }
         *libc::__errno_location() = errno;
         if !ours {
             forward(signal, info, context);
@@ -117,6 +123,18 @@ unsafe fn deliver(
         status,
     );
     true
+}
+
+/// Says which function raised the signal, if compiled code did.
+unsafe fn report(signal: libc::c_int, pc: usize, info: &libc::siginfo_t) {
+    // SAFETY: these signals have an address.
+    let address = || unsafe { info.si_addr() }.addr();
+    match signal {
+        libc::SIGSEGV => fault::report("SIGSEGV", pc, Some(address())),
+        libc::SIGBUS => fault::report("SIGBUS", pc, Some(address())),
+        libc::SIGILL => fault::report("SIGILL", pc, None),
+        _ => fault::report("SIGFPE", pc, None),
+    }
 }
 
 /// Passes the signal to the previous handler.

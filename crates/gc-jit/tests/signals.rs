@@ -71,7 +71,12 @@ fn a_host_fault_kills_the_process_inside_and_outside_an_activation() {
 
 #[test]
 fn a_fault_at_an_instruction_that_cannot_trap_kills_the_process() {
-    assert_eq!(run("unlisted").status.signal(), Some(libc::SIGSEGV));
+    let output = run("unlisted");
+    assert_eq!(output.status.signal(), Some(libc::SIGSEGV));
+    let text = String::from_utf8_lossy(&output.stderr);
+    let line = text.lines().find(|line| line.starts_with("fault in compiled code: SIGSEGV in `"));
+    let line = line.unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains("` at +0x") && line.contains(", which accessed 0x"), "{line}");
 }
 
 #[test]
