@@ -72,7 +72,10 @@ impl GcStore {
     /// Ends a scope and drops the handles that were made since it began.
     #[inline]
     pub fn exit_handle_scope(&mut self, scope: HandleScope) {
-        self.roots.handles_mut().truncate(scope);
+        // Most scopes have no handles.
+        if self.enter_handle_scope() != scope {
+            self.roots.handles_mut().truncate(scope);
+        }
     }
 
     /// Makes a handle for `gc_ref`, a reference that the host owns. The handle takes ownership and

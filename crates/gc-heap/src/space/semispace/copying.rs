@@ -5,10 +5,10 @@
 //! expectation was too low, objects are marked in place. The marks show how much lives in each
 //! chunk, and further passes empty the chunks with little in them, as long as that frees enough.
 
+use super::Semispace;
 use super::budget::Survival;
 use super::chunks::{CHUNK_SIZE, Chunks, GiveBack, State};
 use super::pass::{Tracer, Work};
-use super::{Semispace, Survivors};
 use crate::space::Visit;
 use crate::trace::forwarding::{OFFSET, forwarded};
 use crate::trace::shapes::Shapes;
@@ -82,7 +82,7 @@ impl Copying<'_> {
         space.retire(self.core);
         let grown = space.epoch.bytes(None);
         space.collected.compactions = 0;
-        space.collected.old = space.survivors.small_bytes;
+        space.collected.old = space.small_bytes;
         space.collected.new = space.epoch.small_bytes(None);
         self.settle();
         let chunks = &mut self.space.chunks;
@@ -102,7 +102,7 @@ impl Copying<'_> {
         space.epoch.clear();
         space.allocated.add_all(new);
         // The collection corrects this later.
-        space.survivors.all.add_all(new);
+        space.survivors.add_all(new);
     }
 
     fn begin_pass(&mut self, moves: impl Fn(usize) -> bool) {
@@ -213,18 +213,19 @@ impl Copying<'_> {
         if let Some((chunk, next)) = space.collected.work.last_chunk() {
             space.fill_from(&mut self.core.memory, chunk, next, next);
         }
-        space.survivors = space.collected.work.survivors;
-        space.survivors.all.bytes
+        let survivors = space.collected.work.survivors;
+        (space.survivors, space.small_bytes) = (survivors.all(), survivors.small_bytes);
+        space.survivors.bytes
     }
 
     /// Sizes the space by the core's plan, and begins to give chunks back.
     pub fn plan(&mut self) {
         let plan = self.core.plan;
-        let Semispace { chunks, budget, survivors, collected, .. } = &mut *self.space;
-        let Survivors { all, small_bytes: survived } = *survivors;
+        let Semispace { chunks, budget, survivors, small_bytes, collected, .. } = &mut *self.space;
+        let survived = *small_bytes;
         let (old, new) = (collected.old, collected.new);
         let survival = Survival { old, new, survived, chunks: chunks.needed_for_copies() };
-        budget.adapt(chunks, survival, plan.goal.saturating_sub(all.bytes));
+        budget.adapt(chunks, survival, plan.goal.saturating_sub(survivors.bytes));
         let spare = plan.spare.div_ceil(u64::from(CHUNK_SIZE));
         collected.give_back = Some(GiveBack::new(u32::try_from(spare).unwrap_or(u32::MAX)));
     }

@@ -65,17 +65,11 @@ pub struct Semispace {
     /// The objects that were allocated before that.
     allocated: Count,
     /// The objects that survived the last collection.
-    survivors: Survivors,
+    /// The objects that the last collection found alive, and the bytes of those that are not large.
+    survivors: Count,
+    small_bytes: u64,
     /// The collection under way.
     collected: Collected,
-}
-
-/// Objects that a collection found alive.
-#[derive(Clone, Copy, Debug, Default)]
-struct Survivors {
-    all: Count,
-    /// The bytes of those that are not large.
-    small_bytes: u64,
 }
 
 impl Semispace {
@@ -91,7 +85,8 @@ impl Semispace {
             current: None,
             epoch: Epoch::default(),
             allocated: Count::default(),
-            survivors: Survivors::default(),
+            survivors: Count::default(),
+            small_bytes: 0,
             collected: Collected::default(),
         };
         space.chunks.extend(memory.usable());
@@ -114,7 +109,7 @@ impl Semispace {
 
     /// The bytes of all objects, dead or alive.
     pub fn used_bytes(&self, memory: &HeapMemory) -> u64 {
-        self.survivors.all.bytes + self.epoch.bytes(self.now(memory))
+        self.survivors.bytes + self.epoch.bytes(self.now(memory))
     }
 
     /// The bytes of the chunks in use.
@@ -137,7 +132,7 @@ impl Semispace {
     pub fn counts(&self, core: &HeapCore) -> (Count, Count) {
         let walk = |at, end, visit: Visit<'_>| core.walk(at, end, visit);
         let new = self.epoch.count(self.now(&core.memory), &walk);
-        let (mut allocated, mut live) = (self.allocated, self.survivors.all);
+        let (mut allocated, mut live) = (self.allocated, self.survivors);
         allocated.add_all(new);
         live.add_all(new);
         (allocated, live)

@@ -10,9 +10,10 @@
 //! chunk. So the headers of copies do not change after their size was taken, and to-space can
 //! always be walked.
 
+use super::WRONG_SIZE;
 use super::chunks::{CHUNK_SIZE, Chunks, State};
-use super::{Survivors, WRONG_SIZE};
 use crate::object::PASSES_END;
+use crate::space::Count;
 use crate::trace::forwarding::{OFFSET, forwarded, forwarding};
 use crate::trace::grey::Grey;
 use crate::trace::shapes::{Object, Shapes};
@@ -59,6 +60,29 @@ impl Work {
     }
 }
 
+/// Objects that a collection found alive.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Survivors {
+    objects: u64,
+    /// The bytes of those that are not large.
+    pub(super) small_bytes: u64,
+    large_bytes: u64,
+}
+
+impl Survivors {
+    /// All of them.
+    pub(super) fn all(self) -> Count {
+        Count { objects: self.objects, bytes: self.small_bytes + self.large_bytes }
+    }
+
+    /// Counts an object that is not large.
+    #[inline(always)]
+    fn add_small(&mut self, size: u32) {
+        self.objects += 1;
+        self.small_bytes += u64::from(size);
+    }
+}
+
 /// The parts of a heap that following references needs.
 pub(super) struct Tracer<'h, V> {
     pub(super) bytes: V,
@@ -84,7 +108,7 @@ impl<V: HeapView> Tracer<'_, V> {
     }
 
     /// Returns the word that replaces the reference `raw`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn follow(&mut self, raw: u32) -> u32 {
         if raw == 0 || raw & I31::TAG != 0 {
             return raw;
@@ -139,9 +163,7 @@ impl<V: HeapView> Tracer<'_, V> {
         let _mapped = _mapped.and(self.bytes.write_u32(at + OFFSET, forwarding(new)));
         debug_assert!(_mapped.is_some());
         self.work.next = new + size;
-        let survivors = &mut self.work.survivors;
-        survivors.all.add(size);
-        survivors.small_bytes += u64::from(size);
+        self.work.survivors.add_small(size);
         new
     }
 
@@ -185,8 +207,7 @@ impl<V: HeapView> Tracer<'_, V> {
             if self.chunks.mark(chunk, raw, size) {
                 self.work.marked.push(chunk as u32);
             }
-            self.work.survivors.all.add(size);
-            self.work.survivors.small_bytes += u64::from(size);
+            self.work.survivors.add_small(size);
         }
         raw
     }
@@ -197,7 +218,8 @@ impl<V: HeapView> Tracer<'_, V> {
             self.damaged(raw, "a reference into a large object");
         } else if self.chunks.reach_large(chunk) {
             self.work.large.push(Grey::new(raw, 0));
-            self.work.survivors.all.add(self.chunks.end(chunk) - raw);
+            self.work.survivors.objects += 1;
+            self.work.survivors.large_bytes += u64::from(self.chunks.end(chunk) - raw);
         }
         raw
     }
