@@ -5,6 +5,8 @@ use anyhow::{Context as _, Result, ensure};
 #[cfg(feature = "compiler")]
 use gc_compiler::GcCompiler;
 use gc_runtime::{CollectorOption, GcRuntime, HeapOptions, Reclaims};
+#[cfg(feature = "compiler")]
+use gc_runtime::{Handle, OwnedHandle};
 use gc_types::{Abi, CollectorAbi};
 use std::fmt;
 use std::sync::Arc;
@@ -38,7 +40,8 @@ impl Collector {
     ///
     /// # Errors
     /// If their [`CollectorAbi`]s differ: the code of one half would damage the objects of the
-    /// other.
+    /// other. If the heaps allow fewer references [outside](GcRuntime::max_native_refs) than a store
+    /// may have handles.
     #[cfg(feature = "compiler")]
     pub fn new(runtime: Arc<dyn GcRuntime>, compiler: Arc<dyn GcCompiler>) -> Result<Collector> {
         ensure!(
@@ -55,6 +58,13 @@ impl Collector {
                 runtime.name()
             )
         })?;
+        let (most, handles) = (runtime.max_native_refs(), (Handle::MAX + OwnedHandle::MAX) as u64);
+        ensure!(
+            handles <= most,
+            "the collector `{}` allows {most} references outside the heap, but the handles of a \
+             store may be {handles}",
+            runtime.name()
+        );
         Ok(Collector { runtime, compiler })
     }
 
@@ -183,6 +193,22 @@ impl Collector {
     /// size.
     pub fn max_heap_size(&self) -> u64 {
         self.runtime.max_heap_size()
+    }
+
+    /// The most references that a store may have outside its heap and its stacks
+    /// ([`GcRuntime::max_native_refs`]).
+    pub fn max_native_refs(&self) -> u64 {
+        self.runtime.max_native_refs()
+    }
+
+    /// The same collector for short tests ([`GcRuntime::for_tests`]), or itself.
+    #[must_use]
+    pub fn for_tests(&self) -> Collector {
+        let mut collector = self.clone();
+        if let Some(small) = self.runtime.for_tests() {
+            collector.runtime = small;
+        }
+        collector
     }
 
     /// The facts on which its emitted code and its heaps agree.

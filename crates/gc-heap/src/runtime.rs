@@ -135,6 +135,21 @@ pub trait GcRuntime: Send + Sync {
         Reclaims::Everything
     }
 
+    /// The most references that a store may have outside its heap and its stacks: in handles, globals, tables and
+    /// element segments. A collector that counts references relies on it, so that a count cannot overflow. No limit by
+    /// default.
+    fn max_native_refs(&self) -> u64 {
+        forward!(self.wrapped(), max_native_refs());
+        u64::MAX
+    }
+
+    /// The same collector for short tests: with the smallest nursery or regions, which a small program
+    /// fills. The suite tests both. `None`, the default, if there is nothing to make smaller.
+    fn for_tests(&self) -> Option<Arc<dyn GcRuntime>> {
+        // Not forwarded: as `with_option`.
+        None
+    }
+
     /// The maximum size in bytes of a heap of this collector. A larger maximum is reduced to it. By
     /// default everything that indices can reach.
     fn max_heap_size(&self) -> u64 {

@@ -16,8 +16,6 @@ use gc_runtime::{
 use gc_types::collector::nursery::nursery_size;
 use gc_types::{VMGcHeader, VMGcRef};
 
-/// The most bytes of the nursery.
-const NURSERY: u64 = 16 << 20;
 /// The least bytes that are promoted between two full collections.
 const LEAST: u64 = 4 << 20;
 
@@ -31,9 +29,9 @@ pub(crate) struct TwoGenerations {
 }
 
 impl TwoGenerations {
-    pub(crate) fn new(memory: HeapMemory) -> Result<TwoGenerations, HeapError> {
+    pub(crate) fn new(memory: HeapMemory, nursery: u64) -> Result<TwoGenerations, HeapError> {
         let cards = Cards::new(&memory, CARDS, BUNDLES)?;
-        let nursery = nursery_size(NURSERY, memory.maximum());
+        let nursery = nursery_size(nursery, memory.maximum());
         let mut core = HeapCore::new(memory);
         let space = Generations::new(&mut core, nursery);
         let (shapes, scavenger, marker) = Default::default();

@@ -40,8 +40,17 @@ fn abi() -> CollectorAbi {
 }
 
 /// The half that makes heaps.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TwoGenerationsRuntime;
+#[derive(Clone, Copy, Debug)]
+pub struct TwoGenerationsRuntime {
+    /// The most bytes of the nursery.
+    nursery: u64,
+}
+
+impl Default for TwoGenerationsRuntime {
+    fn default() -> Self {
+        TwoGenerationsRuntime { nursery: 16 << 20 }
+    }
+}
 
 impl GcRuntime for TwoGenerationsRuntime {
     fn name(&self) -> &'static str {
@@ -58,7 +67,11 @@ impl GcRuntime for TwoGenerationsRuntime {
     }
 
     fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
-        Ok(Box::new(heap::TwoGenerations::new(memory)?))
+        Ok(Box::new(heap::TwoGenerations::new(memory, self.nursery)?))
+    }
+
+    fn for_tests(&self) -> Option<Arc<dyn GcRuntime>> {
+        Some(Arc::new(TwoGenerationsRuntime { nursery: 128 << 10 }))
     }
 }
 
@@ -67,6 +80,6 @@ impl GcRuntime for TwoGenerationsRuntime {
 /// # Errors
 /// If the halves do not fit together, which cannot happen.
 pub fn two_generations() -> anyhow::Result<Collector> {
-    Collector::new(Arc::new(TwoGenerationsRuntime), Arc::new(TwoGenerationsCompiler))
+    Collector::new(Arc::new(TwoGenerationsRuntime::default()), Arc::new(TwoGenerationsCompiler))
 }
 // ANCHOR_END: halves

@@ -87,6 +87,10 @@ impl GcRuntime for DrcCollector {
         gc_types::collector::drc::MAX_HEAP_SIZE
     }
 
+    fn max_native_refs(&self) -> u64 {
+        gc_types::collector::drc::MAX_NATIVE_REFS
+    }
+
     fn abi(&self) -> CollectorAbi {
         drc::abi()
     }

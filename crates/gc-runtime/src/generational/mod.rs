@@ -37,8 +37,8 @@ use gc_heap::{
     CollectorOption, ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest,
     GcRootsList, GcRuntime, GcStats, HeapCore, HeapError, HeapMemory, Idle, LastResort, Occupancy,
 };
-use gc_types::collector::generational::{self, CARD_SHIFT, NAME, NURSERY};
-use gc_types::collector::nursery::nursery_size;
+use gc_types::collector::generational::{self, CARD_SHIFT, NAME};
+use gc_types::collector::nursery::{NURSERY, nursery_size};
 use gc_types::{ArrayLayout, CollectorAbi, GcLayout, VMGcHeader, VMGcKind, VMGcRef};
 use major::{Major, Phase};
 use std::num::NonZeroU32;
@@ -114,6 +114,10 @@ impl GcRuntime for GenerationalCollector {
 
     fn heap_abi(&self, maximum: u64) -> CollectorAbi {
         self.abi().with(NURSERY, self.nursery_size(maximum).into())
+    }
+
+    fn for_tests(&self) -> Option<Arc<dyn GcRuntime>> {
+        Some(Arc::new(self.with_nursery(128 << 10)))
     }
 
     fn options(&self) -> Vec<CollectorOption> {

@@ -81,6 +81,3 @@ pub const fn has_slot_cards(kind: RootKind) -> bool {
 
 const _: () = assert!(LOG_CAPACITY.is_power_of_two() && SLOT_CARDS_LEN.is_power_of_two());
 const _: () = assert!(NULL_PAGE_SIZE.is_multiple_of(CARD_SIZE));
-
-/// The option for the nursery's size in bytes.
-pub const NURSERY: &str = "nursery";

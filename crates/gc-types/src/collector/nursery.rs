@@ -4,6 +4,8 @@
 
 use crate::NULL_PAGE_SIZE;
 
+/// The option for the nursery's size in bytes.
+pub const NURSERY: &str = "nursery";
 /// The index at which the nursery begins.
 pub const NURSERY_START: u32 = NULL_PAGE_SIZE;
 /// The size of a nursery, in bytes, is a multiple of this.

@@ -292,6 +292,16 @@ impl Config {
         if self.table_elements_maximum > limits::ELEMENTS {
             bail!("the tables of a store may have at most {} elements", limits::ELEMENTS);
         }
+        let most = self.collector.max_native_refs();
+        let may = limits::native_refs(self.table_elements_maximum);
+        if may > most {
+            bail!(
+                "the collector `{}` allows {most} references outside the heap, but with \
+                 `Config::table_elements_maximum` of {} a store may have {may}",
+                self.collector.name(),
+                self.table_elements_maximum
+            );
+        }
         self.check_async_stack()?;
         match self.allocation_strategy.pool() {
             Some(pool) => pool.check(self.memory.reservation),
