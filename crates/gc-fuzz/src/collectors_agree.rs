@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use gc_script::random::{Outcome, ROOTS, Size, execute, program};
 use gc_testkit::Ledger;
 use gc_testkit::choices::Choices;
-use gc_wasm::{Collector, Config, Engine, Module, OptLevel, Reclaims, Store};
+use gc_wasm::{Config, Engine, Module, OptLevel, Reclaims, Store};
 
 pub(super) const TARGET: Target =
     Target { name: "collectors_agree", run, seeds: 100, length: 1500, mutate: None };
@@ -34,16 +34,15 @@ fn run(bytes: &[u8]) -> Result<()> {
         return Ok(());
     }
     let mut choices = Choices::from_bytes(bytes);
-    let collectors = Collector::all();
-    let others: Vec<_> = collectors.into_iter().filter(|c| c.name() != "null").collect();
+    let (plain, others) = crate::way::plain_and_others();
     let ways: Vec<_> = (0..1 + choices.below(2)).map(|_| Way::of(&mut choices, &others)).collect();
     let fuel = if choices.chance(90) { FUEL } else { 2000 + choices.below(20_000) as u64 };
     let text = program(choices, SIZE);
     let wasm = report::text_module(&text)?;
     let mut reference = Config::new();
-    reference.collector(Collector::null()).gc_heap_maximum(64 << 20);
+    reference.collector(plain).gc_heap_maximum(64 << 20);
     reference.cranelift_opt_level(OptLevel::None).cranelift_debug_verifier(false);
-    let expected = run_under(&mut reference, fuel, &wasm).context("null")?;
+    let expected = run_under(&mut reference, fuel, &wasm).context("the plain collector")?;
     for way in ways {
         report::configuration(&way);
         let actual = run_under(&mut way.config(8 << 20), fuel, &wasm);

@@ -9,6 +9,7 @@ use arbitrary::Unstructured;
 use gc_runtime::{GcRuntime, HeapBounds, collector};
 use gc_testkit::fuzz::Target;
 use gc_testkit::{Subject, agreement, corrupt, differential};
+use gc_types::collector::nursery::NURSERY;
 use std::sync::{Arc, LazyLock};
 
 pub(super) const OPS: Target =
@@ -39,8 +40,8 @@ type Collectors = Vec<Arc<dyn GcRuntime>>;
 static COLLECTORS: LazyLock<[Collectors; 3]> = LazyLock::new(|| {
     let with_nursery = |bytes| {
         let with = |collector: Arc<dyn GcRuntime>| {
-            let has = collector.options().iter().any(|option| option.name == "nursery");
-            if has { collector.with_option("nursery", bytes).unwrap() } else { collector }
+            let has = collector.options().iter().any(|option| option.name == NURSERY);
+            if has { collector.with_option(NURSERY, bytes).unwrap() } else { collector }
         };
         collector::all().into_iter().map(with).collect()
     };

@@ -1,6 +1,8 @@
 //! One way to run compiled code, which the choices of an input select.
 
+use gc_runtime::Reclaims;
 use gc_testkit::choices::Choices;
+use gc_types::collector::nursery::NURSERY;
 use gc_wasm::{Collector, Config, HeapBounds, OptLevel, RegallocAlgorithm};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,13 +12,25 @@ use std::time::Duration;
 static UNCHECKED: LazyLock<bool> =
     LazyLock::new(|| std::env::var_os("TESTKIT_UNCHECKED").is_some());
 
+/// The collector that frees nothing, with which the others are compared, and these others.
+pub(super) fn plain_and_others() -> (Collector, Vec<Collector>) {
+    let frees_nothing = |collector: &Collector| collector.reclaims() == Reclaims::Nothing;
+    let (plain, others): (Vec<_>, _) = Collector::all().into_iter().partition(frees_nothing);
+    (plain.into_iter().next().expect("there is one"), others)
+}
+
+/// Whether a collector has a nursery, with an option for its size.
+pub(super) fn has_nursery(collector: &Collector) -> bool {
+    collector.options().iter().any(|option| option.name == NURSERY)
+}
+
 /// All collectors. Those with more to go wrong are there more than once.
 fn by_share() -> Vec<Collector> {
-    let more = ["drc", "copying", "generational", "generational"];
-    let all = Collector::all();
-    let named = |name: &str| all.iter().find(|collector| collector.name() == name);
-    let more: Vec<_> = more.into_iter().filter_map(named).cloned().collect();
-    all.into_iter().chain(more).collect()
+    let mut all = Collector::all();
+    all.extend(plain_and_others().1);
+    let with_nursery: Vec<_> = Collector::all().into_iter().filter(has_nursery).collect();
+    all.extend(with_nursery);
+    all
 }
 
 /// How code is compiled, and on which heap it runs.

@@ -101,7 +101,7 @@ fn alloc(
         e.builder.ins().store(cursor_flags, left, data, COUNTDOWN);
     }
     // One store writes both words of the header. The collector's word is zero.
-    let header = crate::driver::zero_extended(e.builder, header_word);
+    let header = crate::zero_extended(e.builder, header_word);
     let at = VMGcHeader::WORD_OFFSET;
     let Access { address, offset, flags } =
         e.object_access(next, at, VMGcHeader::SIZE, regions::HEADER, Trust::Fresh);

@@ -18,10 +18,10 @@ use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Opcode, types};
 use gc_types::collector::generational::{
-    self, BUNDLES, CARDS, DIRTY, LOG, LOG_LEN, MARKING, NAME, NURSERY, SLOT_CARD_SHIFT, SLOT_CARDS,
+    self, BUNDLES, CARDS, DIRTY, LOG, LOG_LEN, MARKING, NAME, SLOT_CARD_SHIFT, SLOT_CARDS,
     WILL_EVACUATE, has_slot_cards,
 };
-use gc_types::collector::nursery::NURSERY_START;
+use gc_types::collector::nursery::{NURSERY, NURSERY_START};
 use gc_types::{CollectorAbi, SideTable};
 
 /// Emits code for the `generational` collector.

@@ -39,9 +39,9 @@ pub use link::ImageLinker;
 pub use meter::{Meter, MeterCalls};
 pub use names::{
     FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, TYPE_WORD_NAMESPACE, VMCTX_SLOT_KEY, import_function,
-    import_host_call, import_type_word, imported_host_call, type_word,
+    import_host_call, import_type_word, imported_host_call, type_word, zero_extended,
 };
-pub(crate) use names::{declare_vmctx_slot, set_stack_limit, zero_extended};
+pub(crate) use names::{declare_vmctx_slot, set_stack_limit};
 pub(crate) use nesting::loop_depths;
 pub(crate) use relays::has_relays;
 pub use relays::{tag_of_relay, tag_of_throw};

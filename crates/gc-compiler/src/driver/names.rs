@@ -120,9 +120,27 @@ pub fn type_word(builder: &mut FunctionBuilder<'_>, word: ir::GlobalValue) -> ir
     builder.ins().ireduce(types::I32, word)
 }
 
-/// Extends the word `value` (`I32`) to 64 bits whose upper half is zero. A word in the table has 64
-/// bits, so a word from there need not be extended.
-pub(crate) fn zero_extended(builder: &mut FunctionBuilder<'_>, value: ir::Value) -> ir::Value {
+/// Extends the word `value` (`I32`) to 64 bits whose upper half is zero. A [`type_word`] has 64 bits already, so no
+/// instruction is emitted for it.
+///
+/// # Examples
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/emit.rs.in"));
+/// # use gc_compiler::collector::copying::CopyingCompiler;
+/// use cranelift_codegen::ir::{InstBuilder, types};
+/// use gc_compiler::zero_extended;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # emit(&CopyingCompiler, &[], |e, _| {
+/// // `e` is a `GcEmitter`.
+/// let word = e.builder.ins().iconst(types::I32, 7);
+/// let wide = zero_extended(e.builder, word);
+/// assert_eq!(e.builder.func.dfg.value_type(wide), types::I64);
+/// # })?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn zero_extended(builder: &mut FunctionBuilder<'_>, value: ir::Value) -> ir::Value {
     let dfg = &builder.func.dfg;
     let definition = |value| dfg.value_def(value).inst().map(|inst| dfg.insts[inst]);
     if let Some(ir::InstructionData::Unary { opcode: ir::Opcode::Ireduce, arg }) = definition(value)

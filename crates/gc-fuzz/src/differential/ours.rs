@@ -39,7 +39,7 @@ impl Setting {
     /// A setting in which little can go wrong: nothing is freed or moved, and no code is optimised.
     fn plain() -> Setting {
         Setting {
-            collector: Collector::null(),
+            collector: crate::way::plain_and_others().0,
             zeal: 0,
             bounds: HeapBounds::Guarded,
             small_reservations: false,
@@ -70,13 +70,13 @@ impl Setting {
         })
     }
 
-    /// Every collector, in the modes that `seed` selects. `generational` always has zeal.
+    /// Every collector, in the modes that `seed` selects. One with a nursery always has zeal.
     pub fn of(seed: u64) -> Vec<Setting> {
         let collectors = Collector::all().into_iter().enumerate();
         collectors
             .map(|(index, collector)| {
                 let mode = seed / 3 + index as u64;
-                let zealous = collector.name() == "generational" || mode.is_multiple_of(2);
+                let zealous = crate::way::has_nursery(&collector) || mode.is_multiple_of(2);
                 Setting {
                     collector,
                     zeal: if zealous { [1, 2, 3, 7][(seed % 4) as usize] } else { 0 },

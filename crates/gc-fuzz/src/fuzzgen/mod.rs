@@ -15,30 +15,28 @@ mod outcome;
 
 use anyhow::{Result, ensure};
 use arbitrary::Unstructured;
-use gc_compiler::collector::{
-    copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
-    null::NullCompiler,
-};
 use gc_compiler::{CompileOptions, GcCompiler, OptLevel, RegallocAlgorithm};
-use gc_runtime::collector::{CopyingCollector, DrcCollector, GenerationalCollector, NullCollector};
 use gc_runtime::{GcRuntime, HeapBounds, HeapOptions};
 use gc_testkit::clif::{Operations, Program};
 use gc_testkit::fuzz::Target;
 use gc_testkit::{Reclaims, Subject};
 use gc_types::{Abi, Trap};
+use gc_wasm::Collector;
 use outcome::End;
 use std::fmt;
+use std::sync::LazyLock;
 
 pub(super) const TARGET: Target =
     Target { name: "cranelift-fuzzgen", run, seeds: 400, length: 512, mutate: None };
 
 /// Both halves of each collector, and the maximum of its heap in bytes.
-const COLLECTORS: [(&dyn GcCompiler, &dyn GcRuntime, u64); 4] = [
-    (&NullCompiler, &NullCollector, 4 << 20),
-    (&DrcCompiler, &DrcCollector, 1 << 20),
-    (&CopyingCompiler, &CopyingCollector, 1 << 20),
-    (&GenerationalCompiler, const { &GenerationalCollector::new() }, 1 << 20),
-];
+static COLLECTORS: LazyLock<Vec<(Collector, u64)>> = LazyLock::new(|| {
+    let with_maximum = |collector: Collector| {
+        let frees_nothing = collector.reclaims() == Reclaims::Nothing;
+        (collector, if frees_nothing { 4 << 20 } else { 1 << 20 })
+    };
+    Collector::all().into_iter().map(with_maximum).collect()
+});
 
 /// How a program runs.
 struct Case {
@@ -97,7 +95,8 @@ fn run(bytes: &[u8]) -> Result<()> {
 
 impl Case {
     fn of([first, zeal, model, argument]: [u8; 4]) -> Case {
-        let (collector, runtime, maximum) = COLLECTORS[usize::from(first) % COLLECTORS.len()];
+        let (collector, maximum) = &COLLECTORS[usize::from(first) % COLLECTORS.len()];
+        let (runtime, compiler) = (collector.runtime(), collector.compiler());
         let bounds = if first & 4 == 0 { HeapBounds::Guarded } else { HeapBounds::Checked };
         let zeal = [1, 2, 3, 5, 1, 2, 0, 7][usize::from(zeal) % 8];
         let subject = Subject::new(runtime, Reclaims::Nothing).with(bounds, zeal);
@@ -109,9 +108,9 @@ impl Case {
         // Null, or an `i31`.
         let reference = if argument & 1 == 0 { 0 } else { u64::from(argument) };
         Case {
-            collector,
+            collector: compiler,
             runtime,
-            heap: subject.options(0, maximum),
+            heap: subject.options(0, *maximum),
             options: CompileOptions { opt_level, regalloc, ..CompileOptions::default() },
             room: [0, 64, 256, 8 << 10][usize::from(model) % 4],
             marking: model & 4 != 0,

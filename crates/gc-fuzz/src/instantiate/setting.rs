@@ -49,8 +49,7 @@ impl Setting {
             if choices.byte() % 8 == 7 { choices.pick(others) } else { enough }
         }
         let collector = choices.pick(&Collector::all());
-        let generational = collector.name() == "generational";
-        let collector = match generational && rarely(choices) {
+        let collector = match crate::way::has_nursery(&collector) && rarely(choices) {
             true => collector.with_option("nursery", "128KiB")?,
             false => collector,
         };

@@ -5,7 +5,7 @@ use cranelift_codegen::ir::{self, types};
 use cranelift_codegen::isa::CallConv;
 use gc_compiler::GcCompiler;
 use gc_compiler::regions::{self, Region};
-use gc_types::collector::generational::NURSERY;
+use gc_types::collector::nursery::NURSERY;
 use gc_types::{
     Abi, ArrayLayout, FieldLayout, GcLayout, HeapBounds, HostCall, HostSignature, StorageType,
     StructLayout, TypeIndex, VMOffsets,

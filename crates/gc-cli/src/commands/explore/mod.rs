@@ -15,8 +15,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use disassembly::Disassembly;
 use gc_wasm::explore::{self, Checked, Listing, MachineCode, check, explore, machine_code, sides};
-use gc_wasm::{Collector, Engine};
-use sizes::{BASELINE, Size, Sizes};
+use gc_wasm::{Collector, Engine, Reclaims};
+use sizes::{Size, Sizes};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -162,7 +162,7 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     write!(out, "{shown}")?;
     let sizes = args.emit == Emit::Sizes || (args.emit == Emit::Asm && engines.len() > 1);
     if sizes {
-        let baseline = registry.all().iter().find(|one| one.name() == BASELINE);
+        let baseline = registry.all().iter().find(|one| one.reclaims() == Reclaims::Nothing);
         let table = module.sizes(&collectors, &code, baseline, &settings)?;
         writeln!(out, "{}{table}", if shown.is_empty() { "" } else { "\n" })?;
     }
@@ -242,12 +242,12 @@ impl Module<'_> {
         let all: Vec<_> = all.collect();
         let names: Vec<_> = code[0].iter().map(|code| code.name.clone()).collect();
         let Some(baseline) = baseline else { return Ok(sizes::table(&names, &all, None)) };
-        let baseline = match all.iter().find(|sizes| sizes.collector == BASELINE) {
+        let baseline = match all.iter().find(|sizes| sizes.collector == baseline.name()) {
             Some(_) if all.len() == 1 => return Ok(sizes::table(&names, &all, None)),
             Some(sizes) => sizes,
             None => {
                 let code = self.machine_code(&settings.engine(baseline)?)?;
-                &Sizes::new(BASELINE.to_owned(), &code)
+                &Sizes::new(baseline.name().to_owned(), &code)
             }
         };
         Ok(sizes::table(&names, &all, Some(baseline)))

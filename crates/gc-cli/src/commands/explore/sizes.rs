@@ -1,13 +1,11 @@
 //! The size of functions under each collector, as a table: instructions and bytes, and how many more
-//! they are than under the collector `null`, which has no barriers and the shortest allocation.
+//! they are than under the baseline: a collector that frees nothing (`null`), which has no barriers and the shortest
+//! allocation.
 
 use super::disassembly::Disassembly;
 use crate::printable::printable;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use gc_wasm::explore::MachineCode;
-
-/// The collector with which the others are compared.
-pub(super) const BASELINE: &str = "null";
 
 /// The size of code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +48,7 @@ impl Sizes {
 pub(super) fn table(names: &[String], all: &[Sizes], baseline: Option<&Sizes>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    let against = format!("against\n{BASELINE}");
+    let against = baseline.map(|base| format!("against\n{}", base.collector)).unwrap_or_default();
     let mut header = vec!["function", "collector", "instructions", "bytes"];
     if baseline.is_some() {
         header = vec!["function", "collector", "instructions", &against, "bytes", &against];

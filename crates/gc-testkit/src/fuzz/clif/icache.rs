@@ -17,22 +17,17 @@ use crate::fuzz::Target;
 use anyhow::{Context as _, Result, ensure};
 use arbitrary::Unstructured;
 use cranelift_codegen::{Context, ir};
-use gc_compiler::collector::{
-    copying::CopyingCompiler, drc::DrcCompiler, generational::GenerationalCompiler,
-    null::NullCompiler,
-};
 use gc_compiler::{
     Annotations, BuiltFunction, CompileOptions, CompiledFunction, Compiler, FinishedFunction,
-    GcCompiler, OptLevel, RegallocAlgorithm,
+    GcCompiler, OptLevel, RegallocAlgorithm, collector,
 };
 use gc_types::{Abi, CollectorAbi, HeapBounds, Machine};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub(super) const TARGET: Target =
     Target { name: "cranelift-icache", run, seeds: 300, length: 256, mutate: None };
 
-const COLLECTORS: [&dyn GcCompiler; 4] =
-    [&NullCompiler, &DrcCompiler, &CopyingCompiler, &GenerationalCompiler];
+static COLLECTORS: LazyLock<Vec<Arc<dyn GcCompiler>>> = LazyLock::new(collector::all);
 
 /// The bytes in front, which say what is changed, and how the cache is. The others are the function.
 const CHANGES: usize = 24;
@@ -92,7 +87,7 @@ fn run(bytes: &[u8]) -> Result<()> {
     let operations = Operations::allowed()?;
     let Some((first, rest)) = bytes.split_first() else { return Ok(()) };
     let (changes, program) = rest.split_at(rest.len().min(CHANGES));
-    let collector = COLLECTORS[usize::from(*first) % COLLECTORS.len()];
+    let collector = &*COLLECTORS[usize::from(*first) % COLLECTORS.len()];
     let options = CompileOptions {
         opt_level: if first & 8 != 0 { OptLevel::Speed } else { OptLevel::None },
         regalloc: RegallocAlgorithm::SinglePass,
@@ -159,9 +154,9 @@ struct Pair {
 impl Pair {
     fn new(settings: &Settings, cache: &Arc<Watched>, number: usize) -> Result<Pair> {
         let name = settings.abi.collector().name();
-        let collector = COLLECTORS.into_iter().find(|collector| collector.name() == name);
+        let collector = COLLECTORS.iter().find(|collector| collector.name() == name);
         let collector = collector.context("all settings are for one of the collectors")?;
-        let new = || Compiler::new(collector, &settings.abi, &settings.options);
+        let new = || Compiler::new(&**collector, &settings.abi, &settings.options);
         Ok(Pair { anew: new()?, cached: new()?.with_cache(cache.view(number)) })
     }
 
@@ -228,8 +223,8 @@ mod tests {
             let bytes = random::bytes(seed, 200);
             let (changes, program) = bytes.split_at(CHANGES);
             let program = Program::of(operations, &mut Unstructured::new(program));
-            let abi = abi(&NullCompiler, true);
-            let (mut func, _) = program.emit(&NullCompiler, &abi).expect("small");
+            let abi = abi(&*COLLECTORS[0], true);
+            let (mut func, _) = program.emit(&*COLLECTORS[0], &abi).expect("small");
             let before = opcodes(&func);
             change(&mut func, operations, changes);
             let new = opcodes(&func).into_iter().filter(|opcode| !before.contains(opcode));
