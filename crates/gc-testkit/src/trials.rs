@@ -1,8 +1,74 @@
 //! Runs the trials of a test binary, or a sample of them.
 
 use crate::panics::is_panic_expected;
-use libtest_mimic::{Arguments, Conclusion, Trial};
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use std::num::NonZeroU32;
+use std::sync::{LazyLock, Mutex, Once};
+use std::time::{Duration, Instant};
+
+/// The trials that run, with their names, and when each began.
+static RUNNING: Mutex<Vec<(Instant, String)>> = Mutex::new(Vec::new());
+
+/// How long a trial may run: `TESTKIT_LIMIT`, a number of seconds, or ten minutes.
+static LIMIT: LazyLock<Duration> = LazyLock::new(|| {
+    let seconds = std::env::var("TESTKIT_LIMIT")
+        .map(|seconds| seconds.parse().expect("TESTKIT_LIMIT is a number of seconds, as in 60"));
+    Duration::from_secs(seconds.unwrap_or(600))
+});
+
+/// A trial with a limit of time: `TESTKIT_LIMIT` seconds, 600 without this variable. A thread that does not end
+/// cannot be stopped. So if a trial exceeds the limit, its name is printed and the process ends.
+///
+/// ```
+/// use gc_testkit::trials::{conclude, trial};
+/// use libtest_mimic::Arguments;
+///
+/// let trials = vec![trial("one", || Ok(()))];
+/// assert_eq!(conclude(&Arguments::default(), trials).num_passed, 1);
+/// ```
+pub fn trial(
+    name: impl Into<String>,
+    run: impl FnOnce() -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    let name = name.into();
+    Trial::test(name.clone(), move || {
+        let _running = Running::new(name);
+        run()
+    })
+}
+
+/// An entry in [`RUNNING`].
+struct Running(String);
+
+impl Running {
+    fn new(name: String) -> Running {
+        static WATCH: Once = Once::new();
+        WATCH.call_once(|| drop(std::thread::spawn(watch)));
+        let mut running = RUNNING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        running.push((Instant::now(), name.clone()));
+        Running(name)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut running = RUNNING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        running.retain(|(_, name)| *name != self.0);
+    }
+}
+
+/// Ends the process if a trial runs for too long.
+fn watch() {
+    loop {
+        std::thread::sleep((*LIMIT / 20).min(Duration::from_secs(1)));
+        let running = RUNNING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some((_, name)) = running.iter().find(|(began, _)| began.elapsed() > *LIMIT) {
+            let limit = LIMIT.as_secs();
+            eprintln!("the trial {name} does not end within {limit} s (TESTKIT_LIMIT={limit})");
+            std::process::exit(1);
+        }
+    }
+}
 
 /// Runs `trials` according to `arguments`, and prints the results. Expected panics are not printed. Returns
 /// the counts.
@@ -14,10 +80,10 @@ use std::num::NonZeroU32;
 /// If `TESTKIT_SAMPLE` is not a positive number.
 ///
 /// ```
-/// use gc_testkit::trials::conclude;
-/// use libtest_mimic::{Arguments, Trial};
+/// use gc_testkit::trials::{conclude, trial};
+/// use libtest_mimic::Arguments;
 ///
-/// let trials = vec![Trial::test("one", || Ok(())), Trial::test("two", || Err("no".into()))];
+/// let trials = vec![trial("one", || Ok(())), trial("two", || Err("no".into()))];
 /// let conclusion = conclude(&Arguments::default(), trials);
 /// assert_eq!((conclusion.num_passed, conclusion.num_failed), (1, 1));
 /// ```

