@@ -86,7 +86,7 @@ fn errors_in_vectors_of_references_are_found() {
             let Some(test) = f.dfg.value_def(f.dfg.resolve_aliases(arg)).inst() else {
                 return false;
             };
-            let nursery = guarded().option(gc_types::collector::generational::NURSERY);
+            let nursery = guarded().option(gc_types::collector::nursery::NURSERY);
             let compares = f.dfg.inst_args(test).get(1).and_then(|limit| {
                 match f.dfg.insts[f.dfg.value_def(*limit).inst()?] {
                     InstructionData::UnaryImm { imm, .. } => Some(imm.bits()),
