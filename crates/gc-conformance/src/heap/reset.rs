@@ -1,5 +1,6 @@
 //! Promises of heaps that are reset, for collectors that do so. A pool of heaps relies on them: the
 //! next store must neither see anything of the last one nor run otherwise.
+#![allow(unsafe_code)]
 
 use super::*;
 use arbitrary::{Arbitrary as _, Unstructured};
@@ -7,11 +8,13 @@ use gc_runtime::{GcStore, NoStack};
 use gc_testkit::mutator::Effect;
 use gc_testkit::ops::Op;
 use gc_testkit::{Reclaims, random, scaled};
-use gc_types::{GcLayout, StructLayout};
+use gc_types::collector::bump::{LIMIT, NEXT};
+use gc_types::{GcLayout, HeapDataOffsets, SideForm, StructLayout};
 use std::num::NonZeroU32;
 
 promises! {
     a_reset_heap_has_the_bytes_of_a_new_one: "reset";
+    a_reset_heap_has_the_tables_of_a_new_one: "reset";
     a_reset_heap_runs_like_a_new_one: "reset";
     a_heap_is_handed_on_with_other_types: "reset, limit_inline_allocation";
 }
@@ -48,6 +51,51 @@ fn a_reset_heap_has_the_bytes_of_a_new_one(subject: &Subject<'_>) -> Result<()> 
         ensure!(differs.is_none(), "round {round}: word {differs:?} is not as in a new heap");
         ensure!(raw.heap.core().memory.len() == end, "its size has changed");
         raw.heap.verify()?;
+    }
+    Ok(())
+}
+
+/// The words of the heap data that are not addresses or capacities, and the bytes of the side tables, each with a
+/// name.
+fn tables(subject: &Subject<'_>, mutator: &Mutator) -> Result<Vec<(String, Vec<u8>)>> {
+    let memory = &mutator.store().heap().context("a heap")?.core().memory;
+    let abi = subject.runtime.abi();
+    let mut apart = vec![LIMIT, NEXT];
+    let mut found = Vec::new();
+    for table in abi.tables() {
+        apart.extend([table.address(), table.address() + 4]);
+        if let SideForm::Appended { capacity, .. } = table.form() {
+            apart.push(capacity);
+        }
+        // SAFETY: the store is borrowed, and nothing else has its heap.
+        let bytes = unsafe { memory.table_bytes(table) };
+        found.push((format!("the table `{}`", table.name()), bytes.unwrap_or_default()));
+    }
+    let words = (HeapDataOffsets::COLLECTOR..HeapDataOffsets::SIZE).step_by(4);
+    for word in words.filter(|word| !apart.contains(word)) {
+        found.push((format!("the word at {word}"), memory.data_u32(word).to_ne_bytes().to_vec()));
+    }
+    Ok(found)
+}
+
+/// What barriers of the last store noted must not be found by a collection of the next one.
+fn a_reset_heap_has_the_tables_of_a_new_one(subject: &Subject<'_>) -> Result<()> {
+    let mut mutator = sized_mutator(subject, MIB, MIB)?;
+    let new = tables(subject, &mutator)?;
+    for seed in 0..scaled(20) {
+        outcomes(&mut mutator, &random::bytes(seed, 2_000));
+        if !mutator.reset() {
+            return Ok(());
+        }
+        for ((name, before), (_, after)) in new.iter().zip(tables(subject, &mutator)?) {
+            // Memory that a table gets late is zero.
+            let expected = |at| before.get(at).copied().unwrap_or_default();
+            let differs = (0..after.len()).find(|&at| after[at] != expected(at));
+            ensure!(
+                differs.is_none(),
+                "seed {seed}: {name} is not as in a new heap: its byte {differs:?} has another value"
+            );
+        }
     }
     Ok(())
 }

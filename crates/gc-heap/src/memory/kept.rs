@@ -1,10 +1,12 @@
 //! [`KeptWords`]: data words that only the owner of a side table writes.
+#![allow(unsafe_code)]
 
 use super::{HeapMapping, HeapMemory, halves};
 use crate::HeapError;
-use gc_types::SideTable;
+use gc_types::{SideForm, SideTable};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
+use std::{ptr, slice};
 
 /// Data words with which emitted code addresses a [native table](crate::side), or
 /// on which such an address depends. Only this value writes them:
@@ -49,6 +51,13 @@ impl KeptWords {
         memory.is_in(&self.mapping)
     }
 
+    /// Says where the entries of the table are now, for [`HeapMemory::table_bytes`].
+    pub(crate) fn set_entries<T>(&mut self, entries: &[T]) {
+        let extent = (entries.as_ptr().expose_provenance(), size_of_val(entries));
+        let extents = self.mapping.extents.lock();
+        extents.unwrap_or_else(PoisonError::into_inner).insert(self.words, extent);
+    }
+
     /// Gives `table`, whose address is in the words, to the mapping. The owner of the table is dropped, but
     /// emitted code may still run. So words and table stay as long as the mapping, or until a heap that is made
     /// in the same memory makes such a table. The old one stays even then.
@@ -76,5 +85,25 @@ impl KeptWords {
         let [first, second] = halves(value);
         self.set_u32(offset, first);
         self.set_u32(offset + 4, second);
+    }
+}
+
+impl HeapMemory {
+    /// A copy of what is in `table`, for a test. `None` if there is no such table, or if it has no memory yet. Of a
+    /// [list](gc_types::SideForm::Appended) these are the entries, and of all others the whole table.
+    ///
+    /// # Safety
+    /// The owner of the table does not write it meanwhile. So the heap with this memory should be borrowed.
+    pub unsafe fn table_bytes(&self, table: SideTable) -> Option<Vec<u8>> {
+        let mapping = self.mapping();
+        let extents = mapping.extents.lock().unwrap_or_else(PoisonError::into_inner);
+        let &(address, size) = extents.get(&table.owned_words())?;
+        let used = match table.form() {
+            SideForm::Appended { len, .. } => size.min(self.data_u32(len) as usize * 4),
+            _ => size,
+        };
+        let bytes = ptr::with_exposed_provenance::<u8>(address);
+        // SAFETY: the table has so many bytes, all initialized, and stays as long as the mapping. No one writes them.
+        Some(unsafe { slice::from_raw_parts(bytes, used) }.to_vec())
     }
 }

@@ -48,6 +48,7 @@ use crate::{HeapBounds, HeapError, HeapOptions};
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{CollectorAbi, HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE, SideTable};
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -92,6 +93,8 @@ pub struct HeapMapping {
     declared: OnceLock<Vec<SideTable>>,
     /// A bit for each word that belongs to one of them.
     declared_words: AtomicU32,
+    /// The address and the size in bytes of each table that has memory, by the words of its owner.
+    extents: Mutex<BTreeMap<u32, (usize, usize)>>,
     /// The tables whose owners were dropped.
     left: Mutex<Vec<Box<dyn Any + Send>>>,
     /// Made when memory is first touched ahead.
@@ -124,6 +127,7 @@ impl HeapMapping {
             ownerless: AtomicU32::default(),
             declared: OnceLock::new(),
             declared_words: AtomicU32::default(),
+            extents: Mutex::default(),
             left: Mutex::default(),
             ahead: OnceLock::new(),
         }))

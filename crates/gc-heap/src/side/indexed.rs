@@ -49,6 +49,7 @@ impl IndexedTable {
         bytes.grow(len, len)?;
         let mut kept = KeptWords::new(memory, table)?;
         kept.set_u64(table.address(), super::address(bytes.as_ptr()));
+        kept.set_entries(&bytes);
         Ok(IndexedTable { bytes, shift, kept })
     }
 

@@ -94,6 +94,7 @@ impl ListTable {
         self.chunk.resize_with(capacity, AtomicU32::default);
         self.kept.set_u64(self.table.address(), super::address(self.chunk.as_ptr()));
         self.kept.set_u32(self.capacity, self.capacity());
+        self.kept.set_entries(&self.chunk);
     }
 
     /// The entry at `place`.

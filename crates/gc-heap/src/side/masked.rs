@@ -66,6 +66,7 @@ impl<T: Zeroable + Send + 'static> MaskedTable<T> {
             self.entries.grow(len, len)?;
             let address = super::address(self.entries.as_ptr());
             self.kept.set_u64(self.table.address(), address);
+            self.kept.set_entries(&self.entries);
         }
         Ok(())
     }

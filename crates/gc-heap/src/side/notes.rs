@@ -59,9 +59,10 @@ impl NotesTable {
         window: u32,
     ) -> Result<NotesTable, HeapError> {
         let SideForm::IndexedNew { shift } = table.form() else { super::other_form(table) };
-        let kept = KeptWords::new(memory, table)?;
+        let mut kept = KeptWords::new(memory, table)?;
         let words = window.div_ceil(1 << shift).div_ceil(8) as usize;
-        let notes = std::iter::repeat_with(AtomicU64::default).take(words).collect();
+        let notes: Box<[_]> = std::iter::repeat_with(AtomicU64::default).take(words).collect();
+        kept.set_entries(&notes);
         Ok(NotesTable { notes, shift, window, address: table.address(), kept })
     }
 
