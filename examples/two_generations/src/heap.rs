@@ -163,7 +163,7 @@ impl GcHeap for TwoGenerations {
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         self.core.reset();
-        self.cards.clean_all(0, self.space.old.end());
+        self.cards.reset(0, self.space.old.end());
         self.space.reset(&mut self.core);
         self.scavenger = Scavenger::default();
         host_data.clear();

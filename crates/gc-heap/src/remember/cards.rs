@@ -109,9 +109,13 @@ impl<const SHIFT: u32> Cards<SHIFT> {
     /// Marks all cards from that of `start` up to `end` as dirty.
     pub fn dirty_all(&mut self, start: u32, end: u32) {
         self.cards_mut(start, end).fill(DIRTY);
-        let bundles =
-            (start >> Self::BUNDLE_SHIFT) as usize..end.div_ceil(Self::BUNDLE_SIZE) as usize;
-        self.bundles.get_mut(bundles).unwrap_or_default().fill(DIRTY);
+        self.bundles_mut(start, end).fill(DIRTY);
+    }
+
+    /// Makes cards and bundles from `start` up to `end` as they were in a new heap. No object is left there.
+    pub fn reset(&mut self, start: u32, end: u32) {
+        self.clean_all(start, end);
+        self.bundles_mut(start, end).fill(0);
     }
 
     /// Marks all cards from that of `start` up to `end` as clean. Bundles stay dirty.
@@ -122,6 +126,12 @@ impl<const SHIFT: u32> Cards<SHIFT> {
     fn cards_mut(&mut self, start: u32, end: u32) -> &mut [u8] {
         let range = (start >> SHIFT) as usize..end.div_ceil(Self::SIZE) as usize;
         self.cards.get_mut(range).unwrap_or_default()
+    }
+
+    fn bundles_mut(&mut self, start: u32, end: u32) -> &mut [u8] {
+        let range =
+            (start >> Self::BUNDLE_SHIFT) as usize..end.div_ceil(Self::BUNDLE_SIZE) as usize;
+        self.bundles.get_mut(range).unwrap_or_default()
     }
 
     /// Whether the card of `index` is dirty.
@@ -282,5 +292,15 @@ mod tests {
         cards.dirty_all(start, end);
         cards.clean_all(start + CARD_SIZE, end - CARD_SIZE);
         assert_eq!(take(&mut cards, 0), [all[0], *all.last().unwrap()]);
+    }
+
+    #[test]
+    fn reset_cards_are_found_when_they_are_dirty_again() {
+        let mut cards = cards();
+        cards.dirty_all(0, END);
+        cards.reset(0, END);
+        assert!(cards.cards.iter().chain(cards.bundles.iter()).all(|&byte| byte == 0));
+        cards.dirty(BUNDLE_SIZE);
+        assert_eq!(take(&mut cards, 0), [BUNDLE_SIZE]);
     }
 }

@@ -47,6 +47,12 @@ pub struct OverwrittenLog {
 }
 
 impl OverwrittenLog {
+    /// The bit of the switch with which emitted code logs.
+    pub const LOGS: u32 = 1;
+    /// The bit of the switch, beside [`LOGS`](OverwrittenLog::LOGS), that says that blocks will be evacuated when
+    /// marking ends. Then a collector may want other barriers.
+    pub const EVACUATES: u32 = 2;
+
     /// Makes the log for a heap in `memory`. `table` has entries of eight bytes, and a switch. Emitted code counts
     /// the entries in the two words at byte `len` of the heap data. The log gets memory when it is first
     /// [begun](OverwrittenLog::begin).
@@ -87,6 +93,14 @@ impl OverwrittenLog {
             log::warn!("marking cannot be interleaved with the program: {error}");
             self.unlogged = true;
         }
+    }
+
+    /// Sets whether blocks will be [evacuated](OverwrittenLog::EVACUATES). The bit is clear where emitted code does not
+    /// log.
+    pub fn set_evacuates(&mut self, evacuates: bool) {
+        let logs = self.switched();
+        let bit = if evacuates && logs != 0 { OverwrittenLog::EVACUATES } else { 0 };
+        self.switch(logs & !OverwrittenLog::EVACUATES | bit);
     }
 
     /// The value of the switch.

@@ -5,8 +5,14 @@
 //! nursery need room in the old generation. If a heap may not grow, a part of the nursery becomes that room.
 
 mod check;
+pub mod chooser;
+pub mod due;
+pub mod major;
 
 pub use check::Marking;
+pub use chooser::{BYTES_OF_ROOT, Chooser};
+pub use due::Due;
+pub use major::{Cycle, Log, Major, Phase};
 
 use super::mark_region::MarkRegion;
 use super::mark_region::blocks::{BLOCK_SIZE, MAX_SMALL};

@@ -1,8 +1,8 @@
 //! The barriers of the generational heap that the host runs.
 
 use super::GenerationalHeap;
-use super::major::Phase;
 use gc_heap::HeapError;
+use gc_heap::space::generations::Phase;
 use gc_types::VMGcRef;
 
 impl GenerationalHeap {
@@ -81,7 +81,7 @@ impl GenerationalHeap {
 
     /// Marks what is overwritten, because it may be alive in the snapshot.
     fn mark_overwritten(&mut self, at: u64, count: u32) {
-        if self.major.phase == Phase::Marking {
+        if self.major.phase() == Phase::Marking {
             for at in slots(at, count) {
                 let Some(old) = self.core.memory.read_u32(at) else { break };
                 self.cycle().marking().mark(old);

@@ -17,18 +17,16 @@
 //! and the nursery's bounds.
 
 mod barriers;
-mod chooser;
 mod collect;
-mod major;
 mod policy;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod verify;
 
-use chooser::{BYTES_OF_ROOT, Chooser};
 use collect::{GenerationalCollection, StoreTables};
 use gc_heap::space::Generations;
+use gc_heap::space::generations::{BYTES_OF_ROOT, Chooser, Cycle, Due, Major, Phase};
 use gc_heap::space::mark_region::evacuate::Evacuation;
 use gc_heap::trace::increments::InParts;
 use gc_heap::trace::scavenge::{OldObjects, Scavenge, Scavenger};
@@ -40,7 +38,6 @@ use gc_heap::{
 use gc_types::collector::generational::{self, CARD_SHIFT, NAME};
 use gc_types::collector::nursery::{NURSERY, nursery_size};
 use gc_types::{ArrayLayout, CollectorAbi, GcLayout, VMGcHeader, VMGcKind, VMGcRef};
-use major::{Major, Phase};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,6 +196,19 @@ impl GenerationalHeap {
         Scavenge { core, shapes, space, cards: &mut tables.cards, scavenger }
     }
 
+    /// The parts on which a major collection works.
+    #[inline(always)]
+    fn cycle(&mut self) -> Cycle<'_> {
+        let GenerationalHeap { core, shapes, space, tables, major, chooser, .. } = self;
+        Cycle { core, shapes, space, log: &mut tables.log, major, chooser }
+    }
+
+    /// What is due.
+    fn due(&self) -> Due<'_> {
+        let GenerationalHeap { core, space, major, chooser, .. } = self;
+        Due { core, space, major, chooser }
+    }
+
     /// Begins a trace of a swept heap. Under zeal it is sometimes abandoned.
     fn begin_trace(&mut self) {
         let most = match self.core.memory.zeal() {
@@ -221,7 +231,7 @@ impl GenerationalHeap {
         } else {
             self.tables.all_slots = true;
         }
-        let waits = matches!(self.major.phase, Phase::Marking | Phase::Evacuating);
+        let waits = matches!(self.major.phase(), Phase::Marking | Phase::Evacuating);
         if waits && !self.space.evacuator.is_active() {
             // Too many slots may have been recorded.
             self.cycle().cancel_evacuation();
@@ -263,7 +273,7 @@ impl GcHeap for GenerationalHeap {
     /// While marking is under way, what was reachable when it began is alive, and what is allocated
     /// since. The object of a weak reference may be neither.
     fn read_weak_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
-        if self.major.phase == Phase::Marking {
+        if self.major.phase() == Phase::Marking {
             self.cycle().marking().mark(gc_ref.as_raw_u32());
         }
         gc_ref.unchecked_copy()

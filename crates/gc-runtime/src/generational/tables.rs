@@ -12,6 +12,7 @@ use gc_types::collector::nursery::NURSERY_START;
 // What the host does and what emitted code does must be the same.
 const _: () = assert!(Cards::<CARD_SHIFT>::DIRTY == DIRTY);
 const _: () = assert!(Cards::<CARD_SHIFT>::BUNDLE_SHIFT - CARD_SHIFT == BUNDLE_CARDS.ilog2());
+const _: () = assert!(OverwrittenLog::EVACUATES == WILL_EVACUATE);
 
 /// The tables. Each has its final size from the start and never moves.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Tables {
     /// Empties all tables. The length of the log was zeroed. Cards outside the old generation, which is from `start`
     /// to `end`, stay.
     pub(super) fn reset(&mut self, start: u32, end: u32) {
-        self.cards.clean_all(start, end);
+        self.cards.reset(start, end);
         self.forget_slots();
         self.log.reset();
     }
@@ -48,19 +49,5 @@ impl Tables {
     pub(super) fn forget_slots(&mut self) {
         self.slots.clear();
         self.all_slots = false;
-    }
-
-    /// Sets whether emitted code logs the references that it overwrites. If there is no memory for
-    /// the log, entries count as lost from now on.
-    pub(super) fn set_logging(&mut self, memory: &mut HeapMemory, logging: bool) {
-        self.log.begin(memory, logging.into());
-    }
-
-    /// Sets whether emitted code marks the cards of all references in large new arrays, because their
-    /// referents may be moved when marking ends.
-    pub(super) fn set_evacuation(&mut self, evacuates: bool) {
-        let marking = self.log.switched();
-        let bit = if evacuates && marking != 0 { WILL_EVACUATE } else { 0 };
-        self.log.switch(marking & !WILL_EVACUATE | bit);
     }
 }

@@ -1,14 +1,13 @@
 //! Checks of all invariants of the generational heap.
 
 use super::GenerationalHeap;
-use super::major::Phase;
-use gc_heap::space::generations::Marking;
+use gc_heap::space::generations::{Marking, Phase};
 use gc_heap::{GcRootsList, HeapError};
 
 impl GenerationalHeap {
     /// Checks the two generations, and that evacuation would find every reference that it must update.
     pub(super) fn verify_all(&self) -> Result<(), HeapError> {
-        let marking = match self.major.phase {
+        let marking = match self.major.phase() {
             Phase::Marking => Marking::UnderWay,
             Phase::Evacuating => Marking::Ended,
             Phase::Idle | Phase::Sweeping | Phase::GivingBack => Marking::None,

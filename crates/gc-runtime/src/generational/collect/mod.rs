@@ -10,7 +10,7 @@
 mod stages;
 
 use super::GenerationalHeap;
-use super::major::Phase;
+use gc_heap::space::generations::Phase;
 use gc_heap::trace::increments::Parts;
 use gc_heap::{ExternRefHostDataTable, GcRootsIter, GcRootsList, HeapCore, PauseKind, WeakTable};
 use stages::{Stage, Work};
@@ -55,7 +55,7 @@ impl GenerationalHeap {
     /// because the rest do not refer to young objects.
     pub(super) fn needs_all_roots(&self, kind: CollectionKind) -> bool {
         matches!(kind, CollectionKind::Full | CollectionKind::Begin | CollectionKind::Trace)
-            || self.major.phase == Phase::Evacuating
+            || self.major.phase() == Phase::Evacuating
             || self.tables.all_slots
     }
 
@@ -82,7 +82,7 @@ impl<'a> GenerationalCollection<'a> {
             kind = CollectionKind::Minor;
         }
         let (stage, pauses) = match kind {
-            CollectionKind::Minor if heap.major.phase == Phase::Evacuating => {
+            CollectionKind::Minor if heap.major.phase() == Phase::Evacuating => {
                 (Stage::MakeRoom, PauseKind::Major)
             }
             CollectionKind::Minor => (Stage::MakeRoom, PauseKind::Minor),

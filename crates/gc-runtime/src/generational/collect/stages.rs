@@ -4,9 +4,9 @@
 //! dropped.
 
 use super::super::GenerationalHeap;
-use super::super::major::{Log, Phase};
 use super::CollectionKind;
 use gc_heap::space::Generations;
+use gc_heap::space::generations::{Log, Phase};
 use gc_heap::space::mark_region::evacuate::Evacuation;
 use gc_heap::trace::scavenge::OldObjects;
 use gc_heap::{ExternRefHostDataTable, GcRootsIter, WeakScope, WeakStep, WeakTable};
@@ -94,7 +94,7 @@ impl Work<'_, '_> {
             Stage::MarkRest => {
                 // Room is needed, and roots may be missing.
                 heap.cycle().cancel_evacuation();
-                heap.major.phase != Phase::Marking
+                heap.major.phase() != Phase::Marking
                     || match heap.cycle().mark_logged(budget) {
                         Log::Lost => {
                             heap.cycle().lose();
@@ -170,7 +170,7 @@ impl Work<'_, '_> {
     ) -> Stage {
         let heap = &mut *self.heap;
         match (stage, *kind) {
-            (Stage::MarkRest, _) if heap.major.phase == Phase::Marking => {
+            (Stage::MarkRest, _) if heap.major.phase() == Phase::Marking => {
                 self.weak.begin(WeakScope::All);
                 Stage::Mark
             }
@@ -224,7 +224,7 @@ impl Work<'_, '_> {
                 Stage::Mark
             }
             // Marking was given up, because entries of the log were lost.
-            (Stage::Mark, _) if heap.major.phase != Phase::Marking => Stage::Complete,
+            (Stage::Mark, _) if heap.major.phase() != Phase::Marking => Stage::Complete,
             (Stage::Mark, _) => {
                 self.values.begin_sweep(WeakScope::All);
                 Stage::MarkValues
@@ -232,7 +232,7 @@ impl Work<'_, '_> {
             (Stage::MarkValues, _) => {
                 heap.cycle().end_marking();
                 match *kind {
-                    CollectionKind::Full if heap.major.phase == Phase::Evacuating => {
+                    CollectionKind::Full if heap.major.phase() == Phase::Evacuating => {
                         Stage::Evacuate
                     }
                     CollectionKind::Full => Stage::Sweep,
@@ -274,13 +274,13 @@ impl Work<'_, '_> {
                     return Stage::Mark;
                 }
                 // Young objects may refer to objects that would be moved.
-                if heap.major.phase == Phase::Evacuating
+                if heap.major.phase() == Phase::Evacuating
                     && (retains || heap.cycle().mark_logged(&mut { u32::MAX }) != Log::Done)
                 {
                     heap.cycle().cancel_evacuation();
                 }
                 // The slots of the log may have been too many. Then the evacuation was cancelled.
-                if heap.major.phase == Phase::Evacuating {
+                if heap.major.phase() == Phase::Evacuating {
                     return Stage::Evacuate;
                 }
                 match kind {

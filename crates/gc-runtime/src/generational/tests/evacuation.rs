@@ -1,6 +1,7 @@
 //! Tests of how much an evacuation takes on.
 
 use super::*;
+use gc_heap::remember::OverwrittenLog;
 use gc_heap::space::mark_region::evacuate::Evacuator;
 use gc_types::collector::generational::WILL_EVACUATE;
 
@@ -83,11 +84,11 @@ fn an_evacuation_that_was_too_large_is_followed_by_a_smaller_one() {
     for _ in 0..3 {
         f.collect(CollectionKind::Begin);
         sizes.push(chosen(&f, &objects));
-        while f.heap.major.phase == Phase::Marking && !f.heap.major.marking_waits() {
+        while f.heap.major.phase() == Phase::Marking && !f.heap.major.marking_waits() {
             f.heap.cycle().slice();
         }
         assert_eq!(chosen(&f, &objects), 0, "it was not given up");
-        while f.heap.major.phase != Phase::Idle {
+        while f.heap.major.phase() != Phase::Idle {
             f.collect(CollectionKind::Minor);
             f.heap.cycle().slice();
         }
@@ -148,10 +149,10 @@ fn nothing_is_marked_after_the_log_gives_an_evacuation_up() {
     let pair = f.pair(0, 0);
     f.stack[2] = u64::from(pair);
     f.collect(CollectionKind::Begin);
-    while f.heap.major.phase == Phase::Marking {
+    while f.heap.major.phase() == Phase::Marking {
         f.heap.cycle().slice();
     }
-    assert_eq!(f.heap.major.phase, Phase::Evacuating);
+    assert_eq!(f.heap.major.phase(), Phase::Evacuating);
     let (pair, array) = (f.stack[2] as u32, f.stack[1] as u32);
     let n = elements(&f, array, KEPT)
         .iter()
@@ -159,13 +160,13 @@ fn nothing_is_marked_after_the_log_gives_an_evacuation_up() {
         .unwrap();
     let slot = array + 12 + 4 * n as u32;
     record_the_most(&mut f, slot);
-    f.heap.tables.set_logging(&mut f.heap.core.memory, true);
+    f.heap.tables.log.begin(&mut f.heap.core.memory, OverwrittenLog::LOGS);
     (0..2).for_each(|n| f.heap.tables.log.set(n, pair, slot));
     f.heap.core.memory.set_data_u64(LOG_LEN, 2);
     assert!(f.heap.cycle().mark_logged(&mut { u32::MAX }) == Log::Done);
-    assert_eq!(f.heap.major.phase, Phase::Sweeping);
+    assert_eq!(f.heap.major.phase(), Phase::Sweeping);
     assert!(!f.heap.space.old.is_marked(pair));
-    while f.heap.major.phase != Phase::Idle {
+    while f.heap.major.phase() != Phase::Idle {
         f.heap.cycle().slice();
     }
     f.heap.verify().unwrap();

@@ -10,7 +10,7 @@ fn beside_marking(f: &mut Fixture, mut mutate: impl FnMut(&mut Fixture, u32)) ->
     f.heap.core.side.pause_target = Duration::ZERO;
     f.collect(CollectionKind::Begin);
     let mut slices = 0;
-    while f.heap.major.phase == Phase::Marking {
+    while f.heap.major.phase() == Phase::Marking {
         mutate(f, slices);
         f.heap.verify().unwrap();
         f.heap.core.memory.set_zeal(1);
@@ -91,11 +91,11 @@ fn marking_is_given_up_when_the_log_was_too_short() {
     // For short slices.
     f.heap.core.memory.set_zeal(1);
     f.collect(CollectionKind::Begin);
-    assert_eq!(f.heap.major.phase, Phase::Marking);
+    assert_eq!(f.heap.major.phase(), Phase::Marking);
     f.stack[0] = 0;
     f.heap.core.memory.set_data_u64(LOG_LEN, LOG_CAPACITY + 1);
     f.heap.cycle().slice();
-    assert_eq!((f.heap.major.phase, f.live()), (Phase::Idle, 5000));
+    assert_eq!((f.heap.major.phase(), f.live()), (Phase::Idle, 5000));
     f.heap.verify().unwrap();
     f.collect(CollectionKind::Begin);
     f.heap.core.memory.set_data_u64(LOG_LEN, u64::MAX);
@@ -128,13 +128,13 @@ fn marking_is_not_interleaved_without_memory_for_the_log() {
     f.list(5000);
     f.heap.core.memory.set_zeal(1);
     f.collect(CollectionKind::Begin);
-    assert_eq!((f.heap.major.phase, f.heap.core.memory.data_u32(MARKING)), (Phase::Idle, 0));
+    assert_eq!((f.heap.major.phase(), f.heap.core.memory.data_u32(MARKING)), (Phase::Idle, 0));
     // Emitted code does not log this.
     let rest = f.read(f.top(), CDR);
     f.poke(f.top(), CDR, 0);
     f.stack[0] = u64::from(rest);
     f.heap.cycle().slice();
-    assert_eq!((f.heap.major.phase, f.live()), (Phase::Idle, 5000));
+    assert_eq!((f.heap.major.phase(), f.live()), (Phase::Idle, 5000));
     f.collect(CollectionKind::Full);
     assert_eq!((f.list_length(), f.live()), (4999, 4999));
 }
@@ -146,7 +146,7 @@ fn allocation_drives_a_major_collection_to_its_end() {
     f.collect(CollectionKind::Begin);
     f.stack[0] = 0;
     let mut chunks = 0;
-    while f.heap.major.phase != Phase::Idle {
+    while f.heap.major.phase() != Phase::Idle {
         chunks += 1;
         for _ in 0..2048 {
             let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);

@@ -12,6 +12,7 @@ mod verifier;
 
 use super::collect::CollectionKind;
 use super::*;
+use gc_heap::space::generations::Log;
 use gc_heap::space::mark_region::blocks::BLOCK_SIZE;
 use gc_heap::trace::forwarding::forwarding;
 use gc_heap::{GcProgress, GcRootsList, HeapBounds, HeapOptions, HostValue, PauseKind, WeakTable};
@@ -19,7 +20,6 @@ use gc_testkit::roots::{Stack, add_slots, add_stack};
 use gc_types::collector::generational::{CARD_SIZE, LIMIT, LOG_CAPACITY, LOG_LEN, MARKING, NEXT};
 use gc_types::collector::nursery::NURSERY_START;
 use gc_types::{GcLayout, RootKind, StorageType, StructLayout, TypeIndex};
-use major::Log;
 use std::sync::Arc;
 use std::time::Duration;
 

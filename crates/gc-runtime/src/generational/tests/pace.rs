@@ -1,8 +1,8 @@
 //! Tests of the amount of work in a slice, and of the memory that is used and given back.
 
-use super::super::major::STEP;
 use super::*;
 use gc_heap::AdaptivePolicy;
+use gc_heap::space::generations::major::STEP;
 
 /// A slice without time does one step of work: a bounded number of objects, slots, log entries and
 /// blocks.
@@ -32,14 +32,14 @@ fn a_slice_without_time_does_one_step_of_work() {
     }
     f.heap.core.memory.set_data_u64(LOG_LEN, u64::from(10 * STEP));
     let (mut slices, mut logged) = (0, 10 * STEP);
-    while f.heap.major.phase == Phase::Marking && logged > 0 {
+    while f.heap.major.phase() == Phase::Marking && logged > 0 {
         f.heap.cycle().slice();
         let left = f.heap.tables.log.unread(&f.heap.core.memory).unwrap();
         assert!(logged - left <= STEP, "{logged} {left}");
         (logged, slices) = (left, slices + 1);
     }
     assert_eq!(slices, 10);
-    while f.heap.major.phase == Phase::Marking {
+    while f.heap.major.phase() == Phase::Marking {
         let before = f.heap.space.old.marked().objects;
         f.heap.cycle().slice();
         let marked = f.heap.space.old.marked().objects - before;
@@ -60,7 +60,7 @@ fn a_slice_without_time_does_one_step_of_work() {
     assert_eq!(f.heap.space.old.large_objects(), 501);
     assert!(steps > 1, "{steps}");
     let mut free = f.heap.space.old.blocks().free_blocks();
-    while f.heap.major.phase == Phase::Sweeping {
+    while f.heap.major.phase() == Phase::Sweeping {
         f.heap.cycle().slice();
         assert!(f.heap.space.old.blocks().free_blocks() - free <= STEP / 16);
         free = f.heap.space.old.blocks().free_blocks();
@@ -81,7 +81,7 @@ fn free_blocks_are_given_back_in_slices() {
     f.heap.core.side.policy = Box::new(policy);
     f.collect(CollectionKind::Begin);
     let mut most = 0;
-    while f.heap.major.phase != Phase::Idle {
+    while f.heap.major.phase() != Phase::Idle {
         let before = f.heap.space.unbacked(&f.heap.core);
         f.heap.cycle().slice();
         most = most.max(f.heap.space.unbacked(&f.heap.core) - before);
@@ -167,7 +167,7 @@ fn marking_keeps_up_with_what_is_promoted() {
         assert_eq!(pace > f.heap.cycle().to_keep_up(), lost > 0, "{pace}");
         f.heap.major.size.lost = lost;
         let began_at = f.heap.due().taken_bytes();
-        while f.heap.major.phase == Phase::Marking && !f.heap.major.marking_waits() {
+        while f.heap.major.phase() == Phase::Marking && !f.heap.major.marking_waits() {
             f.list(1000);
         }
         let taken = f.heap.due().taken_bytes();
@@ -283,7 +283,7 @@ fn large_objects_do_not_hurry_marking() {
         large(&mut f, threshold / 4);
         // One of them is the array itself.
         assert!(f.heap.space.old.marked().objects - marked <= u64::from(STEP) + 1);
-        assert!(f.heap.major.phase == Phase::Marking && !f.heap.collection_pays());
+        assert!(f.heap.major.phase() == Phase::Marking && !f.heap.collection_pays());
         assert_eq!(f.choose(GcCause::NoRoom), CollectionKind::Minor);
     }
     assert!(f.heap.due().taken_bytes() > 2 * u64::from(threshold));
@@ -311,7 +311,7 @@ fn promoted_objects_hurry_marking() {
         let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
         f.heap.alloc_old(header, 16).unwrap();
     }
-    assert!(f.heap.major.phase == Phase::Marking && f.heap.due().end_of_major());
+    assert!(f.heap.major.phase() == Phase::Marking && f.heap.due().end_of_major());
 }
 
 /// Those that were promoted before it began do, too. A small heap that grows fast is marked in one pause,

@@ -34,7 +34,7 @@ fn marked() -> Fixture {
     );
     f.heap.cycle().end_marking();
     f.heap.cycle().cancel_evacuation();
-    assert_eq!(f.heap.major.phase, Phase::Sweeping);
+    assert_eq!(f.heap.major.phase(), Phase::Sweeping);
     f.heap.verify().unwrap();
     f
 }
@@ -118,12 +118,12 @@ fn a_sweep_that_an_allocation_ends_ends_the_major_collection() {
     f.heap.core.plan.goal = 1;
     let bytes = VMGcHeader::new(VMGcKind::ArrayRef, BYTES);
     while f.heap.space.old.is_sweeping() {
-        assert_eq!(f.heap.major.phase, Phase::Sweeping);
+        assert_eq!(f.heap.major.phase(), Phase::Sweeping);
         let size = 4 * BLOCK_SIZE;
         let Some(array) = f.heap.alloc_old(bytes, size) else { break };
         f.poke(array.as_raw_u32(), 8, size - 12);
     }
-    assert_eq!(f.heap.major.phase, Phase::GivingBack);
+    assert_eq!(f.heap.major.phase(), Phase::GivingBack);
     assert!(f.heap.core.plan.goal > 1);
     f.heap.verify().unwrap();
 }
@@ -133,7 +133,7 @@ fn time_that_the_host_gives_is_used_for_slices_and_short_collections() {
     let mut f = marked();
     let long = Duration::from_secs(10);
     assert_eq!(f.heap.idle(Duration::ZERO), Idle::Rest { bytes: 1 });
-    while f.heap.major.phase != Phase::Idle {
+    while f.heap.major.phase() != Phase::Idle {
         assert_eq!(f.heap.idle(long), Idle::Worked);
         f.heap.verify().unwrap();
     }

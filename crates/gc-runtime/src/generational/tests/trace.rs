@@ -154,7 +154,7 @@ fn a_trace_keeps_what_is_reachable_and_nothing_else() {
     assert_eq!(f.host_data.len(), 4);
     f.heap.chooser.expect(1 << 30, 1);
     f.collect(CollectionKind::Trace);
-    assert_eq!((f.live(), f.host_data.len(), f.heap.major.phase), (6, 2, Phase::Idle));
+    assert_eq!((f.live(), f.host_data.len(), f.heap.major.phase()), (6, 2, Phase::Idle));
     let between = f.read(f.top(), 12);
     let last = f.read(f.read(between, CDR), CAR);
     assert!(f.heap.space.old.is_start(between) && f.heap.space.old.is_start(last));

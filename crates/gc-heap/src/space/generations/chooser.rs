@@ -1,8 +1,8 @@
-//! Chooses between minor collections and traces, by their cost.
+//! [`Chooser`]: chooses between minor collections and traces, by their cost.
 //!
 //! A trace replaces a minor collection. It follows references from all roots, and does not use
 //! dirty cards as roots. It moves the young objects that it finds, as a minor collection does, and
-//! marks the old ones ([`OldObjects::Traced`](gc_heap::trace::scavenge::OldObjects)). Old objects that were not found
+//! marks the old ones ([`OldObjects::Traced`](crate::trace::scavenge::OldObjects)). Old objects that were not found
 //! are swept. A trace takes time for everything that lives. That is very little if dead objects are promoted, and
 //! much more than a minor collection in most programs.
 //!
@@ -18,8 +18,8 @@ const PATIENCE: u64 = 4;
 const MAX_FAILED: u32 = 20;
 /// A nursery with fewer used bytes than this is too small for conclusions.
 const LEAST_USED: u64 = 64 << 10;
-/// The cost of visiting a root, in bytes.
-pub(super) const BYTES_OF_ROOT: u64 = 4;
+/// The cost of visiting a root in a trace, in bytes.
+pub const BYTES_OF_ROOT: u64 = 4;
 
 /// Chooses between minor collections and traces by their cost, which is the bytes of objects that
 /// are moved or marked.
@@ -27,8 +27,21 @@ pub(super) const BYTES_OF_ROOT: u64 = 4;
 /// The other kind is tried when the chosen one has cost several times what the other is expected to
 /// cost. So trials take a small part of the time, whatever the program does. After each failure a
 /// kind is tried half as often.
+///
+/// # Examples
+/// ```
+/// use gc_heap::space::generations::Chooser;
+///
+/// let mut chooser = Chooser::default();
+/// // The old generation is nearly empty, but most young objects survive, to die there.
+/// chooser.learn_live(0);
+/// for _ in 0..8 {
+///     chooser.after_minor(1 << 20, 900 << 10);
+/// }
+/// assert!(chooser.wants_trace(1 << 20));
+/// ```
 #[derive(Debug, Default)]
-pub(super) struct Chooser {
+pub struct Chooser {
     /// Whether traces are chosen.
     traces: bool,
     /// Bytes of old objects that the last marking of the old generation found alive, if there was
@@ -47,19 +60,19 @@ pub(super) struct Chooser {
 
 impl Chooser {
     /// The bytes that a minor collection of `used` bytes is expected to move.
-    pub(super) fn minor_cost(&self, used: u64) -> u64 {
+    pub fn minor_cost(&self, used: u64) -> u64 {
         let (moved, of) = self.minor;
         (moved as f64 / of.max(1) as f64 * used as f64) as u64
     }
 
     /// The maximum bytes of old objects that a trace may find, if it replaces a minor collection of
     /// `used` bytes.
-    pub(super) fn bargain(&self, used: u64) -> u64 {
+    pub fn bargain(&self, used: u64) -> u64 {
         self.minor_cost(used) / 2
     }
 
     /// Whether a trace should replace a minor collection of `used` bytes.
-    pub(super) fn wants_trace(&self, used: u64) -> bool {
+    pub fn wants_trace(&self, used: u64) -> bool {
         // A trace never pays instead of a very small collection. That says nothing about larger
         // ones.
         if used < self.minor.1 / 4 {
@@ -75,12 +88,12 @@ impl Chooser {
     }
 
     /// Records that marking found `live` bytes alive, of the objects that were old when it began.
-    pub(super) fn learn_live(&mut self, live: u64) {
+    pub fn learn_live(&mut self, live: u64) {
         self.live = Some(live);
     }
 
     /// Records that a minor collection moved `moved` of `used` bytes.
-    pub(super) fn after_minor(&mut self, used: u64, moved: u64) {
+    pub fn after_minor(&mut self, used: u64, moved: u64) {
         if used < LEAST_USED {
             return;
         }
@@ -91,7 +104,7 @@ impl Chooser {
     }
 
     /// Records that a trace moved `moved` of `used` bytes and visited `found` more bytes.
-    pub(super) fn after_trace(&mut self, used: u64, moved: u64, found: u64) {
+    pub fn after_trace(&mut self, used: u64, moved: u64, found: u64) {
         if moved + found > self.minor_cost(used) / 4 * 3 {
             self.failed();
             return;
@@ -102,32 +115,31 @@ impl Chooser {
     }
 
     /// Records that a trace did not pay.
-    pub(super) fn failed(&mut self) {
+    pub fn failed(&mut self) {
         self.traces = false;
         self.spent = 0;
         self.failed = (self.failed + 1).min(MAX_FAILED);
     }
 
     /// Counts a collection that zeal asks for. Returns their number.
-    pub(super) fn next_zeal(&mut self) -> u32 {
+    pub fn next_zeal(&mut self) -> u32 {
         self.zeal = self.zeal.wrapping_add(1);
         self.zeal
     }
 
     /// The most bytes that a trace may find which zeal asks for. Some are abandoned.
-    pub(super) fn zeal_bargain(&self) -> u64 {
+    pub fn zeal_bargain(&self) -> u64 {
         if self.zeal.is_multiple_of(2) { 64 } else { u64::MAX }
     }
 
-    /// Sets the expectation that minor collections move `moved` of `used` bytes.
-    #[cfg(test)]
-    pub(super) fn expect(&mut self, moved: u64, used: u64) {
+    /// Expects that minor collections move `moved` of `used` bytes, until the next one is recorded. Tests of a plan
+    /// need it.
+    pub fn expect(&mut self, moved: u64, used: u64) {
         self.minor = (moved, used);
     }
 
     /// Whether traces are chosen.
-    #[cfg(test)]
-    pub(super) fn traces(&self) -> bool {
+    pub fn traces(&self) -> bool {
         self.traces
     }
 }

@@ -1,4 +1,4 @@
-//! Major collections: marking the old generation and sweeping it.
+//! [`Cycle`]: a major collection, which marks the old generation and sweeps it.
 //!
 //! Marking follows references from the roots with an explicit stack. It may stop anywhere, also in the middle of an
 //! array, and the mutator may run in between. Then the overwritten references are logged and marked
@@ -14,14 +14,12 @@
 //! Marking and sweeping continue in slices whenever the nursery needs another chunk, and at the end of each minor
 //! collection. They are fast enough to finish before the old generation has grown much.
 
-use super::GenerationalHeap;
-use super::chooser::Chooser;
-use super::policy::Due;
-use super::tables::Tables;
-use gc_heap::space::{Count, Generations};
-use gc_heap::trace::marking::{Marked, Marker, Marking};
-use gc_heap::trace::shapes::Shapes;
-use gc_heap::{HeapCore, Pause, PauseKind};
+use super::{Chooser, Due, Generations};
+use crate::remember::OverwrittenLog;
+use crate::space::{Count, nursery};
+use crate::trace::marking::{Marked, Marker, Marking};
+use crate::trace::shapes::Shapes;
+use crate::{HeapCore, Pause, PauseKind};
 use std::time::{Duration, Instant};
 
 /// Number of objects, and of eighths of slots, that a slice visits, if there is time for so many. A slice
@@ -30,7 +28,7 @@ use std::time::{Duration, Instant};
 /// marking lasts longer: lists of 1 GiB took 1.2 of their time.
 const SLICE: u32 = 6 << 10;
 /// Number of these between two reads of the clock.
-pub(super) const STEP: u32 = 512;
+pub const STEP: u32 = 512;
 /// Shorter slices are not counted as pauses.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(1);
 /// [`SLICE`] under zeal, where a major collection should last for several collections.
@@ -40,8 +38,8 @@ const GIVEN_BACK: u32 = 16;
 
 /// The phase of the old generation's collector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Nothing.
+pub enum Phase {
+    /// Nothing is under way.
     #[default]
     Idle,
     /// Marking.
@@ -54,9 +52,9 @@ pub(super) enum Phase {
     GivingBack,
 }
 
-/// The progress of reading the log.
+/// The progress of reading the log of overwritten references.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Log {
+pub enum Log {
     /// To its end.
     Done,
     /// Not to its end, because the budget was used.
@@ -66,84 +64,125 @@ pub(super) enum Log {
 }
 
 /// The major collection that is under way, and what is known from the last one.
+///
+/// [`Cycle`] has an example.
 #[derive(Debug, Default)]
-pub(super) struct Major {
-    pub(super) phase: Phase,
-    pub(super) marker: Marker,
+pub struct Major {
+    phase: Phase,
+    marker: Marker,
     /// Whether everything was marked except what weak references keep. A collection marks that, and sweeps
     /// host values.
     waits: bool,
     /// Time spent in the major collection so far.
-    pub(super) took: Duration,
+    pub took: Duration,
     /// Bytes of old objects when marking began.
     began_at: u64,
     /// Bytes by which the old generation had grown since the previous marking.
     grown: u64,
-    pub(super) size: OldSize,
+    /// Bytes of the old generation that count in special ways.
+    pub size: OldSize,
     /// Whether the last marking was given up because entries of the log were lost. Time that the host gives is not
     /// used for another one.
-    pub(super) lost_log: bool,
+    pub lost_log: bool,
 }
 
 /// Bytes of the old generation that count in special ways.
 #[derive(Debug, Default)]
-pub(super) struct OldSize {
+pub struct OldSize {
     /// Bytes of large objects that had been allocated since the last plan when marking began.
-    pub(super) large_before: u64,
+    pub large_before: u64,
     /// Bytes of large objects that were allocated since marking began, or since the last plan if that was
     /// later. Those that are allocated while marking is under way count as marked.
-    pub(super) large: u64,
+    pub large: u64,
     /// Bytes between old objects that nothing could use after the last sweep, as far as they count
-    /// ([`end`](Cycle::end)).
-    pub(super) lost: u64,
+    /// (half of the room that the plan leaves).
+    pub lost: u64,
 }
 
 impl Major {
+    /// What is under way.
+    #[inline]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
     /// Whether marking waits for a collection, which gets the weak references and the host values of
     /// the store.
-    pub(super) fn marking_waits(&self) -> bool {
+    pub fn marking_waits(&self) -> bool {
         self.phase == Phase::Marking && self.waits
     }
 
     /// Whether a major collection is under way.
-    pub(super) fn is_under_way(&self) -> bool {
+    pub fn is_under_way(&self) -> bool {
         !matches!(self.phase, Phase::Idle | Phase::GivingBack)
     }
 
     /// Whether a major collection, or a trace, may begin.
-    pub(super) fn may_begin(&self) -> bool {
+    pub fn may_begin(&self) -> bool {
         !matches!(self.phase, Phase::Marking | Phase::Evacuating)
     }
 }
 
-/// The parts of the heap on which a major collection works.
-pub(super) struct Cycle<'h> {
-    pub(super) core: &'h mut HeapCore,
-    pub(super) shapes: &'h Shapes,
-    pub(super) space: &'h mut Generations,
-    pub(super) tables: &'h mut Tables,
-    pub(super) major: &'h mut Major,
-    pub(super) chooser: &'h mut Chooser,
-}
-
-impl GenerationalHeap {
-    /// The parts on which a major collection works.
-    #[inline(always)]
-    pub(super) fn cycle(&mut self) -> Cycle<'_> {
-        let GenerationalHeap { core, shapes, space, tables, major, chooser, .. } = self;
-        Cycle { core, shapes, space, tables, major, chooser }
-    }
+/// The parts of a heap on which a major collection works. A heap makes this value when it needs it.
+///
+/// # Examples
+/// ```
+/// use gc_heap::remember::OverwrittenLog;
+/// use gc_heap::space::Generations;
+/// use gc_heap::space::generations::{Chooser, Cycle, Major, Phase};
+/// use gc_heap::trace::shapes::Shapes;
+/// use gc_heap::{HeapCore, HeapMemory, HeapOptions};
+/// use gc_types::{HeapDataOffsets, SideTable, VMGcHeader, VMGcKind, TypeIndex};
+///
+/// const WORDS: u32 = HeapDataOffsets::COLLECTOR + 8;
+/// const LOG: SideTable = SideTable::masked("log", WORDS + 16, 3, 1 << 10).with_switch(WORDS);
+/// let mut core = HeapCore::new(HeapMemory::new(&HeapOptions::default())?);
+/// let mut log = OverwrittenLog::new(&core.memory, LOG, WORDS + 8)?;
+/// let mut space = Generations::new(&mut core, 64 << 10);
+/// let (shapes, mut major, mut chooser) = (Shapes::default(), Major::default(), Chooser::default());
+///
+/// let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
+/// let kept = space.alloc_old(&mut core, header, 16).unwrap();
+/// let dead = space.alloc_old(&mut core, header, 16).unwrap();
+/// let mut cycle = Cycle {
+///     core: &mut core, shapes: &shapes, space: &mut space,
+///     log: &mut log, major: &mut major, chooser: &mut chooser,
+/// };
+/// cycle.begin();
+/// cycle.marking().mark(kept);
+/// // From here on the program could run, and slices would do the rest.
+/// cycle.interleave();
+/// while cycle.major.phase() != Phase::Idle {
+///     cycle.slice();
+/// }
+/// assert!(space.old.objects().eq([kept]));
+/// # Ok::<(), gc_heap::HeapError>(())
+/// ```
+#[derive(Debug)]
+pub struct Cycle<'h> {
+    /// The heap's memory and what its store lends it.
+    pub core: &'h mut HeapCore,
+    /// The shapes of objects.
+    pub shapes: &'h Shapes,
+    /// The generations.
+    pub space: &'h mut Generations,
+    /// The references that the program overwrites while marking is under way.
+    pub log: &'h mut OverwrittenLog,
+    /// The progress of the collection.
+    pub major: &'h mut Major,
+    /// Learns how much is alive.
+    pub chooser: &'h mut Chooser,
 }
 
 impl Cycle<'_> {
-    /// What is due.
-    pub(super) fn due(&self) -> Due<'_> {
+    /// The policies, for the same parts.
+    pub fn due(&self) -> Due<'_> {
         Due { core: self.core, space: self.space, major: self.major, chooser: self.chooser }
     }
 
     /// The parts that marking needs.
     #[inline(always)]
-    pub(super) fn marking(&mut self) -> Marking<'_> {
+    pub fn marking(&mut self) -> Marking<'_> {
         Marking {
             core: self.core,
             shapes: self.shapes,
@@ -157,13 +196,13 @@ impl Cycle<'_> {
 
     /// Begins to mark, and chooses blocks to evacuate. The roots must be marked before the mutator runs again, unless
     /// marking ends before.
-    pub(super) fn begin(&mut self) {
+    pub fn begin(&mut self) {
         self.space.evacuator.choose(&mut self.space.old, self.core);
         self.begin_in_place();
     }
 
     /// Begins to mark. No blocks are chosen.
-    pub(super) fn begin_in_place(&mut self) {
+    pub fn begin_in_place(&mut self) {
         debug_assert!(matches!(self.major.phase, Phase::Idle | Phase::GivingBack));
         let major = &mut *self.major;
         (major.phase, major.waits, major.took) = (Phase::Marking, false, Duration::ZERO);
@@ -173,31 +212,31 @@ impl Cycle<'_> {
     }
 
     /// Lets the mutator run while marking is under way.
-    pub(super) fn interleave(&mut self) {
-        self.tables.set_logging(&mut self.core.memory, true);
-        self.tables.set_evacuation(self.space.evacuator.is_active());
+    pub fn interleave(&mut self) {
+        self.log.begin(&mut self.core.memory, OverwrittenLog::LOGS);
+        self.log.set_evacuates(self.space.evacuator.is_active());
     }
 
     /// Abandons marking. Nothing is known to be garbage.
-    pub(super) fn abandon(&mut self) {
+    pub fn abandon(&mut self) {
         if self.major.phase == Phase::Marking {
             self.space.evacuator.clear();
             self.space.abandon_marking();
             self.major.marker.clear();
-            self.tables.set_logging(&mut self.core.memory, false);
+            self.log.begin(&mut self.core.memory, 0);
             self.major.phase = Phase::Idle;
         }
     }
 
     /// Abandons marking because entries of the log were lost.
-    pub(super) fn lose(&mut self) {
+    pub fn lose(&mut self) {
         log::debug!("marking given up: the log of overwritten references was too short");
         self.major.lost_log = true;
         self.abandon();
     }
 
     /// Scans marked objects, as far as `budget` allows. Returns whether there are no more.
-    pub(super) fn mark_some(&mut self, budget: &mut u32) -> bool {
+    pub fn mark_some(&mut self, budget: &mut u32) -> bool {
         loop {
             match self.marking().run(budget) {
                 Marked::Done => return true,
@@ -212,11 +251,11 @@ impl Cycle<'_> {
 
     /// Marks the references that the mutator overwrote since the last call, as far as `budget`
     /// allows.
-    pub(super) fn mark_logged(&mut self, budget: &mut u32) -> Log {
-        let Some(logged) = self.tables.log.unread(&self.core.memory) else { return Log::Lost };
+    pub fn mark_logged(&mut self, budget: &mut u32) -> Log {
+        let Some(logged) = self.log.unread(&self.core.memory) else { return Log::Lost };
         let part = logged.min(*budget);
         for _ in 0..part {
-            let (overwritten, slot) = self.tables.log.next();
+            let (overwritten, slot) = self.log.next();
             self.marking().mark(overwritten);
             if let Some(word) = self.core.memory.read_u32(slot.into()) {
                 self.note_slot(slot.into(), word);
@@ -232,7 +271,7 @@ impl Cycle<'_> {
     }
 
     /// Ends marking. Everything unmarked is garbage.
-    pub(super) fn end_marking(&mut self) {
+    pub fn end_marking(&mut self) {
         let (total, marked) = (self.space.old.total().bytes, self.space.old.marked().bytes);
         let born = total.saturating_sub(self.major.began_at);
         self.chooser.learn_live(marked.saturating_sub(born));
@@ -250,7 +289,7 @@ impl Cycle<'_> {
 
     /// Records that the slot at `at` now holds `word`, if that refers into a block that will be evacuated.
     #[inline(always)]
-    pub(super) fn note_slot(&mut self, at: u64, word: u32) {
+    pub fn note_slot(&mut self, at: u64, word: u32) {
         if self.space.note_slot(at, word) {
             self.cancel_evacuation();
         }
@@ -258,9 +297,9 @@ impl Cycle<'_> {
 
     /// Abandons the evacuation. The chosen blocks are swept like all others.
     #[cold]
-    pub(super) fn cancel_evacuation(&mut self) {
+    pub fn cancel_evacuation(&mut self) {
         self.space.evacuator.clear();
-        self.tables.set_evacuation(false);
+        self.log.set_evacuates(false);
         if self.major.phase == Phase::Evacuating {
             self.begin_sweeping();
         }
@@ -269,14 +308,14 @@ impl Cycle<'_> {
     // ---- sweeping -----------------------------------------------------------------
 
     /// Begins to sweep, when nothing is to be evacuated any more.
-    pub(super) fn begin_sweeping(&mut self) {
-        self.tables.set_logging(&mut self.core.memory, false);
+    pub fn begin_sweeping(&mut self) {
+        self.log.begin(&mut self.core.memory, 0);
         self.space.begin_sweeping();
         self.major.phase = Phase::Sweeping;
     }
 
     /// Sweeps as far as `budget` allows. Returns whether nothing is left.
-    pub(super) fn sweep(&mut self, budget: &mut u32) -> bool {
+    pub fn sweep(&mut self, budget: &mut u32) -> bool {
         let done = self.space.old.sweep(budget);
         if done && self.major.phase == Phase::Sweeping {
             self.end();
@@ -285,7 +324,7 @@ impl Cycle<'_> {
     }
 
     /// Ends the major collection, if an allocation or a survivor that needed room has swept the last block.
-    pub(super) fn notice_end(&mut self) {
+    pub fn notice_end(&mut self) {
         if self.major.phase == Phase::Sweeping && !self.space.old.is_sweeping() {
             self.end();
         }
@@ -310,7 +349,7 @@ impl Cycle<'_> {
     }
 
     /// Gives free blocks back, as far as `budget` allows. Returns whether none are left.
-    pub(super) fn give_back(&mut self, budget: &mut u32) -> bool {
+    pub fn give_back(&mut self, budget: &mut u32) -> bool {
         while self.major.phase == Phase::GivingBack && *budget > 0 {
             *budget = budget.saturating_sub(32 * GIVEN_BACK);
             self.space.old.give_back(&mut self.core.memory, GIVEN_BACK);
@@ -325,7 +364,7 @@ impl Cycle<'_> {
 
     /// Does a slice of the major collection that is under way, if there is one, as a separate
     /// pause.
-    pub(super) fn slice(&mut self) {
+    pub fn slice(&mut self) {
         if self.major.phase == Phase::Idle {
             return;
         }
@@ -345,7 +384,7 @@ impl Cycle<'_> {
 
     /// The number of objects that a slice has to mark so that marking ends before the mutator has to
     /// wait for it. Most of the time it is less than what a slice does anyway.
-    pub(super) fn to_keep_up(&self) -> u32 {
+    pub fn to_keep_up(&self) -> u32 {
         if self.major.phase != Phase::Marking || self.core.memory.zeal() != 0 {
             return 0;
         }
@@ -362,7 +401,7 @@ impl Cycle<'_> {
         let tenths = if self.major.size.large > due.major_threshold() / 8 { 1 } else { 4 };
         let room = due.deadline(tenths).saturating_sub(due.taken_bytes());
         // There is a slice for each chunk of the nursery.
-        let promoted = self.chooser.minor_cost(gc_heap::space::nursery::CHUNK.into()).max(1);
+        let promoted = self.chooser.minor_cost(nursery::CHUNK.into()).max(1);
         let slices = (room / promoted).max(1);
         let size = (bytes / objects.max(1)).max(1);
         u32::try_from(to_mark / slices / size).unwrap_or(u32::MAX)
@@ -370,7 +409,7 @@ impl Cycle<'_> {
 
     /// Continues the major collection that is under way, if there is one, for a slice and `more`,
     /// or until the pause has taken the time that it should take.
-    pub(super) fn work(&mut self, more: u32) {
+    pub fn work(&mut self, more: u32) {
         let mut left = match self.core.memory.zeal() {
             0 => SLICE.saturating_add(more),
             _ => ZEAL_SLICE,
