@@ -108,7 +108,7 @@ impl<V: HeapView> Tracer<'_, V> {
     }
 
     /// Returns the word that replaces the reference `raw`.
-    #[inline(always)]
+    #[inline]
     pub(super) fn follow(&mut self, raw: u32) -> u32 {
         if raw == 0 || raw & I31::TAG != 0 {
             return raw;
@@ -280,9 +280,12 @@ impl<V: HeapView> Tracer<'_, V> {
     #[inline]
     fn scan_object(&mut self, index: u32, end: u32, budget: &mut u32) -> Option<u32> {
         let object = self.object_at(index, end)?;
-        let shapes = self.shapes;
-        *budget = budget.saturating_sub(shapes.count(object));
-        let _all = shapes.slots(index, object, 0, u32::MAX, |at| self.scan_slot(at));
+        let (shapes, mut slots) = (self.shapes, 0);
+        let _all = shapes.slots(index, object, 0, u32::MAX, |at| {
+            slots += 1;
+            self.scan_slot(at);
+        });
+        *budget = budget.saturating_sub(slots);
         Some(object.size)
     }
 
