@@ -5,6 +5,7 @@
 //! * [`embedding`]: a host that holds references, tested through compiled code: handles, host
 //!   values, limits, reuse.
 //! * [`spec`]: the specification's scripts.
+//! * [`laws`]: whether the checkers notice stores without a barrier.
 //! * [`programs`]: programs with known answers.
 //! * [`random`]: random programs, which must have the same results under every collector.
 //! * [`sandbox`]: a heap that is overwritten while compiled code uses it.
@@ -38,7 +39,7 @@ mod suite;
 #[cfg(feature = "suite")]
 pub use gc_testkit::trials::conclude;
 #[cfg(feature = "suite")]
-pub use suite::{embedding, main, programs, random, run, sandbox, scripts, spec, trials};
+pub use suite::{embedding, laws, main, programs, random, run, sandbox, scripts, spec, trials};
 
 /// Defines the `main` of a test target without a harness. It runs the whole suite for each
 /// [`Collector`](gc_wasm::Collector) argument.

@@ -9,8 +9,8 @@
 //! references and their places, and walks over all paths. So the checker does not trust that an
 //! emitter was called. It looks for the barrier's instructions.
 //!
-//! A store to an object that was allocated since the last call that may collect needs no barrier,
-//! if the checker can [show](super::fresh) that.
+//! Many collectors need no barrier for a store to an object that was allocated since the last call that may
+//! collect. A law says so ([`Matcher::is_new`]), and the checker [shows](super::fresh) that the object is new.
 
 use super::Broken;
 use super::fresh::{self, Fresh};
@@ -36,7 +36,7 @@ pub enum StorePlace {
     },
 }
 
-/// A store of a reference, to an object that is not fresh or outside the heap.
+/// A store of a reference, to an object or outside the heap.
 #[derive(Clone, Debug)]
 pub struct RefStore {
     /// The store.
@@ -47,6 +47,8 @@ pub struct RefStore {
     pub value: Value,
     /// The heap index, or the native address, of the place.
     pub address: super::Linear,
+    /// Whether the object was allocated since the last call that may collect.
+    pub is_new: bool,
 }
 
 /// A step of a path.
@@ -98,7 +100,7 @@ pub type Wanted = fn(&Matcher<'_>, Step) -> bool;
 ///     fn barrier_laws(&self) -> &'static [BarrierLaw] {
 ///         &[BarrierLaw {
 ///             law: "the heap is not told of a reference that is stored",
-///             applies: |store| store.is_in_heap() && !store.stores_unboxed(),
+///             applies: |store| store.is_in_heap() && !store.is_new() && !store.stores_unboxed(),
 ///             kept: &[(When::Before, |store, step| {
 ///                 let Step::Inst(inst) = step else { return false };
 ///                 matches!(store.host_call(inst), Some((HostCall::COLLECTOR, [_, told, _]))
@@ -152,6 +154,12 @@ impl Matcher<'_> {
     /// Whether the place is in the heap.
     pub fn is_in_heap(&self) -> bool {
         !matches!(self.store.place, StorePlace::Native { .. })
+    }
+
+    /// Whether the place is in an object that was allocated since the last call that may collect. Such an object has
+    /// not been seen by a collection yet. Where it was allocated depends on the collector.
+    pub fn is_new(&self) -> bool {
+        self.store.is_new
     }
 
     /// Whether two references are equal because they are computed in the same way.
@@ -329,12 +337,12 @@ pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
     let fresh = Fresh::new(view);
     for &block in &view.rpo {
         fresh.walk(view, block, |inst, now| {
-            let store = match ref_store(view, inst) {
+            let mut store = match ref_store(view, inst) {
                 Ok(Some(store)) => store,
                 Ok(None) => return Ok(()),
                 Err(law) => return Err(Broken { law, inst }),
             };
-            let is_fresh = !matches!(store.place, StorePlace::Native { .. })
+            store.is_new = !matches!(store.place, StorePlace::Native { .. })
                 && store
                     .address
                     .terms
@@ -344,7 +352,7 @@ pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
             let is_null = !matches!(store.place, StorePlace::Native { .. })
                 && store.address.terms.is_empty()
                 && store.address.constant < NULL_PAGE_SIZE;
-            if is_fresh || is_null {
+            if is_null {
                 return Ok(());
             }
             let matcher = Matcher { view, store: &store };
@@ -392,7 +400,7 @@ fn ref_store(view: &View<'_>, inst: Inst) -> Result<Option<RefStore>, &'static s
     }
     // Another checker reports an address that does not have the sandbox's form.
     let Some(address) = address_of(view, inst) else { return Ok(None) };
-    Ok(Some(RefStore { inst, place, value, address }))
+    Ok(Some(RefStore { inst, place, value, address, is_new: false }))
 }
 
 fn is_kept(matcher: &Matcher<'_>, law: &BarrierLaw) -> bool {

@@ -197,24 +197,24 @@ fn enter_list(
 const LAWS: &[BarrierLaw] = &[
     BarrierLaw {
         law: "a stored reference is not counted",
-        applies: |m| !m.stores_unboxed(),
+        applies: |m| !m.is_new() && !m.stores_unboxed(),
         kept: &[(When::Before, |m, step| is_to_young(m, step) || is_counted_up(m, step))],
     },
     BarrierLaw {
         law: "a young object is counted but not listed",
-        applies: |m| !m.stores_unboxed(),
+        applies: |m| !m.is_new() && !m.stores_unboxed(),
         kept: &[(When::Before, |m, step| {
             is_to_young(m, step) || is_listed(m, step, |m, value| m.is_same(value, m.store().value))
         })],
     },
     BarrierLaw {
         law: "an overwritten reference is not counted down",
-        applies: |_| true,
+        applies: |m| !m.is_new(),
         kept: &[(When::Before, is_to_young), (When::After, is_counted_down)],
     },
     BarrierLaw {
         law: "an object whose count reaches zero is not listed",
-        applies: |_| true,
+        applies: |m| !m.is_new(),
         kept: &[
             (When::Before, is_to_young),
             (When::After, |m, step| is_listed(m, step, |m, value| m.is_overwritten(value))),

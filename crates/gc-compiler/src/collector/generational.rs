@@ -254,17 +254,17 @@ fn is_young(e: &mut GcEmitter<'_, '_>, at: ir::Value) -> ir::Value {
 const LAWS: &[BarrierLaw] = &[
     BarrierLaw {
         law: "a young reference is stored in an object whose card may be clean",
-        applies: |m| m.is_in_heap() && !m.stores_unboxed(),
+        applies: |m| m.is_in_heap() && !is_scanned(m) && !m.stores_unboxed(),
         kept: &[(When::After, card_is_dirty), (When::Before, card_is_dirty)],
     },
     BarrierLaw {
         law: "the bundle of a dirty card may be clean",
-        applies: |m| m.is_in_heap() && !m.stores_unboxed(),
+        applies: |m| m.is_in_heap() && !is_scanned(m) && !m.stores_unboxed(),
         kept: &[(When::After, bundle_is_dirty), (When::Before, bundle_is_dirty)],
     },
     BarrierLaw {
         law: "an overwritten reference is not logged while old objects are being marked",
-        applies: |m| m.is_in_heap(),
+        applies: |m| m.is_in_heap() && !m.is_new(),
         kept: &[(When::Before, is_logged)],
     },
     BarrierLaw {
@@ -276,6 +276,12 @@ const LAWS: &[BarrierLaw] = &[
         kept: &[(When::After, slot_card_is_dirty), (When::Before, slot_card_is_dirty)],
     },
 ];
+
+/// The object is new, and is not a large array. So the collector scans it. The index of an element of a large array is
+/// not a constant.
+fn is_scanned(m: &Matcher<'_>) -> bool {
+    m.is_new() && m.store().address.terms.len() == 1
+}
 
 /// The stored value does not refer to a young object, or the place is in one, or the card of the
 /// place is dirty.

@@ -1,6 +1,7 @@
 //! All areas of the suite, and the settings for compiled code.
 
 pub mod embedding;
+pub mod laws;
 pub mod programs;
 pub mod random;
 pub mod sandbox;
@@ -27,6 +28,7 @@ pub fn trials(collectors: &[Collector]) -> Vec<Trial> {
     let areas = [
         ("heap", heap::trials(collectors)),
         ("embedding", embedding::trials(collectors)),
+        ("laws", laws::trials(collectors)),
         ("spec", spec::trials(collectors)),
         ("scripts", scripts::trials(collectors)),
         ("programs", programs::trials(collectors)),

@@ -47,8 +47,15 @@ impl GcStore {
                     skipped = collected.is_none().then_some(LastResort::NoCollection);
                 }
                 Decision::Grow(step) => {
+                    let before = self.mapped_and_used();
                     match by_halves(step, bytes, |step| self.heap.made_mut().grow(step)) {
                         Ok(0) | Err(HeapError::OutOfMemory { .. }) => break,
+                        Ok(grown) if self.mapped_and_used() == before => {
+                            let what = format!(
+                                "the heap has not grown by {grown} bytes, as its collector says"
+                            );
+                            return Err(HeapError::Options { what });
+                        }
                         Ok(grown) => log::debug!("GC heap grew by {grown} bytes"),
                         Err(error) => {
                             // Refusals by a policy are normal.
@@ -96,6 +103,12 @@ impl GcStore {
             true => memory.maximum(),
             false => self.heap.made().usage().mapped + u64::from(gc_types::NULL_PAGE_SIZE),
         }
+    }
+
+    /// The size of the heap's memory, and how much of it the heap uses.
+    fn mapped_and_used(&self) -> (u64, u64) {
+        let heap = self.heap.made();
+        (heap.core().memory.len(), heap.usage().mapped)
     }
 
     fn try_alloc(
