@@ -249,9 +249,9 @@ struct Lane<'q> {
     /// References whose mark bits are being fetched.
     references: Queue<'q, u32, REFERENCES>,
     stack: Vec<Grey>,
-    /// Word 0 of the header of the last object with a plain shape, its size and the bits of its
-    /// references.
-    last: (u32, u32, u64),
+    /// Word 0 of the header of the last object with a plain shape, its size, the bits of its references, and the cost
+    /// of scanning it.
+    last: (u32, u32, u64, u32),
     /// Objects that were scanned.
     marked: Count,
     damage: Option<(u32, &'static str)>,
@@ -282,7 +282,7 @@ impl<V: HeapView> MarkLoop<'_, V> {
             references: Queue::new(&mut references),
             stack: std::mem::take(self.stack),
             // No object has this size.
-            last: (0, u32::MAX, 0),
+            last: (0, u32::MAX, 0, 1),
             marked: Count::default(),
             damage: None,
         };
@@ -353,9 +353,9 @@ impl<V: HeapView> MarkLoop<'_, V> {
         if header != lane.last.0
             && let Some((size, bits)) = self.shapes.plain(header)
         {
-            lane.last = (header, size, bits);
+            lane.last = (header, size, bits, 1 + bits.count_ones() / 8);
         }
-        let (word, size, bits) = lane.last;
+        let (word, size, bits, cost) = lane.last;
         if word != header
             || index < self.region.start()
             || object.from() != 0
@@ -364,7 +364,6 @@ impl<V: HeapView> MarkLoop<'_, V> {
             return self.scan_any(object, header, lane);
         }
         lane.marked.add(size);
-        let cost = 1 + bits.count_ones() / 8;
         slots_of_bits(index, bits, |at| self.visit(at, lane));
         cost
     }

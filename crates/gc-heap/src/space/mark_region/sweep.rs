@@ -97,10 +97,15 @@ impl MarkRegion {
 
     /// Frees the unmarked objects of one block of small objects. Does nothing for other blocks, and for
     /// those that were swept.
+    #[inline]
     fn sweep_block(&mut self, block: usize) {
-        if !std::mem::take(&mut self.unswept[block]) || !self.blocks.is_small(block) {
-            return;
+        if std::mem::take(&mut self.unswept[block]) && self.blocks.is_small(block) {
+            self.sweep_small(block);
         }
+    }
+
+    #[inline(never)]
+    fn sweep_small(&mut self, block: usize) {
         let start = self.blocks.block_start(block);
         let free = self.blocks.sweep_lines(block, self.line);
         self.map.sweep(start, start + BLOCK_SIZE);
