@@ -250,31 +250,36 @@ impl Chunks {
     ) -> bool {
         let mut left = most;
         while left > 0 {
-            // A run of free chunks that were not given back.
-            let ours = |chunks: &Chunks, chunk: usize| {
-                chunks.states.get(chunk) == Some(&State::Free)
-                    && chunks.details[chunk].residue != Residue::GivenBack
+            let is_ours = |(state, details): (&State, &Details)| {
+                *state == State::Free && details.residue != Residue::GivenBack
             };
-            while from.next < self.states.len() && !ours(self, from.next) {
+            let rest = self.states[from.next..].iter().zip(&self.details[from.next..]);
+            for chunk in rest {
+                if is_ours(chunk) {
+                    if from.keep == 0 {
+                        break;
+                    }
+                    from.keep -= 1;
+                }
                 from.next += 1;
             }
-            if from.next >= self.states.len() {
+            if from.next == self.states.len() {
                 return false;
             }
-            if from.keep > 0 {
-                from.keep -= 1;
-                from.next += 1;
-                continue;
-            }
+            // A run of chunks.
             let first = from.next;
-            while left > 0 && ours(self, from.next) {
-                self.details[from.next].residue = Residue::GivenBack;
+            let run = self.states[first..].iter().zip(&mut self.details[first..]);
+            for (state, detail) in run.take(left as usize) {
+                if !is_ours((state, detail)) {
+                    break;
+                }
+                detail.residue = Residue::GivenBack;
                 self.given_back += 1;
                 from.next += 1;
                 left -= 1;
             }
-            let count = (from.next - first) as u64 * u64::from(CHUNK_SIZE);
-            let _mapped = memory.give_back(Chunks::start(first).into(), count);
+            let bytes = (from.next - first) as u64 * u64::from(CHUNK_SIZE);
+            let _mapped = memory.give_back(Chunks::start(first).into(), bytes);
             debug_assert!(_mapped.is_some());
         }
         true
