@@ -175,7 +175,7 @@ exports! {
         Ok(true)
     }
 
-    /// The version of this library as a text that is never freed: `"0.1.0"`.
+    /// The version of this library as a text that is never freed: `"0.2.0"`.
     fn reclaim_version() -> *mut c_char {
         const VERSION: &CStr = match CStr::from_bytes_with_nul(
             concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes(),

@@ -7,7 +7,7 @@
 //! same, but does not treat old objects as alive. The old generation ([`MarkRegion`](gc_heap::space::mark_region)) is
 //! Immix: blocks of lines for small objects, runs of pages for large ones (Stephen M. Blackburn and Kathryn S.
 //! McKinley, "Immix: A Mark-Region Garbage Collector with Space Efficiency, Fast Collection, and
-//! Mutator Performance", 2008). It is marked, evacuated where blocks have many holes, and swept (`major.rs`)
+//! Mutator Performance", 2008). It is marked, evacuated where blocks have many holes, and swept ([`Cycle`])
 //! when it has become as large as the heap's growth policy planned (`policy.rs`), when there is no other way to make
 //! room, and when a collection is requested.
 //!

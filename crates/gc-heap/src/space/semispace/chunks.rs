@@ -253,8 +253,7 @@ impl Chunks {
             let is_ours = |(state, details): (&State, &Details)| {
                 *state == State::Free && details.residue != Residue::GivenBack
             };
-            let rest = self.states[from.next..].iter().zip(&self.details[from.next..]);
-            for chunk in rest {
+            for chunk in self.states[from.next..].iter().zip(&self.details[from.next..]) {
                 if is_ours(chunk) {
                     if from.keep == 0 {
                         break;
