@@ -116,6 +116,11 @@ pub enum HeapError {
         /// The references from a root to the damage, as text.
         path: String,
     },
+    /// The collector does not do what it must ([`GcHeap`](crate::GcHeap)).
+    Collector {
+        /// What it did.
+        what: String,
+    },
     /// Heap options that cannot be satisfied.
     Options {
         /// The option, and the reason.
@@ -214,6 +219,7 @@ impl fmt::Display for HeapError {
             HeapError::Verification { at, what, path } => {
                 write!(f, "corrupt GC heap at {at:#x}: {what}; {path}")
             }
+            HeapError::Collector { what } => write!(f, "the collector has a bug: {what}"),
             HeapError::Options { what } => write!(f, "heap options cannot be satisfied: {what}"),
             HeapError::NoMemory { purpose, bytes, why } => {
                 write!(f, "no memory for {purpose} ({bytes} bytes): {why}")

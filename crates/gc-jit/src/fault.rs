@@ -1,4 +1,5 @@
-//! What is printed about a fault in compiled code that is no trap, before it ends the process.
+//! What is printed about a fault in compiled code that is no trap, before the previous handler gets it or it ends the
+//! process.
 //!
 //! Such a fault is a bug of whoever emitted the code: it accessed memory outside the heap and the tables beside it.
 //! It runs in a signal handler, so it allocates nothing.
@@ -6,9 +7,12 @@
 use crate::registry;
 use std::fmt::{self, Write as _};
 
-/// A line of text in a buffer of fixed size. What does not fit is cut off.
+/// The most characters of a function's name that are printed.
+const LONGEST: usize = 200;
+
+/// A line of text in a buffer of fixed size, which is enough for it.
 struct Line {
-    bytes: [u8; 512],
+    bytes: [u8; 1024],
     len: usize,
 }
 
@@ -24,7 +28,7 @@ impl fmt::Write for Line {
 
 /// Prints the function and the address of a fault at the instruction `pc`, if it is in published code.
 pub(crate) fn report(signal: &str, pc: usize, address: Option<usize>) {
-    let mut line = Line { bytes: [0; 512], len: 0 };
+    let mut line = Line { bytes: [0; 1024], len: 0 };
     let is_code = registry::with_code(pc, |code| {
         let offset = code.offset_of(pc)?;
         let (image, mut at) = (code.image(), offset);
@@ -32,11 +36,15 @@ pub(crate) fn report(signal: &str, pc: usize, address: Option<usize>) {
         if let Some(function) = image.function_at(offset) {
             (name, at) = (function.name, offset - function.offset);
         }
-        write!(line, "fault in compiled code: {signal} in `{name}` at +{at:#x}").ok()?;
+        write!(line, "fault in compiled code: {signal}").ok()?;
         if let Some(address) = address {
-            write!(line, ", which accessed {address:#x}").ok()?;
+            write!(line, " from an access to {address:#x}").ok()?;
         }
-        writeln!(line, ". Its compiler or its collector has a bug.").ok()
+        write!(line, ", at +{at:#x} in `").ok()?;
+        // The name is the guest's.
+        let shown = name.chars().map(|char| if char.is_control() { '?' } else { char });
+        shown.take(LONGEST).try_for_each(|char| line.write_char(char)).ok()?;
+        line.write_str("`. Its compiler or its collector has a bug.\n").ok()
     });
     if let Some(Some(())) = is_code {
         // Nothing can be done if it fails.

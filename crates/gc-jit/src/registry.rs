@@ -78,6 +78,8 @@ pub(crate) fn with_code<R>(pc: usize, look: impl FnOnce(&CodeMemory) -> R) -> Op
     if HOLDS_LOCK.get() {
         return None;
     }
+    // A fault in `look` must not wait for this thread.
+    let _holding = Holding::new();
     let registry = REGISTRY.read().unwrap_or_else(|poisoned| poisoned.into_inner());
     let entry = find(&registry, pc)?;
     // SAFETY: while the read lock is held, the entry's memory cannot be dropped, because its `drop`

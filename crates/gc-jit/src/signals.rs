@@ -71,7 +71,8 @@ unsafe extern "C" fn handle(
         let interrupted = Interrupted::new(context);
         let pc = interrupted.pc();
         let ours = deliver(signal, &*info, interrupted);
-        if !ours && (*info).si_code > 0 {
+        // Only the kernel raises a signal in compiled code, and only while this thread runs some.
+        if !ours && (*info).si_code > 0 && !stack::running().is_null() {
             report(signal, pc, &*info);
         }
         *libc::__errno_location() = errno;
@@ -125,13 +126,17 @@ unsafe fn deliver(
     true
 }
 
+/// The code of a signal with which the kernel says no more.
+const SI_KERNEL: libc::c_int = 0x80;
+
 /// Says which function raised the signal, if compiled code did.
 unsafe fn report(signal: libc::c_int, pc: usize, info: &libc::siginfo_t) {
+    // The kernel does not tell an address that no page can have.
     // SAFETY: these signals have an address.
-    let address = || unsafe { info.si_addr() }.addr();
+    let address = || (info.si_code != SI_KERNEL).then(|| unsafe { info.si_addr() }.addr());
     match signal {
-        libc::SIGSEGV => fault::report("SIGSEGV", pc, Some(address())),
-        libc::SIGBUS => fault::report("SIGBUS", pc, Some(address())),
+        libc::SIGSEGV => fault::report("SIGSEGV", pc, address()),
+        libc::SIGBUS => fault::report("SIGBUS", pc, address()),
         libc::SIGILL => fault::report("SIGILL", pc, None),
         _ => fault::report("SIGFPE", pc, None),
     }

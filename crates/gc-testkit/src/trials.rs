@@ -2,7 +2,7 @@
 
 use crate::panics::is_panic_expected;
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::{LazyLock, Mutex, Once};
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,10 @@ static RUNNING: Mutex<Vec<(Instant, String)>> = Mutex::new(Vec::new());
 
 /// How long a trial may run: `TESTKIT_LIMIT`, a number of seconds, or ten minutes.
 static LIMIT: LazyLock<Duration> = LazyLock::new(|| {
+    let wrong = "TESTKIT_LIMIT is a positive number of seconds, as in 60";
     let seconds = std::env::var("TESTKIT_LIMIT")
-        .map(|seconds| seconds.parse().expect("TESTKIT_LIMIT is a number of seconds, as in 60"));
-    Duration::from_secs(seconds.unwrap_or(600))
+        .map_or(NonZeroU64::new(600).expect(wrong), |seconds| seconds.parse().expect(wrong));
+    Duration::from_secs(seconds.get())
 });
 
 /// A trial with a limit of time: `TESTKIT_LIMIT` seconds, 600 without this variable. A thread that does not end
@@ -53,7 +54,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let mut running = RUNNING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        running.retain(|(_, name)| *name != self.0);
+        let ours = running.iter().position(|(_, name)| *name == self.0);
+        drop(ours.map(|ours| running.swap_remove(ours)));
     }
 }
 
@@ -77,7 +79,7 @@ fn watch() {
 /// count as filtered out.
 ///
 /// # Panics
-/// If `TESTKIT_SAMPLE` is not a positive number.
+/// If `TESTKIT_SAMPLE` or `TESTKIT_LIMIT` is not a positive number.
 ///
 /// ```
 /// use gc_testkit::trials::{conclude, trial};
@@ -89,6 +91,7 @@ fn watch() {
 /// ```
 pub fn conclude(arguments: &Arguments, mut trials: Vec<Trial>) -> Conclusion {
     let all = trials.len() as u64;
+    LazyLock::force(&LIMIT);
     if let Ok(every) = std::env::var("TESTKIT_SAMPLE") {
         let every = every.parse().expect("TESTKIT_SAMPLE is a number, as in 25");
         trials.retain(|trial| {

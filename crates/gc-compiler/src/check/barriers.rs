@@ -13,7 +13,7 @@
 //! collect. A law says so ([`Matcher::is_new`]), and the checker [shows](super::fresh) that the object is new.
 
 use super::Broken;
-use super::fresh::{self, Fresh};
+use super::fresh::{self, Fresh, Size};
 use super::kinds::ValueKinds;
 use super::types::Memory;
 use super::view::{HeapAddress, View, edges};
@@ -49,6 +49,8 @@ pub struct RefStore {
     pub address: super::Linear,
     /// Whether the object was allocated since the last call that may collect.
     pub is_new: bool,
+    /// The size in bytes of the new object, if the checker knows it.
+    pub new_size: Option<u32>,
 }
 
 /// A step of a path.
@@ -342,12 +344,14 @@ pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
                 Ok(None) => return Ok(()),
                 Err(law) => return Err(Broken { law, inst }),
             };
-            store.is_new = !matches!(store.place, StorePlace::Native { .. })
-                && store
-                    .address
-                    .terms
-                    .iter()
-                    .any(|(term, factor)| *factor == 1 && now.size_of(*term).is_some());
+            if !matches!(store.place, StorePlace::Native { .. }) {
+                let mut terms = store.address.terms.iter().filter(|(_, factor)| *factor == 1);
+                let object = terms.find_map(|(term, _)| now.size_of(*term));
+                store.is_new = object.is_some();
+                if let Some(Some(Size::Exactly(size))) = object {
+                    store.new_size = u32::try_from(size).ok();
+                }
+            }
             // The store is to a field of null. It traps, so nothing is written.
             let is_null = !matches!(store.place, StorePlace::Native { .. })
                 && store.address.terms.is_empty()
@@ -400,7 +404,7 @@ fn ref_store(view: &View<'_>, inst: Inst) -> Result<Option<RefStore>, &'static s
     }
     // Another checker reports an address that does not have the sandbox's form.
     let Some(address) = address_of(view, inst) else { return Ok(None) };
-    Ok(Some(RefStore { inst, place, value, address, is_new: false }))
+    Ok(Some(RefStore { inst, place, value, address, is_new: false, new_size: None }))
 }
 
 fn is_kept(matcher: &Matcher<'_>, law: &BarrierLaw) -> bool {

@@ -22,7 +22,7 @@ use gc_types::collector::generational::{
     WILL_EVACUATE, has_slot_cards,
 };
 use gc_types::collector::nursery::{NURSERY, NURSERY_START};
-use gc_types::{CollectorAbi, SideTable};
+use gc_types::{ArrayLayout, CollectorAbi, SideTable};
 
 /// Emits code for the `generational` collector.
 #[derive(Clone, Copy, Debug, Default)]
@@ -277,10 +277,12 @@ const LAWS: &[BarrierLaw] = &[
     },
 ];
 
-/// The object is new, and is not a large array. So the collector scans it. The index of an element of a large array is
-/// not a constant.
+/// The object is new, and is not a large array. So the collector scans it. Where the size of an array is not known, the
+/// index of an element that is stored without a barrier is a constant.
 fn is_scanned(m: &Matcher<'_>) -> bool {
-    m.is_new() && m.store().address.terms.len() == 1
+    let store = m.store();
+    let is_small = |size| size <= ArrayLayout::MAX_EXAMINED;
+    store.is_new && store.address.terms.len() == 1 && store.new_size.is_none_or(is_small)
 }
 
 /// The stored value does not refer to a young object, or the place is in one, or the card of the

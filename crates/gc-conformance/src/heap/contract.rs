@@ -5,12 +5,13 @@ use super::*;
 use gc_runtime::PauseKind;
 use gc_testkit::Reclaims;
 use gc_testkit::schema::{MIXED, WIDE};
+use gc_types::collector::nursery::NURSERY;
 use gc_types::{I31, NULL_PAGE_SIZE};
 use std::task;
 use std::time::Duration;
 
 promises! {
-    a_collector_says_what_it_is: "name, abi, summary, max_heap_size, reclaims";
+    a_collector_says_what_it_is: "name, abi, summary, max_heap_size, reclaims, for_tests";
     an_object_tells_its_kind_and_references: "is_kind, for_each_ref, for_each_object";
     used_bytes_are_those_of_the_objects: "occupancy, stats";
     a_collection_of_all_tells_the_policy: "HeapCore::make_plan, occupancy";
@@ -36,6 +37,21 @@ fn a_collector_says_what_it_is(subject: &Subject<'_>) -> Result<()> {
     ensure!(possible.contains(&most), "heaps of at most {most} bytes");
     let frees = subject.reclaims != Reclaims::Nothing;
     ensure!(!frees || runtime.reclaims() != Reclaims::Nothing, "it says that it frees nothing");
+    let has_nursery = runtime.options().iter().any(|option| option.name == NURSERY);
+    match runtime.for_tests() {
+        Some(small) => {
+            ensure!(small.name() == name, "for tests, its name is `{}`", small.name());
+            ensure!(small.abi() == runtime.abi(), "for tests, it has another ABI");
+            ensure!(
+                small.max_native_refs() == runtime.max_native_refs(),
+                "for tests, it allows another number of native references"
+            );
+        }
+        None => ensure!(
+            !has_nursery,
+            "it has the option `{NURSERY}`, but `GcRuntime::for_tests` returns none with a small one"
+        ),
+    }
     Ok(())
 }
 

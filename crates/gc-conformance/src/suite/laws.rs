@@ -14,12 +14,16 @@ use libtest_mimic::Trial;
 use std::sync::Arc;
 
 /// What is stored, and a function that does so.
-const STORES: [(&str, &str); 7] = [
+const STORES: [(&str, &str); 8] = [
     ("a field", "(struct.set $s 0 (local.get $s) (local.get $ref))"),
     ("an element", "(array.set $a (local.get $a) (local.get $n) (local.get $ref))"),
     ("a field of a new object", "(drop (struct.new $s (local.get $ref)))"),
     ("all elements of a new array", "(drop (array.new $a (local.get $ref) (local.get $n)))"),
     ("some elements of a new array", "(drop (array.new_fixed $a 1 (local.get $ref)))"),
+    (
+        "one element of a large new array",
+        "(array.set $a (array.new_default $a (i32.const 100000)) (i32.const 7) (local.get $ref))",
+    ),
     ("a global", "(global.set $g (local.get $ref))"),
     ("an element of a table", "(table.set $t (local.get $n) (local.get $ref))"),
 ];

@@ -40,6 +40,8 @@ impl KeptWords {
         }
         mapping.kept.fetch_or(words, Relaxed);
         mapping.ownerless.fetch_and(!words, Relaxed);
+        let extents = mapping.extents.lock();
+        extents.unwrap_or_else(PoisonError::into_inner).remove(&words);
         let kept = KeptWords { mapping, words };
         let ours = |n: &usize| words & 1 << n != 0;
         (0..u32::BITS as usize).filter(ours).for_each(|n| kept.mapping.data.0[n].store(0, Relaxed));

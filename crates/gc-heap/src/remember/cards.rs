@@ -112,7 +112,8 @@ impl<const SHIFT: u32> Cards<SHIFT> {
         self.bundles_mut(start, end).fill(DIRTY);
     }
 
-    /// Makes cards and bundles from `start` up to `end` as they were in a new heap. No object is left there.
+    /// Makes cards and bundles from `start` up to `end` as they were in a new heap. All cards that may be dirty must be
+    /// in this range: those outside are not found any more if their bundle reaches into it.
     pub fn reset(&mut self, start: u32, end: u32) {
         self.clean_all(start, end);
         self.bundles_mut(start, end).fill(0);

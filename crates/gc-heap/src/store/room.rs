@@ -34,6 +34,8 @@ impl GcStore {
         let mut refusal = None;
         // Since the last growth: whether a collection was tried, and the kind of the collection.
         let (mut tried, mut collected) = (false, None);
+        // Bytes by which the heap has grown since it mapped some.
+        let mut unmapped = 0;
         loop {
             let mut skipped = None;
             let may_collect = !tried && self.may_collect();
@@ -47,16 +49,22 @@ impl GcStore {
                     skipped = collected.is_none().then_some(LastResort::NoCollection);
                 }
                 Decision::Grow(step) => {
-                    let before = self.mapped_and_used();
+                    let before = self.heap.made().core().memory.len();
                     match by_halves(step, bytes, |step| self.heap.made_mut().grow(step)) {
                         Ok(0) | Err(HeapError::OutOfMemory { .. }) => break,
-                        Ok(grown) if self.mapped_and_used() == before => {
+                        // It may grow without mapping memory, if it had some that it did not use.
+                        Ok(grown) if unmapped > before => {
                             let what = format!(
-                                "the heap has not grown by {grown} bytes, as its collector says"
+                                "it says that its heap of {before} bytes has grown by {grown} more bytes, \
+                                 after {unmapped} for which it mapped nothing"
                             );
-                            return Err(HeapError::Options { what });
+                            return Err(HeapError::Collector { what });
                         }
-                        Ok(grown) => log::debug!("GC heap grew by {grown} bytes"),
+                        Ok(grown) => {
+                            log::debug!("GC heap grew by {grown} bytes");
+                            let has_mapped = self.heap.made().core().memory.len() > before;
+                            unmapped = if has_mapped { 0 } else { unmapped + grown };
+                        }
                         Err(error) => {
                             // Refusals by a policy are normal.
                             let refused = matches!(error, HeapError::Refused { .. });
@@ -103,12 +111,6 @@ impl GcStore {
             true => memory.maximum(),
             false => self.heap.made().usage().mapped + u64::from(gc_types::NULL_PAGE_SIZE),
         }
-    }
-
-    /// The size of the heap's memory, and how much of it the heap uses.
-    fn mapped_and_used(&self) -> (u64, u64) {
-        let heap = self.heap.made();
-        (heap.core().memory.len(), heap.usage().mapped)
     }
 
     fn try_alloc(

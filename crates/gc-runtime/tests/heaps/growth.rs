@@ -559,3 +559,20 @@ fn a_heap_may_have_little_of_what_it_could_become() {
         }
     }
 }
+
+/// A heap that gave memory up may need it again without mapping more.
+#[test]
+fn a_heap_that_has_shrunk_grows_again() {
+    for runtime in COLLECTING {
+        let options =
+            HeapOptions { initial: 1 << 20, maximum: 512 << 20, ..options(HeapBounds::Checked) };
+        let mut store = store_with(runtime, &options);
+        let mut stack = Stack(Vec::new());
+        fill(&mut store, &mut stack, 1 << 17, 64).unwrap();
+        stack.0.clear();
+        for _ in 0..3 {
+            store.gc(&mut stack).unwrap();
+        }
+        fill(&mut store, &mut stack, 30 << 17, 1).unwrap();
+    }
+}

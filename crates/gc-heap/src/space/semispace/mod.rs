@@ -64,9 +64,9 @@ pub struct Semispace {
     epoch: Epoch,
     /// The objects that were allocated before that.
     allocated: Count,
-    /// The objects that survived the last collection.
-    /// The objects that the last collection found alive, and the bytes of those that are not large.
+    /// The objects that the last collection found alive.
     survivors: Count,
+    /// Bytes of those that are not large.
     small_bytes: u64,
     /// The collection under way.
     collected: Collected,
