@@ -447,7 +447,9 @@ fn is_in_a_process_with_limit(limit: &str, name: &str) -> bool {
     let mut child = std::process::Command::new("sh");
     child.args(["-c", &script]).arg(test).arg(name).env(LIMITED, "");
     let output = child.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{stdout}{stderr}");
     false
 }
 

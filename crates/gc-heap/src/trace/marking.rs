@@ -61,7 +61,7 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// Begins to mark. Objects below `floor` count as alive and are not marked. That is the region's start, unless
+    /// Begins to mark. This is called before anything is marked. Objects below `floor` count as alive and are not marked. That is the region's start, unless
     /// objects [outside its memory](MarkRegion::add_outside) are to be marked too.
     pub fn begin(&mut self, floor: u32) {
         self.stack.clear();
@@ -140,6 +140,7 @@ impl Marking<'_> {
     /// Marks the referent of `word`, a reference from anywhere. If there is no such object, notes damage.
     #[inline(always)]
     pub fn mark(&mut self, word: u32) {
+        debug_assert!(self.marker.floor > 0, "something is marked before `Marker::begin`");
         if word & I31::TAG != 0 || word < self.marker.floor {
             return;
         }

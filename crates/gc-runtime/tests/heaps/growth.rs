@@ -223,7 +223,10 @@ fn a_fixed_heap_never_grows_and_is_used_up() {
     const BYTES: usize = 6 << 20;
     for runtime in COLLECTING {
         let name = runtime.name();
-        let mut store = store_with(runtime, &with(FixedPolicy, BYTES as u64, BYTES as u64));
+        // On a slow machine short pauses would need a smaller nursery.
+        let pause_target = Duration::from_secs(10);
+        let options = with(FixedPolicy, BYTES as u64, BYTES as u64);
+        let mut store = store_with(runtime, &HeapOptions { pause_target, ..options });
         let usable = store.heap().unwrap().core().memory.usable();
         let mut stack = Stack(Vec::new());
         churn(&mut store, &mut stack, 1_000_000);

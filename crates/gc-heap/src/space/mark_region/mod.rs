@@ -161,7 +161,6 @@ impl MarkRegion {
         self.total
     }
 
-    /// The objects of [`total`](MarkRegion::total), for a test that wants another number.
     /// The number of large objects that are not known to be garbage, except those that are to be swept.
     pub fn large_objects(&self) -> usize {
         self.large.len()
