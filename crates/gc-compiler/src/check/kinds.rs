@@ -3,7 +3,7 @@
 //! parameters, results, constants and loads.
 
 use super::types::{Memory, ValueType};
-use super::view::View;
+use super::view::{HostCallee, View};
 use crate::regions;
 use cranelift_codegen::entity::SecondaryMap;
 use cranelift_codegen::ir::{
@@ -136,7 +136,7 @@ impl Solver<'_, '_> {
         let mut done: cranelift_codegen::entity::EntitySet<Block> = Default::default();
         for &block in &self.view.rpo {
             done.insert(block);
-            let mut host_result = None;
+            let mut host_result = self.returned_from(block);
             for inst in func.layout.block_insts(block) {
                 if func.dfg.insts[inst].opcode().is_call() {
                     host_result = self.view.host_call(inst);
@@ -159,6 +159,17 @@ impl Solver<'_, '_> {
             }
         }
         again
+    }
+
+    /// The host call whose return is the only way into `block`, because the call has handlers of exceptions.
+    fn returned_from(&self, block: Block) -> Option<HostCallee> {
+        let mut into = self.view.cfg.pred_iter(block);
+        let (Some(call), None) = (into.next(), into.next()) else { return None };
+        let dfg = &self.view.func.dfg;
+        let InstructionData::TryCall { exception, .. } = dfg.insts[call.inst] else { return None };
+        let returns = dfg.exception_tables[exception].normal_return();
+        let returns = returns.block(&dfg.value_lists) == block;
+        self.view.host_call(call.inst).filter(|_| returns)
     }
 
     fn kind(&self, value: Value) -> ValueKinds {
@@ -185,7 +196,7 @@ impl Solver<'_, '_> {
         inst: ir::Inst,
         n: usize,
         result: Value,
-        host_result: Option<super::view::HostCallee>,
+        host_result: Option<HostCallee>,
     ) -> ValueKinds {
         let dfg = &self.view.func.dfg;
         let ty = dfg.value_type(result);
@@ -292,7 +303,7 @@ impl Solver<'_, '_> {
         inst: ir::Inst,
         opcode: Opcode,
         ty: Type,
-        host_result: Option<super::view::HostCallee>,
+        host_result: Option<HostCallee>,
     ) -> ValueKinds {
         let whole = opcode == Opcode::Load && ty == types::I64;
         let word = opcode == Opcode::Uload32 && ty == types::I64;

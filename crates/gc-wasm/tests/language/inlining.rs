@@ -319,3 +319,36 @@ fn the_caller_of_a_host_function_is_the_same_instance() -> Result<()> {
     assert_eq!(run.call(&mut store, ())?, 43);
     Ok(())
 }
+
+/// In a block with handlers the calls of an inlined function have handlers too, also calls of the host. The result of
+/// such a call is read in the next block.
+#[test]
+fn a_host_call_with_handlers_returns_a_reference() -> Result<()> {
+    everywhere(|setting| {
+        for fuel in [false, true] {
+            let mut config = setting.config();
+            let engine = Engine::new(config.cranelift_debug_verifier(true).consume_fuel(fuel))?;
+            let module = Module::new(
+                &engine,
+                r#"(module
+                    (type $bytes (array (mut i8)))
+                    (global $kept (mut (ref null $bytes)) (ref.null $bytes))
+                    (data $text "abcdef")
+                    (func $set (param i32)
+                        (global.set $kept (array.new_data $bytes $text (i32.const 0) (local.get 0))))
+                    (func (export "run") (param i32) (result i32)
+                        (block $caught
+                            (try_table (catch_all $caught) (call $set (local.get 0))))
+                        (array.len (global.get $kept))))"#,
+            )?;
+            let mut store = Store::new(&engine, ());
+            if fuel {
+                store.set_fuel(1000)?;
+            }
+            let instance = Instance::new(&mut store, &module, &[])?;
+            let run = instance.get_typed_func::<i32, i32>(&mut store, "run")?;
+            assert_eq!(run.call(&mut store, 5)?, 5);
+        }
+        Ok(())
+    })
+}
