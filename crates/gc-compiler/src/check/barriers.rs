@@ -47,10 +47,6 @@ pub struct RefStore {
     pub value: Value,
     /// The heap index, or the native address, of the place.
     pub address: super::Linear,
-    /// Whether the object was allocated since the last call that may collect.
-    pub is_new: bool,
-    /// The size in bytes of the new object, if the checker knows it.
-    pub new_size: Option<u32>,
 }
 
 /// A step of a path.
@@ -140,6 +136,8 @@ pub struct BarrierLaw {
 pub struct Matcher<'a> {
     view: &'a View<'a>,
     store: &'a RefStore,
+    /// If the place is in a new object, its size, as far as it is known.
+    new: Option<Option<Size>>,
 }
 
 impl Matcher<'_> {
@@ -161,7 +159,15 @@ impl Matcher<'_> {
     /// Whether the place is in an object that was allocated since the last call that may collect. Such an object has
     /// not been seen by a collection yet. Where it was allocated depends on the collector.
     pub fn is_new(&self) -> bool {
-        self.store.is_new
+        self.is_in_heap() && self.new.is_some()
+    }
+
+    /// The size in bytes of the [new](Matcher::is_new) object, header included, if the checker knows it.
+    pub fn new_size(&self) -> Option<u32> {
+        match self.new {
+            Some(Some(Size::Exactly(size))) if self.is_in_heap() => u32::try_from(size).ok(),
+            _ => None,
+        }
     }
 
     /// Whether two references are equal because they are computed in the same way.
@@ -339,19 +345,11 @@ pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
     let fresh = Fresh::new(view);
     for &block in &view.rpo {
         fresh.walk(view, block, |inst, now| {
-            let mut store = match ref_store(view, inst) {
+            let store = match ref_store(view, inst) {
                 Ok(Some(store)) => store,
                 Ok(None) => return Ok(()),
                 Err(law) => return Err(Broken { law, inst }),
             };
-            if !matches!(store.place, StorePlace::Native { .. }) {
-                let mut terms = store.address.terms.iter().filter(|(_, factor)| *factor == 1);
-                let object = terms.find_map(|(term, _)| now.size_of(*term));
-                store.is_new = object.is_some();
-                if let Some(Some(Size::Exactly(size))) = object {
-                    store.new_size = u32::try_from(size).ok();
-                }
-            }
             // The store is to a field of null. It traps, so nothing is written.
             let is_null = !matches!(store.place, StorePlace::Native { .. })
                 && store.address.terms.is_empty()
@@ -359,7 +357,9 @@ pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
             if is_null {
                 return Ok(());
             }
-            let matcher = Matcher { view, store: &store };
+            let mut terms = store.address.terms.iter().filter(|(_, factor)| *factor == 1);
+            let new = terms.find_map(|(term, _)| now.size_of(*term));
+            let matcher = Matcher { view, store: &store, new };
             for law in laws {
                 if (law.applies)(&matcher) && !is_kept(&matcher, law) {
                     return Err(Broken { law: law.law, inst });
@@ -404,7 +404,7 @@ fn ref_store(view: &View<'_>, inst: Inst) -> Result<Option<RefStore>, &'static s
     }
     // Another checker reports an address that does not have the sandbox's form.
     let Some(address) = address_of(view, inst) else { return Ok(None) };
-    Ok(Some(RefStore { inst, place, value, address, is_new: false, new_size: None }))
+    Ok(Some(RefStore { inst, place, value, address }))
 }
 
 fn is_kept(matcher: &Matcher<'_>, law: &BarrierLaw) -> bool {

@@ -277,12 +277,10 @@ const LAWS: &[BarrierLaw] = &[
     },
 ];
 
-/// The object is new, and is not a large array. So the collector scans it. Where the size of an array is not known, the
-/// index of an element that is stored without a barrier is a constant.
+/// The object is new, and is not a large array. So the collector scans it.
 fn is_scanned(m: &Matcher<'_>) -> bool {
-    let store = m.store();
     let is_small = |size| size <= ArrayLayout::MAX_EXAMINED;
-    store.is_new && store.address.terms.len() == 1 && store.new_size.is_none_or(is_small)
+    m.is_new() && (m.store().place == StorePlace::Field || m.new_size().is_some_and(is_small))
 }
 
 /// The stored value does not refer to a young object, or the place is in one, or the card of the

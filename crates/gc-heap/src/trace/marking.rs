@@ -61,8 +61,9 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// Begins to mark. This is called before anything is marked. Objects below `floor` count as alive and are not marked. That is the region's start, unless
-    /// objects [outside its memory](MarkRegion::add_outside) are to be marked too.
+    /// Begins to mark. This is called before anything is marked. Objects below `floor` count as alive and are not
+    /// marked. That is the region's start, unless objects [outside its memory](MarkRegion::add_outside) are to be
+    /// marked too.
     pub fn begin(&mut self, floor: u32) {
         self.stack.clear();
         self.floor = floor.max(1);

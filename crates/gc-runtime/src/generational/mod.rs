@@ -146,6 +146,8 @@ struct GenerationalHeap {
     scavenger: Scavenger,
     major: Major,
     chooser: Chooser,
+    /// Collections that zeal asked for.
+    zeal: u32,
     /// Whether the heap has grown since the last collection.
     grown: bool,
     /// Whether the last allocation that found no room would find none in an empty nursery.
@@ -165,6 +167,7 @@ impl GenerationalHeap {
             scavenger: Scavenger::default(),
             major: Major::default(),
             chooser: Chooser::default(),
+            zeal: 0,
             grown: false,
             large_wanted: false,
         })
@@ -213,7 +216,8 @@ impl GenerationalHeap {
     fn begin_trace(&mut self) {
         let most = match self.core.memory.zeal() {
             0 => self.chooser.bargain(self.space.nursery.used(&self.core.memory).into()),
-            _ => self.chooser.zeal_bargain(),
+            _ if self.zeal.is_multiple_of(2) => 64,
+            _ => u64::MAX,
         };
         self.shapes.update(&self.core.side.layouts);
         self.space.evacuator.clear();
@@ -426,6 +430,7 @@ impl GcHeap for GenerationalHeap {
         self.scavenger = Scavenger::default();
         self.major = Major::default();
         self.chooser = Chooser::default();
+        self.zeal = 0;
         (self.grown, self.large_wanted) = (false, false);
         host_data.clear();
         true

@@ -1,8 +1,6 @@
-//! The policy of the generational heap: when which objects are collected.
+//! The policy of the generational heap: the kind of collection for each cause.
 //!
-//! A full nursery is collected. The heap's growth policy decides whether more is collected: the
-//! goal of its plan is the size of the old generation at which marking begins. How much of the nursery is used is
-//! another policy ([`Sizing`](gc_heap::space::nursery::size::Sizing)).
+//! A full nursery is collected. [`Due`](gc_heap::space::generations::Due) says whether more is due.
 
 use super::GenerationalHeap;
 use super::collect::CollectionKind;
@@ -60,7 +58,8 @@ impl GenerationalHeap {
             GcCause::Idle => CollectionKind::Begin,
             GcCause::Zeal => {
                 let may_trace = due.may_trace();
-                match self.chooser.next_zeal() % 16 {
+                self.zeal = self.zeal.wrapping_add(1);
+                match self.zeal % 16 {
                     2 => CollectionKind::Begin,
                     11 => CollectionKind::Finish,
                     0 => CollectionKind::Full,

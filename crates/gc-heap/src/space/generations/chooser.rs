@@ -54,8 +54,6 @@ pub struct Chooser {
     spent: u64,
     /// Number of consecutive failed trials.
     failed: u32,
-    /// Collections that zeal asked for.
-    zeal: u32,
 }
 
 impl Chooser {
@@ -119,17 +117,6 @@ impl Chooser {
         self.traces = false;
         self.spent = 0;
         self.failed = (self.failed + 1).min(MAX_FAILED);
-    }
-
-    /// Counts a collection that zeal asks for. Returns their number.
-    pub fn next_zeal(&mut self) -> u32 {
-        self.zeal = self.zeal.wrapping_add(1);
-        self.zeal
-    }
-
-    /// The most bytes that a trace may find which zeal asks for. Some are abandoned.
-    pub fn zeal_bargain(&self) -> u64 {
-        if self.zeal.is_multiple_of(2) { 64 } else { u64::MAX }
     }
 
     /// Expects that minor collections move `moved` of `used` bytes, until the next one is recorded. Tests of a plan
