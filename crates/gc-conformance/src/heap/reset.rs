@@ -90,11 +90,12 @@ fn a_reset_heap_has_the_tables_of_a_new_one(subject: &Subject<'_>) -> Result<()>
         for ((name, before), (_, after)) in new.iter().zip(tables(subject, &mutator)?) {
             // Memory that a table gets late is zero.
             let expected = |at| before.get(at).copied().unwrap_or_default();
-            let differs = (0..after.len()).find(|&at| after[at] != expected(at));
-            ensure!(
-                differs.is_none(),
-                "seed {seed}: {name} is not as in a new heap: its byte {differs:?} has another value"
-            );
+            if let Some(at) = (0..after.len()).find(|&at| after[at] != expected(at)) {
+                let (is, was) = (after[at], expected(at));
+                bail!(
+                    "seed {seed}: {name} is not as in a new heap: byte {at} is {is} instead of {was}"
+                );
+            }
         }
     }
     Ok(())
