@@ -122,7 +122,7 @@ impl Parts for TwoGenerationsCollection<'_> {
                 heap.space.begin_sweeping();
                 Stage::Sweep
             }
-            Stage::Sweep if heap.space.old.sweep(budget) => self.finish(),
+            Stage::Sweep if heap.space.old.sweep(&mut heap.core.memory, budget) => self.finish(),
             stage => stage,
         };
     }

@@ -316,7 +316,7 @@ impl Cycle<'_> {
 
     /// Sweeps as far as `budget` allows. Returns whether nothing is left.
     pub fn sweep(&mut self, budget: &mut u32) -> bool {
-        let done = self.space.old.sweep(budget);
+        let done = self.space.old.sweep(&mut self.core.memory, budget);
         if done && self.major.phase == Phase::Sweeping {
             self.end();
         }

@@ -22,7 +22,7 @@ use super::nursery::size::{NurseryUse, Sizing, first_size};
 use crate::object::by_halves;
 use crate::space::Count;
 use crate::trace::marking::Marker;
-use crate::{HeapCore, HeapError, Occupancy};
+use crate::{HeapCore, HeapError, HeapMemory, Occupancy};
 use gc_types::collector::nursery::{MAX_NURSERY, NURSERY_ALIGN, NURSERY_START};
 use gc_types::{VMGcHeader, VMGcRef};
 use std::time::Duration;
@@ -141,7 +141,7 @@ impl Generations {
 
     /// Allocates an object in the old generation. As long as there is no room, sweeps more.
     pub fn alloc_old(&mut self, core: &mut HeapCore, header: VMGcHeader, size: u32) -> Option<u32> {
-        let index = self.sweep_until(|old| old.alloc_zeroed(&mut core.memory, size))?;
+        let index = self.sweep_until(core, |old, memory| old.alloc_zeroed(memory, size))?;
         core.set_header_at(index, header)?;
         self.born_old.add(size);
         Some(index)
@@ -151,7 +151,7 @@ impl Generations {
     /// more.
     #[cold]
     pub fn room_for_survivor(&mut self, core: &mut HeapCore, size: u32) -> Option<u32> {
-        if let Some(at) = self.sweep_until(|old| old.alloc(size)) {
+        if let Some(at) = self.sweep_until(core, |old, _memory| old.alloc(size)) {
             return Some(at);
         }
         let more = (core.memory.usable() / 8).max(u64::from(size) + MORE);
@@ -160,14 +160,18 @@ impl Generations {
     }
 
     /// Takes memory from the old generation with `take`. As long as there is none, sweeps more.
-    fn sweep_until(&mut self, mut take: impl FnMut(&mut MarkRegion) -> Option<u32>) -> Option<u32> {
+    fn sweep_until(
+        &mut self,
+        core: &mut HeapCore,
+        mut take: impl FnMut(&mut MarkRegion, &mut HeapMemory) -> Option<u32>,
+    ) -> Option<u32> {
         let mut step = STEP;
         loop {
-            let taken = take(&mut self.old);
+            let taken = take(&mut self.old, &mut core.memory);
             if taken.is_some() || !self.old.is_sweeping() {
                 return taken;
             }
-            self.old.sweep(&mut { step });
+            self.old.sweep(&mut core.memory, &mut { step });
             step = step.saturating_mul(2);
         }
     }
@@ -274,14 +278,14 @@ impl Generations {
 
     /// Sweeps until the old generation is likely to have room for the survivors of a minor collection,
     /// as far as `budget` allows. Returns whether it has, or nothing is left to sweep.
-    pub fn sweep_for_minor(&mut self, core: &HeapCore, budget: &mut u32) -> bool {
+    pub fn sweep_for_minor(&mut self, core: &mut HeapCore, budget: &mut u32) -> bool {
         while self.old.is_sweeping() && self.old.free_bytes() < self.expected(core) {
             if *budget == 0 {
                 return false;
             }
             let given = (*budget).min(STEP);
             let mut left = given;
-            self.old.sweep(&mut left);
+            self.old.sweep(&mut core.memory, &mut left);
             *budget -= given - left;
         }
         true

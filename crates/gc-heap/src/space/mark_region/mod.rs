@@ -33,7 +33,9 @@ use sweep::Sweep;
 /// use gc_heap::space::mark_region::MarkRegion;
 /// use gc_heap::space::mark_region::blocks::BLOCK_SIZE;
 /// use gc_heap::space::object_map::Mark;
+/// use gc_heap::{HeapMemory, HeapOptions};
 ///
+/// let mut memory = HeapMemory::new(&HeapOptions::default())?;
 /// let mut region = MarkRegion::new(0x10000, 1 << 20);
 /// region.extend(0x10000 + 8 * u64::from(BLOCK_SIZE));
 /// let (live, dead) = (region.alloc(16).unwrap(), region.alloc(16).unwrap());
@@ -45,9 +47,10 @@ use sweep::Sweep;
 /// region.end_marking();
 ///
 /// region.begin_sweeping();
-/// while !region.sweep(&mut 100) {}
+/// while !region.sweep(&mut memory, &mut 100) {}
 /// assert!(region.is_start(live) && !region.is_start(dead));
 /// assert_eq!(region.total().objects, 1);
+/// # Ok::<(), gc_heap::HeapError>(())
 /// ```
 #[derive(Debug)]
 pub struct MarkRegion {

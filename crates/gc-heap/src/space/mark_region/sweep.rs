@@ -1,7 +1,8 @@
 //! Sweeping a mark region: one large object after the other, then block by block.
 
 use super::MarkRegion;
-use super::blocks::{BLOCK_SIZE, LINE_SIZE, Owner, PAGE_SIZE};
+use super::blocks::{BLOCK_SIZE, Hole, LINE_SIZE, Owner, PAGE_SIZE};
+use crate::HeapMemory;
 
 /// Blocks with fewer free lines than this are not reused.
 const MIN_FREE_LINES: u32 = 2;
@@ -67,20 +68,23 @@ impl MarkRegion {
         }
     }
 
-    /// Sweeps as far as `budget` allows. Returns whether nothing is left.
-    pub fn sweep(&mut self, budget: &mut u32) -> bool {
+    /// Sweeps as far as `budget` allows. Returns whether nothing is left. Under zeal, overwrites the lines and pages in
+    /// `memory` that become free.
+    pub fn sweep(&mut self, memory: &mut HeapMemory, budget: &mut u32) -> bool {
         let mut block = match self.sweep {
             Sweep::Done => return true,
             Sweep::Blocks(block) => block,
             Sweep::Large => {
-                if !self.sweep_large(budget) {
+                if !self.sweep_large(memory, budget) {
                     return false;
                 }
                 0
             }
         };
         while block < self.unswept.len() && *budget > 0 {
-            self.sweep_block(block);
+            if self.sweep_block(block) && memory.zeal() != 0 {
+                self.poison(memory, block);
+            }
             block += 1;
             *budget = budget.saturating_sub(BLOCK_COST);
         }
@@ -96,11 +100,23 @@ impl MarkRegion {
     }
 
     /// Frees the unmarked objects of one block of small objects. Does nothing for other blocks, and for
-    /// those that were swept.
+    /// those that were swept. Returns whether it did.
     #[inline]
-    fn sweep_block(&mut self, block: usize) {
-        if std::mem::take(&mut self.unswept[block]) && self.blocks.is_small(block) {
+    fn sweep_block(&mut self, block: usize) -> bool {
+        let sweeps = std::mem::take(&mut self.unswept[block]) && self.blocks.is_small(block);
+        if sweeps {
             self.sweep_small(block);
+        }
+        sweeps
+    }
+
+    /// Overwrites the free lines of a block that was swept.
+    #[cold]
+    fn poison(&self, memory: &mut HeapMemory, block: usize) {
+        let mut from = self.blocks.block_start(block);
+        while let Some(Hole { next, limit }) = self.blocks.hole(block, from, LINE_SIZE) {
+            memory.poison(next.into(), (limit - next).into());
+            from = limit;
         }
     }
 
@@ -122,7 +138,7 @@ impl MarkRegion {
     }
 
     /// Frees the unmarked large objects, as far as `budget` allows. Returns whether all are swept.
-    fn sweep_large(&mut self, budget: &mut u32) -> bool {
+    fn sweep_large(&mut self, memory: &mut HeapMemory, budget: &mut u32) -> bool {
         while *budget > 0 {
             let Some(start) = self.unswept_large.pop() else { return true };
             let mut cost = 1;
@@ -131,7 +147,9 @@ impl MarkRegion {
                 self.large.push(start);
             } else {
                 self.map.clear_start(start);
-                cost += self.blocks.release_run(start) / PAGE_SIZE / 4;
+                let bytes = self.blocks.release_run(start);
+                memory.poison(start.into(), bytes.into());
+                cost += bytes / PAGE_SIZE / 4;
             }
             *budget = budget.saturating_sub(cost);
         }

@@ -14,6 +14,11 @@ use std::time::Duration;
 
 const BLOCKS: u64 = 16;
 
+/// Memory of a size that does not matter.
+fn memory() -> HeapMemory {
+    HeapMemory::new(&HeapOptions::default()).unwrap()
+}
+
 fn region() -> MarkRegion {
     let end = u64::from(NULL_PAGE_SIZE) + BLOCKS * u64::from(BLOCK_SIZE);
     let mut region = MarkRegion::new(NULL_PAGE_SIZE, end);
@@ -30,7 +35,7 @@ fn collect(region: &mut MarkRegion, live: &[u32], size: u32) {
     }
     region.end_marking();
     region.begin_sweeping();
-    while !region.sweep(&mut 1) {
+    while !region.sweep(&mut memory(), &mut 1) {
         region.check().unwrap();
     }
     region.check().unwrap();
@@ -73,12 +78,12 @@ fn large_objects_are_swept_one_by_one() {
     region.begin_sweeping();
     assert_eq!((region.left_to_sweep().0, region.large_objects()), (6, 0));
     assert!(region.is_unswept(objects[0]) && region.is_sweeping());
-    assert!(!region.sweep(&mut 1));
+    assert!(!region.sweep(&mut memory(), &mut 1));
     assert_eq!(region.left_to_sweep().0, 5);
     // One that is allocated meanwhile stays.
     let new = region.alloc(size).unwrap();
     assert!(!region.is_unswept(new));
-    while !region.sweep(&mut 1) {}
+    while !region.sweep(&mut memory(), &mut 1) {}
     assert_eq!((region.large_objects(), region.left_to_sweep()), (3, (0, 0)));
     let expected = [objects[0], objects[1], new];
     assert!(region.objects().eq(expected.into_iter()));
@@ -207,7 +212,7 @@ fn blocks_with_holes_are_emptied() {
     let first = evacuation.moved(cells[0]).unwrap();
     evacuation.free();
     region.begin_sweeping();
-    while !region.sweep(&mut 100) {}
+    while !region.sweep(&mut core.memory, &mut 100) {}
     region.check().unwrap();
     let list = it.list(first);
     assert_eq!((list.len(), it.region.total().objects), (it.cells.len(), it.cells.len() as u64));
@@ -230,7 +235,7 @@ fn an_evacuation_with_too_many_slots_is_given_up() {
     assert_eq!((evacuator.is_active(), evacuator.most_bytes()), (false, usual / 2));
     // The blocks are swept like all others.
     it.region.begin_sweeping();
-    while !it.region.sweep(&mut 100) {}
+    while !it.region.sweep(&mut it.core.memory, &mut 100) {}
     it.region.check().unwrap();
     assert_eq!(it.list(it.cells[0]), it.cells);
 }
@@ -256,4 +261,27 @@ fn an_evacuation_fits_into_given_time() {
     assert!(given.0 > Duration::ZERO && given.0 <= half, "{given:?} of {usual:?}");
     assert!(given.1 <= half, "{given:?} of {usual:?}");
     assert_eq!(expected(Some(Duration::ZERO)), (Duration::ZERO, Duration::ZERO));
+}
+
+#[test]
+fn what_a_sweep_frees_is_overwritten_under_zeal() {
+    let options = HeapOptions { initial: 1 << 20, zeal: 1, ..HeapOptions::default() };
+    let mut memory = HeapMemory::new(&options).unwrap();
+    let mut region = region();
+    let cells = BLOCK_SIZE / LINE_SIZE;
+    let small: Vec<u32> = (0..2 * cells).map(|_| region.alloc(LINE_SIZE).unwrap()).collect();
+    let large = region.alloc(MAX_SMALL + 8).unwrap();
+    // The block that is being filled is another one.
+    while region.alloc(LINE_SIZE).unwrap() / BLOCK_SIZE == small[small.len() - 1] / BLOCK_SIZE {}
+    region.begin_marking();
+    region.mark(small[0]);
+    region.reached(small[0], LINE_SIZE);
+    region.end_marking();
+    region.begin_sweeping();
+    while !region.sweep(&mut memory, &mut 100) {}
+    let is_poison = |at: u32, size: u32| {
+        (at..at + size).all(|at| memory.read_u8(at.into()) == Some(HeapMemory::POISON))
+    };
+    assert!(!is_poison(small[0], 1) && is_poison(large, MAX_SMALL + 8));
+    assert!(small[1..].iter().all(|&at| is_poison(at, LINE_SIZE)));
 }

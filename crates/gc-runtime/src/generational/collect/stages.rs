@@ -112,7 +112,7 @@ impl Work<'_, '_> {
                 }
                 heap.cycle().sweep(budget)
             }
-            Stage::MakeRoom => heap.space.sweep_for_minor(&heap.core, budget),
+            Stage::MakeRoom => heap.space.sweep_for_minor(&mut heap.core, budget),
             Stage::Roots => heap.scavenge().follow_roots(roots, budget),
             Stage::Cards => heap.scavenge().scan_cards(budget),
             Stage::Grey => {
