@@ -54,9 +54,10 @@ impl GcStore {
                         Ok(0) | Err(HeapError::OutOfMemory { .. }) => break,
                         // It may grow without mapping memory, if it had some that it did not use.
                         Ok(grown) if unmapped > before => {
+                            let grown = unmapped + grown;
                             let what = format!(
-                                "it says that its heap of {before} bytes has grown by {grown} more bytes, \
-                                 after {unmapped} for which it mapped nothing"
+                                "its heap of {before} bytes says that it has grown by {grown} bytes, but no \
+                                 memory was mapped, and an object of {bytes} bytes finds no room"
                             );
                             return Err(HeapError::Collector { what });
                         }

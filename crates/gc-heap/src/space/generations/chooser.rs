@@ -33,7 +33,7 @@ pub const BYTES_OF_ROOT: u64 = 4;
 /// use gc_heap::space::generations::Chooser;
 ///
 /// let mut chooser = Chooser::default();
-/// // The old generation is nearly empty, but most young objects survive, to die there.
+/// // The old generation is nearly empty, but most young objects survive a minor collection. So they die soon after.
 /// chooser.learn_live(0);
 /// for _ in 0..8 {
 ///     chooser.after_minor(1 << 20, 900 << 10);
