@@ -4,6 +4,7 @@
 use crate::HeapError;
 use gc_types::{GcLayout, TypeIndex};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Layouts by [`TypeIndex`].
 ///
@@ -33,25 +34,16 @@ pub struct LayoutTable {
 
 /// The contents of a [`LayoutTable`] at some time. What was derived from them is valid for a table that still has this
 /// version. No two tables ever have the same, unless both are empty.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LayoutVersion {
-    /// Different for each table that is not empty. While a version exists, no other table gets the same.
-    table: Option<Arc<()>>,
+    /// Different for each table that is not empty. Zero if it is empty.
+    table: u64,
     /// The number of layouts that were registered.
     count: usize,
 }
 
-impl PartialEq for LayoutVersion {
-    fn eq(&self, other: &LayoutVersion) -> bool {
-        self.count == other.count
-            && match (&self.table, &other.table) {
-                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-                (one, other) => one.is_none() && other.is_none(),
-            }
-    }
-}
-
-impl Eq for LayoutVersion {}
+/// The number of tables that were not empty.
+static TABLES: AtomicU64 = AtomicU64::new(0);
 
 impl LayoutTable {
     /// The number of layouts whose memory stays for others.
@@ -83,7 +75,10 @@ impl LayoutTable {
         match &self.layouts[index] {
             None => {
                 self.layouts[index] = Some(Arc::clone(layout));
-                self.version.table.get_or_insert_default();
+                if self.version.count == 0 {
+                    // 64 bits cannot overflow in practice.
+                    self.version.table = TABLES.fetch_add(1, Ordering::Relaxed) + 1;
+                }
                 self.version.count += 1;
             }
             Some(known) if Arc::ptr_eq(known, layout) || known == layout => {}
@@ -93,8 +88,8 @@ impl LayoutTable {
     }
 
     /// What the table contains. It changes whenever a layout is registered or all are forgotten.
-    pub fn version(&self) -> &LayoutVersion {
-        &self.version
+    pub fn version(&self) -> LayoutVersion {
+        self.version
     }
 
     /// All layouts with their types, in the order of the types' indices.
@@ -136,19 +131,19 @@ mod tests {
         let mut tables = [LayoutTable::default(), LayoutTable::default()];
         assert_eq!(tables[0].version(), tables[1].version());
         for table in &mut tables {
-            let before = table.version().clone();
+            let before = table.version();
             table.ensure(TypeIndex::new(3).unwrap(), &layout).unwrap();
-            assert_ne!(*table.version(), before);
-            let before = table.version().clone();
+            assert_ne!(table.version(), before);
+            let before = table.version();
             table.ensure(TypeIndex::new(3).unwrap(), &layout).unwrap();
-            assert_eq!(*table.version(), before);
+            assert_eq!(table.version(), before);
         }
         assert_ne!(tables[0].version(), tables[1].version());
         // A table that was used before is a new one.
-        let before = tables[0].version().clone();
+        let before = tables[0].version();
         tables[0].clear();
         tables[0].ensure(TypeIndex::new(3).unwrap(), &layout).unwrap();
-        assert_ne!(*tables[0].version(), before);
+        assert_ne!(tables[0].version(), before);
     }
 
     #[test]

@@ -105,9 +105,9 @@ impl HeapCore {
         self.plan = HeapPlan::default();
         self.live = 0;
         self.admitted = 0;
-        self.planned = (Instant::now(), Duration::ZERO);
         self.damage = None;
         self.side.reset();
+        self.planned = (self.side.pauses.made(), Duration::ZERO);
         self.count_heap_bytes();
     }
 

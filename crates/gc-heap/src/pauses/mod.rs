@@ -104,30 +104,77 @@ const RECENT: usize = 1024;
 #[derive(Clone)]
 pub struct PauseLog {
     made: Instant,
+    /// The time when the current pause began.
+    under_way: Option<Instant>,
+    /// The pauses, if there was one. Most stores of a server have none.
+    recorded: Option<Box<Recorded>>,
+}
+
+/// The pauses of a log.
+#[derive(Clone)]
+struct Recorded {
     recent: VecDeque<Pause>,
-    /// Lengths in ns. Made at the first pause.
-    lengths: Option<Box<Histogram<u64>>>,
+    /// Lengths in ns.
+    lengths: Histogram<u64>,
     /// Windows of each of [`WINDOWS`](PauseLog::WINDOWS).
     windows: [Window; PauseLog::WINDOWS.len()],
     counts: [u64; PauseKind::ALL.len()],
     total: Duration,
     longest: Duration,
-    /// The time when the current pause began.
-    under_way: Option<Instant>,
 }
 
 impl Default for PauseLog {
     fn default() -> PauseLog {
-        PauseLog {
-            made: Instant::now(),
+        PauseLog { made: Instant::now(), under_way: None, recorded: None }
+    }
+}
+
+impl Default for Recorded {
+    fn default() -> Recorded {
+        let mut lengths = Histogram::new(2).expect("two digits can be had");
+        lengths.auto(true);
+        Recorded {
             recent: VecDeque::new(),
-            lengths: None,
+            lengths,
             windows: PauseLog::WINDOWS.map(Window::new),
             counts: Default::default(),
             total: Duration::ZERO,
             longest: Duration::ZERO,
-            under_way: None,
         }
+    }
+}
+
+impl Recorded {
+    fn record(&mut self, pause: Pause) {
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(pause);
+        // `saturating_record` would not let the histogram grow. Growing succeeds for every possible
+        // length.
+        let _grown = self.lengths.record(nanoseconds(pause.length));
+        for window in &mut self.windows {
+            window.record(pause.start, pause.length);
+        }
+        self.counts[pause.kind as usize] += 1;
+        self.total += pause.length;
+        self.longest = self.longest.max(pause.length);
+    }
+
+    fn add(&mut self, other: &Recorded) {
+        let overflow = (self.recent.len() + other.recent.len()).saturating_sub(RECENT);
+        self.recent.drain(..overflow.min(self.recent.len()));
+        self.recent.extend(&other.recent);
+        // It grows, so that every length has room.
+        let _added = self.lengths.add(&other.lengths);
+        for (window, others) in self.windows.iter_mut().zip(&other.windows) {
+            window.add(others);
+        }
+        for (count, others) in self.counts.iter_mut().zip(other.counts) {
+            *count += others;
+        }
+        self.total += other.total;
+        self.longest = self.longest.max(other.longest);
     }
 }
 
@@ -153,7 +200,7 @@ impl PauseLog {
 
     /// The total time for which the mutator was stopped, including a current pause.
     pub fn stopped(&self) -> Duration {
-        self.total + self.under_way()
+        self.total() + self.under_way()
     }
 
     /// The time since the current pause began. Zero if there is none.
@@ -169,74 +216,42 @@ impl PauseLog {
     /// Records a pause.
     pub fn record(&mut self, pause: Pause) {
         self.under_way = None;
-        if self.recent.len() == RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(pause);
-        let lengths = self.lengths.get_or_insert_with(|| {
-            let mut lengths = Histogram::new(2).expect("two digits can be had");
-            lengths.auto(true);
-            Box::new(lengths)
-        });
-        // `saturating_record` would not let the histogram grow. Growing succeeds for every possible
-        // length.
-        let _grown = lengths.record(nanoseconds(pause.length));
-        for window in &mut self.windows {
-            window.record(pause.start, pause.length);
-        }
-        self.counts[pause.kind as usize] += 1;
-        self.total += pause.length;
-        self.longest = self.longest.max(pause.length);
+        self.recorded.get_or_insert_default().record(pause);
     }
 
     /// Adds the pauses of another heap. Their starts are still counted from the making of that heap.
     pub fn add(&mut self, other: &PauseLog) {
-        let overflow = (self.recent.len() + other.recent.len()).saturating_sub(RECENT);
-        self.recent.drain(..overflow.min(self.recent.len()));
-        self.recent.extend(&other.recent);
-        match (&mut self.lengths, &other.lengths) {
-            (Some(lengths), Some(others)) => {
-                // It grows, so that every length has room.
-                let _added = lengths.add(&**others);
-            }
-            (lengths @ None, others) => lengths.clone_from(others),
-            (Some(_), None) => {}
+        if let Some(other) = &other.recorded {
+            self.recorded.get_or_insert_default().add(other);
         }
-        for (window, others) in self.windows.iter_mut().zip(&other.windows) {
-            window.add(others);
-        }
-        for (count, others) in self.counts.iter_mut().zip(other.counts) {
-            *count += others;
-        }
-        self.total += other.total;
-        self.longest = self.longest.max(other.longest);
     }
 
     /// Number of pauses.
     pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        self.recorded.as_ref().map_or(0, |recorded| recorded.counts.iter().sum())
     }
 
     /// Number of pauses of this kind.
     pub fn count_of(&self, kind: PauseKind) -> u64 {
-        self.counts[kind as usize]
+        self.recorded.as_ref().map_or(0, |recorded| recorded.counts[kind as usize])
     }
 
     /// The sum of all pauses.
     pub fn total(&self) -> Duration {
-        self.total
+        self.recorded.as_ref().map_or(Duration::ZERO, |recorded| recorded.total)
     }
 
     /// The longest pause. Zero if there was none.
     pub fn longest(&self) -> Duration {
-        self.longest
+        self.recorded.as_ref().map_or(Duration::ZERO, |recorded| recorded.longest)
     }
 
     /// The length that the share `part` of all pauses (from 0 to 1) did not exceed, to two digits.
     /// Zero if there was no pause.
     pub fn quantile(&self, part: f64) -> Duration {
-        let length = self.lengths.as_ref().map_or(0, |all| all.value_at_quantile(part));
-        Duration::from_nanos(length).min(self.longest)
+        let Some(recorded) = &self.recorded else { return Duration::ZERO };
+        let length = recorded.lengths.value_at_quantile(part);
+        Duration::from_nanos(length).min(recorded.longest)
     }
 
     /// The minimum mutator utilisation for windows of each of [`WINDOWS`](PauseLog::WINDOWS): the least
@@ -245,16 +260,22 @@ impl PauseLog {
     /// of them. (Perry Cheng and Guy E. Blelloch, "A Parallel, Real-Time Garbage Collector", 2001.)
     pub fn utilisation(&self) -> [f64; PauseLog::WINDOWS.len()] {
         let run = self.made.elapsed();
-        self.windows.each_ref().map(|window| window.utilisation(run, self.total))
+        match &self.recorded {
+            Some(recorded) => {
+                let Recorded { windows, total, .. } = &**recorded;
+                windows.each_ref().map(|window| window.utilisation(run, *total))
+            }
+            None => [1.0; PauseLog::WINDOWS.len()],
+        }
     }
 
     /// A histogram whose buckets are bounded by powers of two nanoseconds. Each entry has a
     /// bucket's upper bound and its number of pauses. Entries are in ascending order. Empty buckets
     /// are omitted.
     pub fn histogram(&self) -> Vec<(Duration, u64)> {
-        let Some(all) = &self.lengths else { return Vec::new() };
+        let Some(recorded) = &self.recorded else { return Vec::new() };
         let mut buckets: Vec<(Duration, u64)> = Vec::new();
-        for step in all.iter_recorded() {
+        for step in recorded.lengths.iter_recorded() {
             let bound = step.value_iterated_to().max(1).checked_next_power_of_two();
             let bound = Duration::from_nanos(bound.unwrap_or(u64::MAX));
             let count = step.count_since_last_iteration();
@@ -268,12 +289,13 @@ impl PauseLog {
 
     /// The latest pauses in the order in which they happened, at most 1024.
     pub fn recent(&self) -> impl ExactSizeIterator<Item = &Pause> + DoubleEndedIterator {
-        self.recent.iter()
+        static NONE: VecDeque<Pause> = VecDeque::new();
+        self.recorded.as_ref().map_or(&NONE, |recorded| &recorded.recent).iter()
     }
 
     /// The last pause of a collection of the whole heap, if it is among the latest.
     pub(crate) fn last_complete(&self) -> Option<&Pause> {
-        self.recent.iter().rev().find(|pause| pause.kind.is_complete())
+        self.recent().rev().find(|pause| pause.kind.is_complete())
     }
 }
 
@@ -286,7 +308,7 @@ impl fmt::Debug for PauseLog {
                 log.field(kind.name(), &self.count_of(kind));
             }
         }
-        log.field("total", &self.total).field("longest", &self.longest).finish_non_exhaustive()
+        log.field("total", &self.total()).field("longest", &self.longest()).finish_non_exhaustive()
     }
 }
 

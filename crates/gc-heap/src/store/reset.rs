@@ -1,8 +1,8 @@
 //! The end of what a store has in its heap: by a reset, or when the store is dropped and the heap goes
 //! back to its pool.
 
-use super::{GcStore, HOST_DATA_THRESHOLD, HeapState, StoreSide};
-use crate::HeapError;
+use super::{GcStore, HOST_DATA_THRESHOLD, HeapState};
+use crate::{FixedPolicy, HeapError};
 
 impl GcStore {
     /// Forgets every object and drops every host value. Keeps the mappings, the layouts and the ids
@@ -51,7 +51,8 @@ impl Drop for GcStore {
             let (heap, used) = (self.heap.take(), self.heap.is_used());
             let heap = heap.filter(|_| sound);
             // The policy may count memory: another store may get the heap as soon as it is given back.
-            *self.heap.side_mut() = StoreSide::default();
+            let side = self.heap.side_mut();
+            (side.policy, side.limiter) = (Box::new(FixedPolicy), None);
             place.give_back(factory.pool(), heap, &self.mapping, used, &mut self.host_data);
         }
     }

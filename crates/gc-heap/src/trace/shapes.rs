@@ -136,12 +136,12 @@ pub struct Shapes {
 impl Shapes {
     /// Makes the shapes of these layouts, unless they were made at the last update.
     pub fn update(&mut self, layouts: &LayoutTable) {
-        if *layouts.version() == self.known {
+        if layouts.version() == self.known {
             return;
         }
         self.by_type.clear();
         self.lists.clear();
-        self.known.clone_from(layouts.version());
+        self.known = layouts.version();
         for (ty, layout) in layouts.iter() {
             let index = ty.as_u32() as usize;
             if index >= self.by_type.len() {
