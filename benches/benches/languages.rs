@@ -106,7 +106,7 @@ const COUNT: &str = r#"
         (local.get $sum))"#;
 
 fn list(module: &mut Module) -> Result<()> {
-    let cell = module.struct_type([Type::I64, Type::Ref])?;
+    let cell = module.struct_type("cell", [Type::I64, Type::Ref])?;
     module.function("run", [Type::I64], [Type::I64], |f| {
         let (n, list, sum) = (f.param(0), f.variable(Type::Ref), f.variable(Type::I64));
         let (nil, zero) = (f.null(), f.i64(0));
@@ -150,7 +150,7 @@ const LIST: &str = r#"
         (local.get $sum))"#;
 
 fn fields(module: &mut Module) -> Result<()> {
-    let cell = module.struct_type([Type::I64, Type::Ref])?;
+    let cell = module.struct_type("cell", [Type::I64, Type::Ref])?;
     module.function("run", [Type::I64], [Type::I64], |f| {
         let (n, zero, nil) = (f.param(0), f.i64(0), f.null());
         let object = f.struct_new(&cell, &[zero, nil]);
@@ -180,7 +180,7 @@ const FIELDS: &str = r#"
         (struct.get $cell 0 (local.get $object)))"#;
 
 fn elements(module: &mut Module) -> Result<()> {
-    let numbers = module.array_type(StorageType::I64)?;
+    let numbers = module.array_type("numbers", StorageType::I64)?;
     module.function("run", [Type::I64], [Type::I64], |f| {
         let (n, sum, zero) = (f.param(0), f.variable(Type::I64), f.i64(0));
         f.set(sum, zero);
@@ -252,7 +252,8 @@ fn on_engine(
     engine: &gc_engine::Engine,
     n: i64,
 ) -> Result<(i64, Duration)> {
-    let mut store = gc_engine::Store::new(engine, code)?;
+    let mut store = gc_engine::Store::new(engine, ())?;
+    store.load(code)?;
     let run = store.function::<i64, i64>("run")?;
     let clock = Clock::start();
     let answer = run.call(&mut store, n)?;

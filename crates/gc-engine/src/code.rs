@@ -1,18 +1,19 @@
 //! [`Code`]: a compiled module, with everything that a store needs.
 
-use crate::Signature;
+use crate::registry::EngineType;
+use crate::{Engine, Signature};
+use anyhow::Result;
 use gc_jit::CodeMemory;
-use gc_types::{CodeImage, GcLayout, TypeIndex};
+use gc_types::{CodeImage, GcLayout};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Compiled functions with the layouts of their types. Cheap to clone. Any number of stores can run
-/// it.
+/// Compiled functions with the types that they use. Cheap to clone. Any number of stores can
+/// [load](crate::Store::load) it, also together with other code.
 ///
 /// `Module::compile` makes it, and [`Code::deserialize`] reads saved code. It contains the ABI for
-/// which it was compiled. [`Store::new`](crate::Store::new) refuses it for an engine with another
-/// kind of heap.
+/// which it was compiled. A store of an engine with another kind of heap refuses it.
 ///
 /// # Examples
 /// ```
@@ -31,33 +32,87 @@ use std::sync::Arc;
 /// let (name, signature) = code.functions().next().unwrap();
 /// assert_eq!(format!("{name}{signature}"), "negate(i64) -> (i64)");
 /// for n in [1, 2] {
-///     let mut store = Store::new(&engine, &code)?;
+///     let mut store = Store::new(&engine, ())?;
+///     store.load(&code)?;
 ///     assert_eq!(store.function::<i64, i64>("negate")?.call(&mut store, n)?, -n);
 /// }
 ///
 /// // Code and heap must fit together.
 /// let other = Engine::new(Collector::drc())?;
-/// let error = Store::new(&other, &code).unwrap_err();
+/// let error = Store::new(&other, ())?.load(&code).unwrap_err();
 /// assert!(format!("{error:#}").ends_with("collector is `drc` here, but `copying` there"));
 /// # }
 /// # anyhow::Ok(())
 /// ```
 #[derive(Clone)]
-pub struct Code(Arc<Inner>);
+pub struct Code(Arc<Parts>);
 
-struct Inner {
-    memory: Arc<CodeMemory>,
-    layouts: Vec<(TypeIndex, Arc<GcLayout>)>,
-    functions: BTreeMap<String, (u32, Signature)>,
+/// The parts of [`Code`].
+pub(crate) struct Parts {
+    /// The engine whose type indices the code has.
+    pub(crate) engine: Engine,
+    pub(crate) memory: Arc<CodeMemory>,
+    /// The types by their number in the image.
+    pub(crate) types: Vec<EngineType>,
+    /// The functions that other code and the host can call, with their numbers in the image.
+    pub(crate) functions: BTreeMap<String, (u32, Arc<Signature>)>,
+    /// The functions that it calls and does not have, in the order of their places in the vmctx.
+    pub(crate) imports: Vec<Import>,
+    /// Whether it can get or make references, so that it needs a heap.
+    pub(crate) uses_heap: bool,
+}
+
+/// A function that code calls and does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Import {
+    pub(crate) name: Arc<str>,
+    pub(crate) signature: Arc<Signature>,
 }
 
 impl Code {
-    pub(crate) fn new(
-        memory: Arc<CodeMemory>,
-        layouts: Vec<(TypeIndex, Arc<GcLayout>)>,
-        functions: BTreeMap<String, (u32, Signature)>,
-    ) -> Code {
-        Code(Arc::new(Inner { memory, layouts, functions }))
+    pub(crate) fn new(parts: Parts) -> Code {
+        Code(Arc::new(parts))
+    }
+
+    /// Its parts.
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.0
+    }
+
+    /// The same code for another engine, whose types have other indices.
+    ///
+    /// # Errors
+    /// If that engine has another kind of heap (the error names the difference), or if the system
+    /// refuses the memory.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "compiler")] {
+    /// use gc_engine::{Collector, Engine, Module, Store};
+    ///
+    /// let module = Module::new(&Engine::new(Collector::copying())?);
+    /// let code = module.compile()?;
+    /// let other = Engine::new(Collector::copying())?;
+    /// let mut store = Store::new(&other, ())?;
+    /// assert!(store.load(&code).is_err());
+    /// store.load(&code.for_engine(&other)?)?;
+    /// # }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn for_engine(&self, engine: &Engine) -> Result<Code> {
+        let Parts { memory, types, functions, imports, uses_heap, .. } = self.parts();
+        let types = types.iter().map(|ty| engine.types().register(ty.definition()));
+        let types = types.collect::<Result<Vec<_>>>()?;
+        let indices: Vec<_> = types.iter().map(EngineType::index).collect();
+        let memory = CodeMemory::publish(memory.image().clone(), engine.abi(), &indices)?;
+        Ok(Code::new(Parts {
+            engine: engine.clone(),
+            memory,
+            types,
+            functions: functions.clone(),
+            imports: imports.clone(),
+            uses_heap: *uses_heap,
+        }))
     }
 
     /// The image: machine code with its tables.
@@ -70,29 +125,21 @@ impl Code {
         &self.0.memory
     }
 
-    /// The layouts of its types, for which its functions were compiled.
-    pub fn layouts(&self) -> impl Iterator<Item = (TypeIndex, &Arc<GcLayout>)> {
-        self.0.layouts.iter().map(|(ty, layout)| (*ty, layout))
+    /// The types of its objects: their names and layouts.
+    pub fn types(&self) -> impl Iterator<Item = (&str, &GcLayout)> {
+        let objects = self.0.types.iter().filter_map(EngineType::object);
+        objects.map(|(name, layout)| (&**name, &**layout))
     }
 
     /// The functions that the host can call, with their signatures, by name.
     pub fn functions(&self) -> impl Iterator<Item = (&str, &Signature)> {
-        self.0.functions.iter().map(|(name, (_, signature))| (name.as_str(), signature))
+        self.0.functions.iter().map(|(name, (_, signature))| (name.as_str(), &**signature))
     }
 
-    /// The functions that the host can call: name, number, signature.
-    pub(crate) fn exports(&self) -> impl Iterator<Item = (&str, u32, &Signature)> {
-        self.0.functions.iter().map(|(name, (index, signature))| (name.as_str(), *index, signature))
-    }
-
-    /// The number and the signature of a function that the host can call.
-    pub(crate) fn function(&self, name: &str) -> Option<(u32, &Signature)> {
-        self.0.functions.get(name).map(|(index, signature)| (*index, signature))
-    }
-
-    /// Whether both are the same code.
-    pub(crate) fn same(&self, other: &Code) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+    /// The functions that it calls and does not have. The store into which it is loaded must have
+    /// them.
+    pub fn imports(&self) -> impl Iterator<Item = (&str, &Signature)> {
+        self.0.imports.iter().map(|import| (&*import.name, &*import.signature))
     }
 }
 

@@ -2,7 +2,8 @@
 
 #[cfg(feature = "compiler")]
 use crate::CodeOptions;
-use crate::store::Inner as StoreInner;
+use crate::registry::TypeRegistry;
+use crate::store::StoreInner;
 use crate::{Collector, RunOptions};
 use anyhow::{Context as _, Result, anyhow, ensure};
 #[cfg(feature = "compiler")]
@@ -38,6 +39,7 @@ struct Inner {
     host_calls: Result<HostCallTable<StoreInner>>,
     max_stack: usize,
     abi: Arc<Abi>,
+    types: TypeRegistry,
     #[cfg(feature = "compiler")]
     compiler: Compiler,
     #[cfg(feature = "compiler")]
@@ -102,6 +104,11 @@ impl Engine {
     /// If the engine's code needs others.
     pub(crate) fn host_calls(&self) -> Result<&HostCallTable<StoreInner>> {
         self.0.host_calls.as_ref().map_err(|error| anyhow!("{error:#}"))
+    }
+
+    /// The types of its modules.
+    pub(crate) fn types(&self) -> &TypeRegistry {
+        &self.0.types
     }
 
     /// Whether `other` is the same engine.
@@ -326,6 +333,7 @@ impl EngineBuilder {
             host_calls: HostCallTable::new(&abi, &[]),
             max_stack: self.run.max_stack,
             abi,
+            types: TypeRegistry::default(),
             #[cfg(feature = "compiler")]
             compiler,
             #[cfg(feature = "compiler")]

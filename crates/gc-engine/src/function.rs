@@ -1,9 +1,10 @@
-//! [`TypedFunction`]: a compiled function that the host calls.
+//! [`TypedFunction`]: a function that the host calls.
 #![allow(unsafe_code)]
 
-use crate::{Code, Params, Results, Signature, Store};
-use anyhow::{Context as _, Result, ensure};
-use gc_jit::{CallError, EntryTrampoline};
+use crate::store::{SlotId, StoreInner};
+use crate::{AsStoreMut, Params, Results, Signature};
+use anyhow::{Result, ensure};
+use gc_jit::{Backtrace, EntryTrampoline};
 use gc_types::ValRaw;
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,8 +12,9 @@ use std::marker::PhantomData;
 /// The maximal number of parameters or results of a function that the host calls.
 pub(crate) const MAX_VALUES: usize = 8;
 
-/// A function of a [`Store`]'s code with the parameters `P` and the results `R`. Its types were
-/// checked when it was looked up, so a call does not check them again.
+/// A function of a [`Store`](crate::Store) with the parameters `P` and the results `R`. Its types were
+/// checked when it was looked up, so a call does not check them again. If the function is
+/// [replaced](crate::Store::replace), this calls the new one.
 ///
 /// # Examples
 /// ```
@@ -25,7 +27,8 @@ pub(crate) const MAX_VALUES: usize = 8;
 ///     let number = f.param(0);
 ///     f.if_then(number, |f| f.trap(Trap::UnreachableCodeReached));
 /// })?;
-/// let mut store = Store::new(&engine, &module.compile()?)?;
+/// let mut store = Store::new(&engine, ())?;
+/// store.load(&module.compile()?)?;
 ///
 /// let check = store.function::<i32, ()>("check")?;
 /// check.call(&mut store, 0)?;
@@ -38,69 +41,90 @@ pub(crate) const MAX_VALUES: usize = 8;
 /// # anyhow::Ok(())
 /// ```
 pub struct TypedFunction<P, R> {
-    code: Code,
-    trampoline: EntryTrampoline,
-    address: *const u8,
+    /// The number of its store.
+    store: u64,
+    slot: SlotId,
+    trampoline: Option<EntryTrampoline>,
     types: PhantomData<fn(P) -> R>,
 }
 
+/// The compiled functions that were running when a host function failed: the context of the host's error,
+/// which a call returns.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "compiler")] {
+/// use gc_engine::{CallBacktrace, Caller, Collector, Engine, Module, Store};
+///
+/// let engine = Engine::new(Collector::copying())?;
+/// let mut store = Store::new(&engine, ())?;
+/// let fail = |_: Caller<'_, ()>| -> anyhow::Result<()> { anyhow::bail!("no more paper") };
+/// store.func_wrap("print", fail)?;
+/// let mut module = Module::new(&engine);
+/// let print = module.import("print", [], [])?;
+/// module.function("run", [], [], |f| {
+///     f.call(&print, &[]);
+/// })?;
+/// store.load(&module.compile()?)?;
+/// let error = store.function::<(), ()>("run")?.call(&mut store, ()).unwrap_err();
+/// assert_eq!(error.root_cause().to_string(), "no more paper");
+/// let backtrace = error.downcast_ref::<CallBacktrace>().unwrap().backtrace();
+/// assert_eq!(backtrace.frames()[0].name, "run");
+/// # }
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CallBacktrace(pub(crate) Backtrace);
+
+impl CallBacktrace {
+    /// The functions.
+    pub fn backtrace(&self) -> &Backtrace {
+        &self.0
+    }
+}
+
+impl fmt::Display for CallBacktrace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a host function failed, which was called by\n{}\nbecause", self.0)
+    }
+}
+
 impl<P: Params, R: Results> TypedFunction<P, R> {
-    pub(crate) fn new(code: &Code, name: &str) -> Result<TypedFunction<P, R>> {
-        let (index, signature) = code.function(name).with_context(|| {
-            let names: Vec<_> = code.functions().map(|(name, _)| format!("`{name}`")).collect();
-            match names.as_slice() {
-                [] => format!("no function `{name}`: the code has no functions"),
-                names => format!("no function `{name}`; available: {}", names.join(", ")),
-            }
-        })?;
+    pub(crate) fn new(store: &StoreInner, name: &str) -> Result<TypedFunction<P, R>> {
         let asked = Signature::new(P::types(), R::types());
-        ensure!(*signature == asked, "the function `{name}` is of type {signature}, not {asked}");
-        let trampoline = code
-            .memory()
-            .entry_trampoline(&signature.call_signature())
-            .with_context(|| format!("the image has no entry trampoline for `{name}`"))?;
-        let address = code
-            .memory()
-            .function_address(index)
-            .with_context(|| format!("the image has no code for `{name}`"))?;
-        Ok(TypedFunction { code: code.clone(), trampoline, address, types: PhantomData })
+        let (slot, trampoline) = store.find_function(name, &asked)?;
+        Ok(TypedFunction { store: store.number(), slot, trampoline, types: PhantomData })
     }
 
     /// Calls the function.
     ///
     /// # Errors
-    /// If the function traps (the error is a [`gc_jit::TrapError`], which names the functions
-    /// that were running), if the store runs other code, or if a handle belongs to another
-    /// store.
-    pub fn call(&self, store: &mut Store, params: P) -> Result<R> {
-        ensure!(store.code().same(&self.code), "the function does not belong to this store's code");
-        store.gc_mut().drop_dead_handles();
+    /// If the function traps (the error is a [`TrapError`](crate::TrapError), which names the
+    /// functions that were running), if a function of the host fails (the error is the host's, with a
+    /// [`CallBacktrace`] as its context), or if the function or a handle belongs to
+    /// another store.
+    pub fn call(&self, store: &mut impl AsStoreMut, params: P) -> Result<R> {
+        let store = store.inner_mut();
+        ensure!(store.number() == self.store, "the function belongs to another store");
+        store.drop_dead_handles();
         let mut slots = [ValRaw::ZERO; MAX_VALUES];
         params.to_slots(store, &mut slots)?;
-        let (entered, vmctx) = store.entry();
-        // SAFETY: the code belongs to the store, which keeps it alive. The image has the function,
-        // which its module compiled with a stack limit and for this vmctx, and the trampoline of
-        // its signature. The slots hold arguments of that signature. `to_slots` exposed the
-        // references.
-        unsafe { gc_jit::call(entered, &self.trampoline, self.address, vmctx, &mut slots) }
-            .map_err(CallError::into_anyhow)?;
+        // SAFETY: the slots hold arguments of the function's type, which was compared with these
+        // types. A function keeps its type.
+        unsafe { store.call(self.slot, self.trampoline.as_ref(), &mut slots)? };
         R::from_slots(store, &slots)
     }
 }
 
 impl<P, R> Clone for TypedFunction<P, R> {
     fn clone(&self) -> Self {
-        TypedFunction {
-            code: self.code.clone(),
-            trampoline: self.trampoline.clone(),
-            address: self.address,
-            types: PhantomData,
-        }
+        let TypedFunction { store, slot, ref trampoline, types } = *self;
+        TypedFunction { store, slot, trampoline: trampoline.clone(), types }
     }
 }
 
 impl<P, R> fmt::Debug for TypedFunction<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypedFunction").field("code", &self.code).finish_non_exhaustive()
+        f.debug_struct("TypedFunction").finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! let engine = Engine::new(Collector::by_name("generational")?)?;
 //! let mut module = Module::new(&engine);
-//! let pair = module.struct_type([Type::I64, Type::Ref])?;
+//! let pair = module.struct_type("pair", [Type::I64, Type::Ref])?;
 //! module.function("cons", [Type::I64, Type::Ref], [Type::Ref], |f| {
 //!     let fields = [f.param(0), f.param(1)];
 //!     let cell = f.struct_new(&pair, &fields);
@@ -25,7 +25,8 @@
 //!     f.ret(&[head]);
 //! })?;
 //!
-//! let mut store = Store::new(&engine, &module.compile()?)?;
+//! let mut store = Store::new(&engine, ())?;
+//! store.load(&module.compile()?)?;
 //! let cons = store.function::<(i64, Option<Rooted>), Rooted>("cons")?;
 //! let list = cons.call(&mut store, (42, None))?;
 //! let head = store.function::<Rooted, i64>("head")?.call(&mut store, list)?;
@@ -46,6 +47,7 @@ mod function;
 #[cfg(feature = "compiler")]
 mod module;
 mod options;
+mod registry;
 mod rooted;
 mod saved;
 pub mod size;
@@ -60,14 +62,14 @@ pub use collector::Collector;
 #[cfg(feature = "compiler")]
 pub use engine::{CacheStore, CompilationEnded, FolderCache, MemoryCache, OptLevel};
 pub use engine::{Engine, EngineBuilder};
-pub use function::TypedFunction;
+pub use function::{CallBacktrace, TypedFunction};
 #[cfg(feature = "compiler")]
 pub use module::{ArrayType, Body, Callee, FunctionHandle, Module, Outcome, StructType, Variable};
 #[cfg(feature = "compiler")]
 pub use options::CodeOptions;
 pub use options::RunOptions;
 pub use rooted::Rooted;
-pub use store::Store;
+pub use store::{AsStore, AsStoreMut, Caller, HostFunction, HostResults, Store};
 pub use types::{Signature, Type};
 pub use value::{Params, Results, Value};
 #[cfg(all(feature = "copying", feature = "drc", feature = "generational", feature = "null"))]

@@ -1,6 +1,7 @@
 //! [`Rooted`]: a reference that the host holds.
 
-use crate::Store;
+use crate::AsStore;
+use crate::store::StoreInner;
 use anyhow::Result;
 use gc_runtime::OwnedHandle;
 use gc_types::{VMGcHeader, VMGcRef};
@@ -18,7 +19,7 @@ use gc_types::{VMGcHeader, VMGcRef};
 ///
 /// let engine = Engine::new(Collector::copying())?;
 /// let mut module = Module::new(&engine);
-/// let cell = module.struct_type([Type::I64])?;
+/// let cell = module.struct_type("cell", [Type::I64])?;
 /// module.function("new", [Type::I64], [Type::Ref], |f| {
 ///     let value = f.param(0);
 ///     let cell = f.struct_new(&cell, &[value]);
@@ -29,7 +30,8 @@ use gc_types::{VMGcHeader, VMGcRef};
 ///     let value = f.struct_get(&cell, object, 0);
 ///     f.ret(&[value]);
 /// })?;
-/// let mut store = Store::new(&engine, &module.compile()?)?;
+/// let mut store = Store::new(&engine, ())?;
+/// store.load(&module.compile()?)?;
 ///
 /// let object = store.function::<i64, Rooted>("new")?.call(&mut store, 7)?;
 /// store.collect()?;
@@ -47,7 +49,7 @@ pub struct Rooted(OwnedHandle);
 
 impl Rooted {
     /// Makes a handle for `gc_ref`, which the host owns. The handle takes over the ownership.
-    pub(crate) fn new(store: &mut Store, gc_ref: VMGcRef) -> Result<Rooted> {
+    pub(crate) fn new(store: &mut StoreInner, gc_ref: VMGcRef) -> Result<Rooted> {
         Ok(Rooted(store.gc_mut().root_owned(gc_ref)?))
     }
 
@@ -55,7 +57,12 @@ impl Rooted {
     ///
     /// # Errors
     /// If it belongs to another store.
-    pub fn gc_ref<'a>(&self, store: &'a Store) -> Result<&'a VMGcRef> {
+    pub fn gc_ref<'a>(&self, store: &'a impl AsStore) -> Result<&'a VMGcRef> {
+        self.raw(store.inner())
+    }
+
+    /// The same for a store without the type of its data.
+    pub(crate) fn raw<'a>(&self, store: &'a StoreInner) -> Result<&'a VMGcRef> {
         Ok(store.gc().rooted(&self.0.handle())?)
     }
 
@@ -63,7 +70,7 @@ impl Rooted {
     ///
     /// # Errors
     /// If it belongs to another store.
-    pub fn i31(&self, store: &Store) -> Result<Option<i32>> {
+    pub fn i31(&self, store: &impl AsStore) -> Result<Option<i32>> {
         Ok(self.gc_ref(store)?.as_i31().map(|i31| i31.get_i32()))
     }
 
@@ -71,7 +78,7 @@ impl Rooted {
     ///
     /// # Errors
     /// If it belongs to another store or is an `i31`.
-    pub fn header(&self, store: &Store) -> Result<VMGcHeader> {
-        Ok(store.gc().header(self.gc_ref(store)?)?)
+    pub fn header(&self, store: &impl AsStore) -> Result<VMGcHeader> {
+        Ok(store.inner().gc().header(self.gc_ref(store)?)?)
     }
 }

@@ -7,27 +7,29 @@
 //! have to name the types in `assert_eq!(values, [])`.
 #![allow(unsafe_code)]
 
+use crate::code::{Import, Parts};
+use crate::registry::{Definition, EngineType};
+use crate::types::storage_name;
 use crate::{Code, Engine, Signature, Type};
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_jit::SavedImage;
-use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
+use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The names of storage types in a file.
-const STORAGE: [(StorageType, &str); 9] = [
-    (StorageType::I8, "i8"),
-    (StorageType::I16, "i16"),
-    (StorageType::I32, "i32"),
-    (StorageType::I64, "i64"),
-    (StorageType::F32, "f32"),
-    (StorageType::F64, "f64"),
-    (StorageType::V128, "v128"),
-    (StorageType::Ref, "ref"),
-    (StorageType::FuncRef, "funcref"),
+/// All storage types.
+const STORAGE: [StorageType; 9] = [
+    StorageType::I8,
+    StorageType::I16,
+    StorageType::I32,
+    StorageType::I64,
+    StorageType::F32,
+    StorageType::F64,
+    StorageType::V128,
+    StorageType::Ref,
+    StorageType::FuncRef,
 ];
 
 /// All types of values.
@@ -35,28 +37,35 @@ const TYPES: [Type; 5] = [Type::I32, Type::I64, Type::F32, Type::F64, Type::Ref]
 
 /// The embedder's section.
 #[derive(Serialize, Deserialize)]
-struct Declarations<'a> {
-    /// The types, in the order of their indices, from 1 on.
-    #[serde(borrow)]
-    types: Vec<SavedType<'a>>,
-    /// The functions that the host can call.
-    #[serde(borrow)]
-    functions: Vec<SavedFunction<'a>>,
+struct Declarations {
+    /// The types, in the order of their numbers in the image.
+    types: Vec<SavedType>,
+    /// The functions that the host can call, with their numbers in the image.
+    functions: Vec<(u32, SavedFunction)>,
+    /// The functions that the code imports, in the order of their places.
+    imports: Vec<SavedFunction>,
+    uses_heap: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-enum SavedType<'a> {
-    #[serde(borrow)]
-    Struct(Vec<Cow<'a, str>>),
-    Array(Cow<'a, str>),
+enum SavedType {
+    /// A name, and the types of the fields.
+    Struct(String, Vec<String>),
+    /// A name, and the type of the elements.
+    Array(String, String),
+    Function(SavedSignature),
 }
 
 #[derive(Serialize, Deserialize)]
-struct SavedFunction<'a> {
-    name: Cow<'a, str>,
-    index: u32,
-    params: Vec<Cow<'a, str>>,
-    results: Vec<Cow<'a, str>>,
+struct SavedFunction {
+    name: String,
+    signature: SavedSignature,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedSignature {
+    params: Vec<String>,
+    results: Vec<String>,
 }
 
 impl Code {
@@ -82,7 +91,8 @@ impl Code {
     /// let engine = Engine::new(Collector::generational())?;
     /// // SAFETY: these are the bytes that `serialize` returned.
     /// let code = unsafe { Code::deserialize(&engine, &bytes)? };
-    /// let mut store = Store::new(&engine, &code)?;
+    /// let mut store = Store::new(&engine, ())?;
+    /// store.load(&code)?;
     /// assert_eq!(store.function::<i64, i64>("double")?.call(&mut store, 21)?, 42);
     /// # }
     /// # anyhow::Ok(())
@@ -91,15 +101,21 @@ impl Code {
     /// # Errors
     /// If there is no file format for this machine.
     pub fn serialize(&self) -> Result<Vec<u8>> {
-        let types = self.layouts().map(|(_, layout)| save_layout(layout));
-        let functions = self.exports().map(|(name, index, signature)| SavedFunction {
-            name: name.into(),
-            index,
-            params: save_types(signature.params()),
-            results: save_types(signature.results()),
+        let parts = self.parts();
+        let types = parts.types.iter().map(|ty| save_type(ty.definition()));
+        let functions = parts.functions.iter().map(|(name, (index, signature))| {
+            (*index, SavedFunction { name: name.into(), signature: save_signature(signature) })
         });
-        let declarations =
-            Declarations { types: types.collect::<Result<_>>()?, functions: functions.collect() };
+        let imports = parts.imports.iter().map(|Import { name, signature }| SavedFunction {
+            name: (&**name).into(),
+            signature: save_signature(signature),
+        });
+        let declarations = Declarations {
+            types: types.collect::<Result<_>>()?,
+            functions: functions.collect(),
+            imports: imports.collect(),
+            uses_heap: parts.uses_heap,
+        };
         gc_jit::save(self.image(), &postcard::to_stdvec(&declarations)?)
     }
 
@@ -115,7 +131,7 @@ impl Code {
     /// in this process.
     pub unsafe fn deserialize(engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Code> {
         let saved = SavedImage::from_bytes(bytes.as_ref(), engine.abi());
-        Code::from_saved(saved.context("loading saved code")?)
+        Code::from_saved(engine, saved.context("loading saved code")?)
     }
 
     /// Loads the code that is saved in a file. The file is mapped and its code is executed in
@@ -131,76 +147,96 @@ impl Code {
         let path = path.as_ref();
         // SAFETY: the caller promises that the file does not change.
         let saved = unsafe { SavedImage::open(path, engine.abi())? };
-        Code::from_saved(saved).with_context(|| format!("loading {}", path.display()))
+        Code::from_saved(engine, saved).with_context(|| format!("loading {}", path.display()))
     }
 
-    fn from_saved(saved: SavedImage) -> Result<Code> {
+    fn from_saved(engine: &Engine, saved: SavedImage) -> Result<Code> {
         let (bytes, range) = saved.embedder();
         let bytes = &(*bytes).as_ref()[range];
-        let (declared, rest): (Declarations<'_>, _) =
+        let (declared, rest): (Declarations, _) =
             postcard::take_from_bytes(bytes).context("the declarations of saved code")?;
         ensure!(rest.is_empty(), "saved code has {} bytes too many", rest.len());
-        let layouts = declared.types.iter().zip(1..).map(|(ty, index)| {
-            let index = TypeIndex::new(index).context("there are too many types")?;
-            Ok((index, Arc::new(load_layout(ty)?)))
-        });
-        let layouts = layouts.collect::<Result<Vec<_>>>()?;
+        let types = declared.types.iter().map(|ty| engine.types().register(&load_type(ty)?));
+        let types = types.collect::<Result<Vec<_>>>()?;
         let mut functions = BTreeMap::new();
-        for function in &declared.functions {
-            let name = &function.name;
-            let signature =
-                Signature::new(load_types(&function.params)?, load_types(&function.results)?);
+        for (index, SavedFunction { name, signature }) in &declared.functions {
+            let signature = load_signature(signature)?;
             ensure!(
-                saved.image().function_offset(function.index).is_some(),
+                saved.image().function_offset(*index).is_some(),
                 "the image has no code of the function `{name}`"
             );
             ensure!(
                 saved.image().entry(&signature.call_signature()).is_some(),
                 "the image has no entry trampoline for the function `{name}`"
             );
-            let before = functions.insert(name.to_string(), (function.index, signature));
+            let before = functions.insert(name.to_string(), (*index, signature));
             ensure!(before.is_none(), "two functions have the name `{name}`");
         }
-        // The type indices in the code are those of its module.
-        Ok(Code::new(saved.publish(&[])?, layouts, functions))
+        let imports = declared.imports.iter().map(|SavedFunction { name, signature }| {
+            Ok(Import { name: (&**name).into(), signature: load_signature(signature)? })
+        });
+        let imports = imports.collect::<Result<_>>()?;
+        let indices: Vec<_> = types.iter().map(EngineType::index).collect();
+        let memory = saved.publish(&indices)?;
+        let (engine, uses_heap) = (engine.clone(), declared.uses_heap);
+        Ok(Code::new(Parts { engine, memory, types, functions, imports, uses_heap }))
     }
 }
 
-fn save_layout(layout: &GcLayout) -> Result<SavedType<'static>> {
-    Ok(match layout {
-        GcLayout::Struct(layout) => {
-            SavedType::Struct(layout.fields.iter().map(|field| save_storage(field.ty)).collect())
-        }
-        GcLayout::Array(layout) => SavedType::Array(save_storage(layout.element)),
-        GcLayout::Exn(_) => bail!("a module has no types of exceptions"),
-    })
-}
-
-fn load_layout(ty: &SavedType<'_>) -> Result<GcLayout> {
+fn save_type(ty: &Definition) -> Result<SavedType> {
     Ok(match ty {
-        SavedType::Struct(fields) => {
-            let fields = fields.iter().map(|name| load_storage(name));
-            GcLayout::Struct(StructLayout::new(fields.collect::<Result<Vec<_>>>()?)?)
-        }
-        SavedType::Array(element) => GcLayout::Array(ArrayLayout::new(load_storage(element)?)),
+        Definition::Function(signature) => SavedType::Function(save_signature(signature)),
+        Definition::Object(name, layout) => match &**layout {
+            GcLayout::Struct(layout) => {
+                let fields = layout.fields.iter().map(|field| storage_name(field.ty).into());
+                SavedType::Struct((&**name).into(), fields.collect())
+            }
+            GcLayout::Array(layout) => {
+                SavedType::Array((&**name).into(), storage_name(layout.element).into())
+            }
+            GcLayout::Exn(_) => bail!("a module has no types of exceptions"),
+        },
     })
 }
 
-fn save_storage(ty: StorageType) -> Cow<'static, str> {
-    let known = STORAGE.iter().find(|(known, _)| *known == ty);
-    known.map(|(_, name)| *name).expect("the table has every storage type").into()
+fn load_type(ty: &SavedType) -> Result<Definition> {
+    let (name, layout) = match ty {
+        SavedType::Function(signature) => {
+            return Ok(Definition::Function(load_signature(signature)?));
+        }
+        SavedType::Struct(name, fields) => {
+            let fields = fields.iter().map(|name| load_storage(name));
+            (name, GcLayout::Struct(StructLayout::new(fields.collect::<Result<Vec<_>>>()?)?))
+        }
+        SavedType::Array(name, element) => {
+            (name, GcLayout::Array(ArrayLayout::new(load_storage(element)?)))
+        }
+    };
+    Ok(Definition::Object((&**name).into(), Arc::new(layout)))
 }
 
 fn load_storage(name: &str) -> Result<StorageType> {
-    let known = STORAGE.iter().find(|(_, known)| *known == name);
-    known.map(|(ty, _)| *ty).with_context(|| format!("there is no type `{name}` of fields"))
+    let known = STORAGE.into_iter().find(|known| storage_name(*known) == name);
+    known.with_context(|| format!("there is no type `{name}` of fields"))
 }
 
-fn save_types(types: &[Type]) -> Vec<Cow<'static, str>> {
-    types.iter().map(|ty| ty.to_string().into()).collect()
+fn save_signature(signature: &Signature) -> SavedSignature {
+    SavedSignature {
+        params: save_types(signature.params()),
+        results: save_types(signature.results()),
+    }
 }
 
-fn load_types(names: &[Cow<'_, str>]) -> Result<Vec<Type>> {
+fn load_signature(signature: &SavedSignature) -> Result<Arc<Signature>> {
+    let SavedSignature { params, results } = signature;
+    Ok(Arc::new(Signature::new(load_types(params)?, load_types(results)?)))
+}
+
+fn save_types(types: &[Type]) -> Vec<String> {
+    types.iter().map(|ty| ty.to_string()).collect()
+}
+
+fn load_types(names: &[String]) -> Result<Vec<Type>> {
     let types = names.iter().map(|name| {
         let known = TYPES.into_iter().find(|ty| ty.to_string() == **name);
         known.with_context(|| format!("there is no type `{name}` of values"))
@@ -214,9 +250,8 @@ mod tests {
 
     #[test]
     fn every_storage_type_has_a_name_of_its_own() {
-        for (ty, name) in STORAGE {
-            assert_eq!(load_storage(&save_storage(ty)).unwrap(), ty);
-            assert_eq!(load_storage(name).unwrap(), ty);
+        for ty in STORAGE {
+            assert_eq!(load_storage(storage_name(ty)).unwrap(), ty);
         }
         assert!(load_storage("i128").is_err());
     }

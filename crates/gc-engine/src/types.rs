@@ -1,6 +1,6 @@
 //! [`Type`]: the types of values in compiled code. [`Signature`]: the types of a function's parameters and results.
 
-use gc_types::{CallSignature, StorageType, ValueType};
+use gc_types::{CallSignature, GcLayout, StorageType, ValueType};
 use std::fmt;
 
 /// The type of a value in compiled code.
@@ -98,6 +98,11 @@ impl Signature {
         &self.results
     }
 
+    /// Whether a parameter or a result is a reference.
+    pub(crate) fn has_refs(&self) -> bool {
+        self.params.iter().chain(&self.results).any(|ty| *ty == Type::Ref)
+    }
+
     /// The signature at the machine level.
     pub(crate) fn call_signature(&self) -> CallSignature {
         let types = |types: &[Type]| types.iter().map(|ty| ty.value_type()).collect::<Vec<_>>();
@@ -110,5 +115,32 @@ impl fmt::Display for Signature {
         let list =
             |types: &[Type]| types.iter().map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ");
         write!(f, "({}) -> ({})", list(&self.params), list(&self.results))
+    }
+}
+
+/// A layout, as messages show it.
+pub(crate) fn describe(layout: &GcLayout) -> String {
+    let names = |fields: &[gc_types::FieldLayout]| {
+        fields.iter().map(|field| storage_name(field.ty)).collect::<Vec<_>>().join(", ")
+    };
+    match layout {
+        GcLayout::Struct(layout) => format!("a struct ({})", names(&layout.fields)),
+        GcLayout::Array(layout) => format!("an array of {}", storage_name(layout.element)),
+        GcLayout::Exn(layout) => format!("an exception ({})", names(&layout.fields)),
+    }
+}
+
+/// The name of a storage type, in messages and in files.
+pub(crate) fn storage_name(ty: StorageType) -> &'static str {
+    match ty {
+        StorageType::I8 => "i8",
+        StorageType::I16 => "i16",
+        StorageType::I32 => "i32",
+        StorageType::I64 => "i64",
+        StorageType::F32 => "f32",
+        StorageType::F64 => "f64",
+        StorageType::V128 => "v128",
+        StorageType::Ref => "ref",
+        StorageType::FuncRef => "funcref",
     }
 }

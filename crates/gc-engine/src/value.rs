@@ -1,7 +1,7 @@
 //! Rust values as arguments and results of compiled functions.
 
-use crate::function::MAX_VALUES;
-use crate::{Rooted, Store, Type};
+use crate::store::StoreInner;
+use crate::{Rooted, Type};
 use anyhow::{Result, bail};
 use gc_types::{VMGcRef, ValRaw};
 
@@ -24,15 +24,15 @@ pub trait Value: sealed::Sealed + Sized {
     const TYPE: Type;
 
     #[doc(hidden)]
-    fn check(&self, _store: &Store) -> Result<()> {
+    fn check(&self, _store: &StoreInner) -> Result<()> {
         Ok(())
     }
 
     #[doc(hidden)]
-    fn into_raw(self, store: &mut Store) -> Result<ValRaw>;
+    fn into_raw(self, store: &mut StoreInner) -> Result<ValRaw>;
 
     #[doc(hidden)]
-    fn from_raw(store: &mut Store, raw: ValRaw) -> Result<Self>;
+    fn from_raw(store: &mut StoreInner, raw: ValRaw) -> Result<Self>;
 }
 
 macro_rules! numbers {
@@ -41,12 +41,12 @@ macro_rules! numbers {
         impl Value for $ty {
             const TYPE: Type = Type::$type;
 
-            fn into_raw(self, _store: &mut Store) -> Result<ValRaw> {
+            fn into_raw(self, _store: &mut StoreInner) -> Result<ValRaw> {
                 let $value = self;
                 Ok($into)
             }
 
-            fn from_raw(_store: &mut Store, $raw: ValRaw) -> Result<$ty> {
+            fn from_raw(_store: &mut StoreInner, $raw: ValRaw) -> Result<$ty> {
                 Ok($from)
             }
         }
@@ -66,15 +66,15 @@ impl sealed::Sealed for Rooted {}
 impl Value for Rooted {
     const TYPE: Type = Type::Ref;
 
-    fn check(&self, store: &Store) -> Result<()> {
-        self.gc_ref(store).map(drop)
+    fn check(&self, store: &StoreInner) -> Result<()> {
+        self.raw(store).map(drop)
     }
 
-    fn into_raw(self, store: &mut Store) -> Result<ValRaw> {
+    fn into_raw(self, store: &mut StoreInner) -> Result<ValRaw> {
         Some(self).into_raw(store)
     }
 
-    fn from_raw(store: &mut Store, raw: ValRaw) -> Result<Rooted> {
+    fn from_raw(store: &mut StoreInner, raw: ValRaw) -> Result<Rooted> {
         match Option::<Rooted>::from_raw(store, raw)? {
             Some(rooted) => Ok(rooted),
             None => bail!("the function returned null: its result is an `Option<Rooted>`"),
@@ -86,16 +86,16 @@ impl sealed::Sealed for Option<Rooted> {}
 impl Value for Option<Rooted> {
     const TYPE: Type = Type::Ref;
 
-    fn check(&self, store: &Store) -> Result<()> {
-        self.as_ref().map_or(Ok(()), |rooted| rooted.check(store))
+    fn check(&self, store: &StoreInner) -> Result<()> {
+        self.as_ref().map_or(Ok(()), |rooted| Rooted::raw(rooted, store).map(drop))
     }
 
-    fn into_raw(self, store: &mut Store) -> Result<ValRaw> {
+    fn into_raw(self, store: &mut StoreInner) -> Result<ValRaw> {
         let Some(rooted) = self else { return Ok(ValRaw::ZERO) };
-        Ok(ValRaw::u64(rooted.gc_ref(store)?.as_raw_u32().into()))
+        Ok(ValRaw::u64(rooted.raw(store)?.as_raw_u32().into()))
     }
 
-    fn from_raw(store: &mut Store, raw: ValRaw) -> Result<Option<Rooted>> {
+    fn from_raw(store: &mut StoreInner, raw: ValRaw) -> Result<Option<Rooted>> {
         let Some(borrowed) = VMGcRef::from_raw_u32(raw.get_u32()) else { return Ok(None) };
         let gc_ref = store.gc_mut().clone_gc_ref(&borrowed);
         Rooted::new(store, gc_ref).map(Some)
@@ -116,7 +116,7 @@ pub trait Params: sealed::Sealed {
     fn types() -> Vec<Type>;
 
     #[doc(hidden)]
-    fn to_slots(self, store: &mut Store, slots: &mut [ValRaw; MAX_VALUES]) -> Result<()>;
+    fn to_slots(self, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()>;
 }
 
 /// The results of a compiled function: a [`Value`], or a tuple of up to eight.
@@ -125,7 +125,7 @@ pub trait Results: sealed::Sealed + Sized {
     fn types() -> Vec<Type>;
 
     #[doc(hidden)]
-    fn from_slots(store: &mut Store, slots: &[ValRaw; MAX_VALUES]) -> Result<Self>;
+    fn from_slots(store: &mut StoreInner, slots: &[ValRaw]) -> Result<Self>;
 }
 
 impl<T: Value> Params for T {
@@ -133,7 +133,7 @@ impl<T: Value> Params for T {
         vec![T::TYPE]
     }
 
-    fn to_slots(self, store: &mut Store, slots: &mut [ValRaw; MAX_VALUES]) -> Result<()> {
+    fn to_slots(self, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()> {
         (self,).to_slots(store, slots)
     }
 }
@@ -143,7 +143,7 @@ impl<T: Value> Results for T {
         vec![T::TYPE]
     }
 
-    fn from_slots(store: &mut Store, slots: &[ValRaw; MAX_VALUES]) -> Result<T> {
+    fn from_slots(store: &mut StoreInner, slots: &[ValRaw]) -> Result<T> {
         T::from_raw(store, slots[0])
     }
 }
@@ -157,7 +157,7 @@ macro_rules! tuples {
                 vec![$($name::TYPE),*]
             }
 
-            fn to_slots(self, store: &mut Store, slots: &mut [ValRaw; MAX_VALUES]) -> Result<()> {
+            fn to_slots(self, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()> {
                 // All handles are checked before the first is used.
                 $(self.$index.check(store)?;)*
                 $(slots[$index] = self.$index.into_raw(store)?;)*
@@ -171,7 +171,7 @@ macro_rules! tuples {
                 vec![$($name::TYPE),*]
             }
 
-            fn from_slots(store: &mut Store, slots: &[ValRaw; MAX_VALUES]) -> Result<Self> {
+            fn from_slots(store: &mut StoreInner, slots: &[ValRaw]) -> Result<Self> {
                 let _ = (&store, slots);
                 Ok(($($name::from_raw(store, slots[$index])?,)*))
             }

@@ -280,8 +280,40 @@ impl<S: JitStore> JitState<S> {
         Ok(())
     }
 
+    /// Stops keeping `code` alive.
+    ///
+    /// # Safety
+    /// No frame of this code is on the store's stacks ([`code_on_stack`](JitState::code_on_stack)), and
+    /// nothing that other code of the store can reach has an address in it: no function reference, no
+    /// trampoline, no vmctx of it.
+    pub unsafe fn release(&mut self, code: &CodeMemory) {
+        self.code.retain(|kept| kept.base() != code.base());
+    }
+
+    /// The addresses of the first bytes of all code that has a frame on the store's stacks. One may be
+    /// there more than once.
+    ///
+    /// # Errors
+    /// If the stacks cannot be walked to the end. Then there may be more.
+    pub fn code_on_stack(&self) -> Result<Vec<*const u8>, IncompleteWalk> {
+        let mut found = Vec::new();
+        // SAFETY: as for `stack_walk`.
+        let mut frames = unsafe { RawFrames::from_exit(&self.context) };
+        while let Some(frame) = frames.next() {
+            let frame = frame.map_err(walk::incomplete)?;
+            let code = self.code_at(frame.pc).ok_or_else(|| walk::unpublished(frame))?;
+            if found.last() != Some(&code.base()) {
+                found.push(code.base());
+            }
+        }
+        Ok(found)
+    }
+
     /// Checks that `code` was published for this kind of store.
-    pub(crate) fn check_code(&self, code: &CodeMemory) -> Result<()> {
+    ///
+    /// # Errors
+    /// If it was not. The error names the difference.
+    pub fn check_code(&self, code: &CodeMemory) -> Result<()> {
         if self.has_abi_of(code) { Ok(()) } else { self.compare(code) }
     }
 

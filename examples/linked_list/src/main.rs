@@ -24,7 +24,7 @@ fn main() -> Result<()> {
     // ANCHOR_END: engine
     // ANCHOR: types
     let mut module = Module::new(&engine);
-    let cell = module.struct_type([Type::I64, Type::Ref])?;
+    let cell = module.struct_type("cell", [Type::I64, Type::Ref])?;
     // ANCHOR_END: types
 
     // ANCHOR: list
@@ -74,7 +74,8 @@ fn main() -> Result<()> {
     // ANCHOR_END: sum
 
     // ANCHOR: run
-    let mut store = Store::new(&engine, &module.compile()?)?;
+    let mut store = Store::new(&engine, ())?;
+    store.load(&module.compile()?)?;
     let list = store.function::<i64, Option<Rooted>>("list")?.call(&mut store, n)?;
     let sum = store.function::<Option<Rooted>, i64>("sum")?.call(&mut store, list)?;
     println!("{sum}");

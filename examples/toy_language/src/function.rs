@@ -21,8 +21,8 @@ impl Program {
     pub(crate) fn new(module: &mut Module) -> Result<Program> {
         let (params, results) = SIGNATURE;
         Ok(Program {
-            pair: module.struct_type([Type::Ref; 2])?,
-            closure: module.array_type(Type::Ref)?,
+            pair: module.struct_type("pair", [Type::Ref; 2])?,
+            closure: module.array_type("closure", Type::Ref)?,
             apply: module.declare_local("apply", params, results)?,
             functions: Vec::new(),
         })

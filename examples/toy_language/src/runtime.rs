@@ -6,7 +6,7 @@ use crate::function::Program;
 use crate::syntax::read;
 use anyhow::{Result, anyhow};
 use gc_engine::{Engine, Module, Rooted, Store, Trap, TrapError};
-use gc_runtime::{GcStats, GcStore, HeapError};
+use gc_runtime::{GcStats, HeapError};
 use gc_types::{StorageType, VMGcRef};
 
 /// Bytes of stack that compiled code may use. They are enough to build lists of tens of thousands
@@ -21,7 +21,8 @@ pub(crate) fn run(source: &str, engine: &Engine) -> Result<(String, GcStats)> {
     // The error names the line. The outer functions would add nothing.
     let program =
         compile(&trees, &mut module).map_err(|error| anyhow!("{}", error.root_cause()))?;
-    let mut store = Store::new(engine, &module.compile()?)?;
+    let mut store = Store::new(engine, ())?;
+    store.load(&module.compile()?)?;
     let main = store.function::<(Option<Rooted>, Option<Rooted>), Option<Rooted>>(MAIN)?;
     // The program's closure and argument are null, and are not used.
     let value = main.call(&mut store, (None, None)).map_err(explain)?;
@@ -30,7 +31,7 @@ pub(crate) fn run(source: &str, engine: &Engine) -> Result<(String, GcStats)> {
         None => 0,
     };
     let mut shown = String::new();
-    show(&program, store.gc(), word, 0, &mut shown)?;
+    show(&program, &store, word, 0, &mut shown)?;
     Ok((shown, store.stats()))
 }
 
@@ -60,7 +61,7 @@ const MAX_SHOWN: (u32, usize) = (50, 1 << 16);
 /// function.
 fn show(
     program: &Program,
-    gc: &GcStore,
+    store: &Store<()>,
     word: u32,
     depth: u32,
     out: &mut String,
@@ -71,7 +72,7 @@ fn show(
             *out += &integer.get_i32().to_string();
             return Ok(());
         }
-        if gc.header(value)?.ty() == program.closure.index() {
+        if store.type_name(value) == Some(program.closure.name()) {
             *out += "a function";
             return Ok(());
         }
@@ -86,8 +87,9 @@ fn show(
             *out += "...";
             break;
         }
-        let field = |i: usize| gc.read_field(&pair, layout.fields[i].offset, StorageType::Ref);
-        show(program, gc, field(0)? as u32, depth + 1, out)?;
+        let field =
+            |i: usize| store.gc().read_field(&pair, layout.fields[i].offset, StorageType::Ref);
+        show(program, store, field(0)? as u32, depth + 1, out)?;
         rest = VMGcRef::from_raw_u32(field(1)? as u32);
     }
     out.push(')');

@@ -1,15 +1,19 @@
 //! [`Body`]: a function that is being built.
 
-use super::{Callee, FunctionHandle, Module, clif_signature};
-use crate::{Engine, Type};
+use super::{Callee, FunctionBody, FunctionHandle, Module, clif_signature};
+use crate::store::import_offset;
+use crate::{Engine, Signature, Type};
 use anyhow::{Result, anyhow, ensure};
-use cranelift_codegen::ir::{self, InstBuilder, Value, ValueDef, types};
+use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Value, ValueDef, types};
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder};
+use gc_compiler::regions::{self, Region};
 use gc_compiler::{
-    Annotations, GcEmitter, GcFuncEnv, NewObject, import_function, import_host_call, trap_code,
+    Annotations, GcEmitter, GcFuncEnv, NewObject, import_function, import_host_call,
+    import_type_word, trap_code, type_word,
 };
-use gc_types::{Abi, GcLayout, HostCall, Trap};
+use gc_types::{Abi, GcLayout, HostCall, Trap, TypeWord};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The function's environment for `gc-compiler`.
@@ -20,6 +24,10 @@ pub(super) struct Env {
     host_calls: HashMap<HostCall, ir::FuncRef>,
     /// The first words of allocated objects, and the layouts with which they are allocated.
     pub(super) allocated: Vec<(Value, GcLayout)>,
+    /// The signatures of calls by address.
+    pub(super) signatures: Vec<(ir::SigRef, Arc<Signature>)>,
+    /// The words of types that the function reads.
+    type_words: HashMap<TypeWord, ir::GlobalValue>,
 }
 
 impl GcFuncEnv for Env {
@@ -52,6 +60,17 @@ impl GcFuncEnv for Env {
         }
     }
 }
+
+/// The code of a callee.
+enum CalleeCode {
+    /// A function of the module.
+    Own(ir::FuncRef),
+    /// Code with this signature at an address.
+    At(ir::SigRef, Value),
+}
+
+/// The region of the addresses of imported functions in the vmctx.
+pub(super) const IMPORTS: Region = regions::STRUCTURES;
 
 /// The result of a closure that builds a function: `()` or a `Result`.
 ///
@@ -119,7 +138,8 @@ impl Outcome for Result<()> {
 ///     let boxed = f.gc().ref_i31(number);
 ///     f.ret(&[boxed]);
 /// })?;
-/// let mut store = Store::new(&engine, &module.compile()?)?;
+/// let mut store = Store::new(&engine, ())?;
+/// store.load(&module.compile()?)?;
 /// assert_eq!(store.function::<(i64, i64), i64>("max")?.call(&mut store, (3, 5))?, 5);
 /// # anyhow::Ok(())
 /// ```
@@ -165,6 +185,8 @@ impl<'m, 'b> Body<'m, 'b> {
             annotations,
             host_calls: HashMap::new(),
             allocated: Vec::new(),
+            signatures: Vec::new(),
+            type_words: HashMap::new(),
         };
         let function = function.clone();
         let functions = HashMap::new();
@@ -283,7 +305,10 @@ impl<'m, 'b> Body<'m, 'b> {
         let Some((callee, code, args)) = self.prepare_call(callee, args) else {
             return self.dummy_results();
         };
-        let call = self.ins().call(code, &args);
+        let call = match code {
+            CalleeCode::Own(code) => self.ins().call(code, &args),
+            CalleeCode::At(signature, code) => self.ins().call_indirect(signature, code, &args),
+        };
         let results = self.builder.inst_results(call).to_vec();
         for (value, ty) in results.iter().zip(callee.signature().results()) {
             if *ty == Type::Ref {
@@ -305,16 +330,21 @@ impl<'m, 'b> Body<'m, 'b> {
             );
             return self.misused(error);
         }
-        self.ins().return_call(code, &args);
+        match code {
+            CalleeCode::Own(code) => self.ins().return_call(code, &args),
+            CalleeCode::At(signature, code) => {
+                self.ins().return_call_indirect(signature, code, &args)
+            }
+        };
         self.begin_unreachable();
     }
 
-    /// The callee, its code, and its arguments with the context before them.
+    /// The callee, its code, and its arguments with its context before them.
     fn prepare_call(
         &mut self,
         callee: impl Callee,
         args: &[Value],
-    ) -> Option<(FunctionHandle, ir::FuncRef, Vec<Value>)> {
+    ) -> Option<(FunctionHandle, CalleeCode, Vec<Value>)> {
         let callee = match self.own_module().and_then(|module| callee.find(module)) {
             Ok(callee) => callee,
             Err(error) => {
@@ -338,12 +368,60 @@ impl<'m, 'b> Body<'m, 'b> {
                 return None;
             }
         }
-        let func = &mut self.builder.func;
-        let code = *self.functions.entry(callee.index).or_insert_with(|| {
-            import_function(func, callee.index, clif_signature(callee.signature()))
-        });
-        let args = [self.env.vmctx].into_iter().chain(args.iter().copied()).collect();
+        let (code, vmctx) = match self.module.functions[callee.index as usize].body {
+            FunctionBody::Imported(place) => {
+                let (code, vmctx) = self.imported(place);
+                (CalleeCode::At(self.signature(&callee.signature), code), vmctx)
+            }
+            FunctionBody::Declared | FunctionBody::Built(_) => {
+                let func = &mut self.builder.func;
+                let code = *self.functions.entry(callee.index).or_insert_with(|| {
+                    import_function(func, callee.index, clif_signature(callee.signature()))
+                });
+                (CalleeCode::Own(code), self.env.vmctx)
+            }
+        };
+        let args = [vmctx].into_iter().chain(args.iter().copied()).collect();
         Some((callee, code, args))
+    }
+
+    /// The code and the context of the imported function with this place.
+    fn imported(&mut self, place: u32) -> (Value, Value) {
+        let offsets = self.env.abi().offsets();
+        let vmctx = self.env.vmctx;
+        let function = self.load_word(IMPORTS, vmctx, import_offset(place));
+        let code = self.load_word(regions::TYPES, function, offsets.func_ref_code());
+        let vmctx = self.load_word(regions::TYPES, function, offsets.func_ref_vmctx());
+        (code, vmctx)
+    }
+
+    /// Reads a word of native memory that is always there.
+    fn load_word(&mut self, region: Region, address: Value, offset: u32) -> Value {
+        let region = regions::intern(self.builder.func, region);
+        let flags = MemFlagsData::trusted().with_alias_region(Some(region));
+        self.ins().load(types::I64, flags, address, offset.cast_signed())
+    }
+
+    /// The signature of calls by address of functions of this type.
+    fn signature(&mut self, signature: &Arc<Signature>) -> ir::SigRef {
+        // The callee may have another context.
+        self.env.annotations.leaves_instance = true;
+        let known = self.env.signatures.iter().find(|(_, known)| known == signature);
+        if let Some((code, _)) = known {
+            return *code;
+        }
+        let code = self.builder.import_signature(clif_signature(signature));
+        self.env.signatures.push((code, signature.clone()));
+        code
+    }
+
+    /// Reads a word of a type (`I32`), such as the [`header_word`](crate::StructType::header_word) of its
+    /// objects.
+    pub fn type_word(&mut self, word: TypeWord) -> Value {
+        let func = &mut self.builder.func;
+        let global = self.env.type_words.entry(word);
+        let global = *global.or_insert_with(|| import_type_word(func, word));
+        type_word(&mut self.builder, global)
     }
 
     /// Values that replace the results of a call that cannot be made. There are more of them than

@@ -6,6 +6,7 @@
 
 mod body;
 mod callee;
+mod check;
 mod control;
 mod objects;
 mod values;
@@ -15,23 +16,20 @@ pub use callee::{Callee, FunctionHandle};
 pub use objects::{ArrayType, StructType};
 pub use values::Variable;
 
+use crate::code::{Import, Parts};
+use crate::registry::{Definition, EngineType};
+use crate::types::describe;
 use crate::{Code, Engine, Signature, Type};
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use body::Env;
-use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, Opcode, types};
+use cranelift_codegen::Context;
+use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, types};
 use cranelift_codegen::isa::CallConv;
-use cranelift_codegen::{Context, ir::InstructionData};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use gc_compiler::check::{FunctionTypes, SignatureTypes, ValueType};
 use gc_compiler::inline::{InlineLimits, Inlining};
-use gc_compiler::{
-    Annotations, BuiltFunction, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, ImageLinker,
-    host_call_signature,
-};
+use gc_compiler::{BuiltFunction, ImageLinker};
 use gc_jit::CodeMemory;
-use gc_types::{
-    Abi, ArrayLayout, GcLayout, HostCall, StorageType, StructLayout, TypeIndex, VMGcKind,
-};
+use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -64,7 +62,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///     });
 ///     f.ret(&[no]);
 /// })?;
-/// let mut store = Store::new(&engine, &module.compile()?)?;
+/// let mut store = Store::new(&engine, ())?;
+/// store.load(&module.compile()?)?;
 /// assert_eq!(store.function::<i64, i32>("even")?.call(&mut store, 10)?, 1);
 /// # anyhow::Ok(())
 /// ```
@@ -73,13 +72,20 @@ pub struct Module {
     /// code that builds a function can put another module in this one's place.
     number: u64,
     engine: Engine,
-    layouts: Vec<(TypeIndex, Arc<GcLayout>)>,
+    /// The types by their number in the image.
+    types: Vec<Definition>,
     functions: Vec<Function>,
+    /// The functions that the module calls and does not have: their indices, in the order of their
+    /// places in the vmctx.
+    imports: Vec<u32>,
     names: HashMap<Arc<str>, u32>,
     /// Cranelift's memory for functions, which is reused.
     builders: Vec<FunctionBuilderContext>,
     context: Context,
 }
+
+/// The maximal number of imported functions of a module.
+const MAX_IMPORTS: u32 = 1 << 24;
 
 /// The number of modules that were begun.
 static MODULES: AtomicU64 = AtomicU64::new(0);
@@ -91,7 +97,17 @@ struct Function {
     exported: bool,
     /// Whether its definition failed in the call that declared it.
     forgotten: bool,
-    built: Option<BuiltFunction>,
+    body: FunctionBody,
+}
+
+/// Where the code of a function is.
+enum FunctionBody {
+    /// In this module, which does not have it yet.
+    Declared,
+    /// In this module.
+    Built(Box<BuiltFunction>),
+    /// In other code, or in the host. The number is that of the place in the vmctx.
+    Imported(u32),
 }
 
 impl Module {
@@ -101,8 +117,9 @@ impl Module {
         Module {
             number: MODULES.fetch_add(1, Ordering::Relaxed),
             engine: engine.clone(),
-            layouts: Vec::new(),
+            types: Vec::new(),
             functions: Vec::new(),
+            imports: Vec::new(),
             names: HashMap::new(),
             builders: Vec::new(),
             context: Context::new(),
@@ -117,34 +134,66 @@ impl Module {
     /// Makes a type of objects with these fields. They are [`Type`]s, or [`StorageType`]s if some
     /// are packed.
     ///
-    /// # Errors
-    /// If an object would be too large, or if there are too many types.
-    pub fn struct_type(
-        &mut self,
-        fields: impl IntoIterator<Item: Into<StorageType>>,
-    ) -> Result<StructType> {
-        let layout = StructLayout::new(fields.into_iter().map(Into::into))?;
-        let (index, layout) = self.add_type(GcLayout::Struct(layout))?;
-        Ok(StructType { module: self.number, index, layout })
-    }
-
-    /// Makes a type of arrays with these elements.
+    /// The name is the type's identity: if other modules of the engine declare a type with this name and these
+    /// fields, it is the same type, and their code can share objects. To declare it twice in one module returns
+    /// the same type.
     ///
     /// # Errors
-    /// If there are too many types.
-    pub fn array_type(&mut self, element: impl Into<StorageType>) -> Result<ArrayType> {
-        let layout = ArrayLayout::new(element.into());
-        let (index, layout) = self.add_type(GcLayout::Array(layout))?;
-        Ok(ArrayType { module: self.number, index, layout })
+    /// If the module has another type with this name, if an object would be too large, or if there are
+    /// too many types.
+    pub fn struct_type(
+        &mut self,
+        name: &str,
+        fields: impl IntoIterator<Item: Into<StorageType>>,
+    ) -> Result<StructType> {
+        let layout = StructLayout::new(fields.into_iter().map(Into::into));
+        let layout = layout.with_context(|| format!("the type `{name}`"))?;
+        let (number, layout) = self.add_object_type(name, GcLayout::Struct(layout))?;
+        Ok(StructType { module: self.number, name: name.into(), number, layout })
     }
 
-    fn add_type(&mut self, layout: GcLayout) -> Result<(TypeIndex, Arc<GcLayout>)> {
-        let number = u32::try_from(self.layouts.len() + 1).ok();
-        let index = number.and_then(TypeIndex::new).filter(|index| *index != TypeIndex::NONE);
-        let index = index.context("a module has too many types")?;
+    /// Makes a type of arrays with these elements. The name is the type's identity, as for
+    /// [`struct_type`](Module::struct_type).
+    ///
+    /// # Errors
+    /// If the module has another type with this name, or if there are too many types.
+    pub fn array_type(&mut self, name: &str, element: impl Into<StorageType>) -> Result<ArrayType> {
+        let layout = ArrayLayout::new(element.into());
+        let (number, layout) = self.add_object_type(name, GcLayout::Array(layout))?;
+        Ok(ArrayType { module: self.number, name: name.into(), number, layout })
+    }
+
+    fn add_object_type(
+        &mut self,
+        name: &str,
+        layout: GcLayout,
+    ) -> Result<(TypeIndex, Arc<GcLayout>)> {
+        for (number, known) in (0..).zip(&self.types) {
+            if let Definition::Object(known_name, known) = known
+                && **known_name == *name
+            {
+                ensure!(
+                    **known == layout,
+                    "the type `{name}` is declared twice: as {}, and as {}",
+                    describe(known),
+                    describe(&layout)
+                );
+                let number = TypeIndex::new(number).context("a module has too many types")?;
+                return Ok((number, known.clone()));
+            }
+        }
         let layout = Arc::new(layout);
-        self.layouts.push((index, layout.clone()));
-        Ok((index, layout))
+        let number = self.add_type(Definition::Object(name.into(), layout.clone()))?;
+        Ok((number, layout))
+    }
+
+    /// Adds a type. Returns its number in the image.
+    fn add_type(&mut self, definition: Definition) -> Result<TypeIndex> {
+        let number = u32::try_from(self.types.len()).ok().and_then(TypeIndex::new);
+        let number = number.filter(|number| *number != TypeIndex::NONE);
+        let number = number.context("a module has too many types")?;
+        self.types.push(definition);
+        Ok(number)
     }
 
     /// Declares a function, so that other functions can call it before it is
@@ -158,14 +207,47 @@ impl Module {
         params: impl IntoIterator<Item = Type>,
         results: impl IntoIterator<Item = Type>,
     ) -> Result<FunctionHandle> {
+        self.add_named(name, Signature::new(params, results), FunctionBody::Declared)
+    }
+
+    /// Declares a function of other code or of the host, which this module calls. It is found by its name
+    /// when the code is [loaded](crate::Store::load) into a store, and may be
+    /// [replaced](crate::Store::replace) later.
+    ///
+    /// # Errors
+    /// If there already is a function with this name, or if there are too many functions.
+    ///
+    /// # Examples
+    /// [`Store::func_wrap`](crate::Store::func_wrap) has one.
+    pub fn import(
+        &mut self,
+        name: &str,
+        params: impl IntoIterator<Item = Type>,
+        results: impl IntoIterator<Item = Type>,
+    ) -> Result<FunctionHandle> {
+        let place = u32::try_from(self.imports.len()).ok().filter(|place| *place < MAX_IMPORTS);
+        let place = place.context("a module imports too many functions")?;
+        let signature = Signature::new(params, results);
+        let handle = self.add_named(name, signature, FunctionBody::Imported(place))?;
+        self.imports.push(handle.index);
+        Ok(handle)
+    }
+
+    fn add_named(
+        &mut self,
+        name: &str,
+        signature: Signature,
+        body: FunctionBody,
+    ) -> Result<FunctionHandle> {
         if let Some(first) = self.names.get(name) {
-            let verb = match self.functions[*first as usize].built {
-                Some(_) => "defined",
-                None => "declared",
+            let verb = match self.functions[*first as usize].body {
+                FunctionBody::Declared => "declared",
+                FunctionBody::Built(_) => "defined",
+                FunctionBody::Imported(_) => "imported",
             };
             bail!("the function `{name}` is already {verb}");
         }
-        let handle = self.add_function(name, Signature::new(params, results), true)?;
+        let handle = self.add_function(name, signature, true, body)?;
         self.names.insert(handle.name.clone(), handle.index);
         Ok(handle)
     }
@@ -181,7 +263,8 @@ impl Module {
         params: impl IntoIterator<Item = Type>,
         results: impl IntoIterator<Item = Type>,
     ) -> Result<FunctionHandle> {
-        self.add_function(name, Signature::new(params, results), false)
+        let signature = Signature::new(params, results);
+        self.add_function(name, signature, false, FunctionBody::Declared)
     }
 
     fn add_function(
@@ -189,12 +272,13 @@ impl Module {
         name: &str,
         signature: Signature,
         exported: bool,
+        body: FunctionBody,
     ) -> Result<FunctionHandle> {
         let index = u32::try_from(self.functions.len()).context("too many functions")?;
         let (module, signature) = (self.number, Arc::new(signature));
         let handle = FunctionHandle { module, index, name: name.into(), signature };
         let (declared, forgotten) = (handle.clone(), false);
-        self.functions.push(Function { handle: declared, exported, forgotten, built: None });
+        self.functions.push(Function { handle: declared, exported, forgotten, body });
         Ok(handle)
     }
 
@@ -242,15 +326,20 @@ impl Module {
         self.builders.push(builders);
         let built = self.check(function, func, env, end);
         let built = built.with_context(|| format!("function `{}`", function.name()))?;
-        self.functions[function.index as usize].built = Some(built);
+        self.functions[function.index as usize].body = FunctionBody::Built(Box::new(built));
         Ok(())
     }
 
     /// Checks that the function belongs to this module and is not defined.
     fn check_undefined(&self, function: &FunctionHandle) -> Result<()> {
         let known = self.own(function)?;
-        ensure!(known.built.is_none(), "the function `{}` is defined twice", function.name());
-        Ok(())
+        match known.body {
+            FunctionBody::Declared => Ok(()),
+            FunctionBody::Built(_) => bail!("the function `{}` is defined twice", function.name()),
+            FunctionBody::Imported(_) => {
+                bail!("the function `{}` is imported, so it cannot be defined", function.name())
+            }
+        }
     }
 
     /// The function of this module that has this handle.
@@ -287,85 +376,6 @@ impl Module {
         Ok((env, end))
     }
 
-    /// Checks that objects are allocated with the layouts of their types. [`Body::gc`] takes both.
-    fn check_layouts(&self, env: &Env) -> Result<()> {
-        let dfg = &self.context.func.dfg;
-        for (word, layout) in &env.allocated {
-            let inst = dfg.value_def(dfg.resolve_aliases(*word)).inst();
-            let constant = inst.and_then(|inst| match dfg.insts[inst] {
-                InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => Some(imm.bits()),
-                _ => None,
-            });
-            let has_word = |(index, known): &&(TypeIndex, Arc<GcLayout>)| {
-                constant == Some(header_word(*index, known.kind()))
-            };
-            let known = self.layouts.iter().find(has_word).map(|(_, known)| known);
-            ensure!(
-                known.is_some_and(|known| **known == *layout),
-                "an object is allocated with a layout that is not that of its type: the first word \
-                 of its header is {word}, and the layout is {layout:?}"
-            );
-        }
-        Ok(())
-    }
-
-    /// Checks that a function obeys the rules of this crate.
-    fn check(
-        &mut self,
-        function: &FunctionHandle,
-        func: ir::Function,
-        env: Env,
-        end: Option<ir::Block>,
-    ) -> Result<BuiltFunction> {
-        let expected = clif_signature(function.signature());
-        ensure!(
-            func.signature.call_conv == expected.call_conv,
-            "its calling convention was changed to `{}`: after a trap nothing would restore the \
-             host's registers; it must be `{}`",
-            func.signature.call_conv,
-            expected.call_conv
-        );
-        ensure!(func.signature == expected, "its signature was changed while it was built");
-        let compiler = self.engine.compiler();
-        self.context.clear();
-        self.context.func = func;
-        self.context.compute_cfg();
-        self.context.compute_domtree();
-        if let Some(end) = end {
-            ensure!(
-                !self.context.domtree.is_reachable(end),
-                "it can reach its end without returning {}",
-                function.signature()
-            );
-        }
-        if self.engine.verifies() {
-            let verified = cranelift_codegen::verify_function(&self.context.func, compiler.isa());
-            verified.map_err(|errors| anyhow!("its CLIF is not valid:\n{errors}"))?;
-        }
-        self.check_layouts(&env)?;
-        let removed = self.context.eliminate_unreachable_code(compiler.isa());
-        removed.map_err(|error| anyhow!("{error}"))?;
-        let func = &mut self.context.func;
-        for block in func.layout.blocks() {
-            for inst in func.layout.block_insts(block) {
-                let data = &func.dfg.insts[inst];
-                if matches!(
-                    data,
-                    InstructionData::TryCall { .. } | InstructionData::TryCallIndirect { .. }
-                ) {
-                    bail!("it has a `try_call`, which modules do not support");
-                }
-            }
-        }
-        let func = std::mem::replace(&mut self.context.func, ir::Function::new());
-        let types = match self.engine.verifies() {
-            true => Some(types(&self.functions, function, &func, self.engine.abi())?),
-            false => None,
-        };
-        let annotations = Annotations { types, ..env.annotations };
-        Ok(BuiltFunction::new(func, annotations))
-    }
-
     /// Compiles and links all functions, and makes their code executable. Small functions are inlined into
     /// the others.
     ///
@@ -378,14 +388,27 @@ impl Module {
         let compilation = compiler.begin();
         let functions = self.functions.into_iter().filter(|function| !function.forgotten);
         let mut handles = Vec::new();
+        let mut imports = Vec::new();
         let mut built_functions = BTreeMap::new();
-        for Function { handle, exported, built, .. } in functions {
-            let built = built.with_context(|| {
-                format!("the function `{}` is declared, but not defined", handle.name())
-            })?;
+        for Function { handle, exported, body, .. } in functions {
+            let built = match body {
+                FunctionBody::Built(built) => *built,
+                FunctionBody::Imported(_) => {
+                    let (name, signature) = (handle.name.clone(), handle.signature.clone());
+                    imports.push(Import { name, signature });
+                    continue;
+                }
+                FunctionBody::Declared => {
+                    bail!("the function `{}` is declared, but not defined", handle.name())
+                }
+            };
             built_functions.insert(handle.index, built);
             handles.push((handle, exported));
         }
+        let signatures = handles.iter().map(|(handle, _)| &handle.signature);
+        let mut signatures = signatures.chain(imports.iter().map(|import| &import.signature));
+        let uses_heap = self.types.iter().any(|ty| matches!(ty, Definition::Object(..)))
+            || signatures.any(|signature| signature.has_refs());
         let limits = InlineLimits::of_module(built_functions.values());
         let inlines = self.engine.inlines();
         let may_inline = |_: &u32, built: &mut BuiltFunction| inlines && limits.may_inline(built);
@@ -408,13 +431,16 @@ impl Module {
             linker.define(handle.index, name.to_owned(), compiled)?;
             if exported {
                 linker.export(handle.index)?;
-                exports.insert(name.to_owned(), (handle.index, handle.signature().clone()));
+                exports.insert(name.to_owned(), (handle.index, handle.signature.clone()));
             }
         }
         let image = linker.link(self.engine.compiler())?;
-        // A store has one code. So the type indices in it are those of the module.
-        let memory = CodeMemory::publish(image, self.engine.abi(), &[])?;
-        Ok(Code::new(memory, self.layouts, exports))
+        let types = self.types.iter().map(|ty| self.engine.types().register(ty));
+        let types = types.collect::<Result<Vec<_>>>()?;
+        let indices: Vec<_> = types.iter().map(EngineType::index).collect();
+        let memory = CodeMemory::publish(image, self.engine.abi(), &indices)?;
+        let (engine, functions) = (self.engine, exports);
+        Ok(Code::new(Parts { engine, memory, types, functions, imports, uses_heap }))
     }
 
     /// The function with this name.
@@ -428,11 +454,6 @@ impl fmt::Debug for Module {
         let names = self.functions.iter().map(|function| function.handle.name());
         f.debug_list().entries(names).finish()
     }
-}
-
-/// The first word of the headers of objects of this type.
-fn header_word(index: TypeIndex, kind: VMGcKind) -> i64 {
-    i64::from(index.header_word(kind))
 }
 
 /// The CLIF type of values of `ty`.
@@ -452,69 +473,6 @@ pub(crate) fn clif_signature(signature: &Signature) -> ir::Signature {
     clif.params.extend(signature.params().iter().map(|ty| AbiParam::new(clif_type(*ty))));
     clif.returns.extend(signature.results().iter().map(|ty| AbiParam::new(clif_type(*ty))));
     clif
-}
-
-/// The types of `function` and its callees, for the checkers. Fails if it imports something else
-/// than functions of the module and the engine's host calls, each with its own signature: Cranelift
-/// calls with the signature of the import, and the checkers know that of the callee.
-fn types(
-    functions: &[Function],
-    function: &FunctionHandle,
-    func: &ir::Function,
-    abi: &Abi,
-) -> Result<FunctionTypes> {
-    let types = |types: &[Type]| types.iter().map(|ty| check_type(*ty)).collect::<Vec<_>>();
-    let signature = |handle: &FunctionHandle| {
-        let signature = handle.signature();
-        SignatureTypes::with_vmctx(types(signature.params()), types(signature.results()))
-    };
-    let mut known = FunctionTypes::new(signature(function));
-    let mut declared = HashMap::new();
-    for data in func.dfg.ext_funcs.values() {
-        let ir::ExternalName::User(name) = data.name else {
-            bail!("it imports {}, which is not a function of its module", data.name.display(None));
-        };
-        let ir::UserExternalName { namespace, index } = func.params.user_named_funcs()[name];
-        let (name, expected, types) = match namespace {
-            FUNCTION_NAMESPACE => {
-                let found = functions.get(index as usize).filter(|found| !found.forgotten);
-                let handle = &found
-                    .with_context(|| format!("it imports function {index}, which is not declared"))?
-                    .handle;
-                let types = signature(handle);
-                known.declare_signature(data.signature, types.clone());
-                (handle.name(), clif_signature(handle.signature()), types)
-            }
-            HOST_CALL_NAMESPACE => {
-                let call = HostCall::from_index(index);
-                let signature = abi.host_call(call).with_context(|| {
-                    format!("it imports host call {index}, which its engine does not have")
-                })?;
-                let types = SignatureTypes::of_host_call(signature);
-                (signature.name, host_call_signature(signature), types)
-            }
-            _ => bail!("it imports a function of the unknown namespace {namespace}"),
-        };
-        let imported = &func.dfg.signatures[data.signature];
-        ensure!(
-            *imported == expected,
-            "it imports `{name}` with the signature {imported}, but its signature is {expected}"
-        );
-        // The checkers know the types of a signature, and not those of each callee.
-        let first = declared.entry(data.signature).or_insert_with(|| types.clone());
-        ensure!(
-            *first == types,
-            "it imports `{name}` with the `SigRef` of a function of another type"
-        );
-    }
-    Ok(known)
-}
-
-fn check_type(ty: Type) -> ValueType {
-    match ty {
-        Type::Ref => ValueType::Ref,
-        Type::I32 | Type::I64 | Type::F32 | Type::F64 => ValueType::Data,
-    }
 }
 
 fn new_function(function: &FunctionHandle) -> ir::Function {

@@ -1,11 +1,11 @@
 //! Structs and arrays: their types and operations.
 
+use super::Body;
 use super::values::NOT_A_REFERENCE;
-use super::{Body, header_word};
 use anyhow::{Result, anyhow, ensure};
-use cranelift_codegen::ir::{self, InstBuilder, Value, types};
-use gc_compiler::{ArrayInit, GcEmitter};
-use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcKind};
+use cranelift_codegen::ir::{self, Value, types};
+use gc_compiler::ArrayInit;
+use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, TypeWord, VMGcKind};
 use std::sync::Arc;
 
 /// A type of objects with fields. The heap and the code take the layout from here.
@@ -16,7 +16,7 @@ use std::sync::Arc;
 ///
 /// let engine = Engine::new(Collector::copying())?;
 /// let mut module = Module::new(&engine);
-/// let counter = module.struct_type([Type::I64])?;
+/// let counter = module.struct_type("counter", [Type::I64])?;
 /// assert_eq!(counter.layout().size, 16);
 /// module.function("counter", [], [Type::Ref], |f| {
 ///     let zero = f.i64(0);
@@ -30,7 +30,8 @@ use std::sync::Arc;
 ///     f.struct_set(&counter, object, 0, next);
 ///     f.ret(&[next]);
 /// })?;
-/// let mut store = Store::new(&engine, &module.compile()?)?;
+/// let mut store = Store::new(&engine, ())?;
+/// store.load(&module.compile()?)?;
 /// let counter = store.function::<(), Rooted>("counter")?.call(&mut store, ())?;
 /// let next = store.function::<Rooted, i64>("next")?;
 /// assert_eq!(next.call(&mut store, counter.clone())?, 1);
@@ -41,14 +42,21 @@ use std::sync::Arc;
 pub struct StructType {
     /// The number of its module.
     pub(super) module: u64,
-    pub(super) index: TypeIndex,
+    pub(super) name: Arc<str>,
+    /// Its number in the image.
+    pub(super) number: TypeIndex,
     pub(super) layout: Arc<GcLayout>,
 }
 
 impl StructType {
-    /// Its index in the module.
-    pub fn index(&self) -> TypeIndex {
-        self.index
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The first word of the headers of its objects, for operations of [`Body::gc`].
+    pub fn header_word(&self) -> TypeWord {
+        TypeWord::header(self.number, VMGcKind::StructRef)
     }
 
     /// Its layout.
@@ -65,7 +73,7 @@ impl StructType {
 ///
 /// let engine = Engine::new(Collector::copying())?;
 /// let mut module = Module::new(&engine);
-/// let bytes = module.array_type(StorageType::I8)?;
+/// let bytes = module.array_type("bytes", StorageType::I8)?;
 /// module.function("last", [Type::I32], [Type::I32], |f| {
 ///     let (value, length, one) = (f.param(0), f.i32(10), f.i32(1));
 ///     let array = f.array_new(&bytes, value, length);
@@ -74,7 +82,8 @@ impl StructType {
 ///     let last = f.array_get(&bytes, array, index);
 ///     f.ret(&[last]);
 /// })?;
-/// let mut store = Store::new(&engine, &module.compile()?)?;
+/// let mut store = Store::new(&engine, ())?;
+/// store.load(&module.compile()?)?;
 /// let last = store.function::<i32, i32>("last")?;
 /// assert_eq!(last.call(&mut store, 0x1ff)?, 0xff, "an element has eight bits");
 /// # anyhow::Ok(())
@@ -83,14 +92,21 @@ impl StructType {
 pub struct ArrayType {
     /// The number of its module.
     pub(super) module: u64,
-    pub(super) index: TypeIndex,
+    pub(super) name: Arc<str>,
+    /// Its number in the image.
+    pub(super) number: TypeIndex,
     pub(super) layout: Arc<GcLayout>,
 }
 
 impl ArrayType {
-    /// Its index in the module.
-    pub fn index(&self) -> TypeIndex {
-        self.index
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The first word of the headers of its objects, for operations of [`Body::gc`].
+    pub fn header_word(&self) -> TypeWord {
+        TypeWord::header(self.number, VMGcKind::ArrayRef)
     }
 
     /// Its layout.
@@ -176,10 +192,10 @@ impl Body<'_, '_> {
         &mut self,
         ty: ir::Type,
         checks: impl FnOnce(&mut Self) -> Result<(), Misused>,
-        emit: impl FnOnce(&mut GcEmitter<'_, '_>) -> Value,
+        emit: impl FnOnce(&mut Self) -> Value,
     ) -> Value {
         match checks(self) {
-            Ok(()) => emit(&mut self.gc()),
+            Ok(()) => emit(self),
             Err(Misused) => self.dummy(ty),
         }
     }
@@ -199,10 +215,9 @@ impl Body<'_, '_> {
             }
             Ok(())
         };
-        self.result(types::I64, checks, |e| {
-            let word = header_word(ty.index, VMGcKind::StructRef);
-            let word = e.builder.ins().iconst(types::I32, word);
-            e.struct_new(word, layout, fields)
+        self.result(types::I64, checks, |f| {
+            let word = f.type_word(ty.header_word());
+            f.gc().struct_new(word, layout, fields)
         })
     }
 
@@ -213,7 +228,7 @@ impl Body<'_, '_> {
             f.field(ty, field)?;
             f.object("the object of `struct_get`", object)
         };
-        self.result(storage, checks, |e| e.struct_get(object, ty.layout(), field, None))
+        self.result(storage, checks, |f| f.gc().struct_get(object, ty.layout(), field, None))
     }
 
     /// Writes a field. Traps if `object` is null.
@@ -265,17 +280,16 @@ impl Body<'_, '_> {
         checks: impl FnOnce(&mut Self) -> Result<(), Misused>,
         init: ArrayInit<'_>,
     ) -> Value {
-        self.result(types::I64, checks, |e| {
-            let word = header_word(ty.index, VMGcKind::ArrayRef);
-            let word = e.builder.ins().iconst(types::I32, word);
-            e.array_new(word, ty.layout(), init)
+        self.result(types::I64, checks, |f| {
+            let word = f.type_word(ty.header_word());
+            f.gc().array_new(word, ty.layout(), init)
         })
     }
 
     /// An array's length (`I32`). Traps if `array` is null.
     pub fn array_len(&mut self, array: Value) -> Value {
         let checks = |f: &mut Self| f.object("the array of `array_len`", array);
-        self.result(types::I32, checks, |e| e.array_len(array))
+        self.result(types::I32, checks, |f| f.gc().array_len(array))
     }
 
     /// Reads the element at `index` (`I32`). Traps if `array` is null or has no such element.
@@ -287,7 +301,7 @@ impl Body<'_, '_> {
             f.index("the index of `array_get`", index)
         };
         let element = loaded(ty.layout().element);
-        self.result(element, checks, |e| e.array_get(array, ty.layout(), index, None))
+        self.result(element, checks, |f| f.gc().array_get(array, ty.layout(), index, None))
     }
 
     /// Writes the element at `index` (`I32`). Traps if `array` is null or has no such element.

@@ -34,7 +34,8 @@ use gc_types::{I31, VMGcRef};
 ///     let product = f.get(product);
 ///     f.ret(&[product]);
 /// })?;
-/// let mut store = Store::new(&engine, &module.compile()?)?;
+/// let mut store = Store::new(&engine, ())?;
+/// store.load(&module.compile()?)?;
 /// assert_eq!(store.function::<i64, i64>("factorial")?.call(&mut store, 5)?, 120);
 /// # anyhow::Ok(())
 /// ```

@@ -1,6 +1,8 @@
 //! Engines and a module for these tests.
 
-use gc_engine::{Collector, Engine, HeapBounds, HeapOptions, Module, StructType, Type};
+use gc_engine::{
+    Code, Collector, Engine, HeapBounds, HeapOptions, Module, Store, StructType, Type,
+};
 
 /// An engine of each collector, in both bounds modes, with and without zeal.
 pub(crate) fn engines() -> Vec<Engine> {
@@ -19,7 +21,7 @@ pub(crate) fn engines() -> Vec<Engine> {
 /// A module with functions on lists of integers: `list`, `sum`, `head`.
 pub(crate) fn lists(engine: &Engine) -> (Module, StructType) {
     let mut module = Module::new(engine);
-    let cell = module.struct_type([Type::I64, Type::Ref]).unwrap();
+    let cell = module.struct_type("cell", [Type::I64, Type::Ref]).unwrap();
     module
         .function("list", [Type::I64], [Type::Ref], |f| {
             let (count, one, nil) = (f.param(0), f.i64(1), f.null());
@@ -60,4 +62,11 @@ pub(crate) fn lists(engine: &Engine) -> (Module, StructType) {
         })
         .unwrap();
     (module, cell)
+}
+
+/// A store without data, with this code.
+pub(crate) fn loaded(engine: &Engine, code: &Code) -> anyhow::Result<Store<()>> {
+    let mut store = Store::new(engine, ())?;
+    store.load(code)?;
+    Ok(store)
 }

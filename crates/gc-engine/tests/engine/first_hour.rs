@@ -1,5 +1,6 @@
 //! Tests of programs under every collector, of handles and of calls.
 
+use crate::common::loaded;
 use crate::common::{engines, lists};
 use gc_engine::{Collector, Engine, Module, Rooted, StorageType, Store, Type};
 
@@ -7,7 +8,7 @@ use gc_engine::{Collector, Engine, Module, Rooted, StorageType, Store, Type};
 fn lists_live_through_collections_under_every_collector() {
     for engine in engines() {
         let (module, _) = lists(&engine);
-        let mut store = Store::new(&engine, &module.compile().unwrap()).unwrap();
+        let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
         let list = store.function::<i64, Rooted>("list").unwrap();
         let sum = store.function::<Option<Rooted>, i64>("sum").unwrap();
         let kept = list.call(&mut store, 100).unwrap();
@@ -28,7 +29,7 @@ fn a_handle_that_is_dropped_keeps_nothing_alive() {
         let engine = Engine::builder(Collector::by_name(name).unwrap()).heap_maximum(4 << 20);
         let engine = engine.build().unwrap();
         let (module, _) = lists(&engine);
-        let mut store = Store::new(&engine, &module.compile().unwrap()).unwrap();
+        let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
         let list = store.function::<i64, Rooted>("list").unwrap();
         // Each is a quarter of the heap.
         for _ in 0..20 {
@@ -55,7 +56,7 @@ fn values_of_every_type_go_in_and_come_out() {
     for engine in engines() {
         let mut module = Module::new(&engine);
         let types = [Type::I32, Type::I64, Type::F32, Type::F64, Type::Ref];
-        let all = module.struct_type(types).unwrap();
+        let all = module.struct_type("all", types).unwrap();
         module
             .function("pack", types, [Type::Ref], |f| {
                 let fields: Vec<_> = (0..5).map(|n| f.param(n)).collect();
@@ -71,7 +72,7 @@ fn values_of_every_type_go_in_and_come_out() {
             })
             .unwrap();
         let code = module.compile().unwrap();
-        let mut store = Store::new(&engine, &code).unwrap();
+        let mut store = loaded(&engine, &code).unwrap();
         type All = (i32, i64, f32, f64, Option<Rooted>);
         let pack = store.function::<All, Rooted>("pack").unwrap();
         let unpack = store.function::<Rooted, All>("unpack").unwrap();
@@ -90,9 +91,9 @@ fn values_of_every_type_go_in_and_come_out() {
 fn arrays_and_packed_fields() {
     for engine in engines() {
         let mut module = Module::new(&engine);
-        let bytes = module.array_type(StorageType::I8).unwrap();
-        let refs = module.array_type(Type::Ref).unwrap();
-        let small = module.struct_type([StorageType::I8, StorageType::I16]).unwrap();
+        let bytes = module.array_type("bytes", StorageType::I8).unwrap();
+        let refs = module.array_type("refs", Type::Ref).unwrap();
+        let small = module.struct_type("small", [StorageType::I8, StorageType::I16]).unwrap();
         module
             .function("last", [Type::I32], [Type::I32], |f| {
                 let (length, one, value) = (f.param(0), f.i32(1), f.i32(0x1ff));
@@ -111,7 +112,7 @@ fn arrays_and_packed_fields() {
                 f.ret(&[sum]);
             })
             .unwrap();
-        let mut store = Store::new(&engine, &module.compile().unwrap()).unwrap();
+        let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
         let last = store.function::<i32, i32>("last").unwrap();
         // Elements and fields are truncated to their size: 1, the length 9, and 0xff.
         assert_eq!(last.call(&mut store, 9).unwrap(), 1 + 9 + 0xff, "{engine:?}");
@@ -125,14 +126,16 @@ fn stores_of_one_code_are_independent() {
     let engine = Engine::new(Collector::default()).unwrap();
     let (module, _) = lists(&engine);
     let code = module.compile().unwrap();
-    let mut stores = [(); 2].map(|()| Store::new(&engine, &code).unwrap());
-    let list = stores[0].function::<i64, Rooted>("list").unwrap();
-    let head = stores[1].function::<Rooted, i64>("head").unwrap();
+    let mut stores = [(); 2].map(|()| loaded(&engine, &code).unwrap());
+    let mut made = Vec::new();
     for (n, store) in (1..).zip(&mut stores) {
-        let made = list.call(store, n).unwrap();
-        assert_eq!(head.call(store, made).unwrap(), 1);
+        made.push(store.function::<i64, Rooted>("list").unwrap().call(store, n).unwrap());
     }
-    let made = list.call(&mut stores[0], 1).unwrap();
-    let error = head.call(&mut stores[1], made).unwrap_err().to_string();
+    let sum = |store: &Store<()>| store.function::<Rooted, i64>("sum").unwrap();
+    for ((expected, store), made) in [1, 3].into_iter().zip(&mut stores).zip(&made) {
+        assert_eq!(sum(store).call(store, made.clone()).unwrap(), expected);
+    }
+    let store = &mut stores[1];
+    let error = sum(store).call(store, made.remove(0)).unwrap_err().to_string();
     assert!(error.contains("was used with the wrong store"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! A store of code without objects has no heap.
 
-use gc_engine::{Collector, Engine, Module, Store, Type};
+use crate::common::loaded;
+use gc_engine::{Collector, Engine, Module, Type};
 
 #[test]
 fn code_that_declares_no_type_needs_no_heap() {
@@ -9,7 +10,7 @@ fn code_that_declares_no_type_needs_no_heap() {
         for has_type in [false, true] {
             let mut module = Module::new(&engine);
             if has_type {
-                module.struct_type([Type::I32]).unwrap();
+                module.struct_type("cell", [Type::I32]).unwrap();
             }
             module
                 .function("add", [Type::I64, Type::I64], [Type::I64], |f| {
@@ -18,7 +19,7 @@ fn code_that_declares_no_type_needs_no_heap() {
                     f.ret(&[sum]);
                 })
                 .unwrap();
-            let mut store = Store::new(&engine, &module.compile().unwrap()).unwrap();
+            let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
             let add = store.function::<(i64, i64), i64>("add").unwrap();
             assert_eq!(add.call(&mut store, (40, 2)).unwrap(), 42);
             assert!(store.collect().unwrap());

@@ -7,5 +7,6 @@ mod first_hour;
 mod late_heap;
 mod mistakes;
 mod modules;
+mod pieces;
 mod raw_code;
 mod saved;

@@ -1,12 +1,13 @@
 //! Each mistake that a user can make is reported as an error at its place. A step that is left out,
 //! or a mismatch, never leads to a wrong result.
 
+use crate::common::loaded;
 use crate::common::{engines, lists};
 use cranelift_codegen::ir::{InstBuilder, types};
 use cranelift_codegen::isa::CallConv;
 use gc_engine::{
-    Body, CodeOptions, Collector, Engine, HeapBounds, HeapOptions, Module, OptLevel, Rooted, Store,
-    Trap, TrapError, Type,
+    Body, CodeOptions, Collector, Engine, HeapBounds, HeapOptions, Module, OptLevel, Rooted, Trap,
+    TrapError, Type,
 };
 use gc_types::{HostCall, HostSignature, I31, VMGcRef};
 
@@ -49,7 +50,8 @@ fn another_calling_convention_is_refused() {
 #[test]
 fn an_integer_is_not_a_reference() {
     let integer = "a reference, but was given an integer";
-    let cell = |f: &mut Body<'_, '_>| f.module().struct_type([Type::I64, Type::Ref]).unwrap();
+    let cell =
+        |f: &mut Body<'_, '_>| f.module().struct_type("cell", [Type::I64, Type::Ref]).unwrap();
     fails(integer, |f| {
         let (cell, number) = (cell(f), f.i64(0x1_0008));
         let value = f.struct_get(&cell, number, 0);
@@ -70,7 +72,7 @@ fn an_integer_is_not_a_reference() {
     });
     for engine in engines() {
         let mut module = Module::new(&engine);
-        let cell = module.struct_type([Type::I64]).unwrap();
+        let cell = module.struct_type("cell", [Type::I64]).unwrap();
         let error = module.function("peek", [Type::I64], [Type::I64], |f| {
             let address = f.param(0);
             let value = f.struct_get(&cell, address, 0);
@@ -107,7 +109,7 @@ fn an_integer_that_is_declared_as_a_reference_is_refused() {
     let mut module = lists(&engine()).0;
     module
         .function("f", [Type::Ref], [Type::I64], |f| {
-            let cell = f.module().struct_type([Type::I64]).unwrap();
+            let cell = f.module().struct_type("boxed", [Type::I64]).unwrap();
             let object = f.param(0);
             let number = f.struct_get(&cell, object, 0);
             let reference = f.declare_ref(number);
@@ -131,7 +133,7 @@ fn a_reference_is_not_an_integer() {
         f.ret(&[object]);
     });
     fails("field 0 is of type I64, but the value is a reference", |f| {
-        let cell = f.module().struct_type([Type::I64]).unwrap();
+        let cell = f.module().struct_type("boxed", [Type::I64]).unwrap();
         let object = f.param(0);
         f.struct_set(&cell, object, 0, object);
     });
@@ -197,7 +199,7 @@ fn a_function_that_failed_can_be_defined_again() {
             f.ret(&[one]);
         })
         .unwrap();
-    let mut store = Store::new(&engine, &module.compile().unwrap()).unwrap();
+    let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
     assert_eq!(store.function::<(), i64>("f").unwrap().call(&mut store, ()).unwrap(), 1);
 }
 
@@ -213,7 +215,7 @@ fn an_embedder_keeps_the_collector() {
 fn stores_move_between_threads() {
     let engine = engine();
     let module = lists(&engine).0;
-    let mut store = Store::new(&engine, &module.compile().unwrap()).unwrap();
+    let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
     let live = std::thread::spawn(move || {
         store.collect().unwrap();
         store.stats().live_objects
@@ -226,7 +228,7 @@ fn stores_move_between_threads() {
 fn safepoints_are_placed_without_being_asked_for() {
     for engine in engines() {
         let mut module = Module::new(&engine);
-        let cell = module.struct_type([Type::I64, Type::Ref]).unwrap();
+        let cell = module.struct_type("cell", [Type::I64, Type::Ref]).unwrap();
         module
             .function("f", [Type::I64], [Type::I64], |f| {
                 let (value, null) = (f.param(0), f.null());
@@ -246,7 +248,7 @@ fn safepoints_are_placed_without_being_asked_for() {
                 f.ret(&[sum]);
             })
             .unwrap();
-        let mut store = Store::new(&engine, &module.compile().unwrap()).unwrap();
+        let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
         let f = store.function::<i64, i64>("f").unwrap();
         assert_eq!(f.call(&mut store, 21).unwrap(), 42, "{engine:?}");
     }
@@ -279,14 +281,16 @@ fn code_for_another_kind_of_heap_is_refused() {
         ),
         (small(1 << 30).zeal(1).build().unwrap(), "heap.zeal is `true` here, but `false` there"),
     ] {
-        let error = format!("{:#}", Store::new(&other, &code).unwrap_err());
+        let error = format!("{:#}", loaded(&other, &code).unwrap_err());
         assert!(error.contains("compiled for another kind of store"), "{error}");
         assert!(error.contains(difference), "{error}");
     }
     // Options on which code does not depend may differ.
     let initial = HeapOptions { initial: 2 << 20, ..of_usual() };
     let same = small(1 << 30).heap(initial).opt_level(OptLevel::None).build().unwrap();
-    Store::new(&same, &code).unwrap();
+    let error = loaded(&same, &code).unwrap_err().to_string();
+    assert!(error.contains("compiled for another engine"), "{error}");
+    loaded(&same, &code.for_engine(&same).unwrap()).unwrap();
 }
 
 #[test]
@@ -296,7 +300,7 @@ fn code_with_host_calls_of_an_embedder_needs_its_store() {
     let engine = Engine::builder(Collector::default());
     let engine = engine.build_with(|abi| abi.with_host_calls([call])).unwrap();
     let code = lists(&engine).0.compile().unwrap();
-    let error = Store::new(&engine, &code).expect_err("an error").to_string();
+    let error = loaded(&engine, &code).expect_err("an error").to_string();
     assert!(error.contains("print") && error.contains("the store does not have"), "{error}");
 }
 
@@ -304,7 +308,7 @@ fn code_with_host_calls_of_an_embedder_needs_its_store() {
 fn types_belong_to_their_module() {
     let mut other = Module::new(&engine());
     // It has the same index as the lists' cells, and another layout.
-    let foreign = other.struct_type([Type::Ref, Type::I64]).unwrap();
+    let foreign = other.struct_type("foreign", [Type::Ref, Type::I64]).unwrap();
     fails("a type of another module", |f| {
         let list = f.param(0);
         let value = f.struct_get(&foreign, list, 1);
@@ -323,7 +327,7 @@ fn types_belong_to_their_module() {
 #[test]
 fn values_of_wrong_types_are_refused() {
     let mut module = Module::new(&engine());
-    let cell = module.struct_type([Type::I64, Type::Ref]).unwrap();
+    let cell = module.struct_type("cell", [Type::I64, Type::Ref]).unwrap();
     let mut fails = |expected: &str, build: &dyn Fn(&mut Body<'_, '_>)| {
         let name = format!("{expected}, and so refused");
         let error = module.function(&name, [Type::Ref], [Type::I64], build).expect_err(expected);
@@ -434,7 +438,7 @@ fn what_the_closure_fails_with_is_the_error() {
 #[test]
 fn a_function_is_looked_up_by_name_and_type() {
     let engine = engine();
-    let store = Store::new(&engine, &lists(&engine).0.compile().unwrap()).unwrap();
+    let store = loaded(&engine, &lists(&engine).0.compile().unwrap()).unwrap();
     let error = store.function::<i64, Rooted>("lists").unwrap_err().to_string();
     assert_eq!(error, "no function `lists`; available: `head`, `list`, `sum`");
     let error = store.function::<(i64, i64), Rooted>("list").unwrap_err().to_string();
@@ -444,20 +448,20 @@ fn a_function_is_looked_up_by_name_and_type() {
 }
 
 #[test]
-fn a_function_of_other_code_is_refused() {
+fn a_function_of_another_store_is_refused() {
     let engine = engine();
     let mut stores =
-        [(); 2].map(|()| Store::new(&engine, &lists(&engine).0.compile().unwrap()).unwrap());
+        [(); 2].map(|()| loaded(&engine, &lists(&engine).0.compile().unwrap()).unwrap());
     let list = stores[0].function::<i64, Rooted>("list").unwrap();
     list.call(&mut stores[0], 1).unwrap();
     let error = list.call(&mut stores[1], 1).unwrap_err().to_string();
-    assert_eq!(error, "the function does not belong to this store's code");
+    assert_eq!(error, "the function belongs to another store");
 }
 
 #[test]
 fn traps_say_what_and_where() {
     for engine in engines() {
-        let mut store = Store::new(&engine, &lists(&engine).0.compile().unwrap()).unwrap();
+        let mut store = loaded(&engine, &lists(&engine).0.compile().unwrap()).unwrap();
         let trap = |error: anyhow::Error, trap: Trap, function: &str| {
             let error = error.downcast::<TrapError>().expect("a trap");
             assert_eq!(error.trap, trap, "{engine:?}");
@@ -483,7 +487,7 @@ fn traps_say_what_and_where() {
 #[test]
 fn null_is_no_rooted() {
     let engine = engine();
-    let mut store = Store::new(&engine, &lists(&engine).0.compile().unwrap()).unwrap();
+    let mut store = loaded(&engine, &lists(&engine).0.compile().unwrap()).unwrap();
     let list = store.function::<i64, Rooted>("list").unwrap();
     let error = list.call(&mut store, 0).unwrap_err().to_string();
     assert_eq!(error, "the function returned null: its result is an `Option<Rooted>`");

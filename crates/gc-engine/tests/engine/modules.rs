@@ -1,7 +1,8 @@
 //! A function, a handle and a type belong to one module. Code that builds a function can put another
 //! module in its place, but nothing of one module is used with another.
 
-use gc_engine::{Body, Collector, Engine, Module, Store, Type};
+use crate::common::loaded;
+use gc_engine::{Body, Collector, Engine, Module, Type};
 use std::mem::swap;
 
 fn engine() -> Engine {
@@ -63,9 +64,9 @@ fn a_body_calls_functions_of_its_own_module() {
 fn a_body_uses_types_of_its_own_module() {
     let engine = engine();
     let (mut a, mut b) = (Module::new(&engine), Module::new(&engine));
-    a.struct_type([Type::I64]).unwrap();
-    a.array_type(Type::I64).unwrap();
-    let (object, array) = (b.struct_type([Type::Ref; 2]), b.array_type(Type::Ref));
+    a.struct_type("cell", [Type::I64]).unwrap();
+    a.array_type("array", Type::I64).unwrap();
+    let (object, array) = (b.struct_type("cell", [Type::Ref; 2]), b.array_type("array", Type::Ref));
     let (object, array) = (object.unwrap(), array.unwrap());
     let mut refused = |build: &dyn Fn(&mut Body<'_, '_>)| {
         let error = a.function("f", [Type::I32], [Type::I64], |f| {
@@ -102,7 +103,7 @@ fn a_failure_with_another_module_in_its_place_changes_neither() {
         });
         assert!(format!("{:#}", error.unwrap_err()).contains("declared in another module"));
         // What was `b` is now in `a`.
-        let mut store = Store::new(&engine, &a.compile().unwrap()).unwrap();
+        let mut store = loaded(&engine, &a.compile().unwrap()).unwrap();
         let found = store.function::<(), i64>("f");
         assert_eq!(found.is_ok(), has_function);
         if let Ok(f) = found {
@@ -130,6 +131,6 @@ fn a_function_that_failed_is_not_used() {
     // Neither failure is left in the module.
     module.function("broken", [], [Type::I64], zero).unwrap();
     assert_eq!(module.define(&handle, zero).unwrap_err().to_string(), expected);
-    let mut store = Store::new(&engine, &module.compile().unwrap()).unwrap();
+    let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
     assert_eq!(store.function::<(), i64>("broken").unwrap().call(&mut store, ()).unwrap(), 0);
 }

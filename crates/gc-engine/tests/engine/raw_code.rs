@@ -1,13 +1,14 @@
 //! Mistakes in code that is written with Cranelift's builder.
 
+use crate::common::loaded;
 use cranelift_codegen::ir::{
     self, AbiParam, ExtFuncData, InstBuilder, MemFlagsData, UserExternalName, types,
 };
 use gc_compiler::{
     ArrayInit, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, import_function, import_host_call,
 };
-use gc_engine::{Body, CodeOptions, Collector, Engine, Module, Store, Trap, TrapError, Type};
-use gc_types::{HostCall, VMGcKind};
+use gc_engine::{Body, CodeOptions, Collector, Engine, Module, Trap, TrapError, Type};
+use gc_types::{HostCall, TypeWord};
 
 fn engine() -> Engine {
     Engine::new(Collector::default()).unwrap()
@@ -22,7 +23,7 @@ fn build(code: impl FnOnce(&mut Body<'_, '_>)) -> anyhow::Result<Module> {
         let value = f.param(0);
         f.ret(&[value]);
     })?;
-    let boxed = module.struct_type([Type::I64])?;
+    let boxed = module.struct_type("boxed", [Type::I64])?;
     module.function("new", [Type::I64], [Type::Ref], |f| {
         let value = f.param(0);
         let object = f.struct_new(&boxed, &[value]);
@@ -65,7 +66,9 @@ fn imports_have_the_signatures_of_what_they_name() {
         let result = f.builder().inst_results(call)[0];
         f.ret(&[result]);
     });
-    let mut store = Store::new(&engine(), &module.unwrap().compile().unwrap()).unwrap();
+    let module = module.unwrap();
+    let engine = module.engine().clone();
+    let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
     assert_eq!(store.function::<i64, i64>("f").unwrap().call(&mut store, 7).unwrap(), 7);
 
     refused("it imports `id` with the signature", |f| {
@@ -114,7 +117,7 @@ fn functions_of_other_types_do_not_share_a_signature() {
 fn an_extended_integer_is_not_a_reference() {
     let use_as_reference = |extend: fn(&mut Body<'_, '_>, ir::Value) -> ir::Value| {
         let mut module = Module::new(&engine());
-        let boxed = module.struct_type([Type::I64]).unwrap();
+        let boxed = module.struct_type("boxed", [Type::I64]).unwrap();
         let defined = module.function("f", [Type::I32], [Type::I64], |f| {
             let number = f.param(0);
             let reference = extend(f, number);
@@ -164,7 +167,9 @@ fn no_code_changes_the_stack_limit() {
             let sum = f.add(result, value);
             f.ret(&[sum]);
         });
-        let mut store = Store::new(&engine(), &module.unwrap().compile().unwrap()).unwrap();
+        let module = module.unwrap();
+        let engine = module.engine().clone();
+        let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
         let error = store.function::<i64, i64>("f").unwrap().call(&mut store, 1).unwrap_err();
         assert_eq!(error.downcast::<TrapError>().unwrap().trap, Trap::StackOverflow);
     }
@@ -175,15 +180,16 @@ fn no_code_changes_the_stack_limit() {
 fn an_object_has_the_layout_of_its_type() {
     let engine = engine();
     let mut module = Module::new(&engine);
-    let small = module.struct_type([Type::I64]).unwrap();
-    let big = module.struct_type(vec![Type::I64; 4000]).unwrap();
-    let longs = module.array_type(Type::I64).unwrap();
-    let word = i64::from(small.index().header_word(VMGcKind::StructRef));
-    let mut emit = |word: Option<i64>, fields: usize| {
+    let small = module.struct_type("small", [Type::I64]).unwrap();
+    let big = module.struct_type("big", vec![Type::I64; 4000]).unwrap();
+    let longs = module.array_type("longs", Type::I64).unwrap();
+    let words =
+        [Some(small.header_word()), Some(big.header_word()), Some(longs.header_word()), None];
+    let mut emit = |word: Option<TypeWord>, fields: usize| {
         module.function(&format!("{word:?} {fields}"), [Type::I64], [], |f| {
             let n = f.param(0);
             let word = match word {
-                Some(word) => f.ins().iconst(types::I32, word),
+                Some(word) => f.type_word(word),
                 None => f.ins().ireduce(types::I32, n),
             };
             let layout = if fields == 1 { small.layout() } else { big.layout() };
@@ -191,13 +197,13 @@ fn an_object_has_the_layout_of_its_type() {
             f.ret(&[]);
         })
     };
-    emit(Some(word), 1).unwrap();
-    for (word, fields) in [(Some(word), 4000), (None, 1), (Some(word + 100), 1)] {
+    emit(words[0], 1).unwrap();
+    for (word, fields) in [(words[0], 4000), (words[1], 1), (words[2], 1), (words[3], 1)] {
         let error = format!("{:#}", emit(word, fields).unwrap_err());
         assert!(error.contains("a layout that is not that of its type"), "{error}");
     }
     let error = module.function("array", [], [], |f| {
-        let (word, length) = (f.ins().iconst(types::I32, word), f.i32(10));
+        let (word, length) = (f.type_word(small.header_word()), f.i32(10));
         f.gc().array_new(word, longs.layout(), ArrayInit::Default(length));
         f.ret(&[]);
     });
@@ -230,7 +236,7 @@ fn a_tail_call_has_the_results_of_its_function() {
 #[test]
 fn a_reference_does_not_survive_a_call_as_a_float() {
     let mut module = Module::new(&engine());
-    let boxed = module.struct_type([Type::I64]).unwrap();
+    let boxed = module.struct_type("boxed", [Type::I64]).unwrap();
     module
         .function("f", [Type::I64], [Type::Ref], |f| {
             let value = f.param(0);

@@ -1,9 +1,10 @@
 //! Code that is saved and loaded behaves as before, and damage is found.
 
+use crate::common::loaded;
 use crate::common::{engines, lists};
 use anyhow::Result;
 use gc_engine::{
-    Code, Collector, Engine, HeapBounds, HeapOptions, Module, Rooted, StorageType, Store, Type,
+    Code, Collector, Engine, HeapBounds, HeapOptions, Module, Rooted, StorageType, Type,
 };
 
 /// Loads code from the tests' own bytes.
@@ -24,7 +25,7 @@ fn same(engine: &Engine) -> Engine {
 
 /// Builds a list and sums it.
 fn run(engine: &Engine, code: &Code) {
-    let mut store = Store::new(engine, code).unwrap();
+    let mut store = loaded(engine, code).unwrap();
     let list = store.function::<i64, Rooted>("list").unwrap().call(&mut store, 100).unwrap();
     store.collect().unwrap();
     let sum = store.function::<Option<Rooted>, i64>("sum").unwrap();
@@ -72,8 +73,8 @@ fn all_types_and_names_are_saved() {
     let engine = Engine::new(Collector::copying()).unwrap();
     let mut module = Module::new(&engine);
     let fields = [StorageType::I8, StorageType::F64, StorageType::Ref, StorageType::I16];
-    let packed = module.struct_type(fields).unwrap();
-    let bytes = module.array_type(StorageType::I8).unwrap();
+    let packed = module.struct_type("packed", fields).unwrap();
+    let bytes = module.array_type("bytes", StorageType::I8).unwrap();
     let name = "a \"name\"\nwith lines, \0 and \u{1f980}";
     module
         .function(name, [Type::I32, Type::F64], [Type::F64, Type::Ref], |f| {
@@ -85,9 +86,9 @@ fn all_types_and_names_are_saved() {
         })
         .unwrap();
     let code = module.compile().unwrap();
-    let loaded = load(&engine, &code.serialize().unwrap()).unwrap();
-    assert!(loaded.layouts().eq(code.layouts()));
-    let mut store = Store::new(&engine, &loaded).unwrap();
+    let again = load(&engine, &code.serialize().unwrap()).unwrap();
+    assert!(again.types().eq(code.types()));
+    let mut store = loaded(&engine, &again).unwrap();
     let function = store.function::<(i32, f64), (f64, Rooted)>(name).unwrap();
     assert_eq!(function.call(&mut store, (7, 2.5)).unwrap().0, 2.5);
 }

@@ -18,7 +18,8 @@ fn main() -> Result<()> {
     let engine = Engine::new(collector)?;
     // SAFETY: the user trusts the file, and nobody changes it while this program runs.
     let code = unsafe { Code::deserialize_file(&engine, &file)? };
-    let mut store = Store::new(&engine, &code)?;
+    let mut store = Store::new(&engine, ())?;
+    store.load(&code)?;
     let primes = store.function::<i64, Option<Rooted>>("primes")?.call(&mut store, n)?;
     let length = store.function::<Option<Rooted>, i64>("length")?.call(&mut store, primes)?;
     println!("{length}");

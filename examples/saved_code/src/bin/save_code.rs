@@ -15,7 +15,7 @@ fn main() -> Result<()> {
     let file = args.next().context(usage)?;
     let engine = Engine::new(collector)?;
     let mut module = Module::new(&engine);
-    let cell = module.struct_type([Type::I64, Type::Ref])?;
+    let cell = module.struct_type("cell", [Type::I64, Type::Ref])?;
 
     // Whether no number in the list divides n.
     module.function("is_prime", [Type::I64, Type::Ref], [Type::I32], |f| {

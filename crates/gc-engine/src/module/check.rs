@@ -1,0 +1,195 @@
+//! What is checked of a function when it is defined: its signature, its CLIF, its imports, the layouts of
+//! the objects that it allocates, and that it returns.
+
+use super::body::{Env, IMPORTS};
+use super::{Function, FunctionBody, FunctionHandle, Module, clif_signature};
+use crate::registry::Definition;
+use crate::{Signature, Type};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use cranelift_codegen::ir::{self, InstructionData, Opcode};
+use gc_compiler::check::{FunctionTypes, Memory, SignatureTypes, ValueType};
+use gc_compiler::{
+    Annotations, BuiltFunction, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, TYPE_WORD_NAMESPACE,
+    host_call_signature,
+};
+use gc_types::{Abi, HostCall, TypeWord};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+impl Module {
+    /// Checks that objects are allocated with the layouts of their types. [`Body::gc`] takes both.
+    fn check_layouts(&self, env: &Env) -> Result<()> {
+        let func = &self.context.func;
+        for (word, layout) in &env.allocated {
+            let known = type_word_of(func, *word).and_then(|word| {
+                let definition = self.types.get(word.ty().as_u32() as usize)?;
+                match definition {
+                    Definition::Object(_, known) => {
+                        (word == TypeWord::header(word.ty(), known.kind())).then_some(known)
+                    }
+                    Definition::Function(_) => None,
+                }
+            });
+            ensure!(
+                known.is_some_and(|known| **known == *layout),
+                "an object is allocated with a layout that is not that of its type: the first word \
+                 of its header is {word}, and the layout is {layout:?} (`header_word` of the type returns \
+                 the word)"
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks that a function obeys the rules of this crate.
+    pub(super) fn check(
+        &mut self,
+        function: &FunctionHandle,
+        func: ir::Function,
+        env: Env,
+        end: Option<ir::Block>,
+    ) -> Result<BuiltFunction> {
+        let expected = clif_signature(function.signature());
+        ensure!(
+            func.signature.call_conv == expected.call_conv,
+            "its calling convention was changed to `{}`: after a trap nothing would restore the \
+             host's registers; it must be `{}`",
+            func.signature.call_conv,
+            expected.call_conv
+        );
+        ensure!(func.signature == expected, "its signature was changed while it was built");
+        let compiler = self.engine.compiler();
+        self.context.clear();
+        self.context.func = func;
+        self.context.compute_cfg();
+        self.context.compute_domtree();
+        if let Some(end) = end {
+            ensure!(
+                !self.context.domtree.is_reachable(end),
+                "it can reach its end without returning {}",
+                function.signature()
+            );
+        }
+        if self.engine.verifies() {
+            let verified = cranelift_codegen::verify_function(&self.context.func, compiler.isa());
+            verified.map_err(|errors| anyhow!("its CLIF is not valid:\n{errors}"))?;
+        }
+        self.check_layouts(&env)?;
+        let removed = self.context.eliminate_unreachable_code(compiler.isa());
+        removed.map_err(|error| anyhow!("{error}"))?;
+        let func = &mut self.context.func;
+        for block in func.layout.blocks() {
+            for inst in func.layout.block_insts(block) {
+                let data = &func.dfg.insts[inst];
+                if matches!(
+                    data,
+                    InstructionData::TryCall { .. } | InstructionData::TryCallIndirect { .. }
+                ) {
+                    bail!("it has a `try_call`, which modules do not support");
+                }
+            }
+        }
+        let func = std::mem::replace(&mut self.context.func, ir::Function::new());
+        let types = match self.engine.verifies() {
+            true => {
+                Some(types(&self.functions, function, &func, &env.signatures, self.engine.abi())?)
+            }
+            false => None,
+        };
+        let annotations = Annotations { types, ..env.annotations };
+        Ok(BuiltFunction::new(func, annotations))
+    }
+}
+
+/// The word of a type that `value` is, if it is one that [`type_word`](gc_compiler::type_word) emitted.
+fn type_word_of(func: &ir::Function, value: ir::Value) -> Option<TypeWord> {
+    let defined_by = |value: ir::Value| {
+        let inst = func.dfg.value_def(func.dfg.resolve_aliases(value)).inst()?;
+        Some(func.dfg.insts[inst])
+    };
+    let Some(InstructionData::Unary { opcode: Opcode::Ireduce, arg }) = defined_by(value) else {
+        return None;
+    };
+    let Some(InstructionData::UnaryGlobalValue { global_value, .. }) = defined_by(arg) else {
+        return None;
+    };
+    let ir::GlobalValueData::Symbol { name: ir::ExternalName::User(name), .. } =
+        &func.global_values[global_value]
+    else {
+        return None;
+    };
+    let name = &func.params.user_named_funcs()[*name];
+    (name.namespace == TYPE_WORD_NAMESPACE).then(|| TypeWord::from_code(name.index))?
+}
+
+/// The types of `function` and its callees, for the checkers. Fails if it imports something else
+/// than functions of the module and the engine's host calls, each with its own signature: Cranelift
+/// calls with the signature of the import, and the checkers know that of the callee.
+fn types(
+    functions: &[Function],
+    function: &FunctionHandle,
+    func: &ir::Function,
+    calls: &[(ir::SigRef, Arc<Signature>)],
+    abi: &Abi,
+) -> Result<FunctionTypes> {
+    let types = |types: &[Type]| types.iter().map(|ty| check_type(*ty)).collect::<Vec<_>>();
+    let signature = |signature: &Signature| {
+        SignatureTypes::with_vmctx(types(signature.params()), types(signature.results()))
+    };
+    let mut known = FunctionTypes::new(signature(function.signature()));
+    known.declare_region(IMPORTS, Memory::Native);
+    let mut declared = HashMap::new();
+    for (code, called) in calls {
+        let types = signature(called);
+        known.declare_signature(*code, types.clone());
+        declared.insert(*code, types);
+    }
+    for data in func.dfg.ext_funcs.values() {
+        let ir::ExternalName::User(name) = data.name else {
+            bail!("it imports {}, which is not a function of its module", data.name.display(None));
+        };
+        let ir::UserExternalName { namespace, index } = func.params.user_named_funcs()[name];
+        let (name, expected, types) = match namespace {
+            FUNCTION_NAMESPACE => {
+                let found = functions.get(index as usize);
+                let is_own = |found: &&Function| {
+                    !found.forgotten && !matches!(found.body, FunctionBody::Imported(_))
+                };
+                let found = found.filter(is_own);
+                let handle = &found
+                    .with_context(|| format!("it imports function {index}, which is not declared"))?
+                    .handle;
+                let types = signature(handle.signature());
+                known.declare_signature(data.signature, types.clone());
+                (handle.name(), clif_signature(handle.signature()), types)
+            }
+            HOST_CALL_NAMESPACE => {
+                let call = HostCall::from_index(index);
+                let signature = abi.host_call(call).with_context(|| {
+                    format!("it imports host call {index}, which its engine does not have")
+                })?;
+                let types = SignatureTypes::of_host_call(signature);
+                (signature.name, host_call_signature(signature), types)
+            }
+            _ => bail!("it imports a function of the unknown namespace {namespace}"),
+        };
+        let imported = &func.dfg.signatures[data.signature];
+        ensure!(
+            *imported == expected,
+            "it imports `{name}` with the signature {imported}, but its signature is {expected}"
+        );
+        // The checkers know the types of a signature, and not those of each callee.
+        let first = declared.entry(data.signature).or_insert_with(|| types.clone());
+        ensure!(
+            *first == types,
+            "it imports `{name}` with the `SigRef` of a function of another type"
+        );
+    }
+    Ok(known)
+}
+
+fn check_type(ty: Type) -> ValueType {
+    match ty {
+        Type::Ref => ValueType::Ref,
+        Type::I32 | Type::I64 | Type::F32 | Type::F64 => ValueType::Data,
+    }
+}

@@ -1,0 +1,120 @@
+//! [`Caller`]: what a host function gets of the store whose code called it.
+
+use super::{AsStore, AsStoreMut, StoreInner};
+use crate::{Code, Engine, Params, Results, TypedFunction};
+use anyhow::Result;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// The store whose code called a host function, with data of type `T`.
+///
+/// # Examples
+/// A host function calls a compiled function:
+///
+/// ```
+/// # #[cfg(feature = "compiler")] {
+/// use gc_engine::{Caller, Collector, Engine, Module, Store, Type};
+///
+/// let engine = Engine::new(Collector::copying())?;
+/// let mut store = Store::new(&engine, ())?;
+/// store.func_wrap("twice", |mut caller: Caller<'_, ()>, n: i64| {
+///     let double = caller.function::<i64, i64>("double")?;
+///     let twice = double.call(&mut caller, n)?;
+///     double.call(&mut caller, twice)
+/// })?;
+///
+/// let mut module = Module::new(&engine);
+/// let twice = module.import("twice", [Type::I64], [Type::I64])?;
+/// module.function("double", [Type::I64], [Type::I64], |f| {
+///     let n = f.param(0);
+///     let sum = f.add(n, n);
+///     f.ret(&[sum]);
+/// })?;
+/// module.function("run", [], [Type::I64], |f| {
+///     let three = f.i64(3);
+///     let result = f.call(&twice, &[three]);
+///     f.ret(&result);
+/// })?;
+/// store.load(&module.compile()?)?;
+/// assert_eq!(store.function::<(), i64>("run")?.call(&mut store, ())?, 12);
+/// # }
+/// # anyhow::Ok(())
+/// ```
+pub struct Caller<'a, T: 'static> {
+    inner: &'a mut StoreInner,
+    data: PhantomData<T>,
+}
+
+impl<'a, T: 'static> Caller<'a, T> {
+    /// The data of the store must be a `T`.
+    pub(super) fn new(inner: &'a mut StoreInner) -> Caller<'a, T> {
+        Caller { inner, data: PhantomData }
+    }
+
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        self.inner.data()
+    }
+
+    /// The host's data, mutable.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.inner.data_mut()
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        self.inner.engine()
+    }
+
+    /// The function with this name, as [`Store::function`](crate::Store::function) returns it.
+    ///
+    /// # Errors
+    /// As [`Store::function`](crate::Store::function).
+    pub fn function<P: Params, R: Results>(&self, name: &str) -> Result<TypedFunction<P, R>> {
+        TypedFunction::new(self.inner, name)
+    }
+
+    /// Loads code, as [`Store::load`](crate::Store::load) does.
+    ///
+    /// # Errors
+    /// As [`Store::load`](crate::Store::load).
+    pub fn load(&mut self, code: &Code) -> Result<()> {
+        self.inner.load(code, false)
+    }
+
+    /// Loads code and replaces functions, as [`Store::replace`](crate::Store::replace) does.
+    ///
+    /// # Errors
+    /// As [`Store::replace`](crate::Store::replace).
+    pub fn replace(&mut self, code: &Code) -> Result<()> {
+        self.inner.load(code, true)
+    }
+
+    /// Collects all garbage, as [`Store::collect`](crate::Store::collect) does.
+    ///
+    /// # Errors
+    /// As [`Store::collect`](crate::Store::collect).
+    pub fn collect(&mut self) -> Result<bool> {
+        self.inner.collect()
+    }
+}
+
+impl<T> AsStore for Caller<'_, T> {
+    type Data = T;
+
+    fn inner(&self) -> &StoreInner {
+        self.inner
+    }
+}
+
+impl<T> AsStoreMut for Caller<'_, T> {
+    fn inner_mut(&mut self) -> &mut StoreInner {
+        self.inner
+    }
+}
+
+impl<T> fmt::Debug for Caller<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,172 @@
+//! The functions of a store, by name.
+//!
+//! A name has a slot, whose address never changes: compiled code has it. In the slot is a reference to
+//! the function that the name stands for now.
+#![allow(unsafe_code)]
+
+use super::host::PlacedHost;
+use super::piece::PieceId;
+use crate::Signature;
+use crate::registry::EngineType;
+use anyhow::{Result, ensure};
+use gc_jit::{EntryTrampoline, VMFuncRef};
+use gc_types::CallSignature;
+use std::collections::BTreeMap;
+use std::ptr::{NonNull, null, null_mut};
+use std::sync::Arc;
+
+/// The number of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlotId(usize);
+
+/// A function that a name stands for.
+pub(super) enum Target {
+    /// A compiled function.
+    Compiled {
+        piece: PieceId,
+        address: *const u8,
+        vmctx: *mut u8,
+        /// The trampoline by which the host calls functions of this signature.
+        trampoline: EntryTrampoline,
+    },
+    /// A host function.
+    Host(PlacedHost),
+    /// Nothing but an error: the name is declared.
+    Missing(PlacedHost),
+}
+
+/// A name with its function.
+pub(super) struct Slot {
+    name: Arc<str>,
+    pub(super) signature: Arc<Signature>,
+    /// The type at the machine level.
+    calls: CallSignature,
+    pub(super) target: Target,
+    reference: Reference,
+    /// Keeps the index of the function's type.
+    _ty: EngineType,
+}
+
+/// A function reference that compiled code reads.
+struct Reference(NonNull<VMFuncRef>);
+
+// SAFETY: a reference and a target point to what belongs to the same store and moves with it.
+unsafe impl Send for Reference {}
+// SAFETY: shared access to a store reads neither.
+unsafe impl Sync for Reference {}
+// SAFETY: as above.
+unsafe impl Send for Target {}
+// SAFETY: as above.
+unsafe impl Sync for Target {}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        // SAFETY: it was a box. Slots are dropped with the store, which runs no code then.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+/// The functions of a store.
+#[derive(Default)]
+pub(crate) struct Functions {
+    names: BTreeMap<Arc<str>, SlotId>,
+    slots: Vec<Slot>,
+    /// The trampolines by which compiled code calls host functions, by signature.
+    exits: BTreeMap<CallSignature, Exit>,
+}
+
+/// An exit trampoline of a piece of code that the store keeps.
+struct Exit(*const u8);
+
+// SAFETY: as for `Reference`.
+unsafe impl Send for Exit {}
+// SAFETY: as for `Reference`.
+unsafe impl Sync for Exit {}
+
+impl Functions {
+    /// The slot of a name.
+    pub(super) fn find(&self, name: &str) -> Option<SlotId> {
+        self.names.get(name).copied()
+    }
+
+    pub(super) fn slot(&self, id: SlotId) -> &Slot {
+        &self.slots[id.0]
+    }
+
+    /// The names and types, in alphabetical order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Signature)> {
+        self.names.iter().map(|(name, id)| (&**name, &*self.slot(*id).signature))
+    }
+
+    /// Adds a name.
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        signature: Arc<Signature>,
+        ty: EngineType,
+        target: Target,
+    ) {
+        let name: Arc<str> = name.into();
+        let reference =
+            VMFuncRef { code: null(), vmctx: null_mut(), ty: ty.index().as_u32(), id: 0 };
+        let reference = Reference(NonNull::from(Box::leak(Box::new(reference))));
+        let id = SlotId(self.slots.len());
+        let calls = signature.call_signature();
+        self.slots.push(Slot { name: name.clone(), signature, calls, target, reference, _ty: ty });
+        self.names.insert(name, id);
+        self.refer(id);
+    }
+
+    /// Makes a name stand for another function. Returns what it stood for.
+    pub(super) fn set(&mut self, id: SlotId, target: Target) -> Target {
+        let before = std::mem::replace(&mut self.slots[id.0].target, target);
+        self.refer(id);
+        before
+    }
+
+    /// Writes what compiled code reads of a function.
+    fn refer(&mut self, id: SlotId) {
+        let Slot { calls, target, reference, .. } = &self.slots[id.0];
+        let (code, vmctx) = match target {
+            Target::Compiled { address, vmctx, .. } => (*address, *vmctx),
+            // Without a trampoline there is no code that could call it.
+            Target::Host(host) | Target::Missing(host) => {
+                (self.exits.get(calls).map_or(null(), |exit| exit.0), host.vmctx())
+            }
+        };
+        // SAFETY: the reference is there as long as this. Compiled code that reads it waits for the
+        // host function that has access to the store.
+        unsafe {
+            (*reference.0.as_ptr()).code = code;
+            (*reference.0.as_ptr()).vmctx = vmctx;
+        }
+    }
+
+    /// The address of a function's reference, for compiled code.
+    pub(super) fn reference(&self, id: SlotId) -> *const VMFuncRef {
+        self.slot(id).reference.0.as_ptr()
+    }
+
+    /// Whether host functions of this signature have an exit trampoline.
+    pub(super) fn has_exit(&self, signature: &CallSignature) -> bool {
+        self.exits.contains_key(signature)
+    }
+
+    /// Gives the host functions of this signature an exit trampoline, whose code the store keeps.
+    pub(super) fn add_exit(&mut self, signature: CallSignature, address: *const u8) {
+        let waiting = |slot: &Slot| slot.calls == signature;
+        let waiting: Vec<_> =
+            (0..self.slots.len()).filter(|id| waiting(&self.slots[*id])).collect();
+        self.exits.insert(signature, Exit(address));
+        waiting.into_iter().for_each(|id| self.refer(SlotId(id)));
+    }
+}
+
+impl Slot {
+    /// Checks that the function has this type.
+    pub(super) fn expect(&self, asked: &Signature) -> Result<()> {
+        let (name, signature) = (&self.name, &self.signature);
+        ensure!(**signature == *asked, "the function `{name}` is of type {signature}, not {asked}");
+        Ok(())
+    }
+}

@@ -1,0 +1,429 @@
+//! [`StoreInner`]: a store without the type of its data. Compiled code and host functions use it.
+#![allow(unsafe_code)]
+
+use super::functions::{Functions, SlotId, Target};
+use super::host::{Host, PlacedHost, call_host};
+use super::piece::{Piece, PieceId, Vmctx};
+use crate::function::CallBacktrace;
+use crate::registry::{Definition, EngineType};
+use crate::{Code, Engine, Signature};
+use anyhow::{Context as _, Result, bail, ensure};
+use gc_jit::{CallError, CodeMemory, EntryTrampoline, JitState, JitStore};
+use gc_runtime::{GcLeft, GcStore};
+use gc_types::{VMGcRef, ValRaw};
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A store without the type of its data.
+pub struct StoreInner {
+    /// Its number among all stores of the process.
+    number: u64,
+    engine: Engine,
+    jit: JitState<StoreInner>,
+    functions: Functions,
+    pieces: BTreeMap<PieceId, Piece>,
+    /// The number of pieces that were loaded.
+    loaded: u64,
+    /// The pieces that no name stands for. They may be on the stack.
+    retired: Vec<PieceId>,
+    /// The number of retired pieces at which it is time to look which are on the stack.
+    look_at: usize,
+    /// The same for functions of the host.
+    retired_hosts: Vec<PlacedHost>,
+    /// Code with exit trampolines that references to host functions have.
+    pinned: Vec<Arc<CodeMemory>>,
+    /// The types of all code that was ever loaded, by name: there may be objects of them.
+    types: BTreeMap<Arc<str>, EngineType>,
+    /// The names of these types, by index.
+    type_names: BTreeMap<u32, Arc<str>>,
+    data: Box<dyn Any + Send + Sync>,
+}
+
+/// The number of stores that were made.
+static STORES: AtomicU64 = AtomicU64::new(0);
+
+impl StoreInner {
+    /// A store without functions.
+    pub(super) fn new(engine: &Engine, data: Box<dyn Any + Send + Sync>) -> Result<StoreInner> {
+        Ok(StoreInner {
+            number: STORES.fetch_add(1, Ordering::Relaxed),
+            engine: engine.clone(),
+            jit: JitState::new(engine.new_heap(), engine.host_calls()?, engine.max_stack())?,
+            functions: Functions::default(),
+            pieces: BTreeMap::new(),
+            loaded: 0,
+            retired: Vec::new(),
+            look_at: 0,
+            retired_hosts: Vec::new(),
+            pinned: Vec::new(),
+            types: BTreeMap::new(),
+            type_names: BTreeMap::new(),
+            data,
+        })
+    }
+
+    /// Its number among all stores of the process.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn gc(&self) -> &GcStore {
+        self.jit.gc()
+    }
+
+    pub(crate) fn gc_mut(&mut self) -> &mut GcStore {
+        self.jit.gc_mut()
+    }
+
+    pub(super) fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    /// The number of loaded pieces that are kept.
+    pub(super) fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// The host's data, which must be a `T`.
+    pub(super) fn data<T: 'static>(&self) -> &T {
+        self.data.downcast_ref().expect("the store was made with data of this type")
+    }
+
+    /// The host's data, which must be a `T`.
+    pub(super) fn data_mut<T: 'static>(&mut self) -> &mut T {
+        self.data.downcast_mut().expect("the store was made with data of this type")
+    }
+
+    /// Drops the references of handles that the host has dropped.
+    pub(crate) fn drop_dead_handles(&mut self) {
+        self.jit.gc_mut().drop_dead_handles();
+    }
+
+    /// Collects, with all roots of the store.
+    pub(super) fn collect(&mut self) -> Result<bool> {
+        let (gc, mut roots) = self.jit.gc_and_stack();
+        Ok(gc.gc(&mut roots)?)
+    }
+
+    /// The same for a limited time.
+    pub(super) fn collect_for(&mut self, time: Duration) -> Result<GcLeft> {
+        self.drop_dead_handles();
+        let (gc, mut roots) = self.jit.gc_and_stack();
+        Ok(gc.gc_for(&mut roots, time)?)
+    }
+
+    /// The slot and the entry trampoline of a function with this name and these types.
+    pub(crate) fn find_function(
+        &self,
+        name: &str,
+        asked: &Signature,
+    ) -> Result<(SlotId, Option<EntryTrampoline>)> {
+        let id = self.functions.find(name).with_context(|| {
+            let names: Vec<_> =
+                self.functions.iter().map(|(name, _)| format!("`{name}`")).collect();
+            match names.as_slice() {
+                [] => format!("no function `{name}`: the store has no functions"),
+                names => format!("no function `{name}`; available: {}", names.join(", ")),
+            }
+        })?;
+        let slot = self.functions.slot(id);
+        slot.expect(asked)?;
+        let trampoline = match &slot.target {
+            Target::Compiled { trampoline, .. } => Some(trampoline.clone()),
+            Target::Host(_) | Target::Missing(_) => None,
+        };
+        Ok((id, trampoline))
+    }
+
+    /// Adds a function of the host.
+    pub(super) fn define_host(
+        &mut self,
+        name: &str,
+        signature: Signature,
+        host: Host,
+    ) -> Result<()> {
+        let placed = self.place(host, &signature);
+        match self.functions.find(name) {
+            None => self.add(name, signature, Target::Host(placed)),
+            Some(id) => {
+                let slot = self.functions.slot(id);
+                slot.expect(&signature)?;
+                if !matches!(slot.target, Target::Missing(_)) {
+                    bail!("the store already has a function `{name}`");
+                }
+                self.set(id, Target::Host(placed));
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds a name without a function.
+    pub(super) fn declare(&mut self, name: &str, signature: Signature, host: Host) -> Result<()> {
+        ensure!(self.functions.find(name).is_none(), "the store already has a function `{name}`");
+        let placed = self.place(host, &signature);
+        self.add(name, signature, Target::Missing(placed))
+    }
+
+    fn place(&self, host: Host, signature: &Signature) -> PlacedHost {
+        PlacedHost::new(host, self.jit.vmctx_prefix_without_heap(0), signature)
+    }
+
+    fn add(&mut self, name: &str, signature: Signature, target: Target) -> Result<()> {
+        let signature = Arc::new(signature);
+        let ty = self.engine.types().register(&Definition::Function(signature.clone()))?;
+        self.functions.add(name, signature, ty, target);
+        Ok(())
+    }
+
+    /// Makes a name stand for another function.
+    fn set(&mut self, id: SlotId, target: Target) {
+        match self.functions.set(id, target) {
+            Target::Compiled { piece, .. } => {
+                let loaded = self.pieces.get_mut(&piece).expect("it has a name");
+                loaded.names -= 1;
+                if loaded.names == 0 {
+                    self.retired.push(piece);
+                }
+            }
+            // It may run.
+            Target::Host(host) | Target::Missing(host) => self.retired_hosts.push(host),
+        }
+    }
+
+    /// Loads code. Its functions may replace others if `replaces`.
+    pub(super) fn load(&mut self, code: &Code, replaces: bool) -> Result<()> {
+        let parts = code.parts();
+        self.jit.check_code(&parts.memory)?;
+        ensure!(
+            self.engine.same(&parts.engine),
+            "the code was compiled for another engine, whose types have other indices: use \
+             `Code::for_engine`"
+        );
+        self.check_types(code)?;
+        let imports = self.imports(code)?;
+        let mut exports = Vec::with_capacity(parts.functions.len());
+        for (name, (index, signature)) in &parts.functions {
+            let id = self.functions.find(name);
+            if let Some(id) = id {
+                let slot = self.functions.slot(id);
+                let is_free = replaces || matches!(slot.target, Target::Missing(_));
+                ensure!(is_free, "the store already has a function `{name}`");
+                slot.expect(signature)?;
+            }
+            let memory = &parts.memory;
+            let trampoline = memory.entry_trampoline(&signature.call_signature());
+            let address = memory.function_address(*index);
+            let found = trampoline.zip(address);
+            let found = found.with_context(|| format!("the image has no code for `{name}`"))?;
+            exports.push((name, id, signature, found));
+        }
+
+        let prefix = match parts.uses_heap {
+            true => self.jit.vmctx_prefix(0)?,
+            false => self.jit.vmctx_prefix_without_heap(0),
+        };
+        self.add_types(code)?;
+        self.jit.keep_alive(parts.memory.clone())?;
+        self.pin_exits(&parts.memory);
+        let piece = PieceId(self.loaded);
+        self.loaded += 1;
+        let vmctx = Vmctx::new(prefix, &imports);
+        let address_of_vmctx = vmctx.as_ptr();
+        let names = exports.len();
+        self.pieces.insert(piece, Piece { code: code.clone(), _vmctx: vmctx, names });
+        for (name, id, signature, (trampoline, address)) in exports {
+            let vmctx = address_of_vmctx;
+            let target = Target::Compiled { piece, address, vmctx, trampoline };
+            match id {
+                Some(id) => self.set(id, target),
+                None => self.add(name, (**signature).clone(), target)?,
+            }
+        }
+        if names == 0 {
+            self.retired.push(piece);
+        }
+        self.free_retired();
+        Ok(())
+    }
+
+    /// Checks that types of the code and of the store with one name are the same.
+    fn check_types(&self, code: &Code) -> Result<()> {
+        for ty in &code.parts().types {
+            let Some((name, layout)) = ty.object() else { continue };
+            if let Some(known) = self.types.get(name)
+                && !known.same(ty)
+            {
+                let (_, other) = known.object().expect("a named type is one of objects");
+                bail!(
+                    "the type `{name}` is {} in the code, but {} in the store",
+                    crate::types::describe(layout),
+                    crate::types::describe(other)
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn add_types(&mut self, code: &Code) -> Result<()> {
+        for ty in &code.parts().types {
+            if let Some((name, layout)) = ty.object() {
+                self.jit.gc_mut().ensure_layout(ty.index(), layout)?;
+                self.types.entry(name.clone()).or_insert_with(|| ty.clone());
+                self.type_names.insert(ty.index().as_u32(), name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of the type of an object, if it is one of the types of the loaded code.
+    pub(super) fn type_name(&self, object: &VMGcRef) -> Option<&str> {
+        let header = self.gc().header(object).ok()?;
+        self.type_names.get(&header.ty().as_u32()).map(|name| &**name)
+    }
+
+    /// The references to the functions that the code imports.
+    fn imports(&self, code: &Code) -> Result<Vec<*const gc_jit::VMFuncRef>> {
+        let imports = code.parts().imports.iter().map(|import| {
+            let (name, signature) = (&import.name, &import.signature);
+            let id = self.functions.find(name).with_context(|| {
+                format!(
+                    "the code imports a function `{name}{signature}`, which the store does not have"
+                )
+            })?;
+            self.functions.slot(id).expect(signature).context("an imported function")?;
+            Ok(self.functions.reference(id))
+        });
+        imports.collect()
+    }
+
+    /// Uses the exit trampolines of `memory` for host functions of signatures that had none.
+    fn pin_exits(&mut self, memory: &Arc<CodeMemory>) {
+        let mut is_pinned = false;
+        for signature in memory.image().signatures() {
+            if self.functions.has_exit(&signature) {
+                continue;
+            }
+            if let Some(address) = memory.exit_trampoline(&signature) {
+                self.functions.add_exit(signature, address);
+                is_pinned = true;
+            }
+        }
+        if is_pinned {
+            self.pinned.push(memory.clone());
+        }
+    }
+
+    /// Frees the pieces and host functions that no name stands for and that do not run.
+    fn free_retired(&mut self) {
+        if !self.jit.is_active() {
+            self.retired_hosts.clear();
+        }
+        if self.retired.is_empty() || self.jit.is_active() && self.retired.len() < self.look_at {
+            return;
+        }
+        // If the stack cannot be walked, everything may be on it.
+        let Ok(on_stack) = self.jit.code_on_stack() else { return };
+        let on_stack: BTreeSet<_> = on_stack.into_iter().collect();
+        let StoreInner { pieces, retired, jit, pinned, .. } = self;
+        let mut freed = Vec::new();
+        retired.retain(|id| {
+            let runs = on_stack.contains(&pieces[id].code.memory().base());
+            if !runs {
+                freed.extend(pieces.remove(id));
+            }
+            runs
+        });
+        self.look_at = 2 * retired.len() + 16;
+        let used: BTreeSet<_> = pieces
+            .values()
+            .map(|piece| piece.code.memory().base())
+            .chain(pinned.iter().map(|memory| memory.base()))
+            .collect();
+        for piece in &freed {
+            if !used.contains(&piece.code.memory().base()) {
+                // SAFETY: none of it is on the stack. Nothing else has its addresses: no name
+                // stands for it, and no trampoline of it is used.
+                unsafe { jit.release(piece.code.memory()) };
+            }
+        }
+    }
+
+    /// Calls the function with this name, which has enough slots for its arguments and results.
+    pub(super) fn call_by_name(&mut self, name: &str, slots: &mut [ValRaw]) -> Result<()> {
+        let id = self.functions.find(name).context("the function is gone")?;
+        // SAFETY: the caller has slots of the function's type.
+        unsafe { self.call(id, None, slots) }
+    }
+
+    /// Calls a function. Takes the arguments from `slots` and leaves the results there. `trampoline` is one
+    /// for functions of its type.
+    ///
+    /// # Safety
+    /// The slots hold arguments of the function's type, and are enough for its results.
+    pub(crate) unsafe fn call(
+        &mut self,
+        id: SlotId,
+        trampoline: Option<&EntryTrampoline>,
+        slots: &mut [ValRaw],
+    ) -> Result<()> {
+        let result = match &self.functions.slot(id).target {
+            Target::Compiled { address, vmctx, trampoline: own, .. } => {
+                let (address, vmctx) = (*address, *vmctx);
+                match trampoline {
+                    // SAFETY: the store keeps the code. It was compiled with a stack limit and for this
+                    // vmctx. The trampoline is one of its signature.
+                    Some(trampoline) => unsafe {
+                        gc_jit::call(self, trampoline, address, vmctx, slots)
+                    },
+                    None => {
+                        let own = own.clone();
+                        // SAFETY: as above.
+                        unsafe { gc_jit::call(self, &own, address, vmctx, slots) }
+                    }
+                }
+            }
+            Target::Host(host) | Target::Missing(host) => {
+                let context = host.vmctx();
+                // SAFETY: it is the context of a function of this store.
+                unsafe { gc_jit::call_host(self, call_host, context, slots) }
+            }
+        };
+        result.map_err(|error| self.failed(error))
+    }
+
+    /// The error of a call. The error of a host function gets the compiled functions that were on the
+    /// stack.
+    #[cold]
+    fn failed(&mut self, error: CallError) -> anyhow::Error {
+        match error {
+            CallError::Host(error) => match self.jit.take_backtrace() {
+                Some(backtrace) if !error.is::<CallBacktrace>() => {
+                    error.context(CallBacktrace(backtrace))
+                }
+                _ => error,
+            },
+            other => other.into_anyhow(),
+        }
+    }
+}
+
+impl JitStore for StoreInner {
+    fn jit(&self) -> &JitState<StoreInner> {
+        &self.jit
+    }
+
+    fn jit_mut(&mut self) -> &mut JitState<StoreInner> {
+        &mut self.jit
+    }
+
+    fn has_backtrace(&self, error: &anyhow::Error) -> bool {
+        error.is::<CallBacktrace>()
+    }
+}

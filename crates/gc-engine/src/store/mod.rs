@@ -1,0 +1,387 @@
+//! [`Store`]: a heap, the code that was loaded into it, and the host's data.
+
+mod access;
+mod caller;
+mod functions;
+mod host;
+mod inner;
+mod piece;
+
+pub use access::{AsStore, AsStoreMut};
+pub use caller::Caller;
+pub use host::{HostFunction, HostResults};
+
+pub(crate) use functions::SlotId;
+pub(crate) use inner::StoreInner;
+pub(crate) use piece::import_offset;
+
+use crate::{Code, Engine, Params, Results, Signature, Type, TypedFunction};
+use anyhow::{Context as _, Result};
+use gc_jit::{InterruptHandle, JitStore as _};
+use gc_runtime::{GcLeft, GcStats, GcStore};
+use gc_types::VMGcRef;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// A heap of an engine's collector, with the code that uses it, the host's functions, and data of the
+/// host.
+///
+/// A store has functions by name. [`load`](Store::load) adds those of compiled code, and
+/// [`func_wrap`](Store::func_wrap) adds a function of the host. Code calls the functions of other code
+/// and of the host through the store's table of names, so a function can be
+/// [replaced](Store::replace) while the program runs.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "compiler")] {
+/// use gc_engine::{Collector, Engine, Module, Store, Type};
+///
+/// let engine = Engine::new(Collector::generational())?;
+/// let mut module = Module::new(&engine);
+/// let cell = module.struct_type("cell", [Type::I64])?;
+/// module.function("garbage", [Type::I64], [], |f| {
+///     let value = f.param(0);
+///     f.struct_new(&cell, &[value]);
+/// })?;
+/// let mut store = Store::new(&engine, ())?;
+/// store.load(&module.compile()?)?;
+///
+/// store.function::<i64, ()>("garbage")?.call(&mut store, 1)?;
+/// assert_eq!(store.stats().allocations, 1);
+/// store.collect()?;
+/// assert_eq!(store.stats().live_objects, 0);
+/// # }
+/// # anyhow::Ok(())
+/// ```
+pub struct Store<T: 'static> {
+    inner: StoreInner,
+    data: PhantomData<T>,
+}
+
+impl<T: Send + Sync + 'static> Store<T> {
+    /// Creates a store with an empty heap, without functions. `data` is for the host's functions.
+    ///
+    /// # Errors
+    /// If the engine's code needs host calls of an embedder that has a store of its own
+    /// ([`build_with`](crate::EngineBuilder::build_with)), or if the system refuses the memory.
+    pub fn new(engine: &Engine, data: T) -> Result<Store<T>> {
+        let inner = StoreInner::new(engine, Box::new(data))?;
+        Ok(Store { inner, data: PhantomData })
+    }
+
+    /// Adds a function of the host, which compiled code calls by this name. Its parameters are a
+    /// [`Caller`] and up to seven [`Value`](crate::Value)s. Its result is a value, a tuple of values,
+    /// nothing, or a `Result` with one of these. An error ends the call of compiled code: the host that
+    /// called gets this error.
+    ///
+    /// # Errors
+    /// If the store already has a function with this name, or expects one with other types.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "compiler")] {
+    /// use anyhow::ensure;
+    /// use gc_engine::{Caller, Collector, Engine, Module, Store, Type};
+    ///
+    /// let engine = Engine::new(Collector::copying())?;
+    /// let mut store = Store::new(&engine, Vec::<i64>::new())?;
+    /// store.func_wrap("push", |mut caller: Caller<'_, Vec<i64>>, n: i64| {
+    ///     ensure!(n >= 0, "{n} is negative");
+    ///     caller.data_mut().push(n);
+    ///     Ok(caller.data().len() as i32)
+    /// })?;
+    ///
+    /// let mut module = Module::new(&engine);
+    /// let push = module.import("push", [Type::I64], [Type::I32])?;
+    /// module.function("run", [Type::I64], [Type::I32], |f| {
+    ///     let n = f.param(0);
+    ///     let count = f.call(&push, &[n]);
+    ///     f.ret(&count);
+    /// })?;
+    /// store.load(&module.compile()?)?;
+    ///
+    /// let run = store.function::<i64, i32>("run")?;
+    /// assert_eq!(run.call(&mut store, 5)?, 1);
+    /// let error = run.call(&mut store, -1).unwrap_err();
+    /// assert_eq!(error.root_cause().to_string(), "-1 is negative");
+    /// assert_eq!(store.data(), &[5]);
+    /// # }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn func_wrap<P, R>(
+        &mut self,
+        name: &str,
+        function: impl HostFunction<T, P, R>,
+    ) -> Result<()> {
+        let signature = Signature::new(function.params(), function.results());
+        self.inner.define_host(name, signature, host::Host::new(function))
+    }
+
+    /// Adds a function that is compiled when it is first called. `compile` returns code that has a
+    /// function with this name, these parameters and these results.
+    ///
+    /// # Errors
+    /// As for [`func_wrap`](Store::func_wrap).
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "compiler")] {
+    /// use gc_engine::{Collector, Engine, Module, Store, Type};
+    ///
+    /// let engine = Engine::new(Collector::copying())?;
+    /// let mut store = Store::new(&engine, 0)?;
+    /// store.define_lazily("seven", [], [Type::I64], |mut caller| {
+    ///     *caller.data_mut() += 1;
+    ///     let mut module = Module::new(caller.engine());
+    ///     module.function("seven", [], [Type::I64], |f| {
+    ///         let seven = f.i64(7);
+    ///         f.ret(&[seven]);
+    ///     })?;
+    ///     module.compile()
+    /// })?;
+    /// let seven = store.function::<(), i64>("seven")?;
+    /// assert_eq!(*store.data(), 0, "it is not compiled");
+    /// assert_eq!((seven.call(&mut store, ())?, seven.call(&mut store, ())?), (7, 7));
+    /// assert_eq!(*store.data(), 1, "it was compiled once");
+    /// # }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn define_lazily(
+        &mut self,
+        name: &str,
+        params: impl IntoIterator<Item = Type>,
+        results: impl IntoIterator<Item = Type>,
+        compile: impl Fn(Caller<'_, T>) -> Result<Code> + Send + Sync + 'static,
+    ) -> Result<()> {
+        let signature = Signature::new(params, results);
+        let host = host::Host::lazy(name, &signature, compile);
+        self.inner.define_host(name, signature, host)
+    }
+
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        self.inner.data()
+    }
+
+    /// The host's data, mutable.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.inner.data_mut()
+    }
+}
+
+impl<T: 'static> Store<T> {
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        self.inner.engine()
+    }
+
+    /// Loads code: adds its functions to those of the store. The functions that it
+    /// [imports](Code::imports) must be in the store.
+    ///
+    /// # Errors
+    /// If the code was compiled for another kind of heap than this engine's (the error names the
+    /// difference), if the store already has a function with the name of one of the code's, if it lacks
+    /// a function that the code imports, if a function or a type has another signature or layout than
+    /// the one of the same name in the store, or if the system refuses the memory. Nothing is added
+    /// then.
+    ///
+    /// # Examples
+    /// Code that was compiled later calls functions that were compiled before:
+    ///
+    /// ```
+    /// # #[cfg(feature = "compiler")] {
+    /// use gc_engine::{Collector, Engine, Module, Store, Type};
+    ///
+    /// let engine = Engine::new(Collector::copying())?;
+    /// let mut store = Store::new(&engine, ())?;
+    ///
+    /// let mut module = Module::new(&engine);
+    /// module.function("double", [Type::I64], [Type::I64], |f| {
+    ///     let n = f.param(0);
+    ///     let twice = f.add(n, n);
+    ///     f.ret(&[twice]);
+    /// })?;
+    /// store.load(&module.compile()?)?;
+    ///
+    /// let mut module = Module::new(&engine);
+    /// let double = module.import("double", [Type::I64], [Type::I64])?;
+    /// module.function("quadruple", [Type::I64], [Type::I64], |f| {
+    ///     let n = f.param(0);
+    ///     let twice = f.call(&double, &[n]);
+    ///     let result = f.call(&double, &twice);
+    ///     f.ret(&result);
+    /// })?;
+    /// store.load(&module.compile()?)?;
+    /// assert_eq!(store.function::<i64, i64>("quadruple")?.call(&mut store, 5)?, 20);
+    /// # }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn load(&mut self, code: &Code) -> Result<()> {
+        self.inner.load(code, false)
+    }
+
+    /// Loads code like [`load`](Store::load), but its functions replace those of the same names. All
+    /// code that calls them by name, and every [`TypedFunction`], calls the new ones from now on.
+    /// Calls that run go on with the old code, which is freed when none of it is on the stack.
+    ///
+    /// # Errors
+    /// As for [`load`](Store::load), except that functions may exist. A function that is replaced must
+    /// have the same parameters and results.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "compiler")] {
+    /// use gc_engine::{Code, Collector, Engine, Module, Store, Type};
+    ///
+    /// let engine = Engine::new(Collector::copying())?;
+    /// let answer = |n: i64| -> anyhow::Result<Code> {
+    ///     let mut module = Module::new(&engine);
+    ///     module.function("answer", [], [Type::I64], |f| {
+    ///         let n = f.i64(n);
+    ///         f.ret(&[n]);
+    ///     })?;
+    ///     module.compile()
+    /// };
+    /// let mut store = Store::new(&engine, ())?;
+    /// store.load(&answer(41)?)?;
+    /// let function = store.function::<(), i64>("answer")?;
+    /// assert_eq!(function.call(&mut store, ())?, 41);
+    ///
+    /// let error = store.load(&answer(42)?).unwrap_err();
+    /// assert_eq!(error.to_string(), "the store already has a function `answer`");
+    /// store.replace(&answer(42)?)?;
+    /// assert_eq!(function.call(&mut store, ())?, 42);
+    /// # }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn replace(&mut self, code: &Code) -> Result<()> {
+        self.inner.load(code, true)
+    }
+
+    /// Declares a function that code can import before it is defined by [`load`](Store::load) or
+    /// [`func_wrap`](Store::func_wrap). To call it before that is an error.
+    ///
+    /// # Errors
+    /// If the store already has a function with this name.
+    pub fn declare(
+        &mut self,
+        name: &str,
+        params: impl IntoIterator<Item = Type>,
+        results: impl IntoIterator<Item = Type>,
+    ) -> Result<()> {
+        let signature = Signature::new(params, results);
+        let host = host::Host::missing(name);
+        self.inner.declare(name, signature, host)
+    }
+
+    /// The function with this name, the parameters `P` and the results `R`.
+    ///
+    /// # Errors
+    /// If the store has no function with this name, or if the function has other parameters or
+    /// results.
+    pub fn function<P: Params, R: Results>(&self, name: &str) -> Result<TypedFunction<P, R>> {
+        TypedFunction::new(&self.inner, name)
+    }
+
+    /// The names and types of its functions, in alphabetical order.
+    pub fn functions(&self) -> impl Iterator<Item = (&str, &Signature)> {
+        self.inner.functions().iter()
+    }
+
+    /// The number of loaded pieces of code that are kept: those with functions that can be called, and
+    /// those that were replaced but are still on the stack.
+    pub fn pieces(&self) -> usize {
+        self.inner.pieces()
+    }
+
+    /// A handle that interrupts the store's code from another thread.
+    ///
+    /// # Errors
+    /// Unless the engine is [interruptible](crate::EngineBuilder::interruptible).
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "compiler")] {
+    /// use gc_engine::{Collector, Engine, Module, Store, Trap, TrapError};
+    ///
+    /// let engine = Engine::builder(Collector::copying()).interruptible(true).build()?;
+    /// let mut module = Module::new(&engine);
+    /// module.function("hang", [], [], |f| f.while_loop(|f| f.i32(1), |_| ()))?;
+    /// let mut store = Store::new(&engine, ())?;
+    /// store.load(&module.compile()?)?;
+    ///
+    /// let handle = store.interrupt_handle()?;
+    /// std::thread::spawn(move || handle.interrupt());
+    /// let error = store.function::<(), ()>("hang")?.call(&mut store, ()).unwrap_err();
+    /// assert_eq!(error.downcast::<TrapError>()?.trap, Trap::Interrupt);
+    /// # }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn interrupt_handle(&self) -> Result<InterruptHandle> {
+        let handle = self.inner.jit().interrupt_handle();
+        handle.context("the engine is not interruptible: see `EngineBuilder::interruptible`")
+    }
+
+    /// Takes an [interrupt](InterruptHandle::interrupt) back, so that functions can be called again.
+    ///
+    /// # Errors
+    /// If code of the store runs: it must end first.
+    pub fn clear_interrupt(&mut self) -> Result<()> {
+        self.inner.jit_mut().clear_interrupt()
+    }
+
+    /// Collects all garbage. Returns false if the collection was skipped because not all roots were
+    /// found.
+    ///
+    /// # Errors
+    /// If the heap is corrupt.
+    pub fn collect(&mut self) -> Result<bool> {
+        self.inner.collect()
+    }
+
+    /// Collects for at most `time`, while the host has nothing better to do, and returns what is left
+    /// ([`GcStore::gc_for`] says more).
+    ///
+    /// # Errors
+    /// If the heap is corrupt.
+    pub fn collect_for(&mut self, time: Duration) -> Result<GcLeft> {
+        self.inner.collect_for(time)
+    }
+
+    /// The heap's statistics.
+    pub fn stats(&self) -> GcStats {
+        self.gc().stats()
+    }
+
+    /// The name of the type of an object. `None` for an `i31`, and for a reference that belongs to
+    /// another heap.
+    pub fn type_name(&self, object: &VMGcRef) -> Option<&str> {
+        self.inner.type_name(object)
+    }
+
+    /// The heap.
+    pub fn gc(&self) -> &GcStore {
+        self.inner.gc()
+    }
+}
+
+impl<T> AsStore for Store<T> {
+    type Data = T;
+
+    fn inner(&self) -> &StoreInner {
+        &self.inner
+    }
+}
+
+impl<T> AsStoreMut for Store<T> {
+    fn inner_mut(&mut self) -> &mut StoreInner {
+        &mut self.inner
+    }
+}
+
+impl<T> fmt::Debug for Store<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("engine", self.engine()).finish_non_exhaustive()
+    }
+}

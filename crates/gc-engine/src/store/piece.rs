@@ -1,0 +1,71 @@
+//! A piece of code that a store has loaded, with its vmctx.
+#![allow(unsafe_code)]
+
+use crate::Code;
+use gc_jit::{VMContextPrefix, VMFuncRef};
+use gc_types::VMOffsets;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+/// The number of a loaded piece. No two pieces of a store ever have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PieceId(pub(super) u64);
+
+/// A loaded piece of code.
+pub(super) struct Piece {
+    pub(super) code: Code,
+    /// Compiled code has its address.
+    pub(super) _vmctx: Vmctx,
+    /// The number of names that stand for its functions. If there is none, it is kept only while it
+    /// runs.
+    pub(super) names: usize,
+}
+
+/// The first argument of the functions of a piece: the words with which every vmctx begins, and then
+/// the addresses of the references to imported functions.
+pub(super) struct Vmctx {
+    address: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: what it points to belongs to the same store and moves to another thread with it. Only
+// compiled code uses the pointers, with exclusive access to the store.
+unsafe impl Send for Vmctx {}
+// SAFETY: shared access to a store uses none of the pointers.
+unsafe impl Sync for Vmctx {}
+
+/// The distance in bytes from the start of a vmctx to the address of the reference to imported function
+/// `number`.
+pub(crate) fn import_offset(number: u32) -> u32 {
+    VMOffsets::HOST.vmctx_prefix_size() + number * size_of::<*const VMFuncRef>() as u32
+}
+
+impl Vmctx {
+    pub(super) fn new(prefix: VMContextPrefix, imports: &[*const VMFuncRef]) -> Vmctx {
+        let size = import_offset(0) as usize + size_of_val(imports);
+        let layout = Layout::from_size_align(size, align_of::<VMContextPrefix>());
+        let layout = layout.expect("a vmctx is smaller than the address space");
+        // SAFETY: the layout's size is not zero. All words are written inside of it.
+        let address = unsafe {
+            let Some(address) = NonNull::new(alloc_zeroed(layout)) else {
+                handle_alloc_error(layout)
+            };
+            address.cast::<VMContextPrefix>().write(prefix);
+            let words = address.add(import_offset(0) as usize).cast::<*const VMFuncRef>();
+            words.copy_from_nonoverlapping(NonNull::from(imports).cast(), imports.len());
+            address
+        };
+        Vmctx { address, layout }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut u8 {
+        self.address.as_ptr()
+    }
+}
+
+impl Drop for Vmctx {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with this layout, and no code that has its address runs.
+        unsafe { dealloc(self.address.as_ptr(), self.layout) };
+    }
+}
