@@ -56,17 +56,20 @@ pub(crate) struct Parts {
     pub(crate) types: Vec<EngineType>,
     /// The functions that other code and the host can call, with their numbers in the image.
     pub(crate) functions: BTreeMap<String, (u32, Arc<Signature>)>,
-    /// The functions that it calls and does not have, in the order of their places in the vmctx.
-    pub(crate) imports: Vec<Import>,
+    /// The words that it reads from its vmctx.
+    pub(crate) words: Vec<Word>,
     /// Whether it can get or make references, so that it needs a heap.
     pub(crate) uses_heap: bool,
 }
 
-/// A function that code calls and does not have.
+/// A word of a vmctx, which belongs to one piece of code in one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Import {
-    pub(crate) name: Arc<str>,
-    pub(crate) signature: Arc<Signature>,
+pub(crate) enum Word {
+    /// The address of the reference to the function with this name, which the code calls and does not
+    /// have.
+    Import(Arc<str>, Arc<Signature>),
+    /// The number in the store of a function of the image, for references to it.
+    Reference(u32, Arc<Signature>),
 }
 
 impl Code {
@@ -100,7 +103,7 @@ impl Code {
     /// # anyhow::Ok(())
     /// ```
     pub fn for_engine(&self, engine: &Engine) -> Result<Code> {
-        let Parts { memory, types, functions, imports, uses_heap, .. } = self.parts();
+        let Parts { memory, types, functions, words, uses_heap, .. } = self.parts();
         let types = types.iter().map(|ty| engine.types().register(ty.definition()));
         let types = types.collect::<Result<Vec<_>>>()?;
         let indices: Vec<_> = types.iter().map(EngineType::index).collect();
@@ -110,7 +113,7 @@ impl Code {
             memory,
             types,
             functions: functions.clone(),
-            imports: imports.clone(),
+            words: words.clone(),
             uses_heap: *uses_heap,
         }))
     }
@@ -139,7 +142,10 @@ impl Code {
     /// The functions that it calls and does not have. The store into which it is loaded must have
     /// them.
     pub fn imports(&self) -> impl Iterator<Item = (&str, &Signature)> {
-        self.0.imports.iter().map(|import| (&*import.name, &*import.signature))
+        self.0.words.iter().filter_map(|word| match word {
+            Word::Import(name, signature) => Some((&**name, &**signature)),
+            Word::Reference(..) => None,
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 //! have to name the types in `assert_eq!(values, [])`.
 #![allow(unsafe_code)]
 
-use crate::code::{Import, Parts};
+use crate::code::{Parts, Word};
 use crate::registry::{Definition, EngineType};
 use crate::types::storage_name;
 use crate::{Code, Engine, Signature, Type};
@@ -33,7 +33,7 @@ const STORAGE: [StorageType; 9] = [
 ];
 
 /// All types of values.
-const TYPES: [Type; 5] = [Type::I32, Type::I64, Type::F32, Type::F64, Type::Ref];
+const TYPES: [Type; 6] = [Type::I32, Type::I64, Type::F32, Type::F64, Type::Ref, Type::Func];
 
 /// The embedder's section.
 #[derive(Serialize, Deserialize)]
@@ -42,9 +42,15 @@ struct Declarations {
     types: Vec<SavedType>,
     /// The functions that the host can call, with their numbers in the image.
     functions: Vec<(u32, SavedFunction)>,
-    /// The functions that the code imports, in the order of their places.
-    imports: Vec<SavedFunction>,
+    /// The words that the code reads from its vmctx.
+    words: Vec<SavedWord>,
     uses_heap: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+enum SavedWord {
+    Import(SavedFunction),
+    Reference(u32, SavedSignature),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -106,14 +112,17 @@ impl Code {
         let functions = parts.functions.iter().map(|(name, (index, signature))| {
             (*index, SavedFunction { name: name.into(), signature: save_signature(signature) })
         });
-        let imports = parts.imports.iter().map(|Import { name, signature }| SavedFunction {
-            name: (&**name).into(),
-            signature: save_signature(signature),
+        let words = parts.words.iter().map(|word| match word {
+            Word::Import(name, ty) => {
+                let (name, signature) = ((&**name).into(), save_signature(ty));
+                SavedWord::Import(SavedFunction { name, signature })
+            }
+            Word::Reference(index, ty) => SavedWord::Reference(*index, save_signature(ty)),
         });
         let declarations = Declarations {
             types: types.collect::<Result<_>>()?,
             functions: functions.collect(),
-            imports: imports.collect(),
+            words: words.collect(),
             uses_heap: parts.uses_heap,
         };
         gc_jit::save(self.image(), &postcard::to_stdvec(&declarations)?)
@@ -172,14 +181,23 @@ impl Code {
             let before = functions.insert(name.to_string(), (*index, signature));
             ensure!(before.is_none(), "two functions have the name `{name}`");
         }
-        let imports = declared.imports.iter().map(|SavedFunction { name, signature }| {
-            Ok(Import { name: (&**name).into(), signature: load_signature(signature)? })
+        let words = declared.words.iter().map(|word| match word {
+            SavedWord::Import(SavedFunction { name, signature }) => {
+                Ok(Word::Import((&**name).into(), load_signature(signature)?))
+            }
+            SavedWord::Reference(index, signature) => {
+                ensure!(
+                    saved.image().function_offset(*index).is_some(),
+                    "the image has no code of function {index}, to which it makes references"
+                );
+                Ok(Word::Reference(*index, load_signature(signature)?))
+            }
         });
-        let imports = imports.collect::<Result<_>>()?;
+        let words = words.collect::<Result<_>>()?;
         let indices: Vec<_> = types.iter().map(EngineType::index).collect();
         let memory = saved.publish(&indices)?;
         let (engine, uses_heap) = (engine.clone(), declared.uses_heap);
-        Ok(Code::new(Parts { engine, memory, types, functions, imports, uses_heap }))
+        Ok(Code::new(Parts { engine, memory, types, functions, words, uses_heap }))
     }
 }
 

@@ -23,13 +23,16 @@ pub enum Type {
     F64,
     /// A reference to an object, an `i31`, or null. It is a root while it is live.
     Ref,
+    /// A reference to a function, or null. It is the function's number in the store, which is checked when
+    /// the function is called.
+    Func,
 }
 
 impl Type {
     /// The type at the machine level.
     pub(crate) fn value_type(self) -> ValueType {
         match self {
-            Type::I32 => ValueType::I32,
+            Type::I32 | Type::Func => ValueType::I32,
             Type::I64 | Type::Ref => ValueType::I64,
             Type::F32 => ValueType::F32,
             Type::F64 => ValueType::F64,
@@ -45,6 +48,7 @@ impl fmt::Display for Type {
             Type::F32 => "f32",
             Type::F64 => "f64",
             Type::Ref => "ref",
+            Type::Func => "func",
         })
     }
 }
@@ -59,6 +63,7 @@ impl From<Type> for StorageType {
             Type::F32 => StorageType::F32,
             Type::F64 => StorageType::F64,
             Type::Ref => StorageType::Ref,
+            Type::Func => StorageType::FuncRef,
         }
     }
 }

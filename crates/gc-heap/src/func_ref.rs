@@ -21,6 +21,8 @@ static NULL: usize = 0;
 pub struct FuncRefTable {
     /// With null's entry, unless there is no other.
     pointers: Vec<usize>,
+    /// The ids that were removed.
+    free: Vec<u32>,
 }
 
 impl FuncRefTable {
@@ -38,9 +40,24 @@ impl FuncRefTable {
             self.pointers.reserve(4);
             self.pointers.push(NULL);
         }
+        if let Some(id) = self.free.pop() {
+            self.pointers[id as usize] = pointer;
+            return id;
+        }
         let id = u32::try_from(self.pointers.len()).expect("too many function references");
         self.pointers.push(pointer);
         id
+    }
+
+    /// Removes a function reference, so that its id becomes free for another one. Until then, the id is
+    /// that of null: code that calls it traps. The caller must know that the heap does not have the id.
+    ///
+    /// # Panics
+    /// If there is no such function reference.
+    pub fn remove(&mut self, id: u32) {
+        let pointer = self.pointers.get_mut(id as usize).filter(|pointer| **pointer != NULL);
+        *pointer.expect("a function reference that is there") = NULL;
+        self.free.push(id);
     }
 
     /// Makes room for `count` more function references. It may move the table, as
@@ -89,6 +106,11 @@ mod tests {
         assert_eq!((table.get(0), table.get(b), table.get(3)), (Some(0), Some(0x2000), None));
         assert_eq!(table.len(), 3);
         assert!(std::ptr::eq(table.base(), &table.pointers[0]));
+
+        // A removed id is null's until it is used again.
+        table.remove(a);
+        assert_eq!((table.get(a), table.get(b), table.len()), (Some(0), Some(0x2000), 3));
+        assert_eq!((table.add(0x4000), table.get(a)), (a, Some(0x4000)));
 
         for mut table in [table, FuncRefTable::default()] {
             let before = table.len();

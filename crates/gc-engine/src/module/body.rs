@@ -1,7 +1,7 @@
 //! [`Body`]: a function that is being built.
 
 use super::{Callee, FunctionBody, FunctionHandle, Module, clif_signature};
-use crate::store::import_offset;
+use crate::store::word_offset;
 use crate::{Engine, Signature, Type};
 use anyhow::{Result, anyhow, ensure};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Value, ValueDef, types};
@@ -12,7 +12,7 @@ use gc_compiler::{
     import_type_word, trap_code, type_word,
 };
 use gc_types::{Abi, GcLayout, HostCall, Trap, TypeWord};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,6 +24,8 @@ pub(super) struct Env {
     host_calls: HashMap<HostCall, ir::FuncRef>,
     /// The first words of allocated objects, and the layouts with which they are allocated.
     pub(super) allocated: Vec<(Value, GcLayout)>,
+    /// The values that are references to functions.
+    pub(super) functions: HashSet<Value>,
     /// The signatures of calls by address.
     pub(super) signatures: Vec<(ir::SigRef, Arc<Signature>)>,
     /// The words of types that the function reads.
@@ -62,7 +64,7 @@ impl GcFuncEnv for Env {
 }
 
 /// The code of a callee.
-enum CalleeCode {
+pub(super) enum CalleeCode {
     /// A function of the module.
     Own(ir::FuncRef),
     /// Code with this signature at an address.
@@ -71,6 +73,9 @@ enum CalleeCode {
 
 /// The region of the addresses of imported functions in the vmctx.
 pub(super) const IMPORTS: Region = regions::STRUCTURES;
+
+/// The region of the numbers of functions in the vmctx.
+pub(super) const REFERENCES: Region = regions::STRUCTURES + 1;
 
 /// The result of a closure that builds a function: `()` or a `Result`.
 ///
@@ -173,9 +178,14 @@ impl<'m, 'b> Body<'m, 'b> {
         let values = builder.block_params(entry);
         let (vmctx, params) = (values[0], values[1..].to_vec());
         let mut annotations = Annotations::default();
+        let mut functions = HashSet::new();
         for (value, ty) in params.iter().zip(function.signature().params()) {
-            if *ty == Type::Ref {
-                annotations.references.mark(*value);
+            match ty {
+                Type::Ref => annotations.references.mark(*value),
+                Type::Func => {
+                    functions.insert(*value);
+                }
+                _ => {}
             }
         }
         let engine = module.engine.clone();
@@ -185,6 +195,7 @@ impl<'m, 'b> Body<'m, 'b> {
             annotations,
             host_calls: HashMap::new(),
             allocated: Vec::new(),
+            functions,
             signatures: Vec::new(),
             type_words: HashMap::new(),
         };
@@ -242,7 +253,7 @@ impl<'m, 'b> Body<'m, 'b> {
     }
 
     /// The module, if it was not exchanged for another with [`module`](Body::module).
-    fn own_module(&self) -> Result<&Module> {
+    pub(super) fn own_module(&self) -> Result<&Module> {
         ensure!(
             self.module.number == self.function.module,
             "another module was put in the place of its own while it was built"
@@ -305,17 +316,38 @@ impl<'m, 'b> Body<'m, 'b> {
         let Some((callee, code, args)) = self.prepare_call(callee, args) else {
             return self.dummy_results();
         };
+        self.emit_call(code, &args, callee.signature().results())
+    }
+
+    /// Emits a call and returns its results, which have these types.
+    pub(super) fn emit_call(
+        &mut self,
+        code: CalleeCode,
+        args: &[Value],
+        types: &[Type],
+    ) -> Vec<Value> {
         let call = match code {
-            CalleeCode::Own(code) => self.ins().call(code, &args),
-            CalleeCode::At(signature, code) => self.ins().call_indirect(signature, code, &args),
+            CalleeCode::Own(code) => self.ins().call(code, args),
+            CalleeCode::At(signature, code) => self.ins().call_indirect(signature, code, args),
         };
         let results = self.builder.inst_results(call).to_vec();
-        for (value, ty) in results.iter().zip(callee.signature().results()) {
-            if *ty == Type::Ref {
-                self.declare_ref(*value);
+        self.declare(&results, types);
+        results
+    }
+
+    /// Declares values of these types.
+    fn declare(&mut self, values: &[Value], types: &[Type]) {
+        for (value, ty) in values.iter().zip(types) {
+            match ty {
+                Type::Ref => {
+                    self.declare_ref(*value);
+                }
+                Type::Func => {
+                    self.env.functions.insert(*value);
+                }
+                _ => {}
             }
         }
-        results
     }
 
     /// Calls a function and returns its results from this function. The callee's frame replaces
@@ -330,10 +362,15 @@ impl<'m, 'b> Body<'m, 'b> {
             );
             return self.misused(error);
         }
+        self.emit_tail_call(code, &args);
+    }
+
+    /// Emits a tail call.
+    pub(super) fn emit_tail_call(&mut self, code: CalleeCode, args: &[Value]) {
         match code {
-            CalleeCode::Own(code) => self.ins().return_call(code, &args),
+            CalleeCode::Own(code) => self.ins().return_call(code, args),
             CalleeCode::At(signature, code) => {
-                self.ins().return_call_indirect(signature, code, &args)
+                self.ins().return_call_indirect(signature, code, args)
             }
         };
         self.begin_unreachable();
@@ -352,25 +389,13 @@ impl<'m, 'b> Body<'m, 'b> {
                 return None;
             }
         };
-        let params = callee.signature().params();
-        if params.len() != args.len() {
-            let error = anyhow!(
-                "it calls `{}`, which takes {} values, with {}",
-                callee.name(),
-                params.len(),
-                args.len()
-            );
-            self.misused(error);
+        if !self.expect_args(callee.name(), callee.signature(), args) {
             return None;
-        }
-        for (arg, ty) in args.iter().zip(params) {
-            if !self.expect(callee.name(), *arg, *ty) {
-                return None;
-            }
         }
         let (code, vmctx) = match self.module.functions[callee.index as usize].body {
             FunctionBody::Imported(place) => {
-                let (code, vmctx) = self.imported(place);
+                let reference = self.import(place);
+                let (code, vmctx) = self.code_of(reference);
                 (CalleeCode::At(self.signature(&callee.signature), code), vmctx)
             }
             FunctionBody::Declared | FunctionBody::Built(_) => {
@@ -385,25 +410,55 @@ impl<'m, 'b> Body<'m, 'b> {
         Some((callee, code, args))
     }
 
-    /// The code and the context of the imported function with this place.
-    fn imported(&mut self, place: u32) -> (Value, Value) {
-        let offsets = self.env.abi().offsets();
+    /// Checks the arguments of a call of a function of this type.
+    pub(super) fn expect_args(
+        &mut self,
+        callee: &str,
+        signature: &Signature,
+        args: &[Value],
+    ) -> bool {
+        let params = signature.params();
+        if params.len() != args.len() {
+            let error = anyhow!(
+                "it calls `{callee}`, which takes {} values, with {}",
+                params.len(),
+                args.len()
+            );
+            self.misused(error);
+            return false;
+        }
+        args.iter().zip(params).all(|(arg, ty)| self.expect(callee, *arg, *ty))
+    }
+
+    /// The reference to the imported function whose address is in this word of the vmctx.
+    pub(super) fn import(&mut self, word: u32) -> Value {
         let vmctx = self.env.vmctx;
-        let function = self.load_word(IMPORTS, vmctx, import_offset(place));
-        let code = self.load_word(regions::TYPES, function, offsets.func_ref_code());
-        let vmctx = self.load_word(regions::TYPES, function, offsets.func_ref_vmctx());
+        self.load(types::I64, IMPORTS, vmctx, word_offset(word))
+    }
+
+    /// The code and the context of the function of a native reference.
+    pub(super) fn code_of(&mut self, reference: Value) -> (Value, Value) {
+        let offsets = self.env.abi().offsets();
+        let code = self.load(types::I64, regions::TYPES, reference, offsets.func_ref_code());
+        let vmctx = self.load(types::I64, regions::TYPES, reference, offsets.func_ref_vmctx());
         (code, vmctx)
     }
 
-    /// Reads a word of native memory that is always there.
-    fn load_word(&mut self, region: Region, address: Value, offset: u32) -> Value {
+    /// Reads native memory that is always there.
+    pub(super) fn load(
+        &mut self,
+        ty: ir::Type,
+        region: Region,
+        address: Value,
+        offset: u32,
+    ) -> Value {
         let region = regions::intern(self.builder.func, region);
         let flags = MemFlagsData::trusted().with_alias_region(Some(region));
-        self.ins().load(types::I64, flags, address, offset.cast_signed())
+        self.ins().load(ty, flags, address, offset.cast_signed())
     }
 
     /// The signature of calls by address of functions of this type.
-    fn signature(&mut self, signature: &Arc<Signature>) -> ir::SigRef {
+    pub(super) fn signature(&mut self, signature: &Arc<Signature>) -> ir::SigRef {
         // The callee may have another context.
         self.env.annotations.leaves_instance = true;
         let known = self.env.signatures.iter().find(|(_, known)| known == signature);
@@ -426,7 +481,7 @@ impl<'m, 'b> Body<'m, 'b> {
 
     /// Values that replace the results of a call that cannot be made. There are more of them than
     /// any correct use needs.
-    fn dummy_results(&mut self) -> Vec<Value> {
+    pub(super) fn dummy_results(&mut self) -> Vec<Value> {
         let dummy = self.dummy(types::I64);
         vec![dummy; 8]
     }

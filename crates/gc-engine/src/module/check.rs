@@ -1,7 +1,7 @@
 //! What is checked of a function when it is defined: its signature, its CLIF, its imports, the layouts of
 //! the objects that it allocates, and that it returns.
 
-use super::body::{Env, IMPORTS};
+use super::body::{Env, IMPORTS, REFERENCES};
 use super::{Function, FunctionBody, FunctionHandle, Module, clif_signature};
 use crate::registry::Definition;
 use crate::{Signature, Type};
@@ -137,6 +137,7 @@ fn types(
     };
     let mut known = FunctionTypes::new(signature(function.signature()));
     known.declare_region(IMPORTS, Memory::Native);
+    known.declare_region(REFERENCES, Memory::Data);
     let mut declared = HashMap::new();
     for (code, called) in calls {
         let types = signature(called);
@@ -190,6 +191,6 @@ fn types(
 fn check_type(ty: Type) -> ValueType {
     match ty {
         Type::Ref => ValueType::Ref,
-        Type::I32 | Type::I64 | Type::F32 | Type::F64 => ValueType::Data,
+        Type::I32 | Type::I64 | Type::F32 | Type::F64 | Type::Func => ValueType::Data,
     }
 }

@@ -8,6 +8,7 @@ mod body;
 mod callee;
 mod check;
 mod control;
+mod functions;
 mod objects;
 mod values;
 
@@ -16,7 +17,7 @@ pub use callee::{Callee, FunctionHandle};
 pub use objects::{ArrayType, StructType};
 pub use values::Variable;
 
-use crate::code::{Import, Parts};
+use crate::code::{Parts, Word};
 use crate::registry::{Definition, EngineType};
 use crate::types::describe;
 use crate::{Code, Engine, Signature, Type};
@@ -75,17 +76,16 @@ pub struct Module {
     /// The types by their number in the image.
     types: Vec<Definition>,
     functions: Vec<Function>,
-    /// The functions that the module calls and does not have: their indices, in the order of their
-    /// places in the vmctx.
-    imports: Vec<u32>,
+    /// The words that its code reads from its vmctx.
+    words: Vec<Word>,
     names: HashMap<Arc<str>, u32>,
     /// Cranelift's memory for functions, which is reused.
     builders: Vec<FunctionBuilderContext>,
     context: Context,
 }
 
-/// The maximal number of imported functions of a module.
-const MAX_IMPORTS: u32 = 1 << 24;
+/// The maximal number of words that code reads from its vmctx.
+const MAX_WORDS: u32 = 1 << 24;
 
 /// The number of modules that were begun.
 static MODULES: AtomicU64 = AtomicU64::new(0);
@@ -106,7 +106,7 @@ enum FunctionBody {
     Declared,
     /// In this module.
     Built(Box<BuiltFunction>),
-    /// In other code, or in the host. The number is that of the place in the vmctx.
+    /// In other code, or in the host. The number is that of the word in the vmctx.
     Imported(u32),
 }
 
@@ -119,7 +119,7 @@ impl Module {
             engine: engine.clone(),
             types: Vec::new(),
             functions: Vec::new(),
-            imports: Vec::new(),
+            words: Vec::new(),
             names: HashMap::new(),
             builders: Vec::new(),
             context: Context::new(),
@@ -187,6 +187,28 @@ impl Module {
         Ok((number, layout))
     }
 
+    /// The type of functions with this signature.
+    fn function_type(&mut self, signature: &Arc<Signature>) -> Result<TypeIndex> {
+        let is_it = |ty: &Definition| matches!(ty, Definition::Function(known) if known == signature);
+        match self.types.iter().position(is_it) {
+            Some(number) => TypeIndex::new(number as u32).context("a module has too many types"),
+            None => self.add_type(Definition::Function(signature.clone())),
+        }
+    }
+
+    /// The number of the word in the vmctx with the number of a function of the module.
+    fn word_of_reference(&mut self, function: &FunctionHandle) -> Result<u32> {
+        let word = Word::Reference(function.index, function.signature.clone());
+        match self.words.iter().position(|known| *known == word) {
+            Some(number) => Ok(number as u32),
+            None => {
+                let number = self.next_word()?;
+                self.words.push(word);
+                Ok(number)
+            }
+        }
+    }
+
     /// Adds a type. Returns its number in the image.
     fn add_type(&mut self, definition: Definition) -> Result<TypeIndex> {
         let number = u32::try_from(self.types.len()).ok().and_then(TypeIndex::new);
@@ -225,12 +247,17 @@ impl Module {
         params: impl IntoIterator<Item = Type>,
         results: impl IntoIterator<Item = Type>,
     ) -> Result<FunctionHandle> {
-        let place = u32::try_from(self.imports.len()).ok().filter(|place| *place < MAX_IMPORTS);
-        let place = place.context("a module imports too many functions")?;
         let signature = Signature::new(params, results);
-        let handle = self.add_named(name, signature, FunctionBody::Imported(place))?;
-        self.imports.push(handle.index);
+        let word = self.next_word()?;
+        let handle = self.add_named(name, signature, FunctionBody::Imported(word))?;
+        self.words.push(Word::Import(handle.name.clone(), handle.signature.clone()));
         Ok(handle)
+    }
+
+    /// The number of the next word in the vmctx.
+    fn next_word(&self) -> Result<u32> {
+        let word = u32::try_from(self.words.len()).ok().filter(|word| *word < MAX_WORDS);
+        word.context("a module imports too many functions")
     }
 
     fn add_named(
@@ -386,29 +413,25 @@ impl Module {
     pub fn compile(self) -> Result<Code> {
         let compiler = self.engine.compiler();
         let compilation = compiler.begin();
-        let functions = self.functions.into_iter().filter(|function| !function.forgotten);
         let mut handles = Vec::new();
-        let mut imports = Vec::new();
+        let mut uses_heap = self.types.iter().any(|ty| matches!(ty, Definition::Object(..)));
         let mut built_functions = BTreeMap::new();
+        let functions = self.functions.into_iter().filter(|function| !function.forgotten);
         for Function { handle, exported, body, .. } in functions {
             let built = match body {
                 FunctionBody::Built(built) => *built,
                 FunctionBody::Imported(_) => {
-                    let (name, signature) = (handle.name.clone(), handle.signature.clone());
-                    imports.push(Import { name, signature });
+                    uses_heap |= handle.signature.has_refs();
                     continue;
                 }
                 FunctionBody::Declared => {
                     bail!("the function `{}` is declared, but not defined", handle.name())
                 }
             };
+            uses_heap |= handle.signature.has_refs();
             built_functions.insert(handle.index, built);
             handles.push((handle, exported));
         }
-        let signatures = handles.iter().map(|(handle, _)| &handle.signature);
-        let mut signatures = signatures.chain(imports.iter().map(|import| &import.signature));
-        let uses_heap = self.types.iter().any(|ty| matches!(ty, Definition::Object(..)))
-            || signatures.any(|signature| signature.has_refs());
         let limits = InlineLimits::of_module(built_functions.values());
         let inlines = self.engine.inlines();
         let may_inline = |_: &u32, built: &mut BuiltFunction| inlines && limits.may_inline(built);
@@ -439,8 +462,8 @@ impl Module {
         let types = types.collect::<Result<Vec<_>>>()?;
         let indices: Vec<_> = types.iter().map(EngineType::index).collect();
         let memory = CodeMemory::publish(image, self.engine.abi(), &indices)?;
-        let (engine, functions) = (self.engine, exports);
-        Ok(Code::new(Parts { engine, memory, types, functions, imports, uses_heap }))
+        let (engine, functions, words) = (self.engine, exports, self.words);
+        Ok(Code::new(Parts { engine, memory, types, functions, words, uses_heap }))
     }
 
     /// The function with this name.
@@ -459,7 +482,7 @@ impl fmt::Debug for Module {
 /// The CLIF type of values of `ty`.
 pub(crate) fn clif_type(ty: Type) -> ir::Type {
     match ty {
-        Type::I32 => types::I32,
+        Type::I32 | Type::Func => types::I32,
         Type::I64 | Type::Ref => types::I64,
         Type::F32 => types::F32,
         Type::F64 => types::F64,

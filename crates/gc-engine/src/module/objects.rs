@@ -151,6 +151,11 @@ impl Body<'_, '_> {
             true => Ok(()),
             false => Err(anyhow!("{what} must be a reference, but {NOT_A_REFERENCE}")),
         })?;
+        let fits = ty != StorageType::FuncRef || self.is_function(value);
+        self.checked(match fits {
+            true => Ok(()),
+            false => Err(anyhow!("{what} is a reference to a function, but the value is an integer")),
+        })?;
         self.checked(match !ty.is_ref() && self.is_declared(value) {
             false => Ok(()),
             true => Err(anyhow!("{what} is of type {ty:?}, but the value is a reference")),
@@ -184,6 +189,14 @@ impl Body<'_, '_> {
                 anyhow!("there is no field {field}: the number of fields is {count}")
             }),
         )
+    }
+
+    /// Records what a value is that was read from this storage.
+    fn loaded(&mut self, value: Value, ty: StorageType) -> Value {
+        if ty == StorageType::FuncRef {
+            self.env.functions.insert(value);
+        }
+        value
     }
 
     /// Emits an operation with a result of type `ty`. If it is misused, emits a dummy of the same
@@ -228,7 +241,10 @@ impl Body<'_, '_> {
             f.field(ty, field)?;
             f.object("the object of `struct_get`", object)
         };
-        self.result(storage, checks, |f| f.gc().struct_get(object, ty.layout(), field, None))
+        self.result(storage, checks, |f| {
+            let value = f.gc().struct_get(object, ty.layout(), field, None);
+            f.loaded(value, ty.layout().fields[field].ty)
+        })
     }
 
     /// Writes a field. Traps if `object` is null.
@@ -301,7 +317,10 @@ impl Body<'_, '_> {
             f.index("the index of `array_get`", index)
         };
         let element = loaded(ty.layout().element);
-        self.result(element, checks, |f| f.gc().array_get(array, ty.layout(), index, None))
+        self.result(element, checks, |f| {
+            let value = f.gc().array_get(array, ty.layout(), index, None);
+            f.loaded(value, ty.layout().element)
+        })
     }
 
     /// Writes the element at `index` (`I32`). Traps if `array` is null or has no such element.

@@ -176,11 +176,32 @@ impl Body<'_, '_> {
             self.misused(anyhow!("`{what}` takes a reference, but {NOT_A_REFERENCE}"));
             return false;
         }
+        if ty == Type::Func && !self.is_function(value) {
+            self.misused(anyhow!("`{what}` takes a reference to a function, but was given an integer"));
+            return false;
+        }
         if ty != Type::Ref && self.is_declared(value) {
             self.misused(anyhow!("`{what}` takes a value of type {ty}, but was given a reference"));
             return false;
         }
         true
+    }
+
+    /// Whether `value`, an `i32`, is a reference to a function as far as the body knows.
+    pub(super) fn is_function(&self, value: Value) -> bool {
+        let dfg = &self.builder.func.dfg;
+        let value = dfg.resolve_aliases(value);
+        self.env.functions.contains(&value)
+            || match dfg.value_def(value) {
+                ValueDef::Result(inst, _) => match dfg.insts[inst] {
+                    InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => imm.bits() == 0,
+                    // Both are checked when the function is called.
+                    InstructionData::Ternary { opcode: Opcode::Select, .. } => true,
+                    _ => false,
+                },
+                ValueDef::Param(..) => !self.params.contains(&value),
+                ValueDef::Union(..) => false,
+            }
     }
 
     /// Whether `value` was declared as a reference, by the emitter or by the user.

@@ -6,13 +6,13 @@
 
 use super::host::PlacedHost;
 use super::piece::PieceId;
+use super::reference::Reference;
 use crate::Signature;
-use crate::registry::EngineType;
 use anyhow::{Result, ensure};
-use gc_jit::{EntryTrampoline, VMFuncRef};
+use gc_jit::EntryTrampoline;
 use gc_types::CallSignature;
 use std::collections::BTreeMap;
-use std::ptr::{NonNull, null, null_mut};
+use std::ptr::null;
 use std::sync::Arc;
 
 /// The number of a slot.
@@ -43,28 +43,12 @@ pub(super) struct Slot {
     calls: CallSignature,
     pub(super) target: Target,
     reference: Reference,
-    /// Keeps the index of the function's type.
-    _ty: EngineType,
 }
 
-/// A function reference that compiled code reads.
-struct Reference(NonNull<VMFuncRef>);
-
-// SAFETY: a reference and a target point to what belongs to the same store and moves with it.
-unsafe impl Send for Reference {}
-// SAFETY: shared access to a store reads neither.
-unsafe impl Sync for Reference {}
-// SAFETY: as above.
+// SAFETY: a target points to what belongs to the same store and moves with it.
 unsafe impl Send for Target {}
-// SAFETY: as above.
+// SAFETY: shared access to a store does not read it.
 unsafe impl Sync for Target {}
-
-impl Drop for Reference {
-    fn drop(&mut self) {
-        // SAFETY: it was a box. Slots are dropped with the store, which runs no code then.
-        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
-    }
-}
 
 /// The functions of a store.
 #[derive(Default)]
@@ -78,9 +62,9 @@ pub(crate) struct Functions {
 /// An exit trampoline of a piece of code that the store keeps.
 struct Exit(*const u8);
 
-// SAFETY: as for `Reference`.
+// SAFETY: as for `Target`.
 unsafe impl Send for Exit {}
-// SAFETY: as for `Reference`.
+// SAFETY: as for `Target`.
 unsafe impl Sync for Exit {}
 
 impl Functions {
@@ -103,16 +87,13 @@ impl Functions {
         &mut self,
         name: &str,
         signature: Arc<Signature>,
-        ty: EngineType,
         target: Target,
+        reference: Reference,
     ) {
         let name: Arc<str> = name.into();
-        let reference =
-            VMFuncRef { code: null(), vmctx: null_mut(), ty: ty.index().as_u32(), id: 0 };
-        let reference = Reference(NonNull::from(Box::leak(Box::new(reference))));
         let id = SlotId(self.slots.len());
         let calls = signature.call_signature();
-        self.slots.push(Slot { name: name.clone(), signature, calls, target, reference, _ty: ty });
+        self.slots.push(Slot { name: name.clone(), signature, calls, target, reference });
         self.names.insert(name, id);
         self.refer(id);
     }
@@ -134,17 +115,12 @@ impl Functions {
                 (self.exits.get(calls).map_or(null(), |exit| exit.0), host.vmctx())
             }
         };
-        // SAFETY: the reference is there as long as this. Compiled code that reads it waits for the
-        // host function that has access to the store.
-        unsafe {
-            (*reference.0.as_ptr()).code = code;
-            (*reference.0.as_ptr()).vmctx = vmctx;
-        }
+        reference.set(code, vmctx);
     }
 
     /// The address of a function's reference, for compiled code.
-    pub(super) fn reference(&self, id: SlotId) -> *const VMFuncRef {
-        self.slot(id).reference.0.as_ptr()
+    pub(super) fn reference(&self, id: SlotId) -> usize {
+        self.slot(id).reference.address()
     }
 
     /// Whether host functions of this signature have an exit trampoline.

@@ -4,6 +4,8 @@
 use super::functions::{Functions, SlotId, Target};
 use super::host::{Host, PlacedHost, call_host};
 use super::piece::{Piece, PieceId, Vmctx};
+use super::reference::Reference;
+use crate::code::Word;
 use crate::function::CallBacktrace;
 use crate::registry::{Definition, EngineType};
 use crate::{Code, Engine, Signature};
@@ -12,7 +14,7 @@ use gc_jit::{CallError, CodeMemory, EntryTrampoline, JitState, JitStore};
 use gc_runtime::{GcLeft, GcStore};
 use gc_types::{VMGcRef, ValRaw};
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,21 +24,21 @@ pub struct StoreInner {
     /// Its number among all stores of the process.
     number: u64,
     engine: Engine,
-    jit: JitState<StoreInner>,
-    functions: Functions,
-    pieces: BTreeMap<PieceId, Piece>,
+    pub(super) jit: JitState<StoreInner>,
+    pub(super) functions: Functions,
+    pub(super) pieces: BTreeMap<PieceId, Piece>,
     /// The number of pieces that were loaded.
     loaded: u64,
     /// The pieces that no name stands for. They may be on the stack.
-    retired: Vec<PieceId>,
+    pub(super) retired: Vec<PieceId>,
     /// The number of retired pieces at which it is time to look which are on the stack.
-    look_at: usize,
+    pub(super) look_at: usize,
     /// The same for functions of the host.
-    retired_hosts: Vec<PlacedHost>,
+    pub(super) retired_hosts: Vec<PlacedHost>,
     /// Code with exit trampolines that references to host functions have.
-    pinned: Vec<Arc<CodeMemory>>,
+    pub(super) pinned: Vec<Arc<CodeMemory>>,
     /// The types of all code that was ever loaded, by name: there may be objects of them.
-    types: BTreeMap<Arc<str>, EngineType>,
+    pub(super) types: BTreeMap<Arc<str>, EngineType>,
     /// The names of these types, by index.
     type_names: BTreeMap<u32, Arc<str>>,
     data: Box<dyn Any + Send + Sync>,
@@ -178,7 +180,8 @@ impl StoreInner {
     fn add(&mut self, name: &str, signature: Signature, target: Target) -> Result<()> {
         let signature = Arc::new(signature);
         let ty = self.engine.types().register(&Definition::Function(signature.clone()))?;
-        self.functions.add(name, signature, ty, target);
+        let reference = Reference::new(&mut self.jit, ty);
+        self.functions.add(name, signature, target, reference);
         Ok(())
     }
 
@@ -207,7 +210,7 @@ impl StoreInner {
              `Code::for_engine`"
         );
         self.check_types(code)?;
-        let imports = self.imports(code)?;
+        let mut words = self.imports(code)?;
         let mut exports = Vec::with_capacity(parts.functions.len());
         for (name, (index, signature)) in &parts.functions {
             let id = self.functions.find(name);
@@ -225,6 +228,8 @@ impl StoreInner {
             exports.push((name, id, signature, found));
         }
 
+        let function_references = self.function_references(code)?;
+
         let prefix = match parts.uses_heap {
             true => self.jit.vmctx_prefix(0)?,
             false => self.jit.vmctx_prefix_without_heap(0),
@@ -234,10 +239,21 @@ impl StoreInner {
         self.pin_exits(&parts.memory);
         let piece = PieceId(self.loaded);
         self.loaded += 1;
-        let vmctx = Vmctx::new(prefix, &imports);
+        let mut references = Vec::new();
+        for (word, address, ty) in function_references {
+            let reference = Reference::new(&mut self.jit, ty);
+            words[word] = reference.number() as usize;
+            references.push((address, reference));
+        }
+        let vmctx = Vmctx::new(prefix, &words);
         let address_of_vmctx = vmctx.as_ptr();
+        for (address, reference) in &references {
+            reference.set(*address, address_of_vmctx);
+        }
+        let references = references.into_iter().map(|(_, reference)| reference).collect();
         let names = exports.len();
-        self.pieces.insert(piece, Piece { code: code.clone(), _vmctx: vmctx, names });
+        let loaded = Piece { code: code.clone(), _vmctx: vmctx, references, names };
+        self.pieces.insert(piece, loaded);
         for (name, id, signature, (trampoline, address)) in exports {
             let vmctx = address_of_vmctx;
             let target = Target::Compiled { piece, address, vmctx, trampoline };
@@ -288,19 +304,34 @@ impl StoreInner {
         self.type_names.get(&header.ty().as_u32()).map(|name| &**name)
     }
 
-    /// The references to the functions that the code imports.
-    fn imports(&self, code: &Code) -> Result<Vec<*const gc_jit::VMFuncRef>> {
-        let imports = code.parts().imports.iter().map(|import| {
-            let (name, signature) = (&import.name, &import.signature);
+    /// The words of the vmctx: the addresses of the references to imported functions. The others are zero.
+    fn imports(&self, code: &Code) -> Result<Vec<usize>> {
+        let words = code.parts().words.iter().map(|word| {
+            let Word::Import(name, signature) = word else { return Ok(0) };
             let id = self.functions.find(name).with_context(|| {
-                format!(
-                    "the code imports a function `{name}{signature}`, which the store does not have"
-                )
+                format!("the code imports a function `{name}{signature}`, which the store does not have")
             })?;
             self.functions.slot(id).expect(signature).context("an imported function")?;
             Ok(self.functions.reference(id))
         });
-        imports.collect()
+        words.collect()
+    }
+
+    /// The functions of the code to which it makes references: the number of the word, the address, and the
+    /// type.
+    fn function_references(&self, code: &Code) -> Result<Vec<(usize, *const u8, EngineType)>> {
+        let words = code.parts().words.iter().enumerate();
+        let references = words.filter_map(|(number, word)| match word {
+            Word::Reference(index, ty) => Some((number, *index, ty)),
+            Word::Import(..) => None,
+        });
+        let references = references.map(|(number, index, ty)| {
+            let address = code.memory().function_address(index);
+            let address = address.with_context(|| format!("the image has no function {index}"))?;
+            let ty = self.engine.types().register(&Definition::Function(ty.clone()))?;
+            Ok((number, address, ty))
+        });
+        references.collect()
     }
 
     /// Uses the exit trampolines of `memory` for host functions of signatures that had none.
@@ -317,41 +348,6 @@ impl StoreInner {
         }
         if is_pinned {
             self.pinned.push(memory.clone());
-        }
-    }
-
-    /// Frees the pieces and host functions that no name stands for and that do not run.
-    fn free_retired(&mut self) {
-        if !self.jit.is_active() {
-            self.retired_hosts.clear();
-        }
-        if self.retired.is_empty() || self.jit.is_active() && self.retired.len() < self.look_at {
-            return;
-        }
-        // If the stack cannot be walked, everything may be on it.
-        let Ok(on_stack) = self.jit.code_on_stack() else { return };
-        let on_stack: BTreeSet<_> = on_stack.into_iter().collect();
-        let StoreInner { pieces, retired, jit, pinned, .. } = self;
-        let mut freed = Vec::new();
-        retired.retain(|id| {
-            let runs = on_stack.contains(&pieces[id].code.memory().base());
-            if !runs {
-                freed.extend(pieces.remove(id));
-            }
-            runs
-        });
-        self.look_at = 2 * retired.len() + 16;
-        let used: BTreeSet<_> = pieces
-            .values()
-            .map(|piece| piece.code.memory().base())
-            .chain(pinned.iter().map(|memory| memory.base()))
-            .collect();
-        for piece in &freed {
-            if !used.contains(&piece.code.memory().base()) {
-                // SAFETY: none of it is on the stack. Nothing else has its addresses: no name
-                // stands for it, and no trampoline of it is used.
-                unsafe { jit.release(piece.code.memory()) };
-            }
         }
     }
 

@@ -6,6 +6,8 @@ mod functions;
 mod host;
 mod inner;
 mod piece;
+mod reference;
+mod retired;
 
 pub use access::{AsStore, AsStoreMut};
 pub use caller::Caller;
@@ -13,7 +15,7 @@ pub use host::{HostFunction, HostResults};
 
 pub(crate) use functions::SlotId;
 pub(crate) use inner::StoreInner;
-pub(crate) use piece::import_offset;
+pub(crate) use piece::word_offset;
 
 use crate::{Code, Engine, Params, Results, Signature, Type, TypedFunction};
 use anyhow::{Context as _, Result};

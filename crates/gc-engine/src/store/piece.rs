@@ -1,8 +1,9 @@
 //! A piece of code that a store has loaded, with its vmctx.
 #![allow(unsafe_code)]
 
+use super::reference::Reference;
 use crate::Code;
-use gc_jit::{VMContextPrefix, VMFuncRef};
+use gc_jit::VMContextPrefix;
 use gc_types::VMOffsets;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -16,13 +17,15 @@ pub(super) struct Piece {
     pub(super) code: Code,
     /// Compiled code has its address.
     pub(super) _vmctx: Vmctx,
+    /// References to its functions that code makes.
+    pub(super) references: Vec<Reference>,
     /// The number of names that stand for its functions. If there is none, it is kept only while it
     /// runs.
     pub(super) names: usize,
 }
 
-/// The first argument of the functions of a piece: the words with which every vmctx begins, and then
-/// the addresses of the references to imported functions.
+/// The first argument of the functions of a piece: the words with which every vmctx begins, and then the
+/// words that the code asks for ([`Word`](crate::code::Word)).
 pub(super) struct Vmctx {
     address: NonNull<u8>,
     layout: Layout,
@@ -34,15 +37,14 @@ unsafe impl Send for Vmctx {}
 // SAFETY: shared access to a store uses none of the pointers.
 unsafe impl Sync for Vmctx {}
 
-/// The distance in bytes from the start of a vmctx to the address of the reference to imported function
-/// `number`.
-pub(crate) fn import_offset(number: u32) -> u32 {
-    VMOffsets::HOST.vmctx_prefix_size() + number * size_of::<*const VMFuncRef>() as u32
+/// The distance in bytes from the start of a vmctx to the word with this number.
+pub(crate) fn word_offset(number: u32) -> u32 {
+    VMOffsets::HOST.vmctx_prefix_size() + number * size_of::<usize>() as u32
 }
 
 impl Vmctx {
-    pub(super) fn new(prefix: VMContextPrefix, imports: &[*const VMFuncRef]) -> Vmctx {
-        let size = import_offset(0) as usize + size_of_val(imports);
+    pub(super) fn new(prefix: VMContextPrefix, words: &[usize]) -> Vmctx {
+        let size = word_offset(0) as usize + size_of_val(words);
         let layout = Layout::from_size_align(size, align_of::<VMContextPrefix>());
         let layout = layout.expect("a vmctx is smaller than the address space");
         // SAFETY: the layout's size is not zero. All words are written inside of it.
@@ -51,8 +53,8 @@ impl Vmctx {
                 handle_alloc_error(layout)
             };
             address.cast::<VMContextPrefix>().write(prefix);
-            let words = address.add(import_offset(0) as usize).cast::<*const VMFuncRef>();
-            words.copy_from_nonoverlapping(NonNull::from(imports).cast(), imports.len());
+            let first = address.add(word_offset(0) as usize).cast::<usize>();
+            first.copy_from_nonoverlapping(NonNull::from(words).cast(), words.len());
             address
         };
         Vmctx { address, layout }

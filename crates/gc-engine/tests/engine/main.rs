@@ -4,6 +4,7 @@
 mod common;
 
 mod first_hour;
+mod functions;
 mod late_heap;
 mod mistakes;
 mod modules;

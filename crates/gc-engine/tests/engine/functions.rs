@@ -1,0 +1,212 @@
+//! References to functions, and calls through them.
+
+use crate::common::{engines, loaded};
+use gc_engine::{
+    Body, Caller, Code, Collector, Engine, Module, Rooted, Signature, Store, Trap, TrapError, Type,
+};
+
+fn engine() -> Engine {
+    Engine::new(Collector::default()).unwrap()
+}
+
+/// The type of the functions of closures: a closure and a number.
+fn unary() -> Signature {
+    Signature::new([Type::Ref, Type::I64], [Type::I64])
+}
+
+/// Code with `adder(n)`, which makes a closure that adds `n` and `more`.
+fn adder(engine: &Engine, more: i64) -> Code {
+    let mut module = Module::new(engine);
+    let closure = module.struct_type("closure", [Type::Func, Type::I64]).unwrap();
+    let adds = module.declare_local("adds", [Type::Ref, Type::I64], [Type::I64]).unwrap();
+    let define = module.define(&adds, |f| {
+        let (this, n, more) = (f.param(0), f.param(1), f.i64(more));
+        let captured = f.struct_get(&closure, this, 1);
+        let sum = f.add(captured, n);
+        let sum = f.add(sum, more);
+        f.ret(&[sum]);
+    });
+    define.unwrap();
+    let adder = module.function("adder", [Type::I64], [Type::Ref], |f| {
+        let fields = [f.func_ref(&adds), f.param(0)];
+        let new = f.struct_new(&closure, &fields);
+        f.ret(&[new]);
+    });
+    adder.unwrap();
+    module.compile().unwrap()
+}
+
+/// Code with `apply(closure, n)`.
+fn apply(engine: &Engine, tail: bool) -> Code {
+    let mut module = Module::new(engine);
+    let closure = module.struct_type("closure", [Type::Func, Type::I64]).unwrap();
+    let apply = module.function("apply", [Type::Ref, Type::I64], [Type::I64], |f| {
+        let (this, n) = (f.param(0), f.param(1));
+        let function = f.struct_get(&closure, this, 0);
+        if tail {
+            f.tail_call_indirect(&unary(), function, &[this, n]);
+        } else {
+            let result = f.call_indirect(&unary(), function, &[this, n]);
+            f.ret(&result);
+        }
+    });
+    apply.unwrap();
+    module.compile().unwrap()
+}
+
+fn new_adder(store: &mut Store<()>, n: i64) -> Rooted {
+    store.function::<i64, Rooted>("adder").unwrap().call(store, n).unwrap()
+}
+
+fn call(store: &mut Store<()>, closure: &Rooted, n: i64) -> i64 {
+    let apply = store.function::<(Rooted, i64), i64>("apply").unwrap();
+    apply.call(store, (closure.clone(), n)).unwrap()
+}
+
+#[test]
+fn closures_are_called_from_other_code() {
+    for engine in engines() {
+        for tail in [false, true] {
+            let mut store = loaded(&engine, &adder(&engine, 0)).unwrap();
+            store.load(&apply(&engine, tail)).unwrap();
+            let [a, b] = [1, 10].map(|n| new_adder(&mut store, n));
+            store.collect().unwrap();
+            assert_eq!((call(&mut store, &a, 5), call(&mut store, &b, 5)), (6, 15));
+        }
+    }
+}
+
+/// A closure keeps the code of its function, and only that.
+#[test]
+fn replaced_code_lives_as_long_as_its_closures() {
+    for engine in engines() {
+        let mut store = loaded(&engine, &adder(&engine, 0)).unwrap();
+        store.load(&apply(&engine, false)).unwrap();
+        let mut kept = Vec::new();
+        // Garbage closures stay in the heap of `null`.
+        let frees = engine.collector().name() != "null";
+        for n in 1..=300 {
+            store.replace(&adder(&engine, 1000 * n)).unwrap();
+            let closure = new_adder(&mut store, n);
+            assert_eq!(call(&mut store, &closure, 1), 1001 * n + 1);
+            if n % 100 == 0 {
+                kept.push((n, closure));
+            }
+            assert!(store.pieces() < 60 || !frees, "{}", store.pieces());
+        }
+        for (n, closure) in &kept {
+            assert_eq!(call(&mut store, closure, 2), 1001 * n + 2);
+        }
+        drop(kept);
+        for n in 0..50 {
+            store.replace(&adder(&engine, n)).unwrap();
+        }
+        assert!(store.pieces() < 40 || !frees, "{}", store.pieces());
+    }
+}
+
+/// The numbers of functions that were freed are used again.
+#[test]
+fn functions_of_replaced_code_use_no_memory() {
+    let engine = engine();
+    let mut store = loaded(&engine, &adder(&engine, 0)).unwrap();
+    let codes = [1, 2].map(|n| adder(&engine, n));
+    for n in 0..2000 {
+        store.replace(&codes[n % 2]).unwrap();
+    }
+    assert!(store.gc().func_refs().len() < 60, "{}", store.gc().func_refs().len());
+}
+
+#[test]
+fn a_reference_to_an_imported_function_is_to_its_name() {
+    let engine = engine();
+    let mut store = Store::new(&engine, ()).unwrap();
+    let ten = |n: i64| move |_: Caller<'_, ()>, _: Option<Rooted>, m: i64| n + m;
+    store.func_wrap("f", ten(10)).unwrap();
+    let mut module = Module::new(&engine);
+    let f = module.import("f", [Type::Ref, Type::I64], [Type::I64]).unwrap();
+    let run = module.function("run", [Type::I64], [Type::I64], |b| {
+        let (function, null, n) = (b.func_ref(&f), b.null(), b.param(0));
+        let result = b.call_indirect(&unary(), function, &[null, n]);
+        b.ret(&result);
+    });
+    run.unwrap();
+    store.load(&module.compile().unwrap()).unwrap();
+    let run = store.function::<i64, i64>("run").unwrap();
+    assert_eq!(run.call(&mut store, 1).unwrap(), 11);
+    let mut module = Module::new(&engine);
+    let f = module.function("f", [Type::Ref, Type::I64], [Type::I64], |f| {
+        let n = f.param(1);
+        f.ret(&[n]);
+    });
+    f.unwrap();
+    store.replace(&module.compile().unwrap()).unwrap();
+    assert_eq!(run.call(&mut store, 1).unwrap(), 1);
+}
+
+#[test]
+fn null_and_functions_of_other_types_trap() {
+    for engine in engines() {
+        let mut module = Module::new(&engine);
+        let other = module.function("other", [], [], |_| ()).unwrap();
+        let mut run = |name: &str, function: &dyn Fn(&mut Body<'_, '_>) -> cranelift_codegen::ir::Value| {
+            let built = module.function(name, [], [Type::I64], |f| {
+                let (null, n) = (f.null(), f.i64(1));
+                let function = function(f);
+                let result = f.call_indirect(&unary(), function, &[null, n]);
+                f.ret(&result);
+            });
+            built.unwrap();
+        };
+        run("null", &|f| f.func_null());
+        run("wrong", &|f| f.func_ref(&other));
+        let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
+        for (name, trap) in [("null", Trap::NullReference), ("wrong", Trap::BadSignature)] {
+            let run = store.function::<(), i64>(name).unwrap();
+            let error = run.call(&mut store, ()).unwrap_err().downcast::<TrapError>().unwrap();
+            assert_eq!(error.trap, trap, "{name}");
+        }
+    }
+}
+
+#[test]
+fn integers_are_no_functions() {
+    let mut module = Module::new(&engine());
+    let holder = module.struct_type("holder", [Type::Func]).unwrap();
+    let mut fails = |expected: &str, build: &dyn Fn(&mut Body<'_, '_>)| {
+        let error = module.function("f", [Type::I32], [Type::I64], build).expect_err(expected);
+        assert!(format!("{error:#}").contains(expected), "{error:#}");
+    };
+    fails("`call_indirect` takes a reference to a function, but was given an integer", &|f| {
+        let (function, null, n) = (f.param(0), f.null(), f.i64(0));
+        let results = f.call_indirect(&unary(), function, &[null, n]);
+        f.ret(&results[..1]);
+    });
+    fails("field 0 is a reference to a function, but the value is an integer", &|f| {
+        let number = f.param(0);
+        f.struct_new(&holder, &[number]);
+    });
+    fails("it calls `call_indirect`, which takes 2 values, with 0", &|f| {
+        let function = f.func_null();
+        let results = f.call_indirect(&unary(), function, &[]);
+        f.ret(&results[..1]);
+    });
+    fails("it makes a tail call of a function with other results: its type is () -> ()", &|f| {
+        let function = f.func_null();
+        f.tail_call_indirect(&Signature::new([], []), function, &[]);
+    });
+}
+
+#[test]
+fn saved_code_keeps_references_to_functions() {
+    let (adder, apply) = (adder(&engine(), 0), apply(&engine(), false));
+    let engine = engine();
+    let mut store = Store::new(&engine, ()).unwrap();
+    for code in [adder, apply] {
+        let bytes = code.serialize().unwrap();
+        // SAFETY: these are the bytes that `serialize` returned.
+        store.load(&unsafe { Code::deserialize(&engine, &bytes) }.unwrap()).unwrap();
+    }
+    let closure = new_adder(&mut store, 3);
+    assert_eq!(call(&mut store, &closure, 4), 7);
+}
