@@ -10,7 +10,7 @@ use gc_benches::clock::Clock;
 use gc_benches::record::{Record, Subject};
 use gc_benches::report::{right, table, target};
 use gc_benches::wanted;
-use gc_engine::{Body, Collector, Module, StorageType, Type};
+use gc_engine::{Body, Collector, Control, Module, StorageType, Type};
 use std::time::Duration;
 
 const SUBJECT: Subject = Subject {

@@ -135,6 +135,12 @@ impl Engine {
         self.0.code.inlines()
     }
 
+    /// Whether code tests the types of objects before it accesses their fields and elements.
+    #[cfg(feature = "compiler")]
+    pub fn checks_types(&self) -> bool {
+        self.0.code.checked || self.heap_options().zeal > 0
+    }
+
     /// Whether functions are verified and checked before they are compiled.
     #[cfg(feature = "compiler")]
     pub fn verifies(&self) -> bool {

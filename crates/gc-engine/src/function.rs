@@ -19,7 +19,7 @@ pub(crate) const MAX_VALUES: usize = 8;
 /// # Examples
 /// ```
 /// # #[cfg(feature = "compiler")] {
-/// use gc_engine::{Collector, Engine, Module, Store, Trap, TrapError, Type};
+/// use gc_engine::{Collector, Control, Engine, Module, Store, Trap, TrapError, Type};
 ///
 /// let engine = Engine::new(Collector::copying())?;
 /// let mut module = Module::new(&engine);

@@ -64,7 +64,10 @@ pub use engine::{CacheStore, CompilationEnded, FolderCache, MemoryCache, OptLeve
 pub use engine::{Engine, EngineBuilder};
 pub use function::{CallBacktrace, TypedFunction};
 #[cfg(feature = "compiler")]
-pub use module::{ArrayType, Body, Callee, FunctionHandle, Module, Outcome, StructType, Variable};
+pub use module::{
+    ArrayType, Body, Callee, Control, FunctionHandle, Module, Outcome, RefType, StructType,
+    Variable,
+};
 #[cfg(feature = "compiler")]
 pub use options::CodeOptions;
 pub use options::RunOptions;

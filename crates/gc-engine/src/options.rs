@@ -68,6 +68,32 @@ pub struct CodeOptions {
     /// Whether small functions of a module are inlined into others. Without optimization
     /// ([`OptLevel::None`]) none are.
     pub inlining: bool,
+    /// Whether code tests the type of an object before it reads or writes its fields or elements. If the
+    /// object is of another type, the code traps ([`Trap::CastFailure`](gc_types::Trap::CastFailure)). Without
+    /// it, such an access reads or writes other bytes of the heap. It is for the development of a
+    /// compiler, and takes time. Engines with [zeal](crate::EngineBuilder::zeal) always do it.
+    ///
+    /// ```
+    /// use gc_engine::{CodeOptions, Collector, Engine, Module, Rooted, Store, Type};
+    ///
+    /// let code = CodeOptions { checked: true, ..CodeOptions::default() };
+    /// let engine = Engine::builder(Collector::copying()).code(code).build()?;
+    /// let mut module = Module::new(&engine);
+    /// let one = module.struct_type("one", [Type::I64])?;
+    /// let other = module.struct_type("other", [Type::I32])?;
+    /// module.function("wrong", [], [Type::I64], |f| {
+    ///     let zero = f.i32(0);
+    ///     let object = f.struct_new(&other, &[zero]);
+    ///     let field = f.struct_get(&one, object, 0);
+    ///     f.ret(&[field]);
+    /// })?;
+    /// let mut store = Store::new(&engine, ())?;
+    /// store.load(&module.compile()?)?;
+    /// let error = store.function::<(), i64>("wrong")?.call(&mut store, ()).unwrap_err();
+    /// assert!(error.to_string().starts_with("cast failure"), "{error}");
+    /// # anyhow::Ok(())
+    /// ```
+    pub checked: bool,
     /// Where compiled functions are kept, so that they are not compiled again. Engines can share a cache,
     /// whatever their options are. What it returns is trusted: see [`gc_compiler::cache`].
     pub cache: Option<Arc<dyn CacheStore>>,
@@ -88,12 +114,13 @@ impl CodeOptions {
 
 #[cfg(feature = "compiler")]
 impl Default for CodeOptions {
-    /// [`CompileOptions::default`], verified, with inlining, without a cache and without a limit of time.
+    /// [`CompileOptions::default`], verified, with inlining, without tests of types, without a cache and without a limit of time.
     fn default() -> CodeOptions {
         CodeOptions {
             compile: CompileOptions::default(),
             verify: true,
             inlining: true,
+            checked: false,
             cache: None,
             time_limit: None,
         }
@@ -107,6 +134,7 @@ impl fmt::Debug for CodeOptions {
             .field("compile", &self.compile)
             .field("verify", &self.verify)
             .field("inlining", &self.inlining)
+            .field("checked", &self.checked)
             .field("cached", &self.cache.is_some())
             .field("time_limit", &self.time_limit)
             .finish()

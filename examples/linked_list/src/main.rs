@@ -9,7 +9,7 @@
 // ANCHOR: head
 use anyhow::{Context, Result, ensure};
 use cranelift_codegen::ir::{InstBuilder, condcodes::IntCC};
-use gc_engine::{Collector, Engine, Module, Rooted, Store, Type};
+use gc_engine::{Collector, Control, Engine, Module, Rooted, Store, Type};
 
 fn main() -> Result<()> {
     let usage = "usage: linked_list COLLECTOR N";

@@ -77,42 +77,6 @@ pub(super) const IMPORTS: Region = regions::STRUCTURES;
 /// The region of the numbers of functions in the vmctx.
 pub(super) const REFERENCES: Region = regions::STRUCTURES + 1;
 
-/// The result of a closure that builds a function: `()` or a `Result`.
-///
-/// # Examples
-/// ```
-/// use gc_engine::{Collector, Engine, Module, Type};
-///
-/// let mut module = Module::new(&Engine::new(Collector::copying())?);
-/// let error = module.function("parse", [], [Type::I64], |f| {
-///     let number: i64 = "many".parse()?;
-///     let number = f.i64(number);
-///     f.ret(&[number]);
-///     anyhow::Ok(())
-/// });
-/// assert!(error.is_err());
-/// # anyhow::Ok(())
-/// ```
-pub trait Outcome {
-    /// The error, if there is one.
-    ///
-    /// # Errors
-    /// What the closure returned.
-    fn into_result(self) -> Result<()>;
-}
-
-impl Outcome for () {
-    fn into_result(self) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl Outcome for Result<()> {
-    fn into_result(self) -> Result<()> {
-        self
-    }
-}
-
 /// A function that is being built. Its methods append to the current block.
 ///
 /// If a method is misused (a value of a wrong type, a function that is not declared), the
@@ -127,7 +91,7 @@ impl Outcome for Result<()> {
 /// # Examples
 /// ```
 /// use cranelift_codegen::ir::{InstBuilder, condcodes::IntCC};
-/// use gc_engine::{Collector, Engine, Module, Store, Type};
+/// use gc_engine::{Collector, Control, Engine, Module, Store, Type};
 ///
 /// let engine = Engine::new(Collector::copying())?;
 /// let mut module = Module::new(&engine);
@@ -259,6 +223,11 @@ impl<'m, 'b> Body<'m, 'b> {
             "another module was put in the place of its own while it was built"
         );
         Ok(self.module)
+    }
+
+    /// The engine of the module.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// The function that is being built.

@@ -6,14 +6,17 @@
 
 mod body;
 mod callee;
+mod casts;
 mod check;
 mod control;
 mod functions;
 mod objects;
 mod values;
 
-pub use body::{Body, Outcome};
+pub use body::Body;
 pub use callee::{Callee, FunctionHandle};
+pub use casts::RefType;
+pub use control::{Control, Outcome};
 pub use objects::{ArrayType, StructType};
 pub use values::Variable;
 
@@ -39,7 +42,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The types and functions of a program, which are compiled together.
 ///
 /// ```
-/// use gc_engine::{Collector, Engine, Module, Store, Type};
+/// use gc_engine::{Collector, Control, Engine, Module, Store, Type};
 ///
 /// let engine = Engine::new(Collector::null())?;
 /// let mut module = Module::new(&engine);
@@ -189,7 +192,8 @@ impl Module {
 
     /// The type of functions with this signature.
     fn function_type(&mut self, signature: &Arc<Signature>) -> Result<TypeIndex> {
-        let is_it = |ty: &Definition| matches!(ty, Definition::Function(known) if known == signature);
+        let is_it =
+            |ty: &Definition| matches!(ty, Definition::Function(known) if known == signature);
         match self.types.iter().position(is_it) {
             Some(number) => TypeIndex::new(number as u32).context("a module has too many types"),
             None => self.add_type(Definition::Function(signature.clone())),
@@ -314,7 +318,7 @@ impl Module {
     ///
     /// # Errors
     /// If there already is a function with this name, or as for [`define`](Module::define).
-    pub fn function<O: Outcome>(
+    pub fn function<O: Outcome<Value = ()>>(
         &mut self,
         name: &str,
         params: impl IntoIterator<Item = Type>,
@@ -337,7 +341,7 @@ impl Module {
     /// If it is already defined or belongs to another module, if `build` fails or misuses something
     /// (a value of a wrong type, a function that is not declared), if the function can reach its end
     /// without returning, or if its CLIF is not valid.
-    pub fn define<O: Outcome>(
+    pub fn define<O: Outcome<Value = ()>>(
         &mut self,
         function: &FunctionHandle,
         build: impl FnOnce(&mut Body<'_, '_>) -> O,
@@ -387,7 +391,7 @@ impl Module {
 
     /// Emits a function's code. Returns the block that must not be reached, if the function has
     /// results and its last block does not return.
-    fn emit<O: Outcome>(
+    fn emit<O: Outcome<Value = ()>>(
         &mut self,
         function: &FunctionHandle,
         func: &mut ir::Function,

@@ -1,7 +1,7 @@
 //! Structs and arrays: their types and operations.
 
-use super::Body;
 use super::values::NOT_A_REFERENCE;
+use super::{Body, RefType};
 use anyhow::{Result, anyhow, ensure};
 use cranelift_codegen::ir::{self, Value, types};
 use gc_compiler::ArrayInit;
@@ -154,7 +154,9 @@ impl Body<'_, '_> {
         let fits = ty != StorageType::FuncRef || self.is_function(value);
         self.checked(match fits {
             true => Ok(()),
-            false => Err(anyhow!("{what} is a reference to a function, but the value is an integer")),
+            false => {
+                Err(anyhow!("{what} is a reference to a function, but the value is an integer"))
+            }
         })?;
         self.checked(match !ty.is_ref() && self.is_declared(value) {
             false => Ok(()),
@@ -189,6 +191,14 @@ impl Body<'_, '_> {
                 anyhow!("there is no field {field}: the number of fields is {count}")
             }),
         )
+    }
+
+    /// Traps if an object is of another type, in engines that
+    /// [check types](crate::CodeOptions::checked). The access that follows traps if it is null.
+    fn check_type(&mut self, object: Value, ty: impl Into<RefType>) {
+        if self.engine().checks_types() {
+            self.ref_cast(object, ty.into().nullable());
+        }
     }
 
     /// Records what a value is that was read from this storage.
@@ -242,6 +252,7 @@ impl Body<'_, '_> {
             f.object("the object of `struct_get`", object)
         };
         self.result(storage, checks, |f| {
+            f.check_type(object, ty);
             let value = f.gc().struct_get(object, ty.layout(), field, None);
             f.loaded(value, ty.layout().fields[field].ty)
         })
@@ -255,6 +266,7 @@ impl Body<'_, '_> {
             self.storable(&format!("field {field}"), value, storage)
         };
         if checks().is_ok() {
+            self.check_type(object, ty);
             self.gc().struct_set(object, ty.layout(), field, value);
         }
     }
@@ -305,7 +317,10 @@ impl Body<'_, '_> {
     /// An array's length (`I32`). Traps if `array` is null.
     pub fn array_len(&mut self, array: Value) -> Value {
         let checks = |f: &mut Self| f.object("the array of `array_len`", array);
-        self.result(types::I32, checks, |f| f.gc().array_len(array))
+        self.result(types::I32, checks, |f| {
+            f.check_type(array, RefType::ARRAY);
+            f.gc().array_len(array)
+        })
     }
 
     /// Reads the element at `index` (`I32`). Traps if `array` is null or has no such element.
@@ -318,6 +333,7 @@ impl Body<'_, '_> {
         };
         let element = loaded(ty.layout().element);
         self.result(element, checks, |f| {
+            f.check_type(array, ty);
             let value = f.gc().array_get(array, ty.layout(), index, None);
             f.loaded(value, ty.layout().element)
         })
@@ -332,6 +348,7 @@ impl Body<'_, '_> {
             self.storable("the value of `array_set`", value, ty.layout().element)
         };
         if checks().is_ok() {
+            self.check_type(array, ty);
             self.gc().array_set(array, ty.layout(), index, value);
         }
     }

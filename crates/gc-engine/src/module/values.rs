@@ -11,7 +11,7 @@ use gc_types::{I31, VMGcRef};
 ///
 /// # Examples
 /// ```
-/// use gc_engine::{Collector, Engine, Module, Store, Type};
+/// use gc_engine::{Collector, Control, Engine, Module, Store, Type};
 ///
 /// let engine = Engine::new(Collector::copying())?;
 /// let mut module = Module::new(&engine);
@@ -177,7 +177,9 @@ impl Body<'_, '_> {
             return false;
         }
         if ty == Type::Func && !self.is_function(value) {
-            self.misused(anyhow!("`{what}` takes a reference to a function, but was given an integer"));
+            self.misused(anyhow!(
+                "`{what}` takes a reference to a function, but was given an integer"
+            ));
             return false;
         }
         if ty != Type::Ref && self.is_declared(value) {

@@ -309,7 +309,9 @@ impl StoreInner {
         let words = code.parts().words.iter().map(|word| {
             let Word::Import(name, signature) = word else { return Ok(0) };
             let id = self.functions.find(name).with_context(|| {
-                format!("the code imports a function `{name}{signature}`, which the store does not have")
+                format!(
+                    "the code imports a function `{name}{signature}`, which the store does not have"
+                )
             })?;
             self.functions.slot(id).expect(signature).context("an imported function")?;
             Ok(self.functions.reference(id))

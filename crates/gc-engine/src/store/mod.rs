@@ -37,7 +37,7 @@ use std::time::Duration;
 /// # Examples
 /// ```
 /// # #[cfg(feature = "compiler")] {
-/// use gc_engine::{Collector, Engine, Module, Store, Type};
+/// use gc_engine::{Collector, Control, Engine, Module, Store, Type};
 ///
 /// let engine = Engine::new(Collector::generational())?;
 /// let mut module = Module::new(&engine);
@@ -305,7 +305,7 @@ impl<T: 'static> Store<T> {
     /// # Examples
     /// ```
     /// # #[cfg(feature = "compiler")] {
-    /// use gc_engine::{Collector, Engine, Module, Store, Trap, TrapError};
+    /// use gc_engine::{Collector, Control, Engine, Module, Store, Trap, TrapError};
     ///
     /// let engine = Engine::builder(Collector::copying()).interruptible(true).build()?;
     /// let mut module = Module::new(&engine);

@@ -22,7 +22,8 @@ impl Reference {
     /// A reference to a function of this type, with a number in the store's table. There is no code until
     /// [`set`](Reference::set).
     pub(super) fn new<S: gc_jit::JitStore>(jit: &mut JitState<S>, ty: EngineType) -> Reference {
-        let func_ref = VMFuncRef { code: null(), vmctx: null_mut(), ty: ty.index().as_u32(), id: 0 };
+        let func_ref =
+            VMFuncRef { code: null(), vmctx: null_mut(), ty: ty.index().as_u32(), id: 0 };
         let address = NonNull::from(Box::leak(Box::new(func_ref)));
         let id = jit.gc_mut().func_refs_mut().add(address.as_ptr().expose_provenance());
         jit.refresh_func_refs();

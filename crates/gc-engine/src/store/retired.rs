@@ -134,7 +134,9 @@ impl StoreInner {
 /// Where objects with this layout have references to functions. `None` if they have none.
 fn places(layout: &GcLayout) -> Option<Places> {
     match layout {
-        GcLayout::Array(ArrayLayout { element: StorageType::FuncRef, .. }) => Some(Places::Elements),
+        GcLayout::Array(ArrayLayout { element: StorageType::FuncRef, .. }) => {
+            Some(Places::Elements)
+        }
         GcLayout::Array(_) => None,
         GcLayout::Struct(_) | GcLayout::Exn(_) => {
             let fields = layout.fields()?.iter().filter(|field| field.ty == StorageType::FuncRef);

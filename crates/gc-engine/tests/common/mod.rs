@@ -1,7 +1,7 @@
 //! Engines and a module for these tests.
 
 use gc_engine::{
-    Code, Collector, Engine, HeapBounds, HeapOptions, Module, Store, StructType, Type,
+    Code, Collector, Control, Engine, HeapBounds, HeapOptions, Module, Store, StructType, Type,
 };
 
 /// An engine of each collector, in both bounds modes, with and without zeal.

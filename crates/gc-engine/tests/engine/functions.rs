@@ -149,15 +149,16 @@ fn null_and_functions_of_other_types_trap() {
     for engine in engines() {
         let mut module = Module::new(&engine);
         let other = module.function("other", [], [], |_| ()).unwrap();
-        let mut run = |name: &str, function: &dyn Fn(&mut Body<'_, '_>) -> cranelift_codegen::ir::Value| {
-            let built = module.function(name, [], [Type::I64], |f| {
-                let (null, n) = (f.null(), f.i64(1));
-                let function = function(f);
-                let result = f.call_indirect(&unary(), function, &[null, n]);
-                f.ret(&result);
-            });
-            built.unwrap();
-        };
+        let mut run =
+            |name: &str, function: &dyn Fn(&mut Body<'_, '_>) -> cranelift_codegen::ir::Value| {
+                let built = module.function(name, [], [Type::I64], |f| {
+                    let (null, n) = (f.null(), f.i64(1));
+                    let function = function(f);
+                    let result = f.call_indirect(&unary(), function, &[null, n]);
+                    f.ret(&result);
+                });
+                built.unwrap();
+            };
         run("null", &|f| f.func_null());
         run("wrong", &|f| f.func_ref(&other));
         let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod casts;
 mod first_hour;
 mod functions;
 mod late_heap;

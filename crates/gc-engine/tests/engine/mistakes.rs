@@ -6,8 +6,8 @@ use crate::common::{engines, lists};
 use cranelift_codegen::ir::{InstBuilder, types};
 use cranelift_codegen::isa::CallConv;
 use gc_engine::{
-    Body, CodeOptions, Collector, Engine, HeapBounds, HeapOptions, Module, OptLevel, Rooted, Trap,
-    TrapError, Type,
+    Body, CodeOptions, Collector, Control, Engine, HeapBounds, HeapOptions, Module, OptLevel,
+    Rooted, Trap, TrapError, Type,
 };
 use gc_types::{HostCall, HostSignature, I31, VMGcRef};
 

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result};
 use cranelift_codegen::ir::{InstBuilder, condcodes::IntCC};
-use gc_engine::{Collector, Engine, Module, Type};
+use gc_engine::{Collector, Control, Engine, Module, Type};
 
 fn main() -> Result<()> {
     let usage = "usage: save_code COLLECTOR FILE";
