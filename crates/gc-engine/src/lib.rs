@@ -43,9 +43,11 @@
 mod code;
 mod collector;
 mod engine;
+mod field;
 mod function;
 #[cfg(feature = "compiler")]
 mod module;
+mod object_type;
 mod options;
 mod registry;
 mod rooted;
@@ -62,16 +64,15 @@ pub use collector::Collector;
 #[cfg(feature = "compiler")]
 pub use engine::{CacheStore, CompilationEnded, FolderCache, MemoryCache, OptLevel};
 pub use engine::{Engine, EngineBuilder};
+pub use field::{Field, FieldValue, Val};
 pub use function::{CallBacktrace, TypedFunction};
 #[cfg(feature = "compiler")]
-pub use module::{
-    ArrayType, Body, Callee, Control, FunctionHandle, Module, Outcome, RefType, StructType,
-    Variable,
-};
+pub use module::{Body, Callee, Control, FunctionHandle, Module, Outcome, RefType, Variable};
+pub use object_type::{ArrayType, StructType};
 #[cfg(feature = "compiler")]
 pub use options::CodeOptions;
 pub use options::RunOptions;
-pub use rooted::Rooted;
+pub use rooted::{AnyRef, ArrayRef, RefKind, Rooted, StructRef, Weak};
 pub use store::{AsStore, AsStoreMut, Caller, HostFunction, HostResults, Store};
 pub use types::{Signature, Type};
 pub use value::{Params, Results, Value};

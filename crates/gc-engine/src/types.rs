@@ -104,6 +104,7 @@ impl Signature {
     }
 
     /// Whether a parameter or a result is a reference.
+    #[cfg(feature = "compiler")]
     pub(crate) fn has_refs(&self) -> bool {
         self.params.iter().chain(&self.results).any(|ty| *ty == Type::Ref)
     }

@@ -1,7 +1,7 @@
 //! Rust values as arguments and results of compiled functions.
 
 use crate::store::StoreInner;
-use crate::{Rooted, Type};
+use crate::{RefKind, Rooted, Type};
 use anyhow::{Result, bail};
 use gc_types::{VMGcRef, ValRaw};
 
@@ -62,8 +62,8 @@ numbers! {
     f64 F64 |v| ValRaw::f64(v.to_bits()), |raw| f64::from_bits(raw.get_f64());
 }
 
-impl sealed::Sealed for Rooted {}
-impl Value for Rooted {
+impl<T: RefKind> sealed::Sealed for Rooted<T> {}
+impl<T: RefKind> Value for Rooted<T> {
     const TYPE: Type = Type::Ref;
 
     fn check(&self, store: &StoreInner) -> Result<()> {
@@ -74,20 +74,20 @@ impl Value for Rooted {
         Some(self).into_raw(store)
     }
 
-    fn from_raw(store: &mut StoreInner, raw: ValRaw) -> Result<Rooted> {
-        match Option::<Rooted>::from_raw(store, raw)? {
+    fn from_raw(store: &mut StoreInner, raw: ValRaw) -> Result<Rooted<T>> {
+        match Option::<Rooted<T>>::from_raw(store, raw)? {
             Some(rooted) => Ok(rooted),
-            None => bail!("the function returned null: its result is an `Option<Rooted>`"),
+            None => bail!("the reference is null: an `Option<Rooted>` may be null"),
         }
     }
 }
 
-impl sealed::Sealed for Option<Rooted> {}
-impl Value for Option<Rooted> {
+impl<T: RefKind> sealed::Sealed for Option<Rooted<T>> {}
+impl<T: RefKind> Value for Option<Rooted<T>> {
     const TYPE: Type = Type::Ref;
 
     fn check(&self, store: &StoreInner) -> Result<()> {
-        self.as_ref().map_or(Ok(()), |rooted| Rooted::raw(rooted, store).map(drop))
+        self.as_ref().map_or(Ok(()), |rooted| rooted.check(store))
     }
 
     fn into_raw(self, store: &mut StoreInner) -> Result<ValRaw> {
@@ -95,7 +95,7 @@ impl Value for Option<Rooted> {
         Ok(ValRaw::u64(rooted.raw(store)?.as_raw_u32().into()))
     }
 
-    fn from_raw(store: &mut StoreInner, raw: ValRaw) -> Result<Option<Rooted>> {
+    fn from_raw(store: &mut StoreInner, raw: ValRaw) -> Result<Option<Rooted<T>>> {
         let Some(borrowed) = VMGcRef::from_raw_u32(raw.get_u32()) else { return Ok(None) };
         let gc_ref = store.gc_mut().clone_gc_ref(&borrowed);
         Rooted::new(store, gc_ref).map(Some)

@@ -1,7 +1,7 @@
 //! Tests and casts of references.
 
-use super::{ArrayType, Body, StructType};
-use crate::Type;
+use super::Body;
+use crate::{ArrayType, StructType, Type};
 use anyhow::anyhow;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use gc_compiler::{RefTest, TestTarget};

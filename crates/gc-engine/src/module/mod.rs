@@ -17,12 +17,12 @@ pub use body::Body;
 pub use callee::{Callee, FunctionHandle};
 pub use casts::RefType;
 pub use control::{Control, Outcome};
-pub use objects::{ArrayType, StructType};
 pub use values::Variable;
 
 use crate::code::{Parts, Word};
 use crate::registry::{Definition, EngineType};
 use crate::types::describe;
+use crate::{ArrayType, StructType};
 use crate::{Code, Engine, Signature, Type};
 use anyhow::{Context as _, Result, bail, ensure};
 use body::Env;

@@ -1,119 +1,12 @@
-//! Structs and arrays: their types and operations.
+//! Operations on structs and arrays.
 
 use super::values::NOT_A_REFERENCE;
 use super::{Body, RefType};
+use crate::{ArrayType, StructType};
 use anyhow::{Result, anyhow, ensure};
 use cranelift_codegen::ir::{self, Value, types};
 use gc_compiler::ArrayInit;
-use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, TypeWord, VMGcKind};
-use std::sync::Arc;
-
-/// A type of objects with fields. The heap and the code take the layout from here.
-///
-/// # Examples
-/// ```
-/// use gc_engine::{Collector, Engine, Module, Rooted, Store, Type};
-///
-/// let engine = Engine::new(Collector::copying())?;
-/// let mut module = Module::new(&engine);
-/// let counter = module.struct_type("counter", [Type::I64])?;
-/// assert_eq!(counter.layout().size, 16);
-/// module.function("counter", [], [Type::Ref], |f| {
-///     let zero = f.i64(0);
-///     let new = f.struct_new(&counter, &[zero]);
-///     f.ret(&[new]);
-/// })?;
-/// module.function("next", [Type::Ref], [Type::I64], |f| {
-///     let (object, one) = (f.param(0), f.i64(1));
-///     let value = f.struct_get(&counter, object, 0);
-///     let next = f.add(value, one);
-///     f.struct_set(&counter, object, 0, next);
-///     f.ret(&[next]);
-/// })?;
-/// let mut store = Store::new(&engine, ())?;
-/// store.load(&module.compile()?)?;
-/// let counter = store.function::<(), Rooted>("counter")?.call(&mut store, ())?;
-/// let next = store.function::<Rooted, i64>("next")?;
-/// assert_eq!(next.call(&mut store, counter.clone())?, 1);
-/// assert_eq!(next.call(&mut store, counter)?, 2);
-/// # anyhow::Ok(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct StructType {
-    /// The number of its module.
-    pub(super) module: u64,
-    pub(super) name: Arc<str>,
-    /// Its number in the image.
-    pub(super) number: TypeIndex,
-    pub(super) layout: Arc<GcLayout>,
-}
-
-impl StructType {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The first word of the headers of its objects, for operations of [`Body::gc`].
-    pub fn header_word(&self) -> TypeWord {
-        TypeWord::header(self.number, VMGcKind::StructRef)
-    }
-
-    /// Its layout.
-    pub fn layout(&self) -> &StructLayout {
-        self.layout.as_struct().expect("made of one")
-    }
-}
-
-/// A type of arrays. The heap and the code take the layout from here.
-///
-/// # Examples
-/// ```
-/// use gc_engine::{Collector, Engine, Module, StorageType, Store, Type};
-///
-/// let engine = Engine::new(Collector::copying())?;
-/// let mut module = Module::new(&engine);
-/// let bytes = module.array_type("bytes", StorageType::I8)?;
-/// module.function("last", [Type::I32], [Type::I32], |f| {
-///     let (value, length, one) = (f.param(0), f.i32(10), f.i32(1));
-///     let array = f.array_new(&bytes, value, length);
-///     let length = f.array_len(array);
-///     let index = f.sub(length, one);
-///     let last = f.array_get(&bytes, array, index);
-///     f.ret(&[last]);
-/// })?;
-/// let mut store = Store::new(&engine, ())?;
-/// store.load(&module.compile()?)?;
-/// let last = store.function::<i32, i32>("last")?;
-/// assert_eq!(last.call(&mut store, 0x1ff)?, 0xff, "an element has eight bits");
-/// # anyhow::Ok(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct ArrayType {
-    /// The number of its module.
-    pub(super) module: u64,
-    pub(super) name: Arc<str>,
-    /// Its number in the image.
-    pub(super) number: TypeIndex,
-    pub(super) layout: Arc<GcLayout>,
-}
-
-impl ArrayType {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The first word of the headers of its objects, for operations of [`Body::gc`].
-    pub fn header_word(&self) -> TypeWord {
-        TypeWord::header(self.number, VMGcKind::ArrayRef)
-    }
-
-    /// Its layout.
-    pub fn layout(&self) -> &ArrayLayout {
-        self.layout.as_array().expect("made of one")
-    }
-}
+use gc_types::StorageType;
 
 /// The CLIF type of values that are read from this storage.
 fn loaded(ty: StorageType) -> ir::Type {

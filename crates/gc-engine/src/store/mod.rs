@@ -15,9 +15,10 @@ pub use host::{HostFunction, HostResults};
 
 pub(crate) use functions::SlotId;
 pub(crate) use inner::StoreInner;
+#[cfg(feature = "compiler")]
 pub(crate) use piece::word_offset;
 
-use crate::{Code, Engine, Params, Results, Signature, Type, TypedFunction};
+use crate::{ArrayType, Code, Engine, Params, Results, Signature, StructType, Type, TypedFunction};
 use anyhow::{Context as _, Result};
 use gc_jit::{InterruptHandle, JitStore as _};
 use gc_runtime::{GcLeft, GcStats, GcStore};
@@ -354,6 +355,24 @@ impl<T: 'static> Store<T> {
     /// The heap's statistics.
     pub fn stats(&self) -> GcStats {
         self.gc().stats()
+    }
+
+    /// The type of objects with fields that has this name in the code of the store.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn struct_type(&self, name: &str) -> Result<StructType> {
+        let (name, layout) = self.inner.named_type(name)?;
+        StructType::of_store(name, layout)
+    }
+
+    /// The type of arrays that has this name in the code of the store.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn array_type(&self, name: &str) -> Result<ArrayType> {
+        let (name, layout) = self.inner.named_type(name)?;
+        ArrayType::of_store(name, layout)
     }
 
     /// The name of the type of an object. `None` for an `i31`, and for a reference that belongs to

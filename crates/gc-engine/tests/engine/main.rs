@@ -6,6 +6,7 @@ mod common;
 mod casts;
 mod first_hour;
 mod functions;
+mod host_values;
 mod late_heap;
 mod mistakes;
 mod modules;

@@ -490,7 +490,7 @@ fn null_is_no_rooted() {
     let mut store = loaded(&engine, &lists(&engine).0.compile().unwrap()).unwrap();
     let list = store.function::<i64, Rooted>("list").unwrap();
     let error = list.call(&mut store, 0).unwrap_err().to_string();
-    assert_eq!(error, "the function returned null: its result is an `Option<Rooted>`");
+    assert_eq!(error, "the reference is null: an `Option<Rooted>` may be null");
 }
 
 #[test]
