@@ -79,7 +79,7 @@ pub use value::{Params, Results, Value};
 #[cfg(all(feature = "copying", feature = "drc", feature = "generational", feature = "null"))]
 pub use wasmtime_collector::WasmtimeCollector;
 
-pub use gc_jit::{Backtrace, BacktraceFrame, InterruptHandle, TrapError};
+pub use gc_jit::{Backtrace, BacktraceFrame, InterruptHandle, ThrownException, TrapError};
 pub use gc_runtime::{
     AdaptivePolicy, CollectorOption, FixedPolicy, Growth, HeapError, HeapOptions, KeptHeaps,
     MemoryPurpose, MemoryRequest, MemorySource, OnDemand, PolicyFactory, RefusedBy, Reservation,

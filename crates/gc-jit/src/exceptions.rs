@@ -23,7 +23,7 @@ use crate::{CodeMemory, JitState, JitStore, VMContextPrefix, arch, lookup_code};
 use anyhow::{Result, anyhow, ensure};
 use gc_heap::OwnedHandle;
 use gc_types::host_calls::{Ref, Thrown};
-use gc_types::{Catches, CodeImage, EntryStatus, Trap, VMGcKind, VMGcRef};
+use gc_types::{Catches, CodeImage, EntryStatus, Trap, VMGcRef};
 use std::fmt;
 
 /// The error of a call in which an exception was thrown and not caught. The exception is the
@@ -107,8 +107,7 @@ pub(crate) fn throw<S: JitStore>(store: &mut S, exception: Ref) -> Thrown {
 /// If the exception is not caught, or if something else went wrong.
 fn try_throw<S: JitStore>(store: &mut S, exception: Ref) -> Result<()> {
     let exception = exception.ok_or(Trap::NullReference)?;
-    let is_exception = store.jit().gc().is_kind(&exception, VMGcKind::ExnRef);
-    ensure!(is_exception, Trap::CorruptHeap);
+    ensure!(store.can_throw(&exception), Trap::CorruptHeap);
     if let Some(place) = find(store, &exception)? {
         resume_at(store, place, &exception);
         return Ok(());

@@ -18,7 +18,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result, ensure};
 use gc_heap::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
-use gc_types::VMGcRef;
+use gc_types::{VMGcKind, VMGcRef};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -89,6 +89,12 @@ pub trait JitStore: Sized {
     fn before_part(&mut self, part: &Part) -> Result<()> {
         let _ = part;
         Ok(())
+    }
+
+    /// Whether compiled code may throw this object, which comes from the code and is untrusted. By default
+    /// only exceptions can be thrown ([`VMGcKind::ExnRef`]).
+    fn can_throw(&self, object: &VMGcRef) -> bool {
+        self.jit().gc().is_kind(object, VMGcKind::ExnRef)
     }
 
     /// Whether a handler for `tag` catches `exception`. The handler is in code that runs with the

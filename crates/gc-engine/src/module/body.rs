@@ -1,5 +1,6 @@
 //! [`Body`]: a function that is being built.
 
+use super::exceptions::Handler;
 use super::{Callee, FunctionBody, FunctionHandle, Module, clif_signature};
 use crate::store::word_offset;
 use crate::{Engine, Signature, Type};
@@ -26,6 +27,8 @@ pub(super) struct Env {
     pub(super) allocated: Vec<(Value, GcLayout)>,
     /// The values that are references to functions.
     pub(super) functions: HashSet<Value>,
+    /// The calls with handlers.
+    pub(super) try_calls: HashSet<ir::Inst>,
     /// The signatures of calls by address.
     pub(super) signatures: Vec<(ir::SigRef, Arc<Signature>)>,
     /// The words of types that the function reads.
@@ -122,6 +125,8 @@ pub struct Body<'m, 'b> {
     pub(super) number: u64,
     pub(super) params: Vec<Value>,
     functions: HashMap<u32, ir::FuncRef>,
+    /// The handlers of the block that is being built, the innermost last.
+    pub(super) handlers: Vec<Handler>,
     /// The first misuse.
     error: Option<anyhow::Error>,
 }
@@ -160,13 +165,24 @@ impl<'m, 'b> Body<'m, 'b> {
             host_calls: HashMap::new(),
             allocated: Vec::new(),
             functions,
+            try_calls: HashSet::new(),
             signatures: Vec::new(),
             type_words: HashMap::new(),
         };
         let function = function.clone();
-        let functions = HashMap::new();
         let number = BODIES.fetch_add(1, Ordering::Relaxed);
-        Body { module, engine, function, builder, env, number, params, functions, error: None }
+        Body {
+            module,
+            engine,
+            function,
+            builder,
+            env,
+            number,
+            params,
+            functions: HashMap::new(),
+            handlers: Vec::new(),
+            error: None,
+        }
     }
 
     /// Ends the last block. Returns the block if the function must not reach it.
@@ -295,6 +311,9 @@ impl<'m, 'b> Body<'m, 'b> {
         args: &[Value],
         types: &[Type],
     ) -> Vec<Value> {
+        if !self.handlers.is_empty() {
+            return self.emit_try_call(code, args, types);
+        }
         let call = match code {
             CalleeCode::Own(code) => self.ins().call(code, args),
             CalleeCode::At(signature, code) => self.ins().call_indirect(signature, code, args),
@@ -336,6 +355,13 @@ impl<'m, 'b> Body<'m, 'b> {
 
     /// Emits a tail call.
     pub(super) fn emit_tail_call(&mut self, code: CalleeCode, args: &[Value]) {
+        if !self.handlers.is_empty() {
+            let error = anyhow!(
+                "it makes a tail call in a block with a handler: the handler needs the frame that the \
+                 callee's frame would replace"
+            );
+            return self.misused(error);
+        }
         match code {
             CalleeCode::Own(code) => self.ins().return_call(code, args),
             CalleeCode::At(signature, code) => {

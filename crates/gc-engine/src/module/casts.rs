@@ -44,12 +44,12 @@ use gc_types::TypeWord;
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct RefType {
-    target: Target,
+    pub(super) target: Target,
     nullable: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Target {
+pub(super) enum Target {
     Any,
     I31,
     Struct,

@@ -76,17 +76,16 @@ impl Module {
         self.check_layouts(&env)?;
         let removed = self.context.eliminate_unreachable_code(compiler.isa());
         removed.map_err(|error| anyhow!("{error}"))?;
-        let func = &mut self.context.func;
-        for block in func.layout.blocks() {
-            for inst in func.layout.block_insts(block) {
-                let data = &func.dfg.insts[inst];
-                if matches!(
-                    data,
-                    InstructionData::TryCall { .. } | InstructionData::TryCallIndirect { .. }
-                ) {
-                    bail!("it has a `try_call`, which modules do not support");
-                }
-            }
+        let func = &self.context.func;
+        for inst in func.layout.blocks().flat_map(|block| func.layout.block_insts(block)) {
+            let is_try = matches!(
+                func.dfg.insts[inst],
+                InstructionData::TryCall { .. } | InstructionData::TryCallIndirect { .. }
+            );
+            ensure!(
+                !is_try || env.try_calls.contains(&inst),
+                "it has a `try_call` that was made with the builder: use `try_catch`"
+            );
         }
         let func = std::mem::replace(&mut self.context.func, ir::Function::new());
         let types = match self.engine.verifies() {

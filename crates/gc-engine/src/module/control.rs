@@ -191,6 +191,69 @@ pub trait Control<'m, 'b>: Sized {
         both(self, [yes, no, after], then, otherwise)
     }
 
+    /// Runs `body`. If a call in it throws an object of type `ty`, runs `handler` with the object.
+    /// [`RefType::STRUCT`] catches every object. [`Body::throw`] throws.
+    ///
+    /// # Errors
+    /// Those of the closures, if they return a `Result`.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_engine::{Collector, Control, Engine, Module, Store, Type};
+    ///
+    /// let engine = Engine::new(Collector::copying())?;
+    /// let mut module = Module::new(&engine);
+    /// let failure = module.struct_type("failure", [Type::I64])?;
+    /// let check = module.function("check", [Type::I64], [], |f| {
+    ///     let n = f.param(0);
+    ///     f.if_then(n, |f| {
+    ///         let object = f.struct_new(&failure, &[n]);
+    ///         f.throw(object);
+    ///     });
+    /// })?;
+    /// module.function("run", [Type::I64], [Type::I64], |f| {
+    ///     let (n, zero) = (f.param(0), f.i64(0));
+    ///     f.try_catch(
+    ///         |f| drop(f.call(&check, &[n])),
+    ///         &failure,
+    ///         |f, object| {
+    ///             let number = f.struct_get(&failure, object, 0);
+    ///             f.ret(&[number]);
+    ///         },
+    ///     );
+    ///     f.ret(&[zero]);
+    /// })?;
+    /// let mut store = Store::new(&engine, ())?;
+    /// store.load(&module.compile()?)?;
+    /// let run = store.function::<i64, i64>("run")?;
+    /// assert_eq!((run.call(&mut store, 0)?, run.call(&mut store, 7)?), (0, 7));
+    ///
+    /// // Without a handler, the host gets the object.
+    /// let check = store.function::<i64, ()>("check")?;
+    /// assert!(check.call(&mut store, 7).unwrap_err().is::<gc_engine::ThrownException>());
+    /// assert_eq!(store.take_pending_exception()?.unwrap().type_name(&store)?, Some("failure"));
+    /// # anyhow::Ok(())
+    /// ```
+    fn try_catch<O: Outcome<Value = ()>>(
+        &mut self,
+        body: impl FnOnce(&mut Self) -> O,
+        ty: impl Into<RefType>,
+        handler: impl FnOnce(&mut Self, Value) -> O,
+    ) -> O {
+        let [after] = self.body().new_blocks();
+        self.body().enter_try(ty.into());
+        let built = body(self).into_result();
+        let (block, object) = self.body().leave_try();
+        let built = built.and_then(|()| {
+            self.body().jump(after, &[]);
+            self.body().enter(block);
+            handler(self, object).into_result()
+        });
+        self.body().jump(after, &[]);
+        self.body().enter(after);
+        O::from_result(built)
+    }
+
     /// The value of type `ty` that `then` returns if `condition`, an integer, is not zero, or that
     /// `otherwise` returns if it is zero.
     ///

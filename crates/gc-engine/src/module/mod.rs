@@ -9,6 +9,7 @@ mod callee;
 mod casts;
 mod check;
 mod control;
+mod exceptions;
 mod functions;
 mod objects;
 mod values;

@@ -1,7 +1,7 @@
 //! [`Caller`]: what a host function gets of the store whose code called it.
 
 use super::{AsStore, AsStoreMut, StoreInner};
-use crate::{Code, Engine, Params, Results, TypedFunction};
+use crate::{Code, Engine, Params, Results, Rooted, StructRef, TypedFunction};
 use anyhow::Result;
 use std::fmt;
 use std::marker::PhantomData;
@@ -88,6 +88,56 @@ impl<'a, T: 'static> Caller<'a, T> {
     /// As [`Store::replace`](crate::Store::replace).
     pub fn replace(&mut self, code: &Code) -> Result<()> {
         self.inner.load(code, true)
+    }
+
+    /// Throws an object from the host function: the function must return the error that this returns.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "compiler")] {
+    /// use gc_engine::{Caller, Collector, Control, Engine, Module, Store, Type, Val};
+    ///
+    /// let engine = Engine::new(Collector::copying())?;
+    /// let mut module = Module::new(&engine);
+    /// let failure = module.struct_type("failure", [Type::I64])?;
+    /// let mut store = Store::new(&engine, ())?;
+    /// store.func_wrap("fail", {
+    ///     let failure = failure.clone();
+    ///     move |mut caller: Caller<'_, ()>, n: i64| -> anyhow::Result<()> {
+    ///         let object = failure.new_object(&mut caller, &[Val::I64(n)])?;
+    ///         Err(caller.throw(&object))
+    ///     }
+    /// })?;
+    /// let fail = module.import("fail", [Type::I64], [])?;
+    /// module.function("run", [Type::I64], [Type::I64], |f| {
+    ///     let (n, zero) = (f.param(0), f.i64(0));
+    ///     f.try_catch(
+    ///         |f| drop(f.call(&fail, &[n])),
+    ///         &failure,
+    ///         |f, object| {
+    ///             let number = f.struct_get(&failure, object, 0);
+    ///             f.ret(&[number]);
+    ///         },
+    ///     );
+    ///     f.ret(&[zero]);
+    /// })?;
+    /// store.load(&module.compile()?)?;
+    /// assert_eq!(store.function::<i64, i64>("run")?.call(&mut store, 7)?, 7);
+    /// # }
+    /// # anyhow::Ok(())
+    /// ```
+    #[must_use = "the host function must return it"]
+    pub fn throw(&mut self, object: &Rooted<StructRef>) -> anyhow::Error {
+        self.inner.throw(object)
+    }
+
+    /// Takes the object that was thrown when a call last failed, as
+    /// [`Store::take_pending_exception`](crate::Store::take_pending_exception) does.
+    ///
+    /// # Errors
+    /// As [`Store::take_pending_exception`](crate::Store::take_pending_exception).
+    pub fn take_pending_exception(&mut self) -> Result<Option<Rooted<StructRef>>> {
+        self.inner.take_exception()
     }
 
     /// Collects all garbage, as [`Store::collect`](crate::Store::collect) does.

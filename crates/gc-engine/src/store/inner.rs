@@ -9,11 +9,11 @@ use crate::code::Word;
 use crate::function::CallBacktrace;
 use crate::registry::{Definition, EngineType};
 use crate::types::describe;
-use crate::{Code, Engine, RefKind, Rooted, Signature};
+use crate::{Code, Engine, RefKind, Rooted, Signature, StructRef};
 use anyhow::{Context as _, Result, bail, ensure};
-use gc_jit::{CallError, CodeMemory, EntryTrampoline, JitState, JitStore};
+use gc_jit::{CallError, CodeMemory, EntryTrampoline, JitState, JitStore, ThrownException};
 use gc_runtime::{GcLeft, GcStore, HeapError, TraceRoots};
-use gc_types::{GcLayout, TypeIndex, VMGcRef, ValRaw};
+use gc_types::{GcLayout, TypeIndex, VMGcKind, VMGcRef, ValRaw};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -232,8 +232,8 @@ impl StoreInner {
         let function_references = self.function_references(code)?;
 
         let prefix = match parts.uses_heap {
-            true => self.jit.vmctx_prefix(0)?,
-            false => self.jit.vmctx_prefix_without_heap(0),
+            true => self.jit.vmctx_prefix(self.loaded as usize)?,
+            false => self.jit.vmctx_prefix_without_heap(self.loaded as usize),
         };
         self.add_types(code)?;
         self.jit.keep_alive(parts.memory.clone())?;
@@ -345,6 +345,23 @@ impl StoreInner {
             self.type_name(&gc_ref).unwrap_or("(unknown type)")
         );
         Ok(gc_ref)
+    }
+
+    /// Takes the object that was thrown and not caught.
+    pub(crate) fn take_exception(&mut self) -> Result<Option<Rooted<StructRef>>> {
+        match self.jit.take_pending_exception() {
+            Some(object) => Rooted::new(self, object).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Throws an object from a host function. Returns the error that the function must return.
+    pub(crate) fn throw(&mut self, object: &Rooted<StructRef>) -> anyhow::Error {
+        let thrown = object.raw(self).map(VMGcRef::unchecked_copy).and_then(|gc_ref| {
+            let owned = self.gc_mut().clone_gc_ref(&gc_ref);
+            self.jit.set_pending_exception(owned)
+        });
+        thrown.map_or_else(|error| error, |()| ThrownException.into())
     }
 
     /// Allocates an object, with all roots of the store.
@@ -478,6 +495,18 @@ impl JitStore for StoreInner {
 
     fn jit_mut(&mut self) -> &mut JitState<StoreInner> {
         &mut self.jit
+    }
+
+    fn can_throw(&self, object: &VMGcRef) -> bool {
+        self.gc().is_kind(object, VMGcKind::StructRef)
+    }
+
+    /// The number of a vmctx is that of its piece, and a tag is the number of a type in the piece's image.
+    fn catches(&self, vmctx: usize, tag: u32, exception: &VMGcRef) -> bool {
+        let piece = self.pieces.get(&PieceId(vmctx as u64));
+        let caught = piece.and_then(|piece| piece.code.parts().types.get(tag as usize));
+        let header = self.gc().header(exception);
+        caught.zip(header.ok()).is_some_and(|(ty, header)| ty.index() == header.ty())
     }
 
     fn has_backtrace(&self, error: &anyhow::Error) -> bool {

@@ -18,7 +18,10 @@ pub(crate) use inner::StoreInner;
 #[cfg(feature = "compiler")]
 pub(crate) use piece::word_offset;
 
-use crate::{ArrayType, Code, Engine, Params, Results, Signature, StructType, Type, TypedFunction};
+use crate::{
+    ArrayType, Code, Engine, Params, Results, Rooted, Signature, StructRef, StructType, Type,
+    TypedFunction,
+};
 use anyhow::{Context as _, Result};
 use gc_jit::{InterruptHandle, JitStore as _};
 use gc_runtime::{GcLeft, GcStats, GcStore};
@@ -332,6 +335,15 @@ impl<T: 'static> Store<T> {
     /// If code of the store runs: it must end first.
     pub fn clear_interrupt(&mut self) -> Result<()> {
         self.inner.jit_mut().clear_interrupt()
+    }
+
+    /// Takes the object that was thrown when a call last failed with
+    /// [`ThrownException`](crate::ThrownException).
+    ///
+    /// # Errors
+    /// If there are too many handles.
+    pub fn take_pending_exception(&mut self) -> Result<Option<Rooted<StructRef>>> {
+        self.inner.take_exception()
     }
 
     /// Collects all garbage. Returns false if the collection was skipped because not all roots were

@@ -4,6 +4,7 @@
 mod common;
 
 mod casts;
+mod exceptions;
 mod first_hour;
 mod functions;
 mod host_values;
