@@ -1,7 +1,7 @@
 //! [`Code`]: a compiled module, with everything that a store needs.
 
 use crate::registry::EngineType;
-use crate::{Engine, Signature};
+use crate::{Engine, Signature, Type};
 use anyhow::Result;
 use gc_jit::CodeMemory;
 use gc_types::{CodeImage, GcLayout};
@@ -70,6 +70,10 @@ pub(crate) enum Word {
     Import(Arc<str>, Arc<Signature>),
     /// The number in the store of a function of the image, for references to it.
     Reference(u32, Arc<Signature>),
+    /// The address of the global with this name.
+    Global(Arc<str>, Type),
+    /// The address of the constant array of the image's type with this number, and of these bytes.
+    Constant(u32, Arc<[u8]>),
 }
 
 impl Code {
@@ -144,7 +148,7 @@ impl Code {
     pub fn imports(&self) -> impl Iterator<Item = (&str, &Signature)> {
         self.0.words.iter().filter_map(|word| match word {
             Word::Import(name, signature) => Some((&**name, &**signature)),
-            Word::Reference(..) => None,
+            Word::Reference(..) | Word::Global(..) | Word::Constant(..) => None,
         })
     }
 }

@@ -67,7 +67,9 @@ pub use engine::{Engine, EngineBuilder};
 pub use field::{Field, FieldValue, Val};
 pub use function::{CallBacktrace, TypedFunction};
 #[cfg(feature = "compiler")]
-pub use module::{Body, Callee, Control, FunctionHandle, Module, Outcome, RefType, Variable};
+pub use module::{
+    Body, Callee, Control, FunctionHandle, Global, Module, Outcome, RefType, Variable,
+};
 pub use object_type::{ArrayType, StructType};
 #[cfg(feature = "compiler")]
 pub use options::CodeOptions;

@@ -51,6 +51,10 @@ struct Declarations {
 enum SavedWord {
     Import(SavedFunction),
     Reference(u32, SavedSignature),
+    /// A name, and a type.
+    Global(String, String),
+    /// The number of a type, and bytes.
+    Constant(u32, Vec<u8>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,6 +122,8 @@ impl Code {
                 SavedWord::Import(SavedFunction { name, signature })
             }
             Word::Reference(index, ty) => SavedWord::Reference(*index, save_signature(ty)),
+            Word::Global(name, ty) => SavedWord::Global((&**name).into(), ty.to_string()),
+            Word::Constant(ty, bytes) => SavedWord::Constant(*ty, bytes.to_vec()),
         });
         let declarations = Declarations {
             types: types.collect::<Result<_>>()?,
@@ -191,6 +197,15 @@ impl Code {
                     "the image has no code of function {index}, to which it makes references"
                 );
                 Ok(Word::Reference(*index, load_signature(signature)?))
+            }
+            SavedWord::Global(name, ty) => {
+                let ty = load_types(std::slice::from_ref(ty))?;
+                Ok(Word::Global((&**name).into(), ty[0]))
+            }
+            SavedWord::Constant(ty, bytes) => {
+                let known = types.get(*ty as usize).and_then(EngineType::object);
+                ensure!(known.is_some(), "a constant is of type {ty}, which is no type of objects");
+                Ok(Word::Constant(*ty, bytes.as_slice().into()))
             }
         });
         let words = words.collect::<Result<_>>()?;

@@ -2,6 +2,7 @@
 //! the objects that it allocates, and that it returns.
 
 use super::body::{Env, IMPORTS, REFERENCES};
+use super::globals::{CELLS, CONSTANTS, GLOBAL_REFS, GLOBALS};
 use super::{Function, FunctionBody, FunctionHandle, Module, clif_signature};
 use crate::registry::Definition;
 use crate::{Signature, Type};
@@ -12,7 +13,7 @@ use gc_compiler::{
     Annotations, BuiltFunction, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, TYPE_WORD_NAMESPACE,
     host_call_signature,
 };
-use gc_types::{Abi, HostCall, TypeWord};
+use gc_types::{Abi, HostCall, RootKind, TypeWord};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -137,6 +138,10 @@ fn types(
     let mut known = FunctionTypes::new(signature(function.signature()));
     known.declare_region(IMPORTS, Memory::Native);
     known.declare_region(REFERENCES, Memory::Data);
+    known.declare_region(CELLS, Memory::Native);
+    known.declare_region(GLOBALS, Memory::Data);
+    known.declare_region(GLOBAL_REFS, Memory::Refs(RootKind::Global));
+    known.declare_region(CONSTANTS, Memory::Refs(RootKind::Constant));
     let mut declared = HashMap::new();
     for (code, called) in calls {
         let types = signature(called);

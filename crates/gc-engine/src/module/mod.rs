@@ -11,6 +11,7 @@ mod check;
 mod control;
 mod exceptions;
 mod functions;
+mod globals;
 mod objects;
 mod values;
 
@@ -18,6 +19,7 @@ pub use body::Body;
 pub use callee::{Callee, FunctionHandle};
 pub use casts::RefType;
 pub use control::{Control, Outcome};
+pub use globals::Global;
 pub use values::Variable;
 
 use crate::code::{Parts, Word};
@@ -203,7 +205,11 @@ impl Module {
 
     /// The number of the word in the vmctx with the number of a function of the module.
     fn word_of_reference(&mut self, function: &FunctionHandle) -> Result<u32> {
-        let word = Word::Reference(function.index, function.signature.clone());
+        self.add_word(Word::Reference(function.index, function.signature.clone()))
+    }
+
+    /// The number of this word in the vmctx. It is added if it is not there.
+    fn add_word(&mut self, word: Word) -> Result<u32> {
         match self.words.iter().position(|known| *known == word) {
             Some(number) => Ok(number as u32),
             None => {
@@ -419,7 +425,9 @@ impl Module {
         let compiler = self.engine.compiler();
         let compilation = compiler.begin();
         let mut handles = Vec::new();
-        let mut uses_heap = self.types.iter().any(|ty| matches!(ty, Definition::Object(..)));
+        let is_global = |word: &Word| matches!(word, Word::Global(_, Type::Ref));
+        let mut uses_heap = self.types.iter().any(|ty| matches!(ty, Definition::Object(..)))
+            || self.words.iter().any(is_global);
         let mut built_functions = BTreeMap::new();
         let functions = self.functions.into_iter().filter(|function| !function.forgotten);
         for Function { handle, exported, body, .. } in functions {

@@ -245,4 +245,51 @@ impl Body<'_, '_> {
             self.gc().array_set(array, ty.layout(), index, value);
         }
     }
+
+    /// Copies `length` elements (`I32`) of an array to another one or to itself. Each place is an array and an
+    /// index (`I32`). The ranges may overlap. Traps if an array is null or has no such elements.
+    pub fn array_copy(
+        &mut self,
+        ty: &ArrayType,
+        destination: (Value, Value),
+        source: (Value, Value),
+        length: Value,
+    ) {
+        let mut checks = || {
+            self.known(ty.module)?;
+            for (array, index) in [destination, source] {
+                self.object("an array of `array_copy`", array)?;
+                self.index("an index of `array_copy`", index)?;
+            }
+            self.index("the length of `array_copy`", length)
+        };
+        if checks().is_ok() {
+            self.check_type(destination.0, ty);
+            self.check_type(source.0, ty);
+            self.gc().array_copy(ty.layout(), destination, source, length);
+        }
+    }
+
+    /// Writes `value` to `length` elements (`I32`) of an array from `index` (`I32`) on. Traps if the array is
+    /// null or has no such elements.
+    pub fn array_fill(
+        &mut self,
+        ty: &ArrayType,
+        array: Value,
+        index: Value,
+        value: Value,
+        length: Value,
+    ) {
+        let mut checks = || {
+            self.known(ty.module)?;
+            self.object("the array of `array_fill`", array)?;
+            self.index("the index of `array_fill`", index)?;
+            self.storable("the value of `array_fill`", value, ty.layout().element)?;
+            self.index("the length of `array_fill`", length)
+        };
+        if checks().is_ok() {
+            self.check_type(array, ty);
+            self.gc().array_fill(array, ty.layout(), index, value, length);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! [`Caller`]: what a host function gets of the store whose code called it.
 
 use super::{AsStore, AsStoreMut, StoreInner};
-use crate::{Code, Engine, Params, Results, Rooted, StructRef, TypedFunction};
+use crate::{Code, Engine, Params, Results, Rooted, StructRef, TypedFunction, Value};
 use anyhow::Result;
 use std::fmt;
 use std::marker::PhantomData;
@@ -88,6 +88,22 @@ impl<'a, T: 'static> Caller<'a, T> {
     /// As [`Store::replace`](crate::Store::replace).
     pub fn replace(&mut self, code: &Code) -> Result<()> {
         self.inner.load(code, true)
+    }
+
+    /// The value of a global, as [`Store::global`](crate::Store::global) returns it.
+    ///
+    /// # Errors
+    /// As [`Store::global`](crate::Store::global).
+    pub fn global<V: Value>(&mut self, name: &str) -> Result<V> {
+        self.inner.read_global(name)
+    }
+
+    /// Overwrites a global, as [`Store::set_global`](crate::Store::set_global) does.
+    ///
+    /// # Errors
+    /// As [`Store::set_global`](crate::Store::set_global).
+    pub fn set_global<V: Value>(&mut self, name: &str, value: V) -> Result<()> {
+        self.inner.write_global(name, value)
     }
 
     /// Throws an object from the host function: the function must return the error that this returns.

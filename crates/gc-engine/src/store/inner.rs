@@ -1,6 +1,7 @@
 //! [`StoreInner`]: a store without the type of its data. Compiled code and host functions use it.
 #![allow(unsafe_code)]
 
+use super::cells::Cells;
 use super::functions::{Functions, SlotId, Target};
 use super::host::{Host, PlacedHost, call_host};
 use super::piece::{Piece, PieceId, Vmctx};
@@ -42,6 +43,7 @@ pub struct StoreInner {
     pub(super) types: BTreeMap<Arc<str>, EngineType>,
     /// The names of these types, by index.
     type_names: BTreeMap<u32, Arc<str>>,
+    pub(super) cells: Cells,
     data: Box<dyn Any + Send + Sync>,
 }
 
@@ -64,6 +66,7 @@ impl StoreInner {
             pinned: Vec::new(),
             types: BTreeMap::new(),
             type_names: BTreeMap::new(),
+            cells: Cells::default(),
             data,
         })
     }
@@ -211,7 +214,7 @@ impl StoreInner {
              `Code::for_engine`"
         );
         self.check_types(code)?;
-        let mut words = self.imports(code)?;
+        self.check_words(code)?;
         let mut exports = Vec::with_capacity(parts.functions.len());
         for (name, (index, signature)) in &parts.functions {
             let id = self.functions.find(name);
@@ -236,6 +239,7 @@ impl StoreInner {
             false => self.jit.vmctx_prefix_without_heap(self.loaded as usize),
         };
         self.add_types(code)?;
+        let mut words = self.words(code)?;
         self.jit.keep_alive(parts.memory.clone())?;
         self.pin_exits(&parts.memory);
         let piece = PieceId(self.loaded);
@@ -380,19 +384,64 @@ impl StoreInner {
         self.type_names.get(&header.ty().as_u32()).map(|name| &**name)
     }
 
-    /// The words of the vmctx: the addresses of the references to imported functions. The others are zero.
-    fn imports(&self, code: &Code) -> Result<Vec<usize>> {
-        let words = code.parts().words.iter().map(|word| {
-            let Word::Import(name, signature) = word else { return Ok(0) };
-            let id = self.functions.find(name).with_context(|| {
-                format!(
-                    "the code imports a function `{name}{signature}`, which the store does not have"
-                )
-            })?;
-            self.functions.slot(id).expect(signature).context("an imported function")?;
-            Ok(self.functions.reference(id))
-        });
-        words.collect()
+    /// Checks that the store has the functions that code imports, and no other globals of the same names.
+    fn check_words(&self, code: &Code) -> Result<()> {
+        for word in &code.parts().words {
+            match word {
+                Word::Import(name, signature) => {
+                    let id = self.functions.find(name).with_context(|| {
+                        format!(
+                            "the code imports a function `{name}{signature}`, which the store does not \
+                             have"
+                        )
+                    })?;
+                    self.functions.slot(id).expect(signature).context("an imported function")?;
+                }
+                Word::Global(name, ty) => self.cells.check_global(name, *ty)?,
+                Word::Reference(..) | Word::Constant(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The words of a vmctx of the code, after [`check_words`](StoreInner::check_words). Those of references are
+    /// zero. May collect.
+    fn words(&mut self, code: &Code) -> Result<Vec<usize>> {
+        let parts = code.parts();
+        let mut words = Vec::with_capacity(parts.words.len());
+        for word in &parts.words {
+            words.push(match word {
+                Word::Import(name, _) => {
+                    let id = self.functions.find(name).context("the function was there")?;
+                    self.functions.reference(id)
+                }
+                Word::Reference(..) => 0,
+                Word::Global(name, ty) => self.cells.global(self.jit.gc_mut(), name, *ty),
+                Word::Constant(ty, bytes) => {
+                    let ty = parts.types.get(*ty as usize).and_then(EngineType::object);
+                    let (name, layout) = ty.context("a constant is of no type of objects")?;
+                    match self.constant(name, layout, bytes) {
+                        Ok(address) => address,
+                        Err(error) => {
+                            self.forget_constants(code, words.len());
+                            return Err(error.context("making a constant of the code"));
+                        }
+                    }
+                }
+            });
+        }
+        Ok(words)
+    }
+
+    /// A piece that had the constants among the first `count` words of the code is gone.
+    pub(super) fn forget_constants(&mut self, code: &Code, count: usize) {
+        let parts = code.parts();
+        for word in &parts.words[..count] {
+            let Word::Constant(ty, bytes) = word else { continue };
+            if let Some((name, _)) = parts.types[*ty as usize].object() {
+                self.forget_constant(name, bytes);
+            }
+        }
     }
 
     /// The functions of the code to which it makes references: the number of the word, the address, and the
@@ -401,7 +450,7 @@ impl StoreInner {
         let words = code.parts().words.iter().enumerate();
         let references = words.filter_map(|(number, word)| match word {
             Word::Reference(index, ty) => Some((number, *index, ty)),
-            Word::Import(..) => None,
+            Word::Import(..) | Word::Global(..) | Word::Constant(..) => None,
         });
         let references = references.map(|(number, index, ty)| {
             let address = code.memory().function_address(index);

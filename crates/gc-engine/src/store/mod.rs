@@ -2,6 +2,7 @@
 
 mod access;
 mod caller;
+mod cells;
 mod functions;
 mod host;
 mod inner;
@@ -20,7 +21,7 @@ pub(crate) use piece::word_offset;
 
 use crate::{
     ArrayType, Code, Engine, Params, Results, Rooted, Signature, StructRef, StructType, Type,
-    TypedFunction,
+    TypedFunction, Value,
 };
 use anyhow::{Context as _, Result};
 use gc_jit::{InterruptHandle, JitStore as _};
@@ -335,6 +336,22 @@ impl<T: 'static> Store<T> {
     /// If code of the store runs: it must end first.
     pub fn clear_interrupt(&mut self) -> Result<()> {
         self.inner.jit_mut().clear_interrupt()
+    }
+
+    /// The value of a [global](crate::Module::global) of the code.
+    ///
+    /// # Errors
+    /// If there is no global with this name, or if it is of another type.
+    pub fn global<V: Value>(&mut self, name: &str) -> Result<V> {
+        self.inner.read_global(name)
+    }
+
+    /// Overwrites a [global](crate::Module::global) of the code.
+    ///
+    /// # Errors
+    /// As for [`global`](Store::global). Also if the value belongs to another store.
+    pub fn set_global<V: Value>(&mut self, name: &str, value: V) -> Result<()> {
+        self.inner.write_global(name, value)
     }
 
     /// Takes the object that was thrown when a call last failed with

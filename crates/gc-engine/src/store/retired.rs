@@ -67,7 +67,7 @@ impl StoreInner {
             Some((ty.index().as_u32(), places(layout)?))
         });
         let types: BTreeMap<u32, Places> = types.collect();
-        let mut found = BTreeSet::new();
+        let mut found: BTreeSet<u32> = self.cells.functions().collect();
         if types.is_empty() || !self.gc().has_heap() {
             return Ok(found);
         }
@@ -105,7 +105,7 @@ impl StoreInner {
 
     /// Frees the retired pieces that are not `needed`.
     fn free_others(&mut self, needed: &[bool]) {
-        let StoreInner { pieces, retired, jit, pinned, .. } = self;
+        let StoreInner { pieces, retired, pinned, .. } = self;
         let mut freed = Vec::new();
         let mut needed = needed.iter();
         retired.retain(|id| {
@@ -121,6 +121,8 @@ impl StoreInner {
             .chain(pinned.iter().map(|memory| memory.base()))
             .collect();
         for piece in freed {
+            self.forget_constants(&piece.code, piece.code.parts().words.len());
+            let jit = self.jit_mut();
             piece.references.into_iter().for_each(|reference| reference.forget(jit));
             if !used.contains(&piece.code.memory().base()) {
                 // SAFETY: none of it is on the stack. Nothing else has its addresses: no name

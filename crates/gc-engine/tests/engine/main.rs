@@ -7,6 +7,7 @@ mod casts;
 mod exceptions;
 mod first_hour;
 mod functions;
+mod globals;
 mod host_values;
 mod late_heap;
 mod mistakes;
