@@ -3,7 +3,7 @@
 use crate::address::{Access, Trust};
 use crate::array_range::{end_fill, fill_in_host};
 use crate::object::{self, Extend};
-use crate::{GcEmitter, NewObject, RefPlace, regions, trap_code};
+use crate::{GcEmitter, RefPlace, regions, trap_code};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::{ArrayLayout, Trap};
@@ -56,7 +56,6 @@ impl GcEmitter<'_, '_> {
         layout: &ArrayLayout,
         init: ArrayInit<'_>,
     ) -> ir::Value {
-        self.env.allocates(header_word, NewObject::Array(layout));
         let mut meter = std::mem::take(&mut self.elements);
         meter.commit(self);
         match init {

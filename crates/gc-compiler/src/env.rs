@@ -9,10 +9,7 @@ use crate::{Annotations, GcCompiler, Meter, RefPlace};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, TrapCode, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
-use gc_types::{
-    Abi, ArrayLayout, ExnLayout, GcLayout, HostCall, HostCallType, HostSignature, StructLayout,
-    Trap, VMOffsets,
-};
+use gc_types::{Abi, ArrayLayout, HostCall, HostCallType, HostSignature, Trap, VMOffsets};
 
 /// The embedder's description of the function being built.
 ///
@@ -73,11 +70,6 @@ pub trait GcFuncEnv {
     /// allocations there. When the function is built, the embedder passes it to
     /// [`BuiltFunction::new`](crate::BuiltFunction::new).
     fn annotations(&mut self) -> &mut Annotations;
-    /// Called before an object with the first word `header_word` and with `layout` is allocated.
-    /// The heap knows the layout of the word's type, which must be this one: the host may allocate
-    /// the object, and then the heap's layout gives its size. An embedder whose users choose both
-    /// compares them. The provided method does nothing.
-    fn allocates(&mut self, _header_word: ir::Value, _layout: NewObject<'_>) {}
     /// Called after the collector has emitted `code`: the instructions of `func` from the number `first`
     /// on. For tools that show what instructions are for. The provided method does nothing.
     fn emitted(&mut self, _func: &mut ir::Function, _code: CollectorCode, _first: usize) {}
@@ -94,28 +86,6 @@ pub enum CollectorCode {
     Write(RefPlace),
     /// The test whether references of an array may be written without a barrier.
     PlainElements,
-}
-
-/// The layout of an object that is allocated ([`GcFuncEnv::allocates`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewObject<'a> {
-    /// Of a struct.
-    Struct(&'a StructLayout),
-    /// Of an array.
-    Array(&'a ArrayLayout),
-    /// An exception.
-    Exn(&'a ExnLayout),
-}
-
-impl PartialEq<GcLayout> for NewObject<'_> {
-    fn eq(&self, other: &GcLayout) -> bool {
-        match (self, other) {
-            (NewObject::Struct(layout), GcLayout::Struct(other)) => *layout == other,
-            (NewObject::Array(layout), GcLayout::Array(other)) => *layout == other,
-            (NewObject::Exn(layout), GcLayout::Exn(other)) => *layout == other,
-            _ => false,
-        }
-    }
 }
 
 /// The CLIF signature of a host call's trampoline. The calling convention is

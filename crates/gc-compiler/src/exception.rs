@@ -1,7 +1,7 @@
 //! Exceptions: allocation with a tag and a payload, and access to the payload.
 
 use crate::address::Trust;
-use crate::{GcEmitter, NewObject, RefPlace, object, regions};
+use crate::{GcEmitter, RefPlace, object, regions};
 use cranelift_codegen::ir::{self, InstBuilder};
 use gc_types::ExnLayout;
 
@@ -21,7 +21,6 @@ impl GcEmitter<'_, '_> {
         fields: &[ir::Value],
     ) -> ir::Value {
         assert_eq!(fields.len(), layout.fields.len(), "one value for each field");
-        self.env.allocates(header_word, NewObject::Exn(layout));
         let object = self.alloc_struct(header_word, layout.size);
         let at = ExnLayout::TAG_INSTANCE_OFFSET;
         let access = self.object_access(object, at, 8, regions::STRUCT_FIELD, Trust::Fresh);

@@ -52,7 +52,7 @@ pub use driver::{
     TYPE_WORD_NAMESPACE, VMCTX_SLOT_KEY, call_signature, import_function, import_host_call,
     import_type_word, imported_host_call, tag_of_relay, tag_of_throw, type_word, zero_extended,
 };
-pub use env::{CollectorCode, GcEmitter, GcFuncEnv, NewObject, host_call_signature, trap_code};
+pub use env::{CollectorCode, GcEmitter, GcFuncEnv, host_call_signature, trap_code};
 pub use finish::{BuiltFunction, FinishedFunction, Finisher};
 pub use func_ref::{FuncRefTest, FuncRefType};
 pub use object::Extend;

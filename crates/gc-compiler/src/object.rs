@@ -1,7 +1,7 @@
 //! Structs: allocation with initialisation, and access to fields.
 
 use crate::address::{Access, Trust};
-use crate::{GcEmitter, NewObject, RefPlace, regions};
+use crate::{GcEmitter, RefPlace, regions};
 use cranelift_codegen::ir::{self, InstBuilder, types};
 use gc_types::{FieldLayout, StorageType, StructLayout};
 
@@ -46,7 +46,6 @@ impl GcEmitter<'_, '_> {
         fields: &[ir::Value],
     ) -> ir::Value {
         assert_eq!(fields.len(), layout.fields.len(), "one value for each field");
-        self.env.allocates(header_word, NewObject::Struct(layout));
         let object = self.alloc_struct(header_word, layout.size);
         for (field, &value) in layout.fields.iter().zip(fields) {
             if !(self.zeroes_structs() && self.is_zero(value)) {
@@ -62,7 +61,6 @@ impl GcEmitter<'_, '_> {
         header_word: ir::Value,
         layout: &StructLayout,
     ) -> ir::Value {
-        self.env.allocates(header_word, NewObject::Struct(layout));
         let object = self.alloc_struct(header_word, layout.size);
         if !self.zeroes_structs() {
             for field in &layout.fields {

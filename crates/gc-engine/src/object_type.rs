@@ -58,8 +58,9 @@ impl StructType {
         &self.name
     }
 
-    /// The first word of the headers of its objects, for operations of `Body::gc`.
-    pub fn header_word(&self) -> TypeWord {
+    /// The first word of the headers of its objects.
+    #[cfg(feature = "compiler")]
+    pub(crate) fn header_word(&self) -> TypeWord {
         TypeWord::header(self.number, VMGcKind::StructRef)
     }
 
@@ -111,8 +112,9 @@ impl ArrayType {
         &self.name
     }
 
-    /// The first word of the headers of its objects, for operations of `Body::gc`.
-    pub fn header_word(&self) -> TypeWord {
+    /// The first word of the headers of its objects.
+    #[cfg(feature = "compiler")]
+    pub(crate) fn header_word(&self) -> TypeWord {
         TypeWord::header(self.number, VMGcKind::ArrayRef)
     }
 

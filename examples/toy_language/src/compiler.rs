@@ -6,21 +6,18 @@
 //! | integer | an `i31`: the reference itself, no object |
 //! | `()` | null |
 //! | `(cons x xs)` | a struct `{ head, tail }` |
-//! | function | an array: the function's number as an `i31`, then the captured values |
+//! | function | a struct `{ function, captured values }` |
 //!
-//! The captured values are copied into the closure (Appel, "Compiling with Continuations", 1992,
-//! chapter 10). A function gets its closure as a parameter and uses it to refer to itself. So
-//! closures form no cycles, which reference counting could not free. The heap never contains code
-//! addresses: a function `apply` calls a closure by jumping to the function whose number it finds
-//! (Reynolds, "Definitional Interpreters", 1972).
+//! The captured values are copied into an array of the closure (Appel, "Compiling with Continuations",
+//! 1992, chapter 10). A function gets its closure as a parameter and uses it to refer to itself. So
+//! closures form no cycles, which reference counting could not free.
 
-use crate::function::{Program, SIGNATURE, add};
+use crate::function::{Program, TYPES, add};
 use crate::syntax::{Form, Function, MAX_DEPTH, Tree};
 use anyhow::{Context, Result, bail, ensure};
 use cranelift_codegen::ir::{self, InstBuilder, Value, types};
-use cranelift_frontend::{FuncInstBuilder, Switch};
-use gc_compiler::{RefTest, TestTarget};
-use gc_engine::{Module, Trap};
+use cranelift_frontend::FuncInstBuilder;
+use gc_engine::{Module, RefType};
 use gc_types::{I31, VMGcRef};
 
 /// The name of the function that computes a program's value.
@@ -28,22 +25,17 @@ pub(crate) const MAIN: &str = "the program";
 
 /// Compiles a program: definitions and an expression.
 pub(crate) fn compile<'t>(trees: &'t [Tree<'t>], module: &mut Module) -> Result<Program> {
-    let mut program = Program::new(module)?;
-    let (params, results) = SIGNATURE;
+    let program = Program::new(module)?;
+    let (params, results) = TYPES;
     let main = module.declare(MAIN, params, results)?;
-    add(module, &mut program, &main, ["", ""], 0, |main| main.body(trees, 1))?;
-    let apply = program.apply.clone();
-    add(module, &mut program, &apply, ["", ""], 0, |apply| {
-        apply.apply();
-        Ok(())
-    })?;
+    add(module, &program, &main, ["", ""], 0, |main| main.body(trees, 1))?;
     Ok(program)
 }
 
 /// A function being compiled.
 pub(crate) struct Body<'a, 'm, 'b, 't> {
     pub(crate) f: &'a mut gc_engine::Body<'m, 'b>,
-    pub(crate) program: &'a mut Program,
+    pub(crate) program: &'a Program,
     pub(crate) closure: Value,
     /// The names in scope, the innermost last.
     pub(crate) locals: Vec<(&'t str, Value)>,
@@ -96,7 +88,7 @@ impl<'b, 't> Body<'_, '_, 'b, 't> {
                 self.at_line(line);
                 let outside = self.locals.len();
                 if names.is_some() {
-                    self.f.gc().ref_cast(test, &RefTest::new(false, TestTarget::Struct));
+                    self.f.ref_cast(test, &self.program.pair);
                 }
                 for (field, name) in names.into_iter().flatten().enumerate() {
                     let value = self.f.struct_get(&self.program.pair, test, field);
@@ -139,7 +131,7 @@ impl<'b, 't> Body<'_, '_, 'b, 't> {
             Form::Cons(head, tail) => {
                 let (head, tail) = (self.value(head)?, self.value(tail)?);
                 self.at_line(line);
-                self.f.gc().ref_cast(tail, &RefTest::new(true, TestTarget::Struct));
+                self.f.ref_cast(tail, RefType::from(&self.program.pair).nullable());
                 self.pair(head, tail)
             }
             Form::Operator(operator, a, b) => {
@@ -150,7 +142,7 @@ impl<'b, 't> Body<'_, '_, 'b, 't> {
                 if self.f.builder().func.dfg.value_type(result) == types::I8 {
                     result = self.ins().uextend(types::I32, result);
                 }
-                self.f.gc().ref_i31(result)
+                self.f.i31(result)
             }
             Form::Function(function) => self.function(function, function.name)?,
             Form::Call(parts) => self.call(parts, line, false)?,
@@ -171,8 +163,7 @@ impl<'b, 't> Body<'_, '_, 'b, 't> {
 
     /// The integer (`I32`) in `value`. Traps if `value` is not an integer.
     fn unboxed(&mut self, value: Value) -> Value {
-        self.f.gc().ref_cast(value, &RefTest::new(false, TestTarget::I31));
-        self.f.gc().i31_get_s(value)
+        self.f.i31_get(value)
     }
 
     fn pair(&mut self, head: Value, tail: Value) -> Value {
@@ -189,12 +180,9 @@ impl<'b, 't> Body<'_, '_, 'b, 't> {
             self.captured.push((name, line));
             self.captured.len() - 1
         });
-        Ok(self.closure_element(index + 1))
-    }
-
-    fn closure_element(&mut self, index: usize) -> Value {
+        let captured = self.f.struct_get(&self.program.closure, self.closure, 1);
         let index = self.f.i32(index as i32);
-        self.f.array_get(&self.program.closure, self.closure, index)
+        Ok(self.f.array_get(&self.program.captured, captured, index))
     }
 
     /// A closure for the function's first parameter, which returns a closure for the second, and so
@@ -215,15 +203,17 @@ impl<'b, 't> Body<'_, '_, 'b, 't> {
             Ok(())
         };
         let (module, names) = (self.f.module(), [itself, param]);
-        let (params, results) = SIGNATURE;
+        let (params, results) = TYPES;
         let code = module.declare_local(&title, params, results)?;
         let captured = add(module, self.program, &code, names, self.depth + 1, emit)?;
-        self.program.functions.push(code);
-        let mut elements = vec![self.int(self.program.functions.len() as i32)];
-        for (name, line) in captured {
-            elements.push(self.variable(name, line)?);
-        }
-        Ok(self.f.array_of(&self.program.closure, &elements))
+        let captured = captured.into_iter().map(|(name, line)| self.variable(name, line));
+        let captured = captured.collect::<Result<Vec<_>>>()?;
+        let captured = match captured.is_empty() {
+            true => self.f.null(),
+            false => self.f.array_of(&self.program.captured, &captured),
+        };
+        let function = self.f.func_ref(&code);
+        Ok(self.f.struct_new(&self.program.closure, &[function, captured]))
     }
 
     /// Calls the first of `parts` with the second, the result with the third, and so on. A tail
@@ -233,34 +223,16 @@ impl<'b, 't> Body<'_, '_, 'b, 't> {
         self.at_line(line);
         let mut result = parts[0];
         for (i, argument) in parts.iter().enumerate().skip(1) {
-            self.f.gc().ref_cast(result, &RefTest::new(false, TestTarget::Array));
+            self.f.ref_cast(result, &self.program.closure);
+            let function = self.f.struct_get(&self.program.closure, result, 0);
             let args = [result, *argument];
+            let signature = &self.program.signature;
             if is_tail && i == parts.len() - 1 {
-                self.f.tail_call(&self.program.apply, &args);
+                self.f.tail_call_indirect(signature, function, &args);
             } else {
-                result = self.f.call(&self.program.apply, &args)[0];
+                result = self.f.call_indirect(signature, function, &args)[0];
             }
         }
         Ok(result)
-    }
-
-    /// Emits `apply`: a tail call of the function whose number is in the closure.
-    fn apply(&mut self) {
-        let number = self.closure_element(0);
-        let number = self.f.gc().i31_get_u(number);
-        let mut switch = Switch::new();
-        let functions = self.program.functions.clone();
-        let blocks: Vec<_> = functions.iter().map(|_| self.f.builder().create_block()).collect();
-        for (number, block) in (1..).zip(&blocks) {
-            switch.set_entry(number, *block);
-        }
-        let unknown = self.f.builder().create_block();
-        switch.emit(self.f.builder(), number, unknown);
-        for (block, code) in blocks.into_iter().zip(&functions) {
-            self.f.builder().switch_to_block(block);
-            self.f.tail_call(code, &[self.closure, self.locals[1].1]);
-        }
-        self.f.builder().switch_to_block(unknown);
-        self.f.trap(Trap::BadFuncRef);
     }
 }

@@ -1,30 +1,30 @@
-//! A program's types, and the functions that are compiled so far.
+//! A program's types, and the definition of its functions.
 
 use crate::compiler::Body;
 use anyhow::Result;
-use gc_engine::{ArrayType, FunctionHandle, Module, StructType, Type};
+use gc_engine::{ArrayType, FunctionHandle, Module, Signature, StructType, Type};
 
-/// The signature of every function. The parameters are its closure and an argument.
-pub(crate) const SIGNATURE: ([Type; 2], [Type; 1]) = ([Type::Ref; 2], [Type::Ref]);
+/// The types of the parameters and of the result of every function. The parameters are its closure and an
+/// argument.
+pub(crate) const TYPES: ([Type; 2], [Type; 1]) = ([Type::Ref; 2], [Type::Ref]);
 
-/// The types of a program's objects, and its functions.
+/// The types of a program's objects and functions.
 pub(crate) struct Program {
     pub(crate) pair: StructType,
-    pub(crate) closure: ArrayType,
-    /// Calls the function of a closure.
-    pub(crate) apply: FunctionHandle,
-    /// The functions of closures, the one with number 1 first.
-    pub(crate) functions: Vec<FunctionHandle>,
+    /// A function, and the values that it has captured.
+    pub(crate) closure: StructType,
+    pub(crate) captured: ArrayType,
+    pub(crate) signature: Signature,
 }
 
 impl Program {
     pub(crate) fn new(module: &mut Module) -> Result<Program> {
-        let (params, results) = SIGNATURE;
+        let (params, results) = TYPES;
         Ok(Program {
             pair: module.struct_type("pair", [Type::Ref; 2])?,
-            closure: module.array_type("closure", Type::Ref)?,
-            apply: module.declare_local("apply", params, results)?,
-            functions: Vec::new(),
+            closure: module.struct_type("closure", [Type::Func, Type::Ref])?,
+            captured: module.array_type("captured", Type::Ref)?,
+            signature: Signature::new(params, results),
         })
     }
 }
@@ -33,7 +33,7 @@ impl Program {
 /// argument. Returns the names that it captures, each with a line that uses it.
 pub(crate) fn add<'t>(
     module: &mut Module,
-    program: &mut Program,
+    program: &Program,
     function: &FunctionHandle,
     names: [&'t str; 2],
     depth: usize,

@@ -9,10 +9,10 @@ use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, Value, ValueDef, ty
 use cranelift_frontend::{FuncInstBuilder, FunctionBuilder};
 use gc_compiler::regions::{self, Region};
 use gc_compiler::{
-    Annotations, GcEmitter, GcFuncEnv, NewObject, import_function, import_host_call,
-    import_type_word, trap_code, type_word,
+    Annotations, GcEmitter, GcFuncEnv, import_function, import_host_call, import_type_word,
+    trap_code, type_word,
 };
-use gc_types::{Abi, GcLayout, HostCall, Trap, TypeWord};
+use gc_types::{Abi, HostCall, Trap, TypeWord};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,8 +23,6 @@ pub(super) struct Env {
     pub(super) vmctx: Value,
     pub(super) annotations: Annotations,
     host_calls: HashMap<HostCall, ir::FuncRef>,
-    /// The first words of allocated objects, and the layouts with which they are allocated.
-    pub(super) allocated: Vec<(Value, GcLayout)>,
     /// The values that are references to functions.
     pub(super) functions: HashSet<Value>,
     /// The calls with handlers.
@@ -53,17 +51,6 @@ impl GcFuncEnv for Env {
     fn annotations(&mut self) -> &mut Annotations {
         &mut self.annotations
     }
-
-    fn allocates(&mut self, header_word: Value, layout: NewObject<'_>) {
-        let layout = match layout {
-            NewObject::Struct(layout) => GcLayout::Struct(layout.clone()),
-            NewObject::Array(layout) => GcLayout::Array(*layout),
-            NewObject::Exn(layout) => GcLayout::Exn(layout.clone()),
-        };
-        if self.allocated.last().is_none_or(|last| *last != (header_word, layout.clone())) {
-            self.allocated.push((header_word, layout));
-        }
-    }
 }
 
 /// The code of a callee.
@@ -86,8 +73,8 @@ pub(super) const REFERENCES: Region = regions::STRUCTURES + 1;
 /// definition of the function fails with the first such error. A [`Value`] belongs to one body. In
 /// another body it is an error at best, and another value at worst.
 ///
-/// References automatically become roots. The body knows that values of [`Type::Ref`], and the
-/// references that [`gc`](Body::gc) emits, are references. If code that is emitted with
+/// References automatically become roots. The body knows that values of [`Type::Ref`], and what its
+/// methods read from fields of references, are references. If code that is emitted with
 /// [`builder`](Body::builder) makes a reference in another way, declare it with
 /// [`declare_ref`](Body::declare_ref).
 ///
@@ -104,10 +91,10 @@ pub(super) const REFERENCES: Region = regions::STRUCTURES + 1;
 ///     f.if_then(less, |f| f.ret(&[b]));
 ///     f.ret(&[a]);
 /// })?;
-/// // The emitter of `gc-compiler` has more operations, here on unboxed integers.
+/// // A reference can be an integer of 31 bits.
 /// module.function("box", [Type::I32], [Type::Ref], |f| {
 ///     let number = f.param(0);
-///     let boxed = f.gc().ref_i31(number);
+///     let boxed = f.i31(number);
 ///     f.ret(&[boxed]);
 /// })?;
 /// let mut store = Store::new(&engine, ())?;
@@ -163,7 +150,6 @@ impl<'m, 'b> Body<'m, 'b> {
             vmctx,
             annotations,
             host_calls: HashMap::new(),
-            allocated: Vec::new(),
             functions,
             try_calls: HashSet::new(),
             signatures: Vec::new(),
@@ -274,9 +260,8 @@ impl<'m, 'b> Body<'m, 'b> {
         self.builder.ins()
     }
 
-    /// The emitter of all code that accesses the heap: casts, `i31`s, bulk operations, and the
-    /// operations that the methods of this type emit with checks.
-    pub fn gc(&mut self) -> GcEmitter<'_, 'b> {
+    /// The emitter of all code that accesses the heap. It does not check its arguments.
+    pub(super) fn gc(&mut self) -> GcEmitter<'_, 'b> {
         GcEmitter::new(&mut self.builder, &mut self.env, self.engine.collector().compiler())
     }
 
@@ -465,9 +450,8 @@ impl<'m, 'b> Body<'m, 'b> {
         code
     }
 
-    /// Reads a word of a type (`I32`), such as the [`header_word`](crate::StructType::header_word) of its
-    /// objects.
-    pub fn type_word(&mut self, word: TypeWord) -> Value {
+    /// Reads a word of a type (`I32`).
+    pub(super) fn type_word(&mut self, word: TypeWord) -> Value {
         let func = &mut self.builder.func;
         let global = self.env.type_words.entry(word);
         let global = *global.or_insert_with(|| import_type_word(func, word));

@@ -1,46 +1,20 @@
-//! What is checked of a function when it is defined: its signature, its CLIF, its imports, the layouts of
-//! the objects that it allocates, and that it returns.
+//! What is checked of a function when it is defined: its signature, its CLIF, its imports, and that it returns.
 
 use super::body::{Env, IMPORTS, REFERENCES};
 use super::globals::{CELLS, CONSTANTS, GLOBAL_REFS, GLOBALS};
 use super::{Function, FunctionBody, FunctionHandle, Module, clif_signature};
-use crate::registry::Definition;
 use crate::{Signature, Type};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use cranelift_codegen::ir::{self, InstructionData, Opcode};
+use cranelift_codegen::ir::{self, InstructionData};
 use gc_compiler::check::{FunctionTypes, Memory, SignatureTypes, ValueType};
 use gc_compiler::{
-    Annotations, BuiltFunction, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, TYPE_WORD_NAMESPACE,
-    host_call_signature,
+    Annotations, BuiltFunction, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, host_call_signature,
 };
-use gc_types::{Abi, HostCall, RootKind, TypeWord};
+use gc_types::{Abi, HostCall, RootKind};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Module {
-    /// Checks that objects are allocated with the layouts of their types. [`Body::gc`] takes both.
-    fn check_layouts(&self, env: &Env) -> Result<()> {
-        let func = &self.context.func;
-        for (word, layout) in &env.allocated {
-            let known = type_word_of(func, *word).and_then(|word| {
-                let definition = self.types.get(word.ty().as_u32() as usize)?;
-                match definition {
-                    Definition::Object(_, known) => {
-                        (word == TypeWord::header(word.ty(), known.kind())).then_some(known)
-                    }
-                    Definition::Function(_) => None,
-                }
-            });
-            ensure!(
-                known.is_some_and(|known| **known == *layout),
-                "an object is allocated with a layout that is not that of its type: the first word \
-                 of its header is {word}, and the layout is {layout:?} (`header_word` of the type returns \
-                 the word)"
-            );
-        }
-        Ok(())
-    }
-
     /// Checks that a function obeys the rules of this crate.
     pub(super) fn check(
         &mut self,
@@ -74,7 +48,6 @@ impl Module {
             let verified = cranelift_codegen::verify_function(&self.context.func, compiler.isa());
             verified.map_err(|errors| anyhow!("its CLIF is not valid:\n{errors}"))?;
         }
-        self.check_layouts(&env)?;
         let removed = self.context.eliminate_unreachable_code(compiler.isa());
         removed.map_err(|error| anyhow!("{error}"))?;
         let func = &self.context.func;
@@ -98,27 +71,6 @@ impl Module {
         let annotations = Annotations { types, ..env.annotations };
         Ok(BuiltFunction::new(func, annotations))
     }
-}
-
-/// The word of a type that `value` is, if it is one that [`type_word`](gc_compiler::type_word) emitted.
-fn type_word_of(func: &ir::Function, value: ir::Value) -> Option<TypeWord> {
-    let defined_by = |value: ir::Value| {
-        let inst = func.dfg.value_def(func.dfg.resolve_aliases(value)).inst()?;
-        Some(func.dfg.insts[inst])
-    };
-    let Some(InstructionData::Unary { opcode: Opcode::Ireduce, arg }) = defined_by(value) else {
-        return None;
-    };
-    let Some(InstructionData::UnaryGlobalValue { global_value, .. }) = defined_by(arg) else {
-        return None;
-    };
-    let ir::GlobalValueData::Symbol { name: ir::ExternalName::User(name), .. } =
-        &func.global_values[global_value]
-    else {
-        return None;
-    };
-    let name = &func.params.user_named_funcs()[*name];
-    (name.namespace == TYPE_WORD_NAMESPACE).then(|| TypeWord::from_code(name.index))?
 }
 
 /// The types of `function` and its callees, for the checkers. Fails if it imports something else

@@ -4,11 +4,9 @@ use crate::common::loaded;
 use cranelift_codegen::ir::{
     self, AbiParam, ExtFuncData, InstBuilder, MemFlagsData, UserExternalName, types,
 };
-use gc_compiler::{
-    ArrayInit, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, import_function, import_host_call,
-};
+use gc_compiler::{FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, import_function, import_host_call};
 use gc_engine::{Body, CodeOptions, Collector, Engine, Module, Trap, TrapError, Type};
-use gc_types::{HostCall, TypeWord};
+use gc_types::HostCall;
 
 fn engine() -> Engine {
     Engine::new(Collector::default()).unwrap()
@@ -144,7 +142,7 @@ fn an_extended_integer_is_not_a_reference() {
     let mut module = Module::new(&engine());
     let small = module.function("small", [Type::I32], [Type::Ref], |f| {
         let number = f.param(0);
-        let small = f.gc().ref_i31(number);
+        let small = f.i31(number);
         f.ret(&[small]);
     });
     small.unwrap();
@@ -173,41 +171,6 @@ fn no_code_changes_the_stack_limit() {
         let error = store.function::<i64, i64>("f").unwrap().call(&mut store, 1).unwrap_err();
         assert_eq!(error.downcast::<TrapError>().unwrap().trap, Trap::StackOverflow);
     }
-}
-
-/// The host allocates by the type, and compiled code by the layout.
-#[test]
-fn an_object_has_the_layout_of_its_type() {
-    let engine = engine();
-    let mut module = Module::new(&engine);
-    let small = module.struct_type("small", [Type::I64]).unwrap();
-    let big = module.struct_type("big", vec![Type::I64; 4000]).unwrap();
-    let longs = module.array_type("longs", Type::I64).unwrap();
-    let words =
-        [Some(small.header_word()), Some(big.header_word()), Some(longs.header_word()), None];
-    let mut emit = |word: Option<TypeWord>, fields: usize| {
-        module.function(&format!("{word:?} {fields}"), [Type::I64], [], |f| {
-            let n = f.param(0);
-            let word = match word {
-                Some(word) => f.type_word(word),
-                None => f.ins().ireduce(types::I32, n),
-            };
-            let layout = if fields == 1 { small.layout() } else { big.layout() };
-            f.gc().struct_new(word, layout, &vec![n; fields]);
-            f.ret(&[]);
-        })
-    };
-    emit(words[0], 1).unwrap();
-    for (word, fields) in [(words[0], 4000), (words[1], 1), (words[2], 1), (words[3], 1)] {
-        let error = format!("{:#}", emit(word, fields).unwrap_err());
-        assert!(error.contains("a layout that is not that of its type"), "{error}");
-    }
-    let error = module.function("array", [], [], |f| {
-        let (word, length) = (f.type_word(small.header_word()), f.i32(10));
-        f.gc().array_new(word, longs.layout(), ArrayInit::Default(length));
-        f.ret(&[]);
-    });
-    assert!(format!("{:#}", error.unwrap_err()).contains("a layout that is not that of its type"));
 }
 
 /// A tail call returns what its callee returns.
