@@ -10,7 +10,7 @@ use gc_benches::clock::Clock;
 use gc_benches::record::{Record, Subject};
 use gc_benches::report::{right, table, target};
 use gc_benches::wanted;
-use gc_engine::{Body, Collector, Control, Module, StorageType, Type};
+use gc_engine::{Body, Collector, Control, Module, Signature, StorageType, Type};
 use std::time::Duration;
 
 const SUBJECT: Subject = Subject {
@@ -50,12 +50,14 @@ struct Loop {
     wat: &'static str,
 }
 
-const LOOPS: [Loop; 5] = [
+const LOOPS: [Loop; 7] = [
     Loop { name: "count", n: 40_000_000, build: count, wat: COUNT },
     Loop { name: "list", n: 2_000_000, build: list, wat: LIST },
     Loop { name: "fields", n: 20_000_000, build: fields, wat: FIELDS },
     Loop { name: "elements", n: 10_000_000, build: elements, wat: ELEMENTS },
     Loop { name: "calls", n: 30, build: calls, wat: CALLS },
+    Loop { name: "garbage", n: 20_000_000, build: garbage, wat: GARBAGE },
+    Loop { name: "closures", n: 20_000_000, build: closures, wat: CLOSURES },
 ];
 
 /// Runs `body` with the numbers from 0 to `n` exclusively.
@@ -245,6 +247,98 @@ const CALLS: &str = r#"
                 (call $fib (i64.sub (local.get $n) (i64.const 1)))
                 (call $fib (i64.sub (local.get $n) (i64.const 2)))))
             (else (local.get $n))))"#;
+
+fn garbage(module: &mut Module) -> Result<()> {
+    let cell = module.struct_type("cell", [Type::I64, Type::Ref])?;
+    module.function("run", [Type::I64], [Type::I64], |f| {
+        let (n, last, nil) = (f.param(0), f.variable(Type::Ref), f.null());
+        f.set(last, nil);
+        for_each(f, n, |f, i| {
+            let new = f.struct_new(&cell, &[i, nil]);
+            f.set(last, new);
+        });
+        let last = f.get(last);
+        let number = f.struct_get(&cell, last, 0);
+        f.ret(&[number]);
+    })?;
+    Ok(())
+}
+
+const GARBAGE: &str = r#"
+    (type $cell (struct (field (mut i64)) (field (mut (ref null $cell)))))
+    (func (export "run") (param $n i64) (result i64) (local $i i64) (local $last (ref null $cell))
+        (loop $next
+            (if (i64.lt_s (local.get $i) (local.get $n)) (then
+                (local.set $last (struct.new $cell (local.get $i) (ref.null $cell)))
+                (local.set $i (i64.add (local.get $i) (i64.const 1)))
+                (br $next))))
+        (struct.get $cell 0 (local.get $last)))"#;
+
+/// Calls four functions in turn, through closures.
+fn closures(module: &mut Module) -> Result<()> {
+    let closure = module.struct_type("closure", [Type::Func, Type::I64])?;
+    let closures = module.array_type("closures", Type::Ref)?;
+    let (params, results) = ([Type::Ref, Type::I64], [Type::I64]);
+    let mut functions = Vec::new();
+    for number in 1..=4 {
+        functions.push(module.function(&format!("add {number}"), params, results, |f| {
+            let (this, n, number) = (f.param(0), f.param(1), f.i64(number));
+            let captured = f.struct_get(&closure, this, 1);
+            let sum = f.add(captured, n);
+            let sum = f.ins().bxor(sum, number);
+            f.ret(&[sum]);
+        })?);
+    }
+    let signature = Signature::new(params, results);
+    module.function("run", [Type::I64], [Type::I64], |f| {
+        let (n, sum, zero) = (f.param(0), f.variable(Type::I64), f.i64(0));
+        f.set(sum, zero);
+        let made = (1..=4).zip(&functions).map(|(number, function)| {
+            let fields = [f.func_ref(function), f.i64(number)];
+            f.struct_new(&closure, &fields)
+        });
+        let made: Vec<_> = made.collect();
+        let array = f.array_of(&closures, &made);
+        for_each(f, n, |f, i| {
+            let low = f.ins().ireduce(cranelift_codegen::ir::types::I32, i);
+            let mask = f.i32(3);
+            let index = f.ins().band(low, mask);
+            let this = f.array_get(&closures, array, index);
+            let function = f.struct_get(&closure, this, 0);
+            let so_far = f.get(sum);
+            let more = f.call_indirect(&signature, function, &[this, so_far])[0];
+            f.set(sum, more);
+        });
+        let sum = f.get(sum);
+        f.ret(&[sum]);
+    })?;
+    Ok(())
+}
+
+const CLOSURES: &str = r#"
+    (rec
+        (type $f (func (param (ref $closure) i64) (result i64)))
+        (type $closure (struct (field (ref $f)) (field i64))))
+    (type $closures (array (mut (ref $closure))))
+    (elem declare func $1 $2 $3 $4)
+    (func $1 (type $f) (i64.xor (i64.const 1) (i64.add (struct.get $closure 1 (local.get 0)) (local.get 1))))
+    (func $2 (type $f) (i64.xor (i64.const 2) (i64.add (struct.get $closure 1 (local.get 0)) (local.get 1))))
+    (func $3 (type $f) (i64.xor (i64.const 3) (i64.add (struct.get $closure 1 (local.get 0)) (local.get 1))))
+    (func $4 (type $f) (i64.xor (i64.const 4) (i64.add (struct.get $closure 1 (local.get 0)) (local.get 1))))
+    (func (export "run") (param $n i64) (result i64)
+        (local $i i64) (local $sum i64) (local $this (ref null $closure)) (local $all (ref null $closures))
+        (local.set $all (array.new_fixed $closures 4
+            (struct.new $closure (ref.func $1) (i64.const 1)) (struct.new $closure (ref.func $2) (i64.const 2))
+            (struct.new $closure (ref.func $3) (i64.const 3)) (struct.new $closure (ref.func $4) (i64.const 4))))
+        (loop $next
+            (if (i64.lt_s (local.get $i) (local.get $n)) (then
+                (local.set $this
+                    (array.get $closures (local.get $all) (i32.and (i32.wrap_i64 (local.get $i)) (i32.const 3))))
+                (local.set $sum (call_ref $f (ref.as_non_null (local.get $this)) (local.get $sum)
+                    (struct.get $closure 0 (local.get $this))))
+                (local.set $i (i64.add (local.get $i) (i64.const 1)))
+                (br $next))))
+        (local.get $sum))"#;
 
 /// Runs a loop built with gc-engine in a new store. Only the call is timed.
 fn on_engine(

@@ -1,6 +1,6 @@
 //! Fields and elements of objects as the host reads and writes them: [`Val`], [`Field`].
 
-use crate::store::StoreInner;
+use crate::store::{Inner as _, StoreInner};
 use crate::types::storage_name;
 use crate::{AsStoreMut, Rooted, StructRef, StructType};
 use anyhow::{Context as _, Result, bail, ensure};

@@ -1,7 +1,7 @@
 //! [`TypedFunction`]: a function that the host calls.
 #![allow(unsafe_code)]
 
-use crate::store::{SlotId, StoreInner};
+use crate::store::{Inner as _, SlotId, StoreInner};
 use crate::{AsStoreMut, Params, Results, Signature};
 use anyhow::{Result, ensure};
 use gc_jit::{Backtrace, EntryTrampoline};

@@ -1,6 +1,6 @@
 //! [`StructType`], [`ArrayType`]: types of objects, for code and for the host.
 
-use crate::store::StoreInner;
+use crate::store::{Inner as _, StoreInner};
 use crate::types::{describe, storage_name};
 use crate::{ArrayRef, AsStoreMut, Field, FieldValue, Rooted, StructRef, Val};
 use anyhow::{Context as _, Result, ensure};

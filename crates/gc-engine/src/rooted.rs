@@ -1,6 +1,6 @@
 //! [`Rooted`]: a reference that the host holds. [`Weak`]: one that keeps nothing alive.
 
-use crate::store::StoreInner;
+use crate::store::{Inner as _, StoreInner};
 use crate::{AsStore, AsStoreMut};
 use anyhow::{Result, bail};
 use gc_runtime::{OwnedHandle, WeakHandle};

@@ -1,6 +1,6 @@
 //! [`Caller`]: what a host function gets of the store whose code called it.
 
-use super::{AsStore, AsStoreMut, StoreInner};
+use super::{AsStore, AsStoreMut, StoreInner, Token};
 use crate::{Code, Engine, Params, Results, Rooted, StructRef, TypedFunction, Value};
 use anyhow::Result;
 use std::fmt;
@@ -168,13 +168,13 @@ impl<'a, T: 'static> Caller<'a, T> {
 impl<T> AsStore for Caller<'_, T> {
     type Data = T;
 
-    fn inner(&self) -> &StoreInner {
+    fn inner_with(&self, _: Token) -> &StoreInner {
         self.inner
     }
 }
 
 impl<T> AsStoreMut for Caller<'_, T> {
-    fn inner_mut(&mut self) -> &mut StoreInner {
+    fn inner_mut_with(&mut self, _: Token) -> &mut StoreInner {
         self.inner
     }
 }

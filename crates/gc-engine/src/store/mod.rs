@@ -11,6 +11,7 @@ mod reference;
 mod retired;
 
 pub use access::{AsStore, AsStoreMut};
+pub(crate) use access::{Inner, Token};
 pub use caller::Caller;
 pub use host::{HostFunction, HostResults};
 
@@ -419,13 +420,13 @@ impl<T: 'static> Store<T> {
 impl<T> AsStore for Store<T> {
     type Data = T;
 
-    fn inner(&self) -> &StoreInner {
+    fn inner_with(&self, _: Token) -> &StoreInner {
         &self.inner
     }
 }
 
 impl<T> AsStoreMut for Store<T> {
-    fn inner_mut(&mut self) -> &mut StoreInner {
+    fn inner_mut_with(&mut self, _: Token) -> &mut StoreInner {
         &mut self.inner
     }
 }
