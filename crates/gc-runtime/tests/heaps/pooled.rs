@@ -12,7 +12,7 @@ use gc_types::{
 };
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 fn collectors() -> [Arc<dyn GcRuntime>; 4] {
@@ -385,7 +385,7 @@ impl HeapLimiter for Share {
 
 /// A policy that sees how many heaps its pool keeps when it ends.
 #[derive(Clone, Debug, Default)]
-struct Ends(Arc<OnceLock<Arc<HeapFactory>>>, Arc<AtomicUsize>);
+struct Ends(Arc<OnceLock<Weak<HeapFactory>>>, Arc<AtomicUsize>);
 
 impl GrowthPolicy for Ends {
     fn decide(&mut self, _usage: &HeapUsage, _need: u64) -> Decision {
@@ -399,7 +399,7 @@ impl GrowthPolicy for Ends {
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        if let Some(factory) = self.0.get() {
+        if let Some(factory) = self.0.get().and_then(Weak::upgrade) {
             self.1.fetch_max(factory.kept_heaps() + 1, Relaxed);
         }
     }
@@ -415,7 +415,7 @@ fn a_store_has_no_policy_any_more_when_its_heap_is_given_back() {
     let factory = HeapFactory::new(collectors()[2].clone(), &options).unwrap();
     let factory = Arc::new(factory.with_pool(1));
     let (store, _) = store(&factory);
-    known.set(factory.clone()).unwrap();
+    known.set(Arc::downgrade(&factory)).unwrap();
     drop(store);
     assert_eq!((factory.kept_heaps(), seen.load(Relaxed)), (1, 1));
 }
