@@ -316,7 +316,7 @@ impl<'m, 'b> Control<'m, 'b> for Body<'m, 'b> {
 }
 
 impl Body<'_, '_> {
-    fn new_blocks<const N: usize>(&mut self) -> [Block; N] {
+    pub(super) fn new_blocks<const N: usize>(&mut self) -> [Block; N] {
         [(); N].map(|()| self.builder.create_block())
     }
 
@@ -330,13 +330,13 @@ impl Body<'_, '_> {
     }
 
     /// Continues in `block`. All jumps to the block must have been emitted.
-    fn enter(&mut self, block: Block) {
+    pub(super) fn enter(&mut self, block: Block) {
         self.builder.seal_block(block);
         self.builder.switch_to_block(block);
     }
 
     /// Jumps to `block`, unless the current block has already ended.
-    fn jump(&mut self, block: Block, values: &[Value]) {
+    pub(super) fn jump(&mut self, block: Block, values: &[Value]) {
         if !self.is_ended() {
             let values: Vec<_> = values.iter().map(|value| (*value).into()).collect();
             self.ins().jump(block, &values);

@@ -5,7 +5,8 @@
 //! whatever the heap contains, a call reaches only functions of the type that it expects.
 
 use super::body::{CalleeCode, REFERENCES};
-use super::{Body, Callee, FunctionBody};
+use super::{Body, Callee, FunctionBody, FunctionHandle, clif_type};
+use crate::code::Word;
 use crate::store::word_offset;
 use crate::{Signature, Type};
 use anyhow::{Result, anyhow};
@@ -103,6 +104,63 @@ impl Body<'_, '_> {
         function: Value,
         args: &[Value],
     ) -> Vec<Value> {
+        let what = "call_indirect";
+        if !self.expect(what, function, Type::Func) || !self.expect_args(what, signature, args) {
+            return self.dummy_results();
+        }
+        let likely = self.likely(signature);
+        if likely.is_empty() {
+            return self.call_any(signature, function, args);
+        }
+        let types = signature.results();
+        let called = self.builder.create_block();
+        for ty in types {
+            let value = self.builder.append_block_param(called, clif_type(*ty));
+            if *ty == Type::Func {
+                self.env.functions.insert(value);
+            }
+        }
+        for target in likely {
+            let own = self.func_ref(&target);
+            let is_target = self.ins().icmp(IntCC::Equal, function, own);
+            let [direct, next] = self.new_blocks();
+            self.ins().brif(is_target, direct, &[], next, &[]);
+            self.enter(direct);
+            let results = self.call(&target, args);
+            self.jump(called, &results);
+            self.enter(next);
+        }
+        // All functions of this module have been compared, so what follows is rare.
+        let other = self.builder.current_block().expect("a block is being built");
+        self.builder.set_cold_block(other);
+        let results = self.call_any(signature, function, args);
+        let results: Vec<_> = results.into_iter().take(types.len()).collect();
+        self.jump(called, &results);
+        self.enter(called);
+        self.builder.block_params(called).to_vec()
+    }
+
+    /// The functions of the module of this type to which it makes references, if there are few. They are likely
+    /// to be called through a reference: it is compared with each, and they are called directly and may be inlined.
+    /// (Class hierarchy analysis, Dean, Grove and Chambers, ECOOP 1995, with a test because other code
+    /// may make references too.)
+    fn likely(&mut self, signature: &Signature) -> Vec<FunctionHandle> {
+        const MOST: usize = 4;
+        let Ok(module) = self.own_module() else { return Vec::new() };
+        let indices = module.words.iter().filter_map(|word| match word {
+            Word::Reference(index, ty) if **ty == *signature => Some(*index),
+            _ => None,
+        });
+        let found: Vec<_> = indices.collect();
+        let handles = found.iter().map(|index| &module.functions[*index as usize]);
+        match found.len() <= MOST && handles.clone().all(|function| !function.forgotten) {
+            true => handles.map(|function| function.handle.clone()).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// Calls any function to which `function` refers.
+    fn call_any(&mut self, signature: &Signature, function: Value, args: &[Value]) -> Vec<Value> {
         match self.prepare_indirect("call_indirect", signature, function, args) {
             Some((code, args)) => self.emit_call(code, &args, signature.results()),
             None => self.dummy_results(),

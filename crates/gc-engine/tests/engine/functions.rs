@@ -2,7 +2,8 @@
 
 use crate::common::{engines, loaded};
 use gc_engine::{
-    Body, Caller, Code, Collector, Engine, Module, Rooted, Signature, Store, Trap, TrapError, Type,
+    Body, Caller, Code, Collector, Control, Engine, Module, Rooted, Signature, Store, Trap,
+    TrapError, Type,
 };
 
 fn engine() -> Engine {
@@ -210,4 +211,82 @@ fn saved_code_keeps_references_to_functions() {
     }
     let closure = new_adder(&mut store, 3);
     assert_eq!(call(&mut store, &closure, 4), 7);
+}
+
+/// A call compares the reference with the functions of its module, and others are called too. Results of all
+/// kinds arrive, and handlers catch what either throws.
+#[test]
+fn likely_functions_and_others_are_called() {
+    for engine in engines() {
+        let signature = Signature::new([Type::I64], [Type::Ref, Type::Func, Type::I64]);
+        let results = [Type::Ref, Type::Func, Type::I64];
+        let define = |module: &mut Module, name: &str, number: i64| {
+            let cell = module.struct_type("cell", [Type::I64]).unwrap();
+            let function = module.declare_local(name, [Type::I64], results).unwrap();
+            let defined = module.define(&function, |f| {
+                let (n, number, zero) = (f.param(0), f.i64(number), f.i64(0));
+                let object = f.struct_new(&cell, &[number]);
+                f.struct_new(&cell, &[zero]);
+                f.if_then(n, |f| f.throw(object));
+                let null = f.func_null();
+                f.ret(&[object, null, number]);
+            });
+            defined.unwrap();
+            function
+        };
+        // The function of other code is in a global.
+        let mut module = Module::new(&engine);
+        let other = define(&mut module, "other", 7);
+        let global = module.global("function", Type::Func).unwrap();
+        let set = module.function("set", [], [], |f| {
+            let other = f.func_ref(&other);
+            f.global_set(&global, other);
+        });
+        set.unwrap();
+        let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
+        store.function::<(), ()>("set").unwrap().call(&mut store, ()).unwrap();
+
+        let mut module = Module::new(&engine);
+        let cell = module.struct_type("cell", [Type::I64]).unwrap();
+        let own = [1, 2, 3].map(|n| define(&mut module, "own", n));
+        let global = module.global("function", Type::Func).unwrap();
+        let run = module.function("run", [Type::I32, Type::I64], [Type::I64], |f| {
+            use cranelift_codegen::ir::{InstBuilder, condcodes::IntCC};
+            let (which, throws) = (f.param(0), f.param(1));
+            let function = f.variable(Type::Func);
+            let other = f.global_get(&global);
+            f.set(function, other);
+            for (n, own) in (1..).zip(&own) {
+                let is_it = f.ins().icmp_imm_u(IntCC::Equal, which, n);
+                let own = f.func_ref(own);
+                f.if_then(is_it, |f| f.set(function, own));
+            }
+            let function = f.get(function);
+            f.try_catch(
+                |f| {
+                    let results = f.call_indirect(&signature, function, &[throws]);
+                    let in_object = f.struct_get(&cell, results[0], 0);
+                    let is_null = f.func_is_null(results[1]);
+                    let is_null = f.ins().uextend(cranelift_codegen::ir::types::I64, is_null);
+                    let sum = f.add(in_object, results[2]);
+                    let sum = f.add(sum, is_null);
+                    f.ret(&[sum]);
+                },
+                &cell,
+                |f, object| {
+                    let (number, hundred) = (f.struct_get(&cell, object, 0), f.i64(100));
+                    let sum = f.add(number, hundred);
+                    f.ret(&[sum]);
+                },
+            );
+            f.ret(&[throws]);
+        });
+        run.unwrap();
+        store.load(&module.compile().unwrap()).unwrap();
+        let run = store.function::<(i32, i64), i64>("run").unwrap();
+        for (which, number) in [(1, 1), (2, 2), (3, 3), (0, 7)] {
+            assert_eq!(run.call(&mut store, (which, 0)).unwrap(), 2 * number + 1);
+            assert_eq!(run.call(&mut store, (which, 1)).unwrap(), number + 100);
+        }
+    }
 }
