@@ -1,6 +1,6 @@
 //! Both halves of garbage collection in one crate: a [`Collector`] with its options, an [`Engine`],
-//! a [`Module`] of functions that are compiled to [`Code`], a [`Store`] with a heap,
-//! and typed calls. A language that is compiled with Cranelift needs only this crate.
+//! a [`Module`] of functions that are compiled to [`Code`], a [`Store`] with a heap, into which code is
+//! loaded, functions and objects of the host, and typed calls. A language that is compiled with Cranelift needs only this crate.
 //!
 //! The two halves agree because both are made from one value, the engine. A module takes from it
 //! everything on which compiled code depends, and a store takes everything on which its heap
@@ -36,8 +36,8 @@
 //! ```
 //!
 //! The parts are accessible: [`Body::builder`](crate::Body::builder) is Cranelift's
-//! `FunctionBuilder`, [`Body::gc`](crate::Body::gc) is the emitter of `gc-compiler`,
-//! [`Code::image`] is an image for `gc-jit`, and [`Store::gc`] is the heap of `gc-runtime`.
+//! `FunctionBuilder`, [`Code::image`] is an image for `gc-jit`, and [`Store::gc`] is the heap of
+//! `gc-runtime`.
 #![deny(unsafe_code)]
 
 mod code;
