@@ -4,9 +4,9 @@ use crate::store::{Inner as _, StoreInner};
 use crate::types::{describe, storage_name};
 use crate::{ArrayRef, AsStoreMut, Field, FieldValue, Rooted, StructRef, Val};
 use anyhow::{Context as _, Result, ensure};
-use gc_types::{
-    ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, TypeWord, VMGcKind, VMGcRef,
-};
+use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcRef};
+#[cfg(feature = "compiler")]
+use gc_types::{TypeWord, VMGcKind};
 use std::sync::Arc;
 
 /// A type of objects with fields. The heap and the code take the layout from here.
@@ -48,6 +48,7 @@ pub struct StructType {
     pub(crate) module: u64,
     pub(crate) name: Arc<str>,
     /// Its number in the image of the module.
+    #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "only modules read it"))]
     pub(crate) number: TypeIndex,
     pub(crate) layout: Arc<GcLayout>,
 }
@@ -102,6 +103,7 @@ pub struct ArrayType {
     pub(crate) module: u64,
     pub(crate) name: Arc<str>,
     /// Its number in the image of the module.
+    #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "only modules read it"))]
     pub(crate) number: TypeIndex,
     pub(crate) layout: Arc<GcLayout>,
 }
