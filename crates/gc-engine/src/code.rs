@@ -63,7 +63,7 @@ pub(crate) struct Parts {
 }
 
 /// A word of a vmctx, which belongs to one piece of code in one store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Word {
     /// The address of the reference to the function with this name, which the code calls and does not
     /// have.
@@ -74,6 +74,8 @@ pub(crate) enum Word {
     Global(Arc<str>, Type),
     /// The address of the constant array of the image's type with this number, and of these bytes.
     Constant(u32, Arc<[u8]>),
+    /// A word that no function reads: the function that asked for it could not be defined.
+    Unused,
 }
 
 impl Code {
@@ -148,7 +150,7 @@ impl Code {
     pub fn imports(&self) -> impl Iterator<Item = (&str, &Signature)> {
         self.0.words.iter().filter_map(|word| match word {
             Word::Import(name, signature) => Some((&**name, &**signature)),
-            Word::Reference(..) | Word::Global(..) | Word::Constant(..) => None,
+            _ => None,
         })
     }
 }

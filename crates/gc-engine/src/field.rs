@@ -222,7 +222,7 @@ impl<V: FieldValue> Field<V> {
     /// If the object is of another type, or belongs to another store.
     pub fn get(&self, store: &mut impl AsStoreMut, object: &Rooted<StructRef>) -> Result<V> {
         let store = store.inner_mut();
-        let gc_ref = self.ty.object(store, object)?;
+        let gc_ref = self.ty.0.object(store, object)?;
         let val = Val::read(store, &gc_ref, self.layout.offset, self.layout.ty)?;
         V::from_val(val).context("the field has another type")
     }
@@ -238,7 +238,7 @@ impl<V: FieldValue> Field<V> {
         value: V,
     ) -> Result<()> {
         let store = store.inner_mut();
-        let gc_ref = self.ty.object(store, object)?;
+        let gc_ref = self.ty.0.object(store, object)?;
         let val = value.into_val();
         val.check(store, self.layout.ty)?;
         val.write(store, &gc_ref, self.layout.offset, self.layout.ty)

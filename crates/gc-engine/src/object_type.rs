@@ -2,12 +2,56 @@
 
 use crate::store::{Inner as _, StoreInner};
 use crate::types::{describe, storage_name};
-use crate::{ArrayRef, AsStoreMut, Field, FieldValue, Rooted, StructRef, Val};
+use crate::{ArrayRef, AsStoreMut, Field, FieldValue, RefKind, Rooted, StructRef, Val};
 use anyhow::{Context as _, Result, ensure};
-use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcRef};
 #[cfg(feature = "compiler")]
-use gc_types::{TypeWord, VMGcKind};
+use gc_types::TypeWord;
+use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex, VMGcRef};
 use std::sync::Arc;
+
+/// What types of structs and of arrays have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct ObjectType {
+    /// The number of its module. A type of a store has none, so no module takes it for its own.
+    #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "only modules read it"))]
+    pub(crate) module: u64,
+    pub(crate) name: Arc<str>,
+    /// Its number in the image of the module.
+    #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "only modules read it"))]
+    pub(crate) number: TypeIndex,
+    pub(crate) layout: Arc<GcLayout>,
+}
+
+/// The number of no module.
+const NO_MODULE: u64 = u64::MAX;
+
+impl ObjectType {
+    /// The type of a store with this name and this layout.
+    fn of_store(name: &Arc<str>, layout: &Arc<GcLayout>) -> ObjectType {
+        let (name, layout) = (name.clone(), layout.clone());
+        ObjectType { module: NO_MODULE, name, number: TypeIndex::NONE, layout }
+    }
+
+    /// The first word of the headers of its objects.
+    #[cfg(feature = "compiler")]
+    pub(crate) fn header_word(&self) -> TypeWord {
+        TypeWord::header(self.number, self.layout.kind())
+    }
+
+    /// The index of the type in a store, which has it from now on.
+    fn index(&self, store: &mut StoreInner) -> Result<TypeIndex> {
+        store.index_of_type(&self.name, &self.layout)
+    }
+
+    /// The reference of a handle whose object is of this type.
+    pub(crate) fn object<T: RefKind>(
+        &self,
+        store: &mut StoreInner,
+        object: &Rooted<T>,
+    ) -> Result<VMGcRef> {
+        store.object_of_type(object, &self.name, &self.layout)
+    }
+}
 
 /// A type of objects with fields. The heap and the code take the layout from here.
 ///
@@ -42,32 +86,17 @@ use std::sync::Arc;
 /// # anyhow::Ok(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct StructType {
-    /// The number of its module. A type of a store has none, so no module takes it for its own.
-    #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "only modules read it"))]
-    pub(crate) module: u64,
-    pub(crate) name: Arc<str>,
-    /// Its number in the image of the module.
-    #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "only modules read it"))]
-    pub(crate) number: TypeIndex,
-    pub(crate) layout: Arc<GcLayout>,
-}
+pub struct StructType(pub(crate) ObjectType);
 
 impl StructType {
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The first word of the headers of its objects.
-    #[cfg(feature = "compiler")]
-    pub(crate) fn header_word(&self) -> TypeWord {
-        TypeWord::header(self.number, VMGcKind::StructRef)
+        &self.0.name
     }
 
     /// Its layout.
     pub fn layout(&self) -> &StructLayout {
-        self.layout.as_struct().expect("made of one")
+        self.0.layout.as_struct().expect("made of one")
     }
 }
 
@@ -97,45 +126,26 @@ impl StructType {
 /// # anyhow::Ok(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct ArrayType {
-    /// The number of its module. A type of a store has none, so no module takes it for its own.
-    #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "only modules read it"))]
-    pub(crate) module: u64,
-    pub(crate) name: Arc<str>,
-    /// Its number in the image of the module.
-    #[cfg_attr(not(feature = "compiler"), expect(dead_code, reason = "only modules read it"))]
-    pub(crate) number: TypeIndex,
-    pub(crate) layout: Arc<GcLayout>,
-}
+pub struct ArrayType(pub(crate) ObjectType);
 
 impl ArrayType {
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The first word of the headers of its objects.
-    #[cfg(feature = "compiler")]
-    pub(crate) fn header_word(&self) -> TypeWord {
-        TypeWord::header(self.number, VMGcKind::ArrayRef)
+        &self.0.name
     }
 
     /// Its layout.
     pub fn layout(&self) -> &ArrayLayout {
-        self.layout.as_array().expect("made of one")
+        self.0.layout.as_array().expect("made of one")
     }
 }
-
-/// The number of no module.
-const NO_MODULE: u64 = u64::MAX;
 
 impl StructType {
     /// The type of a store with this name and this layout.
     pub(crate) fn of_store(name: &Arc<str>, layout: &Arc<GcLayout>) -> Result<StructType> {
         let kind = describe(layout);
         ensure!(layout.as_struct().is_some(), "the type `{name}` is {kind}");
-        let (name, number, layout) = (name.clone(), TypeIndex::NONE, layout.clone());
-        Ok(StructType { module: NO_MODULE, name, number, layout })
+        Ok(StructType(ObjectType::of_store(name, layout)))
     }
 
     /// A field, by its number, with values of the Rust type `V`.
@@ -157,14 +167,14 @@ impl StructType {
         fields: &[Val],
     ) -> Result<Rooted<StructRef>> {
         let store = store.inner_mut();
-        let (name, layouts) = (&self.name, &self.layout().fields);
+        let (name, layouts) = (self.name(), &self.layout().fields);
         let (given, count) = (fields.len(), layouts.len());
         ensure!(given == count, "a `{name}` has {count} fields, but is given {given}");
         for (number, (value, field)) in fields.iter().zip(layouts).enumerate() {
             let checked = value.check(store, field.ty);
             checked.with_context(|| format!("field {number} of a `{name}`"))?;
         }
-        let index = store.index_of_type(&self.name, &self.layout)?;
+        let index = self.0.index(store)?;
         let object = store.alloc(|gc, roots| gc.alloc_struct(roots, index))?;
         let object = Rooted::<StructRef>::new(store, object)?;
         let gc_ref = object.raw(store)?.unchecked_copy();
@@ -173,15 +183,6 @@ impl StructType {
         }
         Ok(object)
     }
-
-    /// The reference of a handle whose object is of this type.
-    pub(crate) fn object(
-        &self,
-        store: &mut StoreInner,
-        object: &Rooted<StructRef>,
-    ) -> Result<VMGcRef> {
-        store.object_of_type(object, &self.name, &self.layout)
-    }
 }
 
 impl ArrayType {
@@ -189,8 +190,7 @@ impl ArrayType {
     pub(crate) fn of_store(name: &Arc<str>, layout: &Arc<GcLayout>) -> Result<ArrayType> {
         let kind = describe(layout);
         ensure!(layout.as_array().is_some(), "the type `{name}` is {kind}");
-        let (name, number, layout) = (name.clone(), TypeIndex::NONE, layout.clone());
-        Ok(ArrayType { module: NO_MODULE, name, number, layout })
+        Ok(ArrayType(ObjectType::of_store(name, layout)))
     }
 
     /// Makes a new array of these elements. May collect.
@@ -224,7 +224,7 @@ impl ArrayType {
         let ty = self.layout().element;
         for (number, value) in elements.iter().enumerate() {
             let checked = value.check(store, ty);
-            checked.with_context(|| format!("element {number} of a `{}`", self.name))?;
+            checked.with_context(|| format!("element {number} of a `{}`", self.name()))?;
         }
         let array = self.new_zeroed(store, elements.len())?;
         let gc_ref = array.raw(store)?.unchecked_copy();
@@ -272,7 +272,7 @@ impl ArrayType {
     pub fn bytes(&self, store: &mut impl AsStoreMut, array: &Rooted<ArrayRef>) -> Result<Vec<u8>> {
         self.expect_bytes()?;
         let store = store.inner_mut();
-        let gc_ref = self.object(store, array)?;
+        let gc_ref = self.0.object(store, array)?;
         let mut bytes = vec![0; store.gc().array_len(&gc_ref)? as usize];
         store.gc().array_read_bytes(&gc_ref, 0, &mut bytes)?;
         Ok(bytes)
@@ -284,7 +284,7 @@ impl ArrayType {
     /// If it is of another type, or belongs to another store.
     pub fn len(&self, store: &mut impl AsStoreMut, array: &Rooted<ArrayRef>) -> Result<u32> {
         let store = store.inner_mut();
-        let gc_ref = self.object(store, array)?;
+        let gc_ref = self.0.object(store, array)?;
         Ok(store.gc().array_len(&gc_ref)?)
     }
 
@@ -299,7 +299,7 @@ impl ArrayType {
         index: u32,
     ) -> Result<Val> {
         let store = store.inner_mut();
-        let gc_ref = self.object(store, array)?;
+        let gc_ref = self.0.object(store, array)?;
         let (offset, ty) = store.gc().array_element(&gc_ref, index, 1)?;
         Val::read(store, &gc_ref, offset, ty)
     }
@@ -317,15 +317,15 @@ impl ArrayType {
         value: Val,
     ) -> Result<()> {
         let store = store.inner_mut();
-        let gc_ref = self.object(store, array)?;
+        let gc_ref = self.0.object(store, array)?;
         let (offset, ty) = store.gc().array_element(&gc_ref, index, 1)?;
         let checked = value.check(store, ty);
-        checked.with_context(|| format!("an element of a `{}`", self.name))?;
+        checked.with_context(|| format!("an element of a `{}`", self.name()))?;
         value.write(store, &gc_ref, offset, ty)
     }
 
     fn expect_bytes(&self) -> Result<()> {
-        let (name, element) = (&self.name, self.layout().element);
+        let (name, element) = (self.name(), self.layout().element);
         let found = storage_name(element);
         ensure!(
             element == StorageType::I8,
@@ -336,13 +336,8 @@ impl ArrayType {
 
     fn new_zeroed(&self, store: &mut StoreInner, length: usize) -> Result<Rooted<ArrayRef>> {
         let length = u32::try_from(length).context("an array has less than 2^32 elements")?;
-        let index = store.index_of_type(&self.name, &self.layout)?;
+        let index = self.0.index(store)?;
         let array = store.alloc(|gc, roots| gc.alloc_array(roots, index, length))?;
         Rooted::new(store, array)
-    }
-
-    /// The reference of a handle whose array is of this type.
-    fn object(&self, store: &mut StoreInner, array: &Rooted<ArrayRef>) -> Result<VMGcRef> {
-        store.object_of_type(array, &self.name, &self.layout)
     }
 }

@@ -19,19 +19,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// All storage types.
-const STORAGE: [StorageType; 9] = [
-    StorageType::I8,
-    StorageType::I16,
-    StorageType::I32,
-    StorageType::I64,
-    StorageType::F32,
-    StorageType::F64,
-    StorageType::V128,
-    StorageType::Ref,
-    StorageType::FuncRef,
-];
-
 /// All types of values.
 const TYPES: [Type; 6] = [Type::I32, Type::I64, Type::F32, Type::F64, Type::Ref, Type::Func];
 
@@ -55,6 +42,7 @@ enum SavedWord {
     Global(String, String),
     /// The number of a type, and bytes.
     Constant(u32, Vec<u8>),
+    Unused,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,6 +112,7 @@ impl Code {
             Word::Reference(index, ty) => SavedWord::Reference(*index, save_signature(ty)),
             Word::Global(name, ty) => SavedWord::Global((&**name).into(), ty.to_string()),
             Word::Constant(ty, bytes) => SavedWord::Constant(*ty, bytes.to_vec()),
+            Word::Unused => SavedWord::Unused,
         });
         let declarations = Declarations {
             types: types.collect::<Result<_>>()?,
@@ -207,6 +196,7 @@ impl Code {
                 ensure!(known.is_some(), "a constant is of type {ty}, which is no type of objects");
                 Ok(Word::Constant(*ty, bytes.as_slice().into()))
             }
+            SavedWord::Unused => Ok(Word::Unused),
         });
         let words = words.collect::<Result<_>>()?;
         let indices: Vec<_> = types.iter().map(EngineType::index).collect();
@@ -249,7 +239,7 @@ fn load_type(ty: &SavedType) -> Result<Definition> {
 }
 
 fn load_storage(name: &str) -> Result<StorageType> {
-    let known = STORAGE.into_iter().find(|known| storage_name(*known) == name);
+    let known = StorageType::ALL.into_iter().find(|known| storage_name(*known) == name);
     known.with_context(|| format!("there is no type `{name}` of fields"))
 }
 
@@ -283,7 +273,7 @@ mod tests {
 
     #[test]
     fn every_storage_type_has_a_name_of_its_own() {
-        for ty in STORAGE {
+        for ty in StorageType::ALL {
             assert_eq!(load_storage(storage_name(ty)).unwrap(), ty);
         }
         assert!(load_storage("i128").is_err());

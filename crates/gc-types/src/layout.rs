@@ -48,6 +48,19 @@ pub enum StorageType {
 }
 
 impl StorageType {
+    /// All storage types.
+    pub const ALL: [StorageType; 9] = [
+        StorageType::I8,
+        StorageType::I16,
+        StorageType::I32,
+        StorageType::I64,
+        StorageType::F32,
+        StorageType::F64,
+        StorageType::V128,
+        StorageType::Ref,
+        StorageType::FuncRef,
+    ];
+
     /// Size in bytes.
     #[inline]
     pub const fn size(self) -> u32 {

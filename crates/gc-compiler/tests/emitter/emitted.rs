@@ -13,18 +13,6 @@ use gc_compiler::{
 };
 use gc_types::{ArrayLayout, RootKind, StorageType, StructLayout, Trap};
 
-const STORAGE: [StorageType; 9] = [
-    StorageType::I8,
-    StorageType::I16,
-    StorageType::I32,
-    StorageType::I64,
-    StorageType::F32,
-    StorageType::F64,
-    StorageType::V128,
-    StorageType::Ref,
-    StorageType::FuncRef,
-];
-
 /// A value for `ty` that is not a constant.
 fn value(e: &mut GcEmitter<'_, '_>, args: Args, ty: StorageType) -> ir::Value {
     match ty {
@@ -41,7 +29,7 @@ fn value(e: &mut GcEmitter<'_, '_>, args: Args, ty: StorageType) -> ir::Value {
 }
 
 fn big_struct() -> StructLayout {
-    StructLayout::new(STORAGE).unwrap()
+    StructLayout::new(StorageType::ALL).unwrap()
 }
 
 /// A layout whose second reference lies beyond the null page, and whose last field lies beyond the
@@ -76,7 +64,7 @@ fn operations() -> Vec<NamedOp> {
         Some(e.struct_new(a.word, &layout, &values))
     });
     op!("struct.new_default", |e, a| Some(e.struct_new_default(a.word, &big_struct())));
-    for (field, ty) in STORAGE.into_iter().enumerate() {
+    for (field, ty) in StorageType::ALL.into_iter().enumerate() {
         for extend in [None, Some(Extend::Signed), Some(Extend::Unsigned)] {
             op!(format!("struct.get {ty:?} {extend:?}"), move |e, a| {
                 Some(e.struct_get(a.a, &big_struct(), field, extend))

@@ -13,7 +13,7 @@ use gc_compiler::{
     trap_code, type_word,
 };
 use gc_types::{Abi, HostCall, Trap, TypeWord};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,6 +29,8 @@ pub(super) struct Env {
     pub(super) try_calls: HashSet<ir::Inst>,
     /// The signatures of calls by address.
     pub(super) signatures: Vec<(ir::SigRef, Arc<Signature>)>,
+    /// The words that the function reads from its vmctx.
+    pub(super) words: BTreeSet<u32>,
     /// The words of types that the function reads.
     type_words: HashMap<TypeWord, ir::GlobalValue>,
 }
@@ -153,6 +155,7 @@ impl<'m, 'b> Body<'m, 'b> {
             functions,
             try_calls: HashSet::new(),
             signatures: Vec::new(),
+            words: BTreeSet::new(),
             type_words: HashMap::new(),
         };
         let function = function.clone();
@@ -219,7 +222,7 @@ impl<'m, 'b> Body<'m, 'b> {
     }
 
     /// The module, if it was not exchanged for another with [`module`](Body::module).
-    pub(super) fn own_module(&self) -> Result<&Module> {
+    pub(super) fn own_module(&mut self) -> Result<&mut Module> {
         ensure!(
             self.module.number == self.function.module,
             "another module was put in the place of its own while it was built"
@@ -378,7 +381,7 @@ impl<'m, 'b> Body<'m, 'b> {
                 let (code, vmctx) = self.code_of(reference);
                 (CalleeCode::At(self.signature(&callee.signature), code), vmctx)
             }
-            FunctionBody::Declared | FunctionBody::Built(_) => {
+            FunctionBody::Declared | FunctionBody::Built(..) => {
                 let func = &mut self.builder.func;
                 let code = *self.functions.entry(callee.index).or_insert_with(|| {
                     import_function(func, callee.index, clif_signature(callee.signature()))
@@ -412,8 +415,14 @@ impl<'m, 'b> Body<'m, 'b> {
 
     /// The reference to the imported function whose address is in this word of the vmctx.
     pub(super) fn import(&mut self, word: u32) -> Value {
+        self.load_word(types::I64, IMPORTS, word)
+    }
+
+    /// Reads a word of the vmctx.
+    pub(super) fn load_word(&mut self, ty: ir::Type, region: Region, word: u32) -> Value {
+        self.env.words.insert(word);
         let vmctx = self.env.vmctx;
-        self.load(types::I64, IMPORTS, vmctx, word_offset(word))
+        self.load(ty, region, vmctx, word_offset(word))
     }
 
     /// The code and the context of the function of a native reference.

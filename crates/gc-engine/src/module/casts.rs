@@ -77,13 +77,13 @@ impl RefType {
 
 impl From<&StructType> for RefType {
     fn from(ty: &StructType) -> RefType {
-        RefType { target: Target::Object(ty.module, ty.header_word()), nullable: false }
+        RefType { target: Target::Object(ty.0.module, ty.0.header_word()), nullable: false }
     }
 }
 
 impl From<&ArrayType> for RefType {
     fn from(ty: &ArrayType) -> RefType {
-        RefType { target: Target::Object(ty.module, ty.header_word()), nullable: false }
+        RefType { target: Target::Object(ty.0.module, ty.0.header_word()), nullable: false }
     }
 }
 

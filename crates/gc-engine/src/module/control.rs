@@ -192,7 +192,8 @@ pub trait Control<'m, 'b>: Sized {
     }
 
     /// Runs `body`. If a call in it throws an object of type `ty`, runs `handler` with the object.
-    /// [`RefType::STRUCT`] catches every object. [`Body::throw`] throws.
+    /// [`RefType::STRUCT`] catches every object. [`Body::throw`] throws. What is thrown by a call that was made
+    /// with [`Body::builder`] is not caught here.
     ///
     /// # Errors
     /// Those of the closures, if they return a `Result`.

@@ -7,13 +7,16 @@
 use super::body::{CalleeCode, REFERENCES};
 use super::{Body, Callee, FunctionBody, FunctionHandle, clif_type};
 use crate::code::Word;
-use crate::store::word_offset;
+use crate::registry::Definition;
 use crate::{Signature, Type};
 use anyhow::{Result, anyhow};
 use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC, types};
 use gc_compiler::{FuncRefTest, FuncRefType, GcFuncEnv as _, regions, trap_code};
 use gc_types::{Trap, TypeWord};
 use std::sync::Arc;
+
+/// The most functions with which a reference is compared before it is called.
+const MOST_LIKELY: usize = 4;
 
 impl Body<'_, '_> {
     /// A reference to a function (a value of [`Type::Func`]). A reference to a function of this module is to
@@ -66,17 +69,22 @@ impl Body<'_, '_> {
     }
 
     fn func_ref_of(&mut self, function: impl Callee) -> Result<Value> {
-        let function = self.own_module().and_then(|module| function.find(module))?;
-        let vmctx = self.env.vmctx;
-        let value = match self.module().functions[function.index as usize].body {
+        let module = self.own_module()?;
+        let function = function.find(module)?;
+        let value = match module.functions[function.index as usize].body {
             FunctionBody::Imported(word) => {
                 let reference = self.import(word);
                 let at = self.env.abi().offsets().func_ref_id();
                 self.load(types::I32, regions::TYPES, reference, at)
             }
-            FunctionBody::Declared | FunctionBody::Built(_) => {
-                let word = self.module().word_of_reference(&function)?;
-                self.load(types::I32, REFERENCES, vmctx, word_offset(word))
+            FunctionBody::Declared | FunctionBody::Built(..) => {
+                let (index, signature) = (function.index, function.signature.clone());
+                let word = module.add_word(Word::Reference(index, signature.clone()))?;
+                let same = module.referenced.entry(signature).or_default();
+                if !same.contains(&index) && same.len() <= MOST_LIKELY {
+                    same.push(index);
+                }
+                self.load_word(types::I32, REFERENCES, word)
             }
         };
         self.env.functions.insert(value);
@@ -145,16 +153,11 @@ impl Body<'_, '_> {
     /// (Class hierarchy analysis, Dean, Grove and Chambers, ECOOP 1995, with a test because other code
     /// may make references too.)
     fn likely(&mut self, signature: &Signature) -> Vec<FunctionHandle> {
-        const MOST: usize = 4;
         let Ok(module) = self.own_module() else { return Vec::new() };
-        let indices = module.words.iter().filter_map(|word| match word {
-            Word::Reference(index, ty) if **ty == *signature => Some(*index),
-            _ => None,
-        });
-        let found: Vec<_> = indices.collect();
-        let handles = found.iter().map(|index| &module.functions[*index as usize]);
-        match found.len() <= MOST && handles.clone().all(|function| !function.forgotten) {
-            true => handles.map(|function| function.handle.clone()).collect(),
+        let Some(found) = module.referenced.get(signature) else { return Vec::new() };
+        let mut handles = found.iter().map(|index| &module.functions[*index as usize]);
+        match found.len() <= MOST_LIKELY && handles.clone().all(|function| !function.forgotten) {
+            true => handles.by_ref().map(|function| function.handle.clone()).collect(),
             false => Vec::new(),
         }
     }
@@ -195,7 +198,8 @@ impl Body<'_, '_> {
             return None;
         }
         let signature = Arc::new(signature.clone());
-        let ty = match self.module().function_type(&signature) {
+        let ty = Definition::Function(signature.clone());
+        let ty = match self.own_module().and_then(|module| module.add_type(ty)) {
             Ok(ty) => ty,
             Err(error) => {
                 self.misused(error);

@@ -2,7 +2,6 @@
 
 use super::{Body, Module, clif_type};
 use crate::code::Word;
-use crate::store::word_offset;
 use crate::{ArrayType, Type};
 use anyhow::{Result, anyhow, ensure};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
@@ -62,15 +61,13 @@ impl Module {
     /// If the module has a global of this name and of another type, or if there are too many words in
     /// the vmctx.
     pub fn global(&mut self, name: &str, ty: Type) -> Result<Global> {
-        for (word, known) in (0..).zip(&self.words) {
-            if let Word::Global(known_name, known) = known
-                && **known_name == *name
-            {
-                ensure!(*known == ty, "the global `{name}` is of type {known}, not {ty}");
-                return Ok(Global { module: self.number, word, ty });
-            }
+        if let Some((word, known)) = self.globals.get(name) {
+            ensure!(*known == ty, "the global `{name}` is of type {known}, not {ty}");
+            return Ok(Global { module: self.number, word: *word, ty });
         }
-        let word = self.add_word(Word::Global(name.into(), ty))?;
+        let name: Arc<str> = name.into();
+        let word = self.add_word(Word::Global(name.clone(), ty))?;
+        self.globals.insert(name, (word, ty));
         Ok(Global { module: self.number, word, ty })
     }
 }
@@ -82,8 +79,7 @@ impl Body<'_, '_> {
             self.misused(anyhow!("a global of another module is used"));
             return None;
         }
-        let vmctx = self.env.vmctx;
-        Some(self.load(types::I64, CELLS, vmctx, word_offset(global.word)))
+        Some(self.load_word(types::I64, CELLS, global.word))
     }
 
     /// The value of a global.
@@ -149,25 +145,27 @@ impl Body<'_, '_> {
     }
 
     fn constant_of(&mut self, ty: &ArrayType, bytes: &[u8]) -> Result<Value> {
-        ensure!(ty.module == self.function().module, "a type of another module is used");
+        ensure!(ty.0.module == self.function().module, "a type of another module is used");
         let (name, element) = (ty.name(), ty.layout().element);
         let found = crate::types::storage_name(element);
         ensure!(
             element == StorageType::I8,
             "the elements of a constant are bytes, but those of `{name}` are of type {found}"
         );
-        self.own_module()?;
-        let bytes: Arc<[u8]> = bytes.into();
-        let word = self.module().add_word(Word::Constant(ty.number.as_u32(), bytes))?;
-        let vmctx = self.env.vmctx;
-        let address = self.load(types::I64, CELLS, vmctx, word_offset(word));
+        let word = Word::Constant(ty.0.number.as_u32(), bytes.into());
+        let word = self.own_module()?.add_word(word)?;
+        let address = self.load_word(types::I64, CELLS, word);
         Ok(self.gc().read_ref(place(address, CONSTANTS, RootKind::Constant)))
     }
 
     /// A new array of these bytes, which can be written. May collect. The elements of `ty` must be
     /// [`StorageType::I8`].
     pub fn bytes(&mut self, ty: &ArrayType, bytes: &[u8]) -> Value {
-        let length = self.i32(bytes.len() as i32);
+        let Ok(length) = u32::try_from(bytes.len()) else {
+            self.misused(anyhow!("an array has less than 2^32 elements"));
+            return self.null();
+        };
+        let length = self.i32(length.cast_signed());
         if bytes.is_empty() {
             return self.array_new_default(ty, length);
         }

@@ -12,6 +12,7 @@ mod control;
 mod exceptions;
 mod functions;
 mod globals;
+mod numbered;
 mod objects;
 mod values;
 
@@ -23,6 +24,7 @@ pub use globals::Global;
 pub use values::Variable;
 
 use crate::code::{Parts, Word};
+use crate::object_type::ObjectType;
 use crate::registry::{Definition, EngineType};
 use crate::types::describe;
 use crate::{ArrayType, StructType};
@@ -37,7 +39,8 @@ use gc_compiler::inline::{InlineLimits, Inlining};
 use gc_compiler::{BuiltFunction, ImageLinker};
 use gc_jit::CodeMemory;
 use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
-use std::collections::{BTreeMap, HashMap};
+use numbered::Numbered;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,10 +83,16 @@ pub struct Module {
     number: u64,
     engine: Engine,
     /// The types by their number in the image.
-    types: Vec<Definition>,
+    types: Numbered<Definition>,
+    /// The numbers of types of objects by name.
+    type_names: HashMap<Arc<str>, u32>,
     functions: Vec<Function>,
     /// The words that its code reads from its vmctx.
-    words: Vec<Word>,
+    words: Numbered<Word>,
+    /// The words and the types of globals by name.
+    globals: HashMap<Arc<str>, (u32, Type)>,
+    /// The functions of each type to which code makes references.
+    referenced: HashMap<Arc<Signature>, Vec<u32>>,
     names: HashMap<Arc<str>, u32>,
     /// Cranelift's memory for functions, which is reused.
     builders: Vec<FunctionBuilderContext>,
@@ -110,22 +119,25 @@ struct Function {
 enum FunctionBody {
     /// In this module, which does not have it yet.
     Declared,
-    /// In this module.
-    Built(Box<BuiltFunction>),
+    /// In this module, with the words that it reads from its vmctx.
+    Built(Box<BuiltFunction>, BTreeSet<u32>),
     /// In other code, or in the host. The number is that of the word in the vmctx.
     Imported(u32),
 }
 
 impl Module {
-    /// Creates an empty module. Its code can run in stores of `engine`, or of another engine with
-    /// the same kind of heaps.
+    /// Creates an empty module. Its code can run in stores of `engine`. [`Code::for_engine`] makes it
+    /// code of another engine with the same kind of heaps.
     pub fn new(engine: &Engine) -> Module {
         Module {
             number: MODULES.fetch_add(1, Ordering::Relaxed),
             engine: engine.clone(),
-            types: Vec::new(),
+            types: Numbered::default(),
+            type_names: HashMap::new(),
             functions: Vec::new(),
-            words: Vec::new(),
+            words: Numbered::default(),
+            globals: HashMap::new(),
+            referenced: HashMap::new(),
             names: HashMap::new(),
             builders: Vec::new(),
             context: Context::new(),
@@ -154,8 +166,8 @@ impl Module {
     ) -> Result<StructType> {
         let layout = StructLayout::new(fields.into_iter().map(Into::into));
         let layout = layout.with_context(|| format!("the type `{name}`"))?;
-        let (number, layout) = self.add_object_type(name, GcLayout::Struct(layout))?;
-        Ok(StructType { module: self.number, name: name.into(), number, layout })
+        let ty = self.add_object_type(name, GcLayout::Struct(layout))?;
+        Ok(StructType(ty))
     }
 
     /// Makes a type of arrays with these elements. The name is the type's identity, as for
@@ -165,68 +177,40 @@ impl Module {
     /// If the module has another type with this name, or if there are too many types.
     pub fn array_type(&mut self, name: &str, element: impl Into<StorageType>) -> Result<ArrayType> {
         let layout = ArrayLayout::new(element.into());
-        let (number, layout) = self.add_object_type(name, GcLayout::Array(layout))?;
-        Ok(ArrayType { module: self.number, name: name.into(), number, layout })
+        let ty = self.add_object_type(name, GcLayout::Array(layout))?;
+        Ok(ArrayType(ty))
     }
 
-    fn add_object_type(
-        &mut self,
-        name: &str,
-        layout: GcLayout,
-    ) -> Result<(TypeIndex, Arc<GcLayout>)> {
-        for (number, known) in (0..).zip(&self.types) {
-            if let Definition::Object(known_name, known) = known
-                && **known_name == *name
-            {
-                ensure!(
-                    **known == layout,
-                    "the type `{name}` is declared twice: as {}, and as {}",
-                    describe(known),
-                    describe(&layout)
-                );
-                let number = TypeIndex::new(number).context("a module has too many types")?;
-                return Ok((number, known.clone()));
-            }
+    fn add_object_type(&mut self, name: &str, layout: GcLayout) -> Result<ObjectType> {
+        let module = self.number;
+        if let Some(number) = self.type_names.get(name)
+            && let Definition::Object(name, known) = &self.types.as_slice()[*number as usize]
+        {
+            ensure!(
+                **known == layout,
+                "the type `{name}` is declared twice: as {}, and as {}",
+                describe(known),
+                describe(&layout)
+            );
+            let number = TypeIndex::new(*number).context("a module has too many types")?;
+            return Ok(ObjectType { module, name: name.clone(), number, layout: known.clone() });
         }
-        let layout = Arc::new(layout);
-        let number = self.add_type(Definition::Object(name.into(), layout.clone()))?;
-        Ok((number, layout))
+        let (name, layout): (Arc<str>, _) = (name.into(), Arc::new(layout));
+        let number = self.add_type(Definition::Object(name.clone(), layout.clone()))?;
+        self.type_names.insert(name.clone(), number.as_u32());
+        Ok(ObjectType { module, name, number, layout })
     }
 
-    /// The type of functions with this signature.
-    fn function_type(&mut self, signature: &Arc<Signature>) -> Result<TypeIndex> {
-        let is_it =
-            |ty: &Definition| matches!(ty, Definition::Function(known) if known == signature);
-        match self.types.iter().position(is_it) {
-            Some(number) => TypeIndex::new(number as u32).context("a module has too many types"),
-            None => self.add_type(Definition::Function(signature.clone())),
-        }
-    }
-
-    /// The number of the word in the vmctx with the number of a function of the module.
-    fn word_of_reference(&mut self, function: &FunctionHandle) -> Result<u32> {
-        self.add_word(Word::Reference(function.index, function.signature.clone()))
+    /// The number in the image of a type. It is added if it is not there.
+    fn add_type(&mut self, definition: Definition) -> Result<TypeIndex> {
+        let number = self.types.number(definition, TypeIndex::NONE.as_u32());
+        number.and_then(TypeIndex::new).context("a module has too many types")
     }
 
     /// The number of this word in the vmctx. It is added if it is not there.
     fn add_word(&mut self, word: Word) -> Result<u32> {
-        match self.words.iter().position(|known| *known == word) {
-            Some(number) => Ok(number as u32),
-            None => {
-                let number = self.next_word()?;
-                self.words.push(word);
-                Ok(number)
-            }
-        }
-    }
-
-    /// Adds a type. Returns its number in the image.
-    fn add_type(&mut self, definition: Definition) -> Result<TypeIndex> {
-        let number = u32::try_from(self.types.len()).ok().and_then(TypeIndex::new);
-        let number = number.filter(|number| *number != TypeIndex::NONE);
-        let number = number.context("a module has too many types")?;
-        self.types.push(definition);
-        Ok(number)
+        let number = self.words.number(word, MAX_WORDS);
+        number.context("a module has too many imports, globals, constants and referenced functions")
     }
 
     /// Declares a function, so that other functions can call it before it is
@@ -259,16 +243,9 @@ impl Module {
         results: impl IntoIterator<Item = Type>,
     ) -> Result<FunctionHandle> {
         let signature = Signature::new(params, results);
-        let word = self.next_word()?;
-        let handle = self.add_named(name, signature, FunctionBody::Imported(word))?;
-        self.words.push(Word::Import(handle.name.clone(), handle.signature.clone()));
-        Ok(handle)
-    }
-
-    /// The number of the next word in the vmctx.
-    fn next_word(&self) -> Result<u32> {
-        let word = u32::try_from(self.words.len()).ok().filter(|word| *word < MAX_WORDS);
-        word.context("a module imports too many functions")
+        self.check_name(name)?;
+        let word = self.add_word(Word::Import(name.into(), Arc::new(signature.clone())))?;
+        self.add_named(name, signature, FunctionBody::Imported(word))
     }
 
     fn add_named(
@@ -277,17 +254,21 @@ impl Module {
         signature: Signature,
         body: FunctionBody,
     ) -> Result<FunctionHandle> {
-        if let Some(first) = self.names.get(name) {
-            let verb = match self.functions[*first as usize].body {
-                FunctionBody::Declared => "declared",
-                FunctionBody::Built(_) => "defined",
-                FunctionBody::Imported(_) => "imported",
-            };
-            bail!("the function `{name}` is already {verb}");
-        }
+        self.check_name(name)?;
         let handle = self.add_function(name, signature, true, body)?;
         self.names.insert(handle.name.clone(), handle.index);
         Ok(handle)
+    }
+
+    /// Checks that no function has this name.
+    fn check_name(&self, name: &str) -> Result<()> {
+        let Some(first) = self.names.get(name) else { return Ok(()) };
+        let verb = match self.functions[*first as usize].body {
+            FunctionBody::Declared => "declared",
+            FunctionBody::Built(..) => "defined",
+            FunctionBody::Imported(_) => "imported",
+        };
+        bail!("the function `{name}` is already {verb}")
     }
 
     /// Declares a function whose name is only used in traces. Neither the host nor other functions
@@ -362,9 +343,10 @@ impl Module {
         self.check_undefined(function)?;
         // After an error, Cranelift's memory cannot be used for another function.
         self.builders.push(builders);
+        let words = env.words.clone();
         let built = self.check(function, func, env, end);
         let built = built.with_context(|| format!("function `{}`", function.name()))?;
-        self.functions[function.index as usize].body = FunctionBody::Built(Box::new(built));
+        self.functions[function.index as usize].body = FunctionBody::Built(Box::new(built), words);
         Ok(())
     }
 
@@ -373,7 +355,7 @@ impl Module {
         let known = self.own(function)?;
         match known.body {
             FunctionBody::Declared => Ok(()),
-            FunctionBody::Built(_) => bail!("the function `{}` is defined twice", function.name()),
+            FunctionBody::Built(..) => bail!("the function `{}` is defined twice", function.name()),
             FunctionBody::Imported(_) => {
                 bail!("the function `{}` is imported, so it cannot be defined", function.name())
             }
@@ -425,14 +407,15 @@ impl Module {
         let compiler = self.engine.compiler();
         let compilation = compiler.begin();
         let mut handles = Vec::new();
-        let is_global = |word: &Word| matches!(word, Word::Global(_, Type::Ref));
-        let mut uses_heap = self.types.iter().any(|ty| matches!(ty, Definition::Object(..)))
-            || self.words.iter().any(is_global);
+        let types = self.types.as_slice();
+        let mut uses_heap = types.iter().any(|ty| matches!(ty, Definition::Object(..)))
+            || self.globals.values().any(|(_, ty)| *ty == Type::Ref);
+        let words = used_words(self.words.as_slice(), &self.functions)?;
         let mut built_functions = BTreeMap::new();
         let functions = self.functions.into_iter().filter(|function| !function.forgotten);
         for Function { handle, exported, body, .. } in functions {
             let built = match body {
-                FunctionBody::Built(built) => *built,
+                FunctionBody::Built(built, _) => *built,
                 FunctionBody::Imported(_) => {
                     uses_heap |= handle.signature.has_refs();
                     continue;
@@ -471,11 +454,11 @@ impl Module {
             }
         }
         let image = linker.link(self.engine.compiler())?;
-        let types = self.types.iter().map(|ty| self.engine.types().register(ty));
+        let types = types.iter().map(|ty| self.engine.types().register(ty));
         let types = types.collect::<Result<Vec<_>>>()?;
         let indices: Vec<_> = types.iter().map(EngineType::index).collect();
         let memory = CodeMemory::publish(image, self.engine.abi(), &indices)?;
-        let (engine, functions, words) = (self.engine, exports, self.words);
+        let (engine, functions) = (self.engine, exports);
         Ok(Code::new(Parts { engine, memory, types, functions, words, uses_heap }))
     }
 
@@ -490,6 +473,41 @@ impl fmt::Debug for Module {
         let names = self.functions.iter().map(|function| function.handle.name());
         f.debug_list().entries(names).finish()
     }
+}
+
+/// The words, of which those are [unused](Word::Unused) that only functions have asked for whose definition
+/// failed.
+///
+/// # Errors
+/// If a function has a reference to one whose definition failed.
+fn used_words(words: &[Word], functions: &[Function]) -> Result<Vec<Word>> {
+    let mut used: Vec<Word> = words
+        .iter()
+        .map(|word| match word {
+            Word::Import(..) | Word::Global(..) => word.clone(),
+            Word::Reference(..) | Word::Constant(..) | Word::Unused => Word::Unused,
+        })
+        .collect();
+    for Function { handle, body, forgotten, .. } in functions {
+        let FunctionBody::Built(_, read) = body else { continue };
+        if *forgotten {
+            continue;
+        }
+        for number in read {
+            let word = &words[*number as usize];
+            if let Word::Reference(index, _) = word {
+                let to = &functions[*index as usize];
+                ensure!(
+                    !to.forgotten,
+                    "the function `{}` has a reference to `{}`, whose definition failed",
+                    handle.name(),
+                    to.handle.name()
+                );
+            }
+            used[*number as usize] = word.clone();
+        }
+    }
+    Ok(used)
 }
 
 /// The CLIF type of values of `ty`.

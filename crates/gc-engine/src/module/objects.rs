@@ -75,7 +75,7 @@ impl Body<'_, '_> {
     }
 
     fn field(&mut self, ty: &StructType, field: usize) -> Result<StorageType, Misused> {
-        self.known(ty.module)?;
+        self.known(ty.0.module)?;
         let fields = &ty.layout().fields;
         let found = fields.get(field).map(|field| field.ty);
         let count = fields.len();
@@ -120,7 +120,7 @@ impl Body<'_, '_> {
     pub fn struct_new(&mut self, ty: &StructType, fields: &[Value]) -> Value {
         let layout = ty.layout();
         let checks = |f: &mut Self| {
-            f.known(ty.module)?;
+            f.known(ty.0.module)?;
             let (given, count) = (fields.len(), layout.fields.len());
             f.checked((|| {
                 ensure!(given == count, "`struct_new` is given {given} fields, not {count}");
@@ -132,7 +132,7 @@ impl Body<'_, '_> {
             Ok(())
         };
         self.result(types::I64, checks, |f| {
-            let word = f.type_word(ty.header_word());
+            let word = f.type_word(ty.0.header_word());
             f.gc().struct_new(word, layout, fields)
         })
     }
@@ -167,7 +167,7 @@ impl Body<'_, '_> {
     /// A new array of `length` (`I32`) elements that are all `value`. May collect.
     pub fn array_new(&mut self, ty: &ArrayType, value: Value, length: Value) -> Value {
         let checks = |f: &mut Self| {
-            f.known(ty.module)?;
+            f.known(ty.0.module)?;
             f.storable("the element of `array_new`", value, ty.layout().element)?;
             f.index("the length of `array_new`", length)
         };
@@ -177,7 +177,7 @@ impl Body<'_, '_> {
     /// A new array of `length` (`I32`) elements that are zero or null. May collect.
     pub fn array_new_default(&mut self, ty: &ArrayType, length: Value) -> Value {
         let checks = |f: &mut Self| {
-            f.known(ty.module)?;
+            f.known(ty.0.module)?;
             f.index("the length of `array_new_default`", length)
         };
         self.array(ty, checks, ArrayInit::Default(length))
@@ -186,7 +186,7 @@ impl Body<'_, '_> {
     /// A new array of these elements. May collect.
     pub fn array_of(&mut self, ty: &ArrayType, elements: &[Value]) -> Value {
         let checks = |f: &mut Self| {
-            f.known(ty.module)?;
+            f.known(ty.0.module)?;
             for (n, value) in elements.iter().enumerate() {
                 f.storable(&format!("element {n}"), *value, ty.layout().element)?;
             }
@@ -202,7 +202,7 @@ impl Body<'_, '_> {
         init: ArrayInit<'_>,
     ) -> Value {
         self.result(types::I64, checks, |f| {
-            let word = f.type_word(ty.header_word());
+            let word = f.type_word(ty.0.header_word());
             f.gc().array_new(word, ty.layout(), init)
         })
     }
@@ -220,7 +220,7 @@ impl Body<'_, '_> {
     /// Packed elements are widened with zeros.
     pub fn array_get(&mut self, ty: &ArrayType, array: Value, index: Value) -> Value {
         let checks = |f: &mut Self| {
-            f.known(ty.module)?;
+            f.known(ty.0.module)?;
             f.object("the array of `array_get`", array)?;
             f.index("the index of `array_get`", index)
         };
@@ -235,7 +235,7 @@ impl Body<'_, '_> {
     /// Writes the element at `index` (`I32`). Traps if `array` is null or has no such element.
     pub fn array_set(&mut self, ty: &ArrayType, array: Value, index: Value, value: Value) {
         let mut checks = || {
-            self.known(ty.module)?;
+            self.known(ty.0.module)?;
             self.object("the array of `array_set`", array)?;
             self.index("the index of `array_set`", index)?;
             self.storable("the value of `array_set`", value, ty.layout().element)
@@ -256,7 +256,7 @@ impl Body<'_, '_> {
         length: Value,
     ) {
         let mut checks = || {
-            self.known(ty.module)?;
+            self.known(ty.0.module)?;
             for (array, index) in [destination, source] {
                 self.object("an array of `array_copy`", array)?;
                 self.index("an index of `array_copy`", index)?;
@@ -281,7 +281,7 @@ impl Body<'_, '_> {
         length: Value,
     ) {
         let mut checks = || {
-            self.known(ty.module)?;
+            self.known(ty.0.module)?;
             self.object("the array of `array_fill`", array)?;
             self.index("the index of `array_fill`", index)?;
             self.storable("the value of `array_fill`", value, ty.layout().element)?;

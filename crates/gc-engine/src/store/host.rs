@@ -182,7 +182,8 @@ where
                 *slot = reference.into_raw(store)?;
             }
         }
-        store.call_by_name(&self.name, slots)
+        // SAFETY: the slots are those of this function, whose name stands for one of the same type.
+        unsafe { store.call_by_name(&self.name, slots) }
     }
 }
 

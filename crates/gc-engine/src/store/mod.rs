@@ -6,9 +6,11 @@ mod cells;
 mod functions;
 mod host;
 mod inner;
+mod load;
 mod piece;
 mod reference;
 mod retired;
+mod types;
 
 pub use access::{AsStore, AsStoreMut};
 pub(crate) use access::{Inner, Token};
@@ -191,7 +193,7 @@ impl<T: 'static> Store<T> {
     /// If the code was compiled for another kind of heap than this engine's (the error names the
     /// difference), if the store already has a function with the name of one of the code's, if it lacks
     /// a function that the code imports, if a function or a type has another signature or layout than
-    /// the one of the same name in the store, or if the system refuses the memory. Nothing is added
+    /// the one of the same name in the store, or if the system refuses the memory. No function is added
     /// then.
     ///
     /// # Examples
@@ -231,7 +233,10 @@ impl<T: 'static> Store<T> {
 
     /// Loads code like [`load`](Store::load), but its functions replace those of the same names. All
     /// code that calls them by name, and every [`TypedFunction`], calls the new ones from now on.
-    /// Calls that run go on with the old code, which is freed when none of it is on the stack.
+    /// Calls that run go on with the old code. It is freed when none of it is on the stack and no object refers
+    /// to a function of it.
+    ///
+    /// While code of the store runs, old code to whose functions there were references is kept.
     ///
     /// # Errors
     /// As for [`load`](Store::load), except that functions may exist. A function that is replaced must
@@ -297,8 +302,8 @@ impl<T: 'static> Store<T> {
         self.inner.functions().iter()
     }
 
-    /// The number of loaded pieces of code that are kept: those with functions that can be called, and
-    /// those that were replaced but are still on the stack.
+    /// The number of loaded pieces of code that are kept: those with functions that a name stands for, and
+    /// those that were replaced but cannot be [freed](Store::replace) yet, or were not looked at since.
     pub fn pieces(&self) -> usize {
         self.inner.pieces()
     }

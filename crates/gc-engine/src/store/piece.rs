@@ -19,8 +19,8 @@ pub(super) struct Piece {
     pub(super) _vmctx: Vmctx,
     /// References to its functions that code makes.
     pub(super) references: Vec<Reference>,
-    /// The number of names that stand for its functions. If there is none, it is kept only while it
-    /// runs.
+    /// The number of names that stand for its functions. If there is none, it is retired
+    /// (`retired.rs`).
     pub(super) names: usize,
 }
 

@@ -28,18 +28,20 @@ impl StoreInner {
         if !is_active {
             self.retired_hosts.clear();
         }
-        let has_references = |store: &StoreInner| {
-            store.retired.iter().any(|id| !store.pieces[id].references.is_empty())
-        };
-        let is_cheap = !is_active && !has_references(self);
+        let is_cheap = !is_active && !self.has_references();
         if self.retired.is_empty() || !is_cheap && self.retired.len() < self.look_at {
             return;
         }
         // If the stack or the heap cannot be searched, they may have everything.
-        if let Ok(kept) = self.needed() {
-            self.free_others(&kept);
+        if let Ok(needed) = self.needed() {
+            self.free_others(&needed);
         }
         self.look_at = 2 * self.retired.len() + FEW;
+    }
+
+    /// Whether there are references to functions of retired pieces.
+    fn has_references(&self) -> bool {
+        self.retired.iter().any(|id| !self.pieces[id].references.is_empty())
     }
 
     /// The retired pieces that are on the stack or in the heap, by their places in the list.
@@ -47,9 +49,9 @@ impl StoreInner {
         let on_stack: BTreeSet<_> = self.jit().code_on_stack()?.into_iter().collect();
         // A frame may have a number of a function where nobody finds it.
         let all_functions = self.jit().is_active();
-        let in_heap = match all_functions {
-            true => BTreeSet::new(),
-            false => self.functions_in_heap()?,
+        let in_heap = match !all_functions && self.has_references() {
+            true => self.functions_in_heap()?,
+            false => BTreeSet::new(),
         };
         let needed = self.retired.iter().map(|id| {
             let piece = &self.pieces[id];
@@ -105,7 +107,7 @@ impl StoreInner {
 
     /// Frees the retired pieces that are not `needed`.
     fn free_others(&mut self, needed: &[bool]) {
-        let StoreInner { pieces, retired, pinned, .. } = self;
+        let StoreInner { pieces, retired, .. } = self;
         let mut freed = Vec::new();
         let mut needed = needed.iter();
         retired.retain(|id| {
@@ -115,20 +117,13 @@ impl StoreInner {
             }
             is_needed
         });
-        let used: BTreeSet<_> = pieces
-            .values()
-            .map(|piece| piece.code.memory().base())
-            .chain(pinned.iter().map(|memory| memory.base()))
-            .collect();
         for piece in freed {
             self.forget_constants(&piece.code, piece.code.parts().words.len());
             let jit = self.jit_mut();
             piece.references.into_iter().for_each(|reference| reference.forget(jit));
-            if !used.contains(&piece.code.memory().base()) {
-                // SAFETY: none of it is on the stack. Nothing else has its addresses: no name
-                // stands for it, no object refers to it, and no trampoline of it is used.
-                unsafe { jit.release(piece.code.memory()) };
-            }
+            // SAFETY: none of it is on the stack. No name stands for a function of this piece, and no object
+            // refers to one.
+            unsafe { self.end_use(piece.code.memory()) };
         }
     }
 }

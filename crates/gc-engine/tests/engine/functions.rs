@@ -290,3 +290,59 @@ fn likely_functions_and_others_are_called() {
         }
     }
 }
+
+/// What only a function has asked for that could not be defined is not made.
+#[test]
+fn references_of_failed_definitions_are_forgotten() {
+    let engine = engine();
+    let mut module = Module::new(&engine);
+    let string = module.array_type("string", gc_engine::StorageType::I8).unwrap();
+    let failed = module.function("f", [], [], |f| {
+        f.func_ref("f");
+        f.constant(&string, b"text");
+        f.tail_call("missing", &[]);
+    });
+    assert!(failed.is_err());
+    module
+        .function("f", [], [Type::I64], |f| {
+            let one = f.i64(1);
+            f.ret(&[one]);
+        })
+        .unwrap();
+    let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
+    assert_eq!(store.function::<(), i64>("f").unwrap().call(&mut store, ()).unwrap(), 1);
+    assert_eq!(store.stats().allocations, 0, "there is no constant");
+
+    // A function that was defined meanwhile refers to the one that failed.
+    let mut module = Module::new(&engine);
+    let failed = module.function("outer", [], [], |f| {
+        let inner = f.module().function("inner", [], [Type::I32], |f| {
+            let function = f.func_ref("outer");
+            let is_null = f.func_is_null(function);
+            use cranelift_codegen::ir::InstBuilder;
+            let is_null = f.ins().uextend(cranelift_codegen::ir::types::I32, is_null);
+            f.ret(&[is_null]);
+        });
+        inner.unwrap();
+        f.tail_call("missing", &[]);
+    });
+    assert!(failed.is_err());
+    let error = module.compile().unwrap_err().to_string();
+    let expected = "the function `inner` has a reference to `outer`, whose definition failed";
+    assert_eq!(error, expected);
+}
+
+/// The heap is searched only for functions of code that was replaced.
+#[test]
+fn code_without_references_is_replaced_without_a_collection() {
+    let engine = engine();
+    let mut store = loaded(&engine, &apply(&engine, false)).unwrap();
+    let mut module = Module::new(&engine);
+    module.function("f", [], [], |_| ()).unwrap();
+    let code = module.compile().unwrap();
+    for _ in 0..100 {
+        store.replace(&code).unwrap();
+        assert_eq!(store.pieces(), 2);
+    }
+    assert_eq!(store.stats().collections, 0);
+}

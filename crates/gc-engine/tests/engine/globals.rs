@@ -282,3 +282,17 @@ fn ranges_of_arrays_are_copied_and_filled() {
         }
     }
 }
+
+#[test]
+fn a_constant_for_which_there_is_no_room_is_an_error() {
+    let engine = Engine::builder(Collector::copying()).heap_maximum(1 << 20).build().unwrap();
+    let mut store = Store::new(&engine, ()).unwrap();
+    let large = texts(&engine, &"x".repeat(2 << 20), ["text", "fresh"]);
+    let error = format!("{:#}", store.load(&large).unwrap_err());
+    assert!(error.starts_with("making a constant of the code: "), "{error}");
+    assert_eq!((store.pieces(), store.functions().count()), (0, 0));
+    store.load(&texts(&engine, "small", ["text", "fresh"])).unwrap();
+    let text = store.function::<(), Rooted<ArrayRef>>("text").unwrap();
+    let text = text.call(&mut store, ()).unwrap();
+    assert_eq!(store.array_type("string").unwrap().bytes(&mut store, &text).unwrap(), b"small");
+}
