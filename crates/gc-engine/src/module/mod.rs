@@ -119,10 +119,19 @@ struct Function {
 enum FunctionBody {
     /// In this module, which does not have it yet.
     Declared,
-    /// In this module, with the words that it reads from its vmctx.
-    Built(Box<BuiltFunction>, BTreeSet<u32>),
+    /// In this module.
+    Built(Built),
     /// In other code, or in the host. The number is that of the word in the vmctx.
     Imported(u32),
+}
+
+/// A defined function.
+struct Built {
+    function: Box<BuiltFunction>,
+    /// The words that it reads from its vmctx.
+    words: BTreeSet<u32>,
+    /// Whether it catches objects.
+    catches: bool,
 }
 
 impl Module {
@@ -343,10 +352,11 @@ impl Module {
         self.check_undefined(function)?;
         // After an error, Cranelift's memory cannot be used for another function.
         self.builders.push(builders);
-        let words = env.words.clone();
+        let (words, catches) = (env.words.clone(), !env.try_calls.is_empty());
         let built = self.check(function, func, env, end);
         let built = built.with_context(|| format!("function `{}`", function.name()))?;
-        self.functions[function.index as usize].body = FunctionBody::Built(Box::new(built), words);
+        let built = Built { function: Box::new(built), words, catches };
+        self.functions[function.index as usize].body = FunctionBody::Built(built);
         Ok(())
     }
 
@@ -408,14 +418,20 @@ impl Module {
         let compilation = compiler.begin();
         let mut handles = Vec::new();
         let types = self.types.as_slice();
-        let mut uses_heap = types.iter().any(|ty| matches!(ty, Definition::Object(..)))
-            || self.globals.values().any(|(_, ty)| *ty == Type::Ref);
+        // Whether it can get a reference to an object, or make one.
+        let mut uses_heap = types.iter().any(|ty| match ty {
+            Definition::Object(..) => true,
+            Definition::Function(signature) => signature.has_refs(),
+        }) || self.globals.values().any(|(_, ty)| *ty == Type::Ref);
         let words = used_words(self.words.as_slice(), &self.functions)?;
         let mut built_functions = BTreeMap::new();
         let functions = self.functions.into_iter().filter(|function| !function.forgotten);
         for Function { handle, exported, body, .. } in functions {
             let built = match body {
-                FunctionBody::Built(built, _) => *built,
+                FunctionBody::Built(Built { function, catches, .. }) => {
+                    uses_heap |= catches;
+                    *function
+                }
                 FunctionBody::Imported(_) => {
                     uses_heap |= handle.signature.has_refs();
                     continue;
@@ -489,11 +505,11 @@ fn used_words(words: &[Word], functions: &[Function]) -> Result<Vec<Word>> {
         })
         .collect();
     for Function { handle, body, forgotten, .. } in functions {
-        let FunctionBody::Built(_, read) = body else { continue };
+        let FunctionBody::Built(built) = body else { continue };
         if *forgotten {
             continue;
         }
-        for number in read {
+        for number in &built.words {
             let word = &words[*number as usize];
             if let Word::Reference(index, _) = word {
                 let to = &functions[*index as usize];

@@ -228,3 +228,32 @@ fn misuse_of_handlers_is_refused() {
         f.throw(n);
     });
 }
+
+/// Code without types, and without references in its signatures, gets objects by its handlers.
+#[test]
+fn code_that_only_catches_uses_the_heap() {
+    for engine in engines() {
+        let mut module = Module::new(&engine);
+        let run = module.import("run", [Type::I64], []).unwrap();
+        let passes = module.function("passes", [Type::I64], [], |f| {
+            let n = f.param(0);
+            f.try_catch(|f| drop(f.call(&run, &[n])), RefType::STRUCT, |f, object| f.throw(object));
+        });
+        passes.unwrap();
+        let passes = module.compile().unwrap();
+
+        let mut module = throws(&engine);
+        let run = module.function("run", [Type::I64], [], |f| {
+            let n = f.param(0);
+            f.call("throws", &[n]);
+        });
+        run.unwrap();
+        let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
+        store.load(&passes).unwrap();
+        let passes = store.function::<i64, ()>("passes").unwrap();
+        let error = passes.call(&mut store, 8).unwrap_err();
+        assert!(error.is::<ThrownException>(), "{error:#}");
+        let object = store.take_pending_exception().unwrap().unwrap();
+        assert_eq!(object.type_name(&store).unwrap(), Some("even"));
+    }
+}
