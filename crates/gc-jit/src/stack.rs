@@ -113,6 +113,35 @@ pub(crate) fn running() -> *const VMStoreContext {
     CallingThread::new().get().running.get()
 }
 
+/// The words of the running stack, from here to where the store's compiled code was first entered, and of the
+/// registers. `None` if this is not the stack on which the store's code runs, or not its only one.
+///
+/// # Safety
+/// The frames of the context's activations are on their stacks.
+pub(crate) unsafe fn words_of(context: &VMStoreContext) -> Option<Vec<usize>> {
+    let thread = CallingThread::new();
+    let is_only = context.suspended.get().is_null() && context.fiber.get().is_null();
+    if !is_only || context.native_stack.get() != thread.native_stack() {
+        return None;
+    }
+    let mut end = 0;
+    let mut activation = context.stack.activation.get().cast_const();
+    // SAFETY: the activations on the store's list are alive.
+    while let Some(outer) = unsafe { activation.as_ref() } {
+        // The entry trampoline's frame. The host's call of a host function has none, but an activation of its
+        // own.
+        end = end.max(outer.entry_fp).max(activation.addr());
+        activation = outer.previous;
+    }
+    // A stack that the embedder has switched to is elsewhere.
+    let (lowest, sp) = (thread.lowest(), arch::stack_pointer());
+    if lowest <= 1 || sp < lowest || sp >= end {
+        return None;
+    }
+    // SAFETY: both addresses are on the stack of this thread.
+    Some(unsafe { arch::stack_words(end) })
+}
+
 /// What the thread-local words hold while a native stack runs.
 #[derive(Debug)]
 pub(crate) struct ThreadWords {

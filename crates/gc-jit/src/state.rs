@@ -14,11 +14,12 @@ use crate::traced::TracedPcs;
 use crate::walk::RawFrames;
 use crate::{
     Backtrace, Blocking, CodeMemory, HostCallTable, InterruptHandle, Part, StackWalk,
-    VMContextPrefix, VMFuncRef, VMStoreContext, fiber, signals, walk,
+    VMContextPrefix, VMFuncRef, VMStoreContext, fiber, signals, stack, walk,
 };
 use anyhow::{Context as _, Result, ensure};
 use gc_heap::{FrameSlot, GcRootsList, GcStore, HeapMapping, IncompleteWalk, TraceRoots};
 use gc_types::{VMGcKind, VMGcRef};
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -313,6 +314,20 @@ impl<S: JitStore> JitState<S> {
             }
         }
         Ok(found)
+    }
+
+    /// Those of these numbers that may be in a frame of the store's compiled code, or of the host functions that
+    /// it called: a word of 32 bits there has the same bits. So it may be too many (Boehm and Weiser, "Garbage
+    /// Collection in an Uncooperative Environment", 1988). `None` if the stack cannot be searched: if the store
+    /// has several stacks, or if another stack runs than the one on which its code runs.
+    pub fn numbers_on_stack(&self, numbers: &BTreeSet<u32>) -> Option<BTreeSet<u32>> {
+        if !self.is_active() || numbers.is_empty() {
+            return Some(BTreeSet::new());
+        }
+        // SAFETY: the state is one of a store that the host holds, so none of its frames runs.
+        let words = unsafe { stack::words_of(&self.context)? };
+        let halves = words.iter().flat_map(|word| [*word as u32, (*word >> 32) as u32]);
+        Some(halves.filter(|half| numbers.contains(half)).collect())
     }
 
     /// Checks that `code` was published for this kind of store.

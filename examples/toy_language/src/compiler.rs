@@ -1,238 +1,318 @@
-//! Compiles forms to CLIF in one pass. All heap accesses use `gc_engine`, so nothing here depends
-//! on the collector.
-//!
-//! | value | reference |
-//! |---|---|
-//! | integer | an `i31`: the reference itself, no object |
-//! | `()` | null |
-//! | `(cons x xs)` | a struct `{ head, tail }` |
-//! | function | a struct `{ function, captured values }` |
-//!
-//! The captured values are copied into an array of the closure (Appel, "Compiling with Continuations",
-//! 1992, chapter 10). A function gets its closure as a parameter and uses it to refer to itself. So
-//! closures form no cycles, which reference counting could not free.
+//! Compiles a form of a program in one pass. All accesses to the heap use `gc_engine`, so nothing here
+//! depends on the collector.
 
-use crate::function::{Program, TYPES, add};
-use crate::syntax::{Form, Function, MAX_DEPTH, Tree};
-use anyhow::{Context, Result, bail, ensure};
-use cranelift_codegen::ir::{self, InstBuilder, Value, types};
-use cranelift_frontend::FuncInstBuilder;
-use gc_engine::{Module, RefType};
-use gc_types::{I31, VMGcRef};
+use crate::builtins::{Built, is_test};
+use crate::forms::{Definition, Lambda, definition, is_call, name, wrong_use};
+use crate::reader::Tree;
+use crate::types::{Types, params};
+use crate::variables::{Local, define};
+use anyhow::{Context as _, Result};
+use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC};
+use gc_engine::{Body, Code, Control, Engine, FunctionHandle, Module, Type, Variable};
+use std::collections::HashMap;
+use std::rc::Rc;
 
-/// The name of the function that computes a program's value.
-pub(crate) const MAIN: &str = "the program";
+/// What the names stand for that are defined outside of all functions.
+pub(crate) type Names = HashMap<String, Named>;
 
-/// Compiles a program: definitions and an expression.
-pub(crate) fn compile<'t>(trees: &'t [Tree<'t>], module: &mut Module) -> Result<Program> {
-    let program = Program::new(module)?;
-    let (params, results) = TYPES;
-    let main = module.declare(MAIN, params, results)?;
-    add(module, &program, &main, ["", ""], 0, |main| main.body(trees, 1))?;
-    Ok(program)
+#[derive(Clone, Copy)]
+pub(crate) enum Named {
+    Variable,
+    /// A function with this number of arguments.
+    Function(usize),
 }
 
-/// A function being compiled.
-pub(crate) struct Body<'a, 'm, 'b, 't> {
-    pub(crate) f: &'a mut gc_engine::Body<'m, 'b>,
-    pub(crate) program: &'a Program,
-    pub(crate) closure: Value,
-    /// The names in scope, the innermost last.
-    pub(crate) locals: Vec<(&'t str, Value)>,
-    /// The names that it uses from the functions around it, each with the line of its first use.
-    pub(crate) captured: Vec<(&'t str, u32)>,
-    /// Number of functions around it.
-    pub(crate) depth: usize,
+/// The name of the function that computes a form's value.
+pub(crate) const FORM: &str = "a form";
+
+/// The name in the store of a function with this number of arguments.
+pub(crate) fn full_name(name: &str, arguments: usize) -> String {
+    format!("{name}/{arguments}")
 }
 
-impl<'b, 't> Body<'_, '_, 'b, 't> {
-    fn ins(&mut self) -> FuncInstBuilder<'_, 'b> {
-        self.f.ins()
-    }
-
-    fn at_line(&mut self, line: u32) {
-        self.f.at(line);
-    }
-
-    /// Emits definitions, then the expression whose value the function returns.
-    fn body(&mut self, trees: &'t [Tree<'t>], line: u32) -> Result<()> {
-        let (last, definitions) =
-            trees.split_last().with_context(|| format!("line {line}: an expression is missing"))?;
-        for tree in definitions {
-            let (name, form) = tree.definition()?;
-            let value = self.form(form, tree.line())?;
-            self.locals.push((name, value));
+/// Compiles a form to a function named [`FORM`], or the definition of a function to that function.
+pub(crate) fn compile<'t>(engine: &Engine, names: &'t Names, form: &'t Tree<'t>) -> Result<Code> {
+    let mut module = Module::new(engine);
+    let mut unit = Unit { types: Rc::new(Types::new(&mut module)?), names, own: None };
+    match definition(form)? {
+        Some(Definition::Function(lambda)) => {
+            let count = lambda.params.len();
+            let name = full_name(lambda.name, count);
+            let handle = module.declare(&name, params(count), [Type::Ref])?;
+            unit.own = Some((lambda.name, handle.clone()));
+            let emit =
+                |function: &mut Function<'_, '_, '_, 't>| function.body(lambda.body, lambda.line);
+            define(&mut module, &mut unit, &handle, &[], &lambda.params, emit)?;
         }
-        self.finish(last.form()?, last.line(), None)
+        definition => {
+            let handle = module.declare(FORM, [Type::Ref], [Type::Ref])?;
+            let emit = |function: &mut Function<'_, '_, '_, 't>| match definition {
+                Some(Definition::Variable(name, value)) => {
+                    let value = function.value(value)?;
+                    let global = function.f.module().global(name, Type::Ref)?;
+                    function.f.global_set(&global, value);
+                    function.end(value, End::Return)
+                }
+                _ => function.finish(form, End::Return),
+            };
+            define(&mut module, &mut unit, &handle, &[], &[], emit)?;
+        }
+    }
+    module.compile()
+}
+
+/// What the functions of a form share.
+pub(crate) struct Unit<'n> {
+    types: Rc<Types>,
+    pub(crate) names: &'n Names,
+    /// The function that the form defines.
+    pub(crate) own: Option<(&'n str, FunctionHandle)>,
+}
+
+/// A function that is being compiled.
+pub(crate) struct Function<'a, 'm, 'b, 't> {
+    pub(crate) f: &'a mut Body<'m, 'b>,
+    pub(crate) unit: &'a mut Unit<'t>,
+    /// Its variables, the innermost last.
+    pub(crate) locals: Vec<Local<'t>>,
+    /// The variables of the functions around it.
+    pub(crate) outside: Vec<&'t str>,
+    /// Those of them that it uses.
+    pub(crate) captured: Vec<&'t str>,
+}
+
+/// What becomes of a form's value.
+#[derive(Clone, Copy)]
+enum End {
+    /// The function returns it. A call is a tail call, which uses no stack.
+    Return,
+    Set(Variable),
+}
+
+impl<'m, 'b> Control<'m, 'b> for Function<'_, 'm, 'b, '_> {
+    fn body(&mut self) -> &mut Body<'m, 'b> {
+        self.f
+    }
+}
+
+impl<'t> Function<'_, '_, '_, 't> {
+    pub(crate) fn types(&self) -> Rc<Types> {
+        self.unit.types.clone()
     }
 
-    /// Emits `form` and ends the block with a jump to `merge`. If there is none, returns the value;
-    /// calls are then tail calls, which use no stack.
-    fn finish(&mut self, form: Form<'t>, line: u32, merge: Option<ir::Block>) -> Result<()> {
-        match form {
-            Form::Call(parts) if merge.is_none() => {
-                self.call(parts, line, true)?;
-            }
-            Form::If(test, names, yes, no) => {
-                let test = self.value(test)?;
-                self.at_line(line);
-                let condition = match names {
-                    None => self.unboxed(test),
-                    Some(_) => self.f.is_null(test),
-                };
-                let [then, otherwise] = [(); 2].map(|()| self.f.builder().create_block());
-                self.ins().brif(condition, then, &[], otherwise, &[]);
-                self.f.builder().switch_to_block(then);
-                self.finish(yes.form()?, yes.line(), merge)?;
-                self.f.builder().switch_to_block(otherwise);
-                self.at_line(line);
-                let outside = self.locals.len();
-                if names.is_some() {
-                    self.f.ref_cast(test, &self.program.pair);
+    /// Emits forms of which the last has the value that the function returns.
+    pub(crate) fn body(&mut self, forms: &'t [Tree<'t>], line: u32) -> Result<()> {
+        let last = self.all_but_last(forms, line)?;
+        self.finish(last, End::Return)
+    }
+
+    fn all_but_last(&mut self, forms: &'t [Tree<'t>], line: u32) -> Result<&'t Tree<'t>> {
+        let parts = forms.split_last();
+        let (last, first) =
+            parts.with_context(|| format!("line {line}: an expression is missing"))?;
+        for form in first {
+            match definition(form)? {
+                None => drop(self.value(form)?),
+                Some(Definition::Variable(name, value)) => {
+                    let value = self.value(value)?;
+                    self.bind(name, value);
                 }
-                for (field, name) in names.into_iter().flatten().enumerate() {
-                    let value = self.f.struct_get(&self.program.pair, test, field);
-                    self.locals.push((name, value));
-                }
-                self.finish(no.form()?, no.line(), merge)?;
-                self.locals.truncate(outside);
-            }
-            form => {
-                let value = self.form(form, line)?;
-                match merge {
-                    Some(block) => {
-                        self.ins().jump(block, &[value.into()]);
-                    }
-                    None => self.f.ret(&[value]),
+                Some(Definition::Function(lambda)) => {
+                    let name = lambda.name;
+                    let closure = self.closure(&lambda, Some(name))?;
+                    self.bind(name, closure);
                 }
             }
+        }
+        Ok(last)
+    }
+
+    fn end(&mut self, value: Value, end: End) -> Result<()> {
+        match end {
+            End::Return => self.f.ret(&[value]),
+            End::Set(variable) => self.f.set(variable, value),
         }
         Ok(())
     }
 
-    fn value(&mut self, tree: &'t Tree<'t>) -> Result<Value> {
-        self.form(tree.form()?, tree.line())
+    /// Emits a form whose value ends as `end` says. The names that it defines end, too.
+    fn finish(&mut self, form: &'t Tree<'t>, end: End) -> Result<()> {
+        use Tree::{List, Word};
+        let scope = self.locals.len();
+        let Tree::List(parts, line) = form else {
+            let value = self.value(form)?;
+            return self.end(value, end);
+        };
+        match &parts[..] {
+            [Word("if", _), test, yes, no] => {
+                let test = self.condition(test)?;
+                self.if_else(test, |c| c.finish(yes, end), |c| c.finish(no, end))?;
+            }
+            [Word("match", _), list, empty, List(names, _), rest]
+                if let [head, tail] = &names[..] =>
+            {
+                let names = [name(head)?, name(tail)?];
+                let (list, types) = (self.value(list)?, self.types());
+                self.f.at(*line);
+                let is_empty = self.f.is_null(list);
+                self.if_else(
+                    is_empty,
+                    |c| c.finish(empty, end),
+                    |c| {
+                        c.f.ref_cast(list, &types.pair);
+                        for (number, name) in names.into_iter().enumerate() {
+                            let value = c.f.struct_get(&types.pair, list, number);
+                            c.bind(name, value);
+                        }
+                        c.finish(rest, end)
+                    },
+                )?;
+            }
+            [Word("do", _), forms @ ..] => {
+                let last = self.all_but_last(forms, *line)?;
+                self.finish(last, end)?;
+            }
+            [Word("try", _), form, List(handler, _)] if let [bound, handler] = &handler[..] => {
+                // A tail call would leave the block with the handler.
+                let (result, types, bound) =
+                    (self.f.variable(Type::Ref), self.types(), name(bound)?);
+                self.try_catch(
+                    |c| c.finish(form, End::Set(result)),
+                    &types.thrown,
+                    |c, object| {
+                        let value = c.f.struct_get(&types.thrown, object, 0);
+                        c.bind(bound, value);
+                        c.finish(handler, End::Set(result))
+                    },
+                )?;
+                let result = self.f.get(result);
+                self.end(result, end)?;
+            }
+            [Word(word @ ("if" | "match" | "try"), _), ..] => return Err(wrong_use(word, *line)),
+            parts if is_call(parts) && matches!(end, End::Return) => {
+                self.call(parts, *line, true)?;
+            }
+            _ => {
+                let value = self.value(form)?;
+                self.end(value, end)?;
+            }
+        }
+        self.locals.truncate(scope);
+        Ok(())
     }
 
-    fn values(&mut self, trees: &'t [Tree<'t>]) -> Result<Vec<Value>> {
-        trees.iter().map(|tree| self.value(tree)).collect()
-    }
-
-    /// Emits `form` and returns its value.
-    fn form(&mut self, form: Form<'t>, line: u32) -> Result<Value> {
-        Ok(match form {
-            Form::Int(value) => self.int(value),
-            Form::Name(name) => self.variable(name, line)?,
-            Form::List(elements) => {
+    /// Emits a form and returns its value.
+    pub(crate) fn value(&mut self, form: &'t Tree<'t>) -> Result<Value> {
+        use Tree::{List, Word};
+        let (parts, line) = match form {
+            Word(word, line) => return self.word(word, *line),
+            Tree::Text(text, _) => return Ok(self.constant(text)),
+            List(parts, line) => (&parts[..], *line),
+        };
+        self.f.at(line);
+        Ok(match parts {
+            [] => self.f.null(),
+            [Word("if" | "match" | "do" | "try", _), ..] => {
+                let result = self.f.variable(Type::Ref);
+                self.finish(form, End::Set(result))?;
+                self.f.get(result)
+            }
+            [Word("while", _), test, forms @ ..] if !forms.is_empty() => {
+                self.while_loop(
+                    |c| c.condition(test),
+                    |c| {
+                        let scope = c.locals.len();
+                        let last = c.all_but_last(forms, line)?;
+                        c.value(last)?;
+                        c.locals.truncate(scope);
+                        Ok(())
+                    },
+                )?;
+                self.f.null()
+            }
+            [Word("set", _), variable, value] => {
+                let value = self.value(value)?;
+                self.set(name(variable)?, value, line)?;
+                value
+            }
+            [Word("fun", _), List(params, _), body @ ..] => {
+                let lambda = Lambda::new("a function", params, body, line)?;
+                self.closure(&lambda, None)?
+            }
+            [Word("list", _), elements @ ..] => {
                 let elements = self.values(elements)?;
-                let nil = self.f.null();
-                elements.into_iter().rfold(nil, |tail, head| self.pair(head, tail))
+                let (nil, types) = (self.f.null(), self.types());
+                elements
+                    .into_iter()
+                    .rfold(nil, |tail, head| self.f.struct_new(&types.pair, &[head, tail]))
             }
-            Form::Cons(head, tail) => {
-                let (head, tail) = (self.value(head)?, self.value(tail)?);
-                self.at_line(line);
-                self.f.ref_cast(tail, RefType::from(&self.program.pair).nullable());
-                self.pair(head, tail)
+            [Word("vector", _), elements @ ..] => {
+                let (elements, types) = (self.values(elements)?, self.types());
+                self.f.array_of(&types.vector, &elements)
             }
-            Form::Operator(operator, a, b) => {
-                let (a, b) = (self.value(a)?, self.value(b)?);
-                self.at_line(line);
-                let (a, b) = (self.unboxed(a), self.unboxed(b));
-                let mut result = operator(self.ins(), a, b);
-                if self.f.builder().func.dfg.value_type(result) == types::I8 {
-                    result = self.ins().uextend(types::I32, result);
+            [Word("throw", _), value] => {
+                let (value, types) = (self.value(value)?, self.types());
+                let object = self.f.struct_new(&types.thrown, &[value]);
+                self.f.at(line);
+                self.f.throw(object);
+                self.f.null()
+            }
+            [Word(word @ ("def" | "while" | "set" | "fun" | "throw"), _), ..] => {
+                return Err(wrong_use(word, line));
+            }
+            parts if is_call(parts) => self.call(parts, line, false)?,
+            [Word(word, _), args @ ..] => match self.builtin(word, args, line)? {
+                Built::Value(value) => value,
+                Built::Test(test) => {
+                    let (yes, no) = (self.int(1), self.f.null());
+                    self.f.ins().select(test, yes, no)
                 }
-                self.f.i31(result)
-            }
-            Form::Function(function) => self.function(function, function.name)?,
-            Form::Call(parts) => self.call(parts, line, false)?,
-            Form::If(..) => {
-                let merge = self.f.builder().create_block();
-                let result = self.f.builder().append_block_param(merge, types::I64);
-                self.finish(form, line, Some(merge))?;
-                self.f.builder().switch_to_block(merge);
-                result
-            }
+            },
+            _ => unreachable!("what does not begin with a word is a call"),
         })
     }
 
-    fn int(&mut self, value: i32) -> Value {
-        let reference = VMGcRef::from_i31(I31::wrapping_i32(value));
-        self.ins().iconst(types::I64, i64::from(reference.as_raw_u32()))
+    pub(crate) fn values(&mut self, forms: &'t [Tree<'t>]) -> Result<Vec<Value>> {
+        forms.iter().map(|form| self.value(form)).collect()
     }
 
-    /// The integer (`I32`) in `value`. Traps if `value` is not an integer.
-    fn unboxed(&mut self, value: Value) -> Value {
-        self.f.i31_get(value)
-    }
-
-    fn pair(&mut self, head: Value, tail: Value) -> Value {
-        self.f.struct_new(&self.program.pair, &[head, tail])
-    }
-
-    fn variable(&mut self, name: &'t str, line: u32) -> Result<Value> {
-        if let Some((_, value)) = self.locals.iter().rfind(|(known, _)| *known == name) {
-            return Ok(*value);
+    /// Emits a form and returns whether its value is not `()`: an integer that is not zero.
+    fn condition(&mut self, form: &'t Tree<'t>) -> Result<Value> {
+        if let Tree::List(parts, line) = form
+            && let [Tree::Word(word, _), args @ ..] = &parts[..]
+            && is_test(word)
+            && let Built::Test(test) = self.builtin(word, args, *line)?
+        {
+            return Ok(test);
         }
-        ensure!(self.depth > 0, "line {line}: `{name}` is not bound");
-        let known = self.captured.iter().position(|(known, _)| *known == name);
-        let index = known.unwrap_or_else(|| {
-            self.captured.push((name, line));
-            self.captured.len() - 1
-        });
-        let captured = self.f.struct_get(&self.program.closure, self.closure, 1);
-        let index = self.f.i32(index as i32);
-        Ok(self.f.array_get(&self.program.captured, captured, index))
+        let value = self.value(form)?;
+        let is_null = self.f.is_null(value);
+        Ok(self.f.ins().icmp_imm_u(IntCC::Equal, is_null, 0))
     }
 
-    /// A closure for the function's first parameter, which returns a closure for the second, and so
-    /// on. Inside, the function's name is `itself`.
-    fn function(&mut self, function: Function<'t>, itself: &'t str) -> Result<Value> {
-        let Function { name, params, body, line } = function;
-        let Some((Tree::Word(param, _), params)) = params.split_first() else {
-            bail!("line {line}: a function needs parameters, and each must be a name")
-        };
-        ensure!(self.depth < MAX_DEPTH, "line {line}: nested too deeply");
-        let title = format!("{name} (line {line})");
-        let emit = |inner: &mut Body<'_, '_, '_, 't>| {
-            if params.is_empty() {
-                return inner.body(body, line);
-            }
-            let rest = inner.function(Function { params, ..function }, "")?;
-            inner.f.ret(&[rest]);
-            Ok(())
-        };
-        let (module, names) = (self.f.module(), [itself, param]);
-        let (params, results) = TYPES;
-        let code = module.declare_local(&title, params, results)?;
-        let captured = add(module, self.program, &code, names, self.depth + 1, emit)?;
-        let captured = captured.into_iter().map(|(name, line)| self.variable(name, line));
-        let captured = captured.collect::<Result<Vec<_>>>()?;
-        let captured = match captured.is_empty() {
-            true => self.f.null(),
-            false => self.f.array_of(&self.program.captured, &captured),
-        };
-        let function = self.f.func_ref(&code);
-        Ok(self.f.struct_new(&self.program.closure, &[function, captured]))
+    pub(crate) fn int(&mut self, value: i32) -> Value {
+        let value = self.f.i32(value);
+        self.f.i31(value)
     }
 
-    /// Calls the first of `parts` with the second, the result with the third, and so on. A tail
-    /// call ends the block.
-    fn call(&mut self, parts: &'t [Tree<'t>], line: u32, is_tail: bool) -> Result<Value> {
-        let parts = self.values(parts)?;
-        self.at_line(line);
-        let mut result = parts[0];
-        for (i, argument) in parts.iter().enumerate().skip(1) {
-            self.f.ref_cast(result, &self.program.closure);
-            let function = self.f.struct_get(&self.program.closure, result, 0);
-            let args = [result, *argument];
-            let signature = &self.program.signature;
-            if is_tail && i == parts.len() - 1 {
-                self.f.tail_call_indirect(signature, function, &args);
-            } else {
-                result = self.f.call_indirect(signature, function, &args)[0];
-            }
+    pub(crate) fn constant(&mut self, text: &str) -> Value {
+        let types = self.types();
+        self.f.constant(&types.string, text.as_bytes())
+    }
+
+    /// An integer, a symbol or a name.
+    fn word(&mut self, word: &'t str, line: u32) -> Result<Value> {
+        self.f.at(line);
+        if let Some(name) = word.strip_prefix('\'') {
+            let name = self.constant(name);
+            return self.call_named("symbol", &[name], false);
         }
-        Ok(result)
+        if word.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit()) {
+            let value = word.parse().ok().filter(|value| (-1 << 30..1 << 30).contains(value));
+            let value =
+                value.with_context(|| format!("line {line}: `{word}` is no integer of 31 bits"))?;
+            return Ok(self.int(value));
+        }
+        self.variable(word, line)
     }
 }

@@ -238,10 +238,11 @@ impl Module {
 
     /// Declares a function of other code or of the host, which this module calls. It is found by its name
     /// when the code is [loaded](crate::Store::load) into a store, and may be
-    /// [replaced](crate::Store::replace) later.
+    /// [replaced](crate::Store::replace) later. To import a function twice returns the same handle.
     ///
     /// # Errors
-    /// If there already is a function with this name, or if there are too many functions.
+    /// If the module declares a function with this name, or imports one with other parameters or results,
+    /// or if there are too many functions.
     ///
     /// # Examples
     /// [`Store::func_wrap`](crate::Store::func_wrap) has one.
@@ -252,6 +253,17 @@ impl Module {
         results: impl IntoIterator<Item = Type>,
     ) -> Result<FunctionHandle> {
         let signature = Signature::new(params, results);
+        if let Some(known) = self.names.get(name)
+            && let Function { handle, body: FunctionBody::Imported(_), .. } =
+                &self.functions[*known as usize]
+        {
+            let first = handle.signature();
+            ensure!(
+                *first == signature,
+                "the function `{name}` is imported twice: as {first}, and as {signature}"
+            );
+            return Ok(handle.clone());
+        }
         self.check_name(name)?;
         let word = self.add_word(Word::Import(name.into(), Arc::new(signature.clone())))?;
         self.add_named(name, signature, FunctionBody::Imported(word))

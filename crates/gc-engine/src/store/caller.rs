@@ -1,7 +1,9 @@
 //! [`Caller`]: what a host function gets of the store whose code called it.
 
 use super::{AsStore, AsStoreMut, StoreInner, Token};
-use crate::{Code, Engine, Params, Results, Rooted, StructRef, TypedFunction, Value};
+use crate::{
+    Code, Engine, Params, Results, Rooted, Signature, StructRef, Type, TypedFunction, Value,
+};
 use anyhow::Result;
 use std::fmt;
 use std::marker::PhantomData;
@@ -74,6 +76,24 @@ impl<'a, T: 'static> Caller<'a, T> {
         TypedFunction::new(self.inner, name)
     }
 
+    /// The type of the function with this name, as [`Store::signature`](crate::Store::signature) returns it.
+    pub fn signature(&self, name: &str) -> Option<&Signature> {
+        self.inner.signature_of(name)
+    }
+
+    /// Declares a function that is defined later, as [`Store::declare`](crate::Store::declare) does.
+    ///
+    /// # Errors
+    /// As [`Store::declare`](crate::Store::declare).
+    pub fn declare(
+        &mut self,
+        name: &str,
+        params: impl IntoIterator<Item = Type>,
+        results: impl IntoIterator<Item = Type>,
+    ) -> Result<()> {
+        self.inner.declare(name, Signature::new(params, results))
+    }
+
     /// Loads code, as [`Store::load`](crate::Store::load) does.
     ///
     /// # Errors
@@ -88,6 +108,11 @@ impl<'a, T: 'static> Caller<'a, T> {
     /// As [`Store::replace`](crate::Store::replace).
     pub fn replace(&mut self, code: &Code) -> Result<()> {
         self.inner.load(code, true)
+    }
+
+    /// The number of pieces of code, as [`Store::pieces`](crate::Store::pieces) returns it.
+    pub fn pieces(&self) -> usize {
+        self.inner.pieces()
     }
 
     /// The value of a global, as [`Store::global`](crate::Store::global) returns it.

@@ -170,10 +170,16 @@ impl StoreInner {
         }
     }
 
+    /// The type of the function with this name.
+    pub(super) fn signature_of(&self, name: &str) -> Option<&Signature> {
+        let id = self.functions.find(name)?;
+        Some(&self.functions.slot(id).signature)
+    }
+
     /// Adds a name without a function.
-    pub(super) fn declare(&mut self, name: &str, signature: Signature, host: Host) -> Result<()> {
+    pub(super) fn declare(&mut self, name: &str, signature: Signature) -> Result<()> {
         ensure!(self.functions.find(name).is_none(), "the store already has a function `{name}`");
-        let placed = self.place(host, &signature);
+        let placed = self.place(Host::missing(name), &signature);
         self.add(name, signature, Target::Missing(placed))
     }
 

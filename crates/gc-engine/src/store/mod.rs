@@ -233,10 +233,9 @@ impl<T: 'static> Store<T> {
 
     /// Loads code like [`load`](Store::load), but its functions replace those of the same names. All
     /// code that calls them by name, and every [`TypedFunction`], calls the new ones from now on.
-    /// Calls that run go on with the old code. It is freed when none of it is on the stack and no object refers
-    /// to a function of it.
-    ///
-    /// While code of the store runs, old code to whose functions there were references is kept.
+    /// Calls that run go on with the old code. It is freed when none of it is on the stack and neither an object
+    /// nor a frame refers to a function of it. A frame that has a number with the same bits counts as one that
+    /// refers to it.
     ///
     /// # Errors
     /// As for [`load`](Store::load), except that functions may exist. A function that is replaced must
@@ -283,9 +282,7 @@ impl<T: 'static> Store<T> {
         params: impl IntoIterator<Item = Type>,
         results: impl IntoIterator<Item = Type>,
     ) -> Result<()> {
-        let signature = Signature::new(params, results);
-        let host = host::Host::missing(name);
-        self.inner.declare(name, signature, host)
+        self.inner.declare(name, Signature::new(params, results))
     }
 
     /// The function with this name, the parameters `P` and the results `R`.
@@ -295,6 +292,11 @@ impl<T: 'static> Store<T> {
     /// results.
     pub fn function<P: Params, R: Results>(&self, name: &str) -> Result<TypedFunction<P, R>> {
         TypedFunction::new(&self.inner, name)
+    }
+
+    /// The type of the function with this name. `None` if there is none.
+    pub fn signature(&self, name: &str) -> Option<&Signature> {
+        self.inner.signature_of(name)
     }
 
     /// The names and types of its functions, in alphabetical order.

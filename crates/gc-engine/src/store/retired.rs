@@ -1,11 +1,12 @@
 //! Code that was replaced: it is freed when nothing can call it and none of it runs.
 //!
 //! A piece of code for whose functions no name stands can still be on the stack, and the heap can have
-//! references to its functions. The stack is walked, and the heap is searched, each time the number of retired
-//! pieces has doubled, so that all searches together take time in proportion to the pieces that were loaded.
+//! references to its functions. The stack and the heap are searched each time the number of retired pieces has
+//! doubled, so that all searches together take time in proportion to the pieces that were loaded.
 #![allow(unsafe_code)]
 
 use super::StoreInner;
+use super::reference::Reference;
 use anyhow::Result;
 use gc_jit::JitStore as _;
 use gc_runtime::HeapError;
@@ -47,17 +48,19 @@ impl StoreInner {
     /// The retired pieces that are on the stack or in the heap, by their places in the list.
     fn needed(&mut self) -> Result<Vec<bool>> {
         let on_stack: BTreeSet<_> = self.jit().code_on_stack()?.into_iter().collect();
-        // A frame may have a number of a function where nobody finds it.
-        let all_functions = self.jit().is_active();
-        let in_heap = match !all_functions && self.has_references() {
-            true => self.functions_in_heap()?,
-            false => BTreeSet::new(),
-        };
+        let references = self.retired.iter().flat_map(|id| &self.pieces[id].references);
+        let numbers: BTreeSet<u32> = references.map(Reference::number).collect();
+        let mut called = BTreeSet::new();
+        if !numbers.is_empty() {
+            // Stack maps do not have the numbers of functions, so a frame may have one anywhere.
+            called = self.jit().numbers_on_stack(&numbers).unwrap_or(numbers);
+            called.extend(self.functions_in_heap()?);
+        }
         let needed = self.retired.iter().map(|id| {
             let piece = &self.pieces[id];
             let mut references = piece.references.iter();
             on_stack.contains(&piece.code.memory().base())
-                || references.any(|it| all_functions || in_heap.contains(&it.number()))
+                || references.any(|it| called.contains(&it.number()))
         });
         Ok(needed.collect())
     }

@@ -14,4 +14,5 @@ mod mistakes;
 mod modules;
 mod pieces;
 mod raw_code;
+mod replaced;
 mod saved;

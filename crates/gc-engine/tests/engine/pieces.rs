@@ -120,8 +120,9 @@ fn an_imported_function_is_not_defined_or_declared_again() {
     assert_eq!(error, "the function `f` is imported, so it cannot be defined");
     let error = module.declare("f", [], []).unwrap_err().to_string();
     assert_eq!(error, "the function `f` is already imported");
-    let error = module.import("f", [], []).unwrap_err().to_string();
-    assert_eq!(error, "the function `f` is already imported");
+    assert_eq!(module.import("f", [], []).unwrap().name(), f.name());
+    let error = module.import("f", [Type::I64], []).unwrap_err().to_string();
+    assert_eq!(error, "the function `f` is imported twice: as () -> (), and as (i64) -> ()");
 }
 
 #[test]

@@ -73,6 +73,44 @@ pub(crate) fn stack_pointer() -> usize {
     sp
 }
 
+/// The words of this thread's stack from the caller's frame up to `end`, and of the registers that a callee
+/// keeps. The copy is made in assembly: it contains bytes that Rust code has not initialised, or no longer
+/// uses.
+///
+/// # Safety
+/// The stack is readable up to `end`, which is above the stack pointer.
+#[inline(never)]
+pub(crate) unsafe fn stack_words(end: usize) -> Vec<usize> {
+    const REGISTERS: usize = 6;
+    let sp = stack_pointer();
+    let count = (end - sp) / size_of::<usize>();
+    let mut words = Vec::<usize>::with_capacity(count + REGISTERS);
+    // SAFETY: the vector has room for all words, and the caller promises that the stack is readable. The
+    // direction flag is clear at every call.
+    unsafe {
+        let registers = words.as_mut_ptr();
+        asm!(
+            "mov [{0}], rbx",
+            "mov [{0} + 8], rbp",
+            "mov [{0} + 16], r12",
+            "mov [{0} + 24], r13",
+            "mov [{0} + 32], r14",
+            "mov [{0} + 40], r15",
+            in(reg) registers,
+            options(nostack, preserves_flags)
+        );
+        asm!(
+            "rep movsq",
+            inout("rcx") count => _,
+            inout("rsi") sp => _,
+            inout("rdi") registers.add(REGISTERS) => _,
+            options(nostack, preserves_flags)
+        );
+        words.set_len(count + REGISTERS);
+    }
+    words
+}
+
 /// The registers of the thread that a signal interrupted.
 pub(crate) struct Interrupted<'a>(&'a mut libc::ucontext_t);
 
