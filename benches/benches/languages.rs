@@ -1,6 +1,6 @@
 //! Loops of a language that compiles with gc-engine, beside the same loops in WebAssembly. Both are compiled by
-//! the same steps, so they should take the same time. The two take turns, and the ratio is the median over all
-//! turns, in processor time.
+//! the same steps, so they should take the same time. A third is compiled with tests of types. The three take
+//! turns, and a ratio is the median over all turns, in processor time.
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
@@ -10,18 +10,23 @@ use gc_benches::clock::Clock;
 use gc_benches::record::{Record, Subject};
 use gc_benches::report::{right, table, target};
 use gc_benches::wanted;
-use gc_engine::{Body, Collector, Control, Module, Signature, StorageType, Type};
+use gc_engine::{Body, CodeOptions, Collector, Control, Module, Signature, StorageType, Type};
 use std::time::Duration;
 
 const SUBJECT: Subject = Subject {
     name: "languages",
     title: "A language on gc-engine beside WebAssembly",
-    about: "Loops that are built with gc-engine, and the same loops in WebAssembly, under each collector. The \
-            two take turns. The ratio is the median over the turns, in processor time of the thread.",
+    about: "Loops that are built with gc-engine, and the same loops in WebAssembly, under each collector. \
+            `checked` is the same with a test of the type before each access (`CodeOptions::checked`), as a \
+            ratio to the loop without. The three take turns. A ratio is the median over the turns, in processor \
+            time of the thread.",
 };
 
-/// The limit of each ratio.
+/// The limit of the ratio to WebAssembly. Calls through closures have their own.
 const TARGET: f64 = 1.05;
+const CLOSURES_TARGET: f64 = 1.1;
+/// The limit of the ratio of a loop with tests of types to the same loop without.
+const CHECKED_TARGET: f64 = 1.5;
 
 /// Compares loops of gc-engine with the same loops in WebAssembly.
 #[derive(Parser)]
@@ -30,7 +35,7 @@ struct Options {
     #[arg(long)]
     engine: Vec<String>,
     /// Turns of each loop.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 9)]
     turns: usize,
     /// Run everything once at a small size and measure nothing.
     #[arg(long)]
@@ -55,8 +60,8 @@ const LOOPS: [Loop; 7] = [
     Loop { name: "list", n: 2_000_000, build: list, wat: LIST },
     Loop { name: "fields", n: 20_000_000, build: fields, wat: FIELDS },
     Loop { name: "elements", n: 10_000_000, build: elements, wat: ELEMENTS },
-    Loop { name: "calls", n: 30, build: calls, wat: CALLS },
-    Loop { name: "garbage", n: 20_000_000, build: garbage, wat: GARBAGE },
+    Loop { name: "calls", n: 38, build: calls, wat: CALLS },
+    Loop { name: "garbage", n: 100_000_000, build: garbage, wat: GARBAGE },
     Loop { name: "closures", n: 20_000_000, build: closures, wat: CLOSURES },
 ];
 
@@ -364,24 +369,42 @@ fn on_wasm(module: &gc_wasm::Module, engine: &gc_wasm::Engine, n: i64) -> Result
     Ok((answer, clock.spent().cpu))
 }
 
-/// The times of both, in each turn.
-fn measure(it: &Loop, collector: &Collector, n: i64, turns: usize) -> Result<[Vec<Duration>; 2]> {
+/// The loop in an engine.
+fn build(it: &Loop, engine: &gc_engine::Engine) -> Result<gc_engine::Code> {
+    let mut module = Module::new(engine);
+    (it.build)(&mut module)?;
+    module.compile()
+}
+
+/// The times of the loop, of the same in WebAssembly, and of the loop with tests of types, in each turn.
+fn measure(it: &Loop, collector: &Collector, n: i64, turns: usize) -> Result<[Vec<Duration>; 3]> {
     let own = gc_engine::Engine::new(collector.clone())?;
-    let mut built = Module::new(&own);
-    (it.build)(&mut built)?;
-    let built = built.compile()?;
+    let code = CodeOptions { checked: true, ..CodeOptions::default() };
+    let checked = gc_engine::Engine::builder(collector.clone()).code(code).build()?;
+    let (own_code, checked_code) = (build(it, &own)?, build(it, &checked)?);
     let wasm = gc_wasm::Engine::new(gc_wasm::Config::new().collector(collector.clone()))?;
     let module = gc_wasm::Module::new(&wasm, format!("(module {})", it.wat))?;
-    let mut times = [Vec::new(), Vec::new()];
+    let mut times = [Vec::new(), Vec::new(), Vec::new()];
     for turn in 0..=turns {
-        let both = [on_engine(&built, &own, n)?, on_wasm(&module, &wasm, n)?];
-        ensure!(both[0].0 == both[1].0, "the answers are {} and {}", both[0].0, both[1].0);
+        let runs = [
+            on_engine(&own_code, &own, n)?,
+            on_wasm(&module, &wasm, n)?,
+            on_engine(&checked_code, &checked, n)?,
+        ];
+        let answers = runs.map(|(answer, _)| answer);
+        ensure!(answers == [answers[0]; 3], "the answers are {answers:?}");
         // The first turn warms up.
         if turn > 0 {
-            times.iter_mut().zip(both).for_each(|(times, (_, time))| times.push(time));
+            times.iter_mut().zip(runs).for_each(|(times, (_, time))| times.push(time));
         }
     }
     Ok(times)
+}
+
+/// The median of the ratios of the turns.
+fn ratio(times: &[Duration], others: &[Duration]) -> f64 {
+    let ratios = times.iter().zip(others).map(|(a, b)| a.as_secs_f64() / b.as_secs_f64());
+    median(ratios.collect())
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -392,7 +415,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn main() -> Result<()> {
     let options = Options::parse();
     let mut record = Record::new(SUBJECT);
-    let columns = ["loop", "ms", "ms in WebAssembly", "ratio", "target"];
+    let columns = ["loop", "ms", "ms in WebAssembly", "ratio", "target", "checked", "target"];
     let mut rows = table("collector", columns.map(str::to_owned));
     for collector in Collector::all() {
         if !wanted(&options.engine, collector.name()) {
@@ -403,20 +426,25 @@ fn main() -> Result<()> {
                 true => (it.n.min(20), 1),
                 false => (it.n, options.turns),
             };
-            let [own, wasm] = measure(it, &collector, n, turns)
+            let [own, wasm, checked] = measure(it, &collector, n, turns)
                 .with_context(|| format!("{} under {}", it.name, collector.name()))?;
             let ms =
                 |times: &[Duration]| median(times.iter().map(|t| t.as_secs_f64() * 1e3).collect());
-            let ratios =
-                own.iter().zip(&wasm).map(|(own, wasm)| own.as_secs_f64() / wasm.as_secs_f64());
-            let ratio = median(ratios.collect());
+            let limit = if it.name == "closures" { CLOSURES_TARGET } else { TARGET };
+            let met = |ratio, limit| {
+                let text = target(ratio, Some(limit));
+                Cell::new(text.trim_matches([' ', '(', ')']))
+            };
+            let (to_wasm, price) = (ratio(&own, &wasm), ratio(&checked, &own));
             rows.add_row([
                 Cell::new(collector.name()),
                 Cell::new(it.name),
                 right(format!("{:.1}", ms(&own))),
                 right(format!("{:.1}", ms(&wasm))),
-                right(format!("{ratio:.3}")),
-                Cell::new(target(ratio, Some(TARGET)).trim_matches([' ', '(', ')'])),
+                right(format!("{to_wasm:.3}")),
+                met(to_wasm, limit),
+                right(format!("{price:.3}")),
+                met(price, CHECKED_TARGET),
             ]);
         }
     }

@@ -75,6 +75,15 @@ pub trait GcFuncEnv {
     fn emitted(&mut self, _func: &mut ir::Function, _code: CollectorCode, _first: usize) {}
 }
 
+/// The signature of a call that the ABI does not have. It is never called.
+const UNKNOWN: HostSignature = HostSignature {
+    name: "unknown",
+    params: &[],
+    result: None,
+    fallible: false,
+    may_collect: false,
+};
+
 /// What the collector emits instructions for ([`GcFuncEnv::emitted`]).
 #[derive(Clone, Copy, Debug)]
 pub enum CollectorCode {
@@ -335,8 +344,15 @@ impl<'a, 'b> GcEmitter<'a, 'b> {
     ///
     /// The frontend treats the call as a safepoint. Emit it in a cold block if possible, so that
     /// its cost is not in the hot path. Everywhere it is a fence for all alias regions.
+    ///
+    /// If the ABI has no such call, the function cannot be linked: the error has the number of the call.
     pub fn call_host(&mut self, call: HostCall, args: &[ir::Value]) {
         let vmctx = self.vmctx();
+        if self.env.abi().host_call(call).is_none() {
+            let callee = crate::import_host_call(self.builder.func, call, &UNKNOWN);
+            self.builder.ins().call(callee, &[vmctx]);
+            return;
+        }
         let callee = self.env.host_call(self.builder.func, call);
         let args: Vec<ir::Value> = std::iter::once(vmctx).chain(args.iter().copied()).collect();
         self.builder.ins().call(callee, &args);

@@ -2,7 +2,7 @@
 
 use crate::store::{Inner as _, StoreInner};
 use crate::types::storage_name;
-use crate::{AsStoreMut, Rooted, StructRef, StructType};
+use crate::{AsStoreMut, Handle, Rooted, Scoped, StructRef, StructType};
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_types::{FieldLayout, StorageType, VMGcRef};
 use std::fmt;
@@ -127,16 +127,16 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A Rust type of fields: `i32`, `i64`, `f32`, `f64`, `Option<Rooted>`.
+/// A Rust type of fields: `i32`, `i64`, `f32`, `f64`, `Option<Rooted>`, `Option<Scoped>`.
 pub trait FieldValue: sealed::Sealed + Sized {
     #[doc(hidden)]
     fn is(ty: StorageType) -> bool;
 
     #[doc(hidden)]
-    fn into_val(self) -> Val;
+    fn read(store: &mut StoreInner, object: &VMGcRef, field: FieldLayout) -> Result<Self>;
 
     #[doc(hidden)]
-    fn from_val(val: Val) -> Option<Self>;
+    fn write(self, store: &mut StoreInner, object: &VMGcRef, field: FieldLayout) -> Result<()>;
 }
 
 macro_rules! field_values {
@@ -147,18 +147,48 @@ macro_rules! field_values {
                 matches!(ty, $(StorageType::$storage)|*)
             }
 
-            fn into_val(self) -> Val {
-                Val::$val(self)
+            fn read(store: &mut StoreInner, object: &VMGcRef, field: FieldLayout) -> Result<$ty> {
+                match Val::read(store, object, field.offset, field.ty)? {
+                    Val::$val(value) => Ok(value),
+                    _ => bail!("the field has another type"),
+                }
             }
 
-            fn from_val(val: Val) -> Option<$ty> {
-                match val {
-                    Val::$val(value) => Some(value),
-                    _ => None,
-                }
+            fn write(
+                self,
+                store: &mut StoreInner,
+                object: &VMGcRef,
+                field: FieldLayout,
+            ) -> Result<()> {
+                let val = Val::$val(self);
+                val.check(store, field.ty)?;
+                val.write(store, object, field.offset, field.ty)
             }
         }
     )*};
+}
+
+impl sealed::Sealed for Option<Scoped> {}
+impl FieldValue for Option<Scoped> {
+    fn is(ty: StorageType) -> bool {
+        ty == StorageType::Ref
+    }
+
+    fn read(
+        store: &mut StoreInner,
+        object: &VMGcRef,
+        field: FieldLayout,
+    ) -> Result<Option<Scoped>> {
+        let word = store.gc().read_field(object, field.offset, field.ty)? as u32;
+        let Some(gc_ref) = VMGcRef::from_raw_u32(word) else { return Ok(None) };
+        Scoped::new(store, &gc_ref).map(Some)
+    }
+
+    fn write(self, store: &mut StoreInner, object: &VMGcRef, field: FieldLayout) -> Result<()> {
+        let value = self.map(|value| Ok(value.raw(store)?.unchecked_copy()));
+        let value = value.transpose().map_err(|error: anyhow::Error| error)?;
+        Ok(store.gc_mut().write_field_ref(object, field.offset, value.as_ref())?)
+    }
 }
 
 field_values! {
@@ -220,11 +250,10 @@ impl<V: FieldValue> Field<V> {
     ///
     /// # Errors
     /// If the object is of another type, or belongs to another store.
-    pub fn get(&self, store: &mut impl AsStoreMut, object: &Rooted<StructRef>) -> Result<V> {
+    pub fn get(&self, store: &mut impl AsStoreMut, object: &impl Handle<StructRef>) -> Result<V> {
         let store = store.inner_mut();
         let gc_ref = self.ty.0.object(store, object)?;
-        let val = Val::read(store, &gc_ref, self.layout.offset, self.layout.ty)?;
-        V::from_val(val).context("the field has another type")
+        V::read(store, &gc_ref, self.layout)
     }
 
     /// Writes the field.
@@ -234,14 +263,12 @@ impl<V: FieldValue> Field<V> {
     pub fn set(
         &self,
         store: &mut impl AsStoreMut,
-        object: &Rooted<StructRef>,
+        object: &impl Handle<StructRef>,
         value: V,
     ) -> Result<()> {
         let store = store.inner_mut();
         let gc_ref = self.ty.0.object(store, object)?;
-        let val = value.into_val();
-        val.check(store, self.layout.ty)?;
-        val.write(store, &gc_ref, self.layout.offset, self.layout.ty)
+        value.write(store, &gc_ref, self.layout)
     }
 }
 

@@ -52,6 +52,7 @@ mod options;
 mod registry;
 mod rooted;
 mod saved;
+mod scoped;
 pub mod size;
 mod store;
 mod types;
@@ -74,7 +75,8 @@ pub use object_type::{ArrayType, StructType};
 #[cfg(feature = "compiler")]
 pub use options::CodeOptions;
 pub use options::RunOptions;
-pub use rooted::{AnyRef, ArrayRef, RefKind, Rooted, StructRef, Weak};
+pub use rooted::{AnyRef, ArrayRef, Handle, RefKind, Rooted, StructRef, Weak};
+pub use scoped::Scoped;
 pub use store::{AsStore, AsStoreMut, Caller, HostFunction, HostResults, Store};
 pub use types::{Signature, Type};
 pub use value::{Params, Results, Value};

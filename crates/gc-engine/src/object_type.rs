@@ -2,7 +2,7 @@
 
 use crate::store::{Inner as _, StoreInner};
 use crate::types::{describe, storage_name};
-use crate::{ArrayRef, AsStoreMut, Field, FieldValue, RefKind, Rooted, StructRef, Val};
+use crate::{ArrayRef, AsStoreMut, Field, FieldValue, Handle, RefKind, Rooted, StructRef, Val};
 use anyhow::{Context as _, Result, ensure};
 #[cfg(feature = "compiler")]
 use gc_types::TypeWord;
@@ -47,7 +47,7 @@ impl ObjectType {
     pub(crate) fn object<T: RefKind>(
         &self,
         store: &mut StoreInner,
-        object: &Rooted<T>,
+        object: &impl Handle<T>,
     ) -> Result<VMGcRef> {
         store.object_of_type(object, &self.name, &self.layout)
     }
@@ -269,7 +269,11 @@ impl ArrayType {
     /// # Errors
     /// If the elements are of another type, or if the array is of another type or belongs to another
     /// store.
-    pub fn bytes(&self, store: &mut impl AsStoreMut, array: &Rooted<ArrayRef>) -> Result<Vec<u8>> {
+    pub fn bytes(
+        &self,
+        store: &mut impl AsStoreMut,
+        array: &impl Handle<ArrayRef>,
+    ) -> Result<Vec<u8>> {
         self.expect_bytes()?;
         let store = store.inner_mut();
         let gc_ref = self.0.object(store, array)?;
@@ -282,7 +286,7 @@ impl ArrayType {
     ///
     /// # Errors
     /// If it is of another type, or belongs to another store.
-    pub fn len(&self, store: &mut impl AsStoreMut, array: &Rooted<ArrayRef>) -> Result<u32> {
+    pub fn len(&self, store: &mut impl AsStoreMut, array: &impl Handle<ArrayRef>) -> Result<u32> {
         let store = store.inner_mut();
         let gc_ref = self.0.object(store, array)?;
         Ok(store.gc().array_len(&gc_ref)?)
@@ -295,7 +299,7 @@ impl ArrayType {
     pub fn get(
         &self,
         store: &mut impl AsStoreMut,
-        array: &Rooted<ArrayRef>,
+        array: &impl Handle<ArrayRef>,
         index: u32,
     ) -> Result<Val> {
         let store = store.inner_mut();
@@ -312,7 +316,7 @@ impl ArrayType {
     pub fn set(
         &self,
         store: &mut impl AsStoreMut,
-        array: &Rooted<ArrayRef>,
+        array: &impl Handle<ArrayRef>,
         index: u32,
         value: Val,
     ) -> Result<()> {

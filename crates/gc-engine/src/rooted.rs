@@ -1,10 +1,11 @@
-//! [`Rooted`]: a reference that the host holds. [`Weak`]: one that keeps nothing alive.
+//! [`Rooted`]: a reference that the host holds. [`Weak`]: one that keeps nothing alive. [`Handle`]: what
+//! [`Rooted`] and [`Scoped`] have in common.
 
 use crate::store::{Inner as _, StoreInner};
-use crate::{AsStore, AsStoreMut};
+use crate::{AsStore, AsStoreMut, Scoped};
 use anyhow::{Result, bail};
 use gc_runtime::{OwnedHandle, WeakHandle};
-use gc_types::{I31, VMGcHeader, VMGcKind, VMGcRef};
+use gc_types::{I31, VMGcKind, VMGcRef};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -52,9 +53,107 @@ kinds! {
     ArrayRef "an array" |store, gc_ref| store.gc().is_kind(gc_ref, VMGcKind::ArrayRef);
 }
 
+/// A handle of the host: a [`Rooted`] or a [`Scoped`].
+pub trait Handle<T: RefKind>: sealed::Sealed {
+    #[doc(hidden)]
+    fn raw<'a>(&self, store: &'a StoreInner) -> Result<&'a VMGcRef>;
+}
+
+impl<T: RefKind> sealed::Sealed for Rooted<T> {}
+impl<T: RefKind> sealed::Sealed for Scoped<T> {}
+
+/// The methods that both kinds of handles have.
+macro_rules! handle_methods {
+    ($handle:ident) => {
+        impl<T: $crate::RefKind> $handle<T> {
+            /// The reference, which is valid until the next collection. So nothing can collect while it is
+            /// used:
+            ///
+            /// ```compile_fail,E0502
+            /// # use gc_engine::{Rooted, Store};
+            /// # fn collect(store: &mut Store<()>, object: Rooted) -> anyhow::Result<()> {
+            /// let gc_ref = object.gc_ref(&*store)?;
+            /// store.collect()?;
+            /// println!("{gc_ref:?}");
+            /// # Ok(())
+            /// # }
+            /// ```
+            ///
+            /// # Errors
+            /// If the handle belongs to another store, or if its scope has ended.
+            pub fn gc_ref<'a>(
+                &self,
+                store: &'a impl $crate::AsStore,
+            ) -> anyhow::Result<&'a gc_types::VMGcRef> {
+                self.raw($crate::store::Inner::inner(store))
+            }
+
+            /// The integer, if it is an `i31`.
+            ///
+            /// # Errors
+            /// If the handle belongs to another store, or if its scope has ended.
+            pub fn i31(&self, store: &impl $crate::AsStore) -> anyhow::Result<Option<i32>> {
+                Ok(self.gc_ref(store)?.as_i31().map(|i31| i31.get_i32()))
+            }
+
+            /// The object's header: its kind and type.
+            ///
+            /// # Errors
+            /// If the handle belongs to another store, if its scope has ended, or if it is an `i31`.
+            pub fn header(
+                &self,
+                store: &impl $crate::AsStore,
+            ) -> anyhow::Result<gc_types::VMGcHeader> {
+                let gc_ref = self.gc_ref(store)?;
+                Ok($crate::store::Inner::inner(store).gc().header(gc_ref)?)
+            }
+
+            /// The name of the object's type. `None` if it is an `i31`.
+            ///
+            /// # Errors
+            /// If the handle belongs to another store, or if its scope has ended.
+            pub fn type_name<'a>(
+                &self,
+                store: &'a impl $crate::AsStore,
+            ) -> anyhow::Result<Option<&'a str>> {
+                let store = $crate::store::Inner::inner(store);
+                Ok(store.type_name(self.raw(store)?))
+            }
+
+            /// Whether both are the same object or the same `i31`.
+            ///
+            /// # Errors
+            /// If a handle belongs to another store, or if its scope has ended.
+            pub fn same<K: $crate::RefKind>(
+                &self,
+                other: &impl $crate::Handle<K>,
+                store: &impl $crate::AsStore,
+            ) -> anyhow::Result<bool> {
+                Ok(self.gc_ref(store)? == other.raw($crate::store::Inner::inner(store))?)
+            }
+
+            /// A handle that does not keep the object alive.
+            ///
+            /// # Errors
+            /// If the handle belongs to another store, if its scope has ended, or if the store has too many
+            /// weak handles.
+            pub fn downgrade(
+                &self,
+                store: &mut impl $crate::AsStoreMut,
+            ) -> anyhow::Result<$crate::Weak<T>> {
+                let store = $crate::store::Inner::inner_mut(store);
+                let gc_ref = self.raw(store)?.unchecked_copy();
+                $crate::Weak::new(store, &gc_ref)
+            }
+        }
+    };
+}
+pub(crate) use handle_methods;
+
 /// A reference to an object or an `i31` that the host holds. It is never null. The object lives as
 /// long as the handle or a clone of it. The handle stays valid when a collection moves the object,
-/// because it is an index in a table of the store.
+/// because it is an index in a table of the store. A [`Scoped`] handle costs less, and is valid only for a
+/// while.
 ///
 /// In an `Option<Rooted>`, `None` is the null reference. A `Rooted<StructRef>` or `Rooted<ArrayRef>` is
 /// known to be to such an object. [`StructType`](crate::StructType) and [`ArrayType`](crate::ArrayType) make
@@ -117,19 +216,6 @@ impl<T: RefKind> Rooted<T> {
         Ok(Rooted { handle: store.gc_mut().root_owned(gc_ref)?, kind: PhantomData })
     }
 
-    /// The reference, which is valid until the next collection.
-    ///
-    /// # Errors
-    /// If it belongs to another store.
-    pub fn gc_ref<'a>(&self, store: &'a impl AsStore) -> Result<&'a VMGcRef> {
-        self.raw(store.inner())
-    }
-
-    /// The same for a store without the type of its data.
-    pub(crate) fn raw<'a>(&self, store: &'a StoreInner) -> Result<&'a VMGcRef> {
-        Ok(store.gc().rooted(&self.handle.handle())?)
-    }
-
     /// The same handle as one of another kind.
     ///
     /// # Errors
@@ -147,47 +233,22 @@ impl<T: RefKind> Rooted<T> {
         Rooted { handle: self.handle.clone(), kind: PhantomData }
     }
 
-    /// The integer, if it is an `i31`.
+    /// The same reference in a handle of the current [scope](crate::Scoped).
     ///
     /// # Errors
-    /// If it belongs to another store.
-    pub fn i31(&self, store: &impl AsStore) -> Result<Option<i32>> {
-        Ok(self.gc_ref(store)?.as_i31().map(|i31| i31.get_i32()))
-    }
-
-    /// The object's header: its kind and type.
-    ///
-    /// # Errors
-    /// If it belongs to another store or is an `i31`.
-    pub fn header(&self, store: &impl AsStore) -> Result<VMGcHeader> {
-        Ok(store.inner().gc().header(self.gc_ref(store)?)?)
-    }
-
-    /// The name of the object's type. `None` if it is an `i31`.
-    ///
-    /// # Errors
-    /// If it belongs to another store.
-    pub fn type_name<'a>(&self, store: &'a impl AsStore) -> Result<Option<&'a str>> {
-        let store = store.inner();
-        Ok(store.type_name(self.raw(store)?))
-    }
-
-    /// Whether both are the same object or the same `i31`.
-    ///
-    /// # Errors
-    /// If one belongs to another store.
-    pub fn same<K: RefKind>(&self, other: &Rooted<K>, store: &impl AsStore) -> Result<bool> {
-        Ok(self.gc_ref(store)? == other.gc_ref(store)?)
-    }
-
-    /// A handle that does not keep the object alive.
-    ///
-    /// # Errors
-    /// If it belongs to another store, or if the store has too many such handles.
-    pub fn downgrade(&self, store: &mut impl AsStoreMut) -> Result<Weak<T>> {
+    /// If it belongs to another store, or if there are too many handles.
+    pub fn scoped(&self, store: &mut impl AsStoreMut) -> Result<Scoped<T>> {
         let store = store.inner_mut();
         let gc_ref = self.raw(store)?.unchecked_copy();
-        Ok(Weak { handle: store.gc_mut().downgrade(&gc_ref)?, kind: PhantomData })
+        Scoped::new(store, &gc_ref)
+    }
+}
+
+handle_methods!(Rooted);
+
+impl<T: RefKind> Handle<T> for Rooted<T> {
+    fn raw<'a>(&self, store: &'a StoreInner) -> Result<&'a VMGcRef> {
+        Ok(store.gc().rooted(&self.handle.handle())?)
     }
 }
 
@@ -229,6 +290,10 @@ pub struct Weak<T: RefKind = AnyRef> {
 }
 
 impl<T: RefKind> Weak<T> {
+    pub(crate) fn new(store: &mut StoreInner, gc_ref: &VMGcRef) -> Result<Weak<T>> {
+        Ok(Weak { handle: store.gc_mut().downgrade(gc_ref)?, kind: PhantomData })
+    }
+
     /// The object, if it is alive.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Rust values as arguments and results of compiled functions.
 
 use crate::store::StoreInner;
-use crate::{RefKind, Rooted, Type};
+use crate::{Handle as _, RefKind, Rooted, Scoped, Type};
 use anyhow::{Result, bail};
 use gc_types::{VMGcRef, ValRaw};
 
@@ -10,7 +10,7 @@ mod sealed {
 }
 
 /// A Rust value that compiled code takes or returns: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`,
-/// [`Rooted`], `Option<Rooted>`.
+/// [`Rooted`], `Option<Rooted>`, [`Scoped`], `Option<Scoped>`.
 ///
 /// # Examples
 /// ```
@@ -99,6 +99,44 @@ impl<T: RefKind> Value for Option<Rooted<T>> {
         let Some(borrowed) = VMGcRef::from_raw_u32(raw.get_u32()) else { return Ok(None) };
         let gc_ref = store.gc_mut().clone_gc_ref(&borrowed);
         Rooted::new(store, gc_ref).map(Some)
+    }
+}
+
+impl<T: RefKind> sealed::Sealed for Scoped<T> {}
+impl<T: RefKind> Value for Scoped<T> {
+    const TYPE: Type = Type::Ref;
+
+    fn check(&self, store: &StoreInner) -> Result<()> {
+        self.raw(store).map(drop)
+    }
+
+    fn into_raw(self, store: &mut StoreInner) -> Result<ValRaw> {
+        Ok(ValRaw::u64(self.raw(store)?.as_raw_u32().into()))
+    }
+
+    fn from_raw(store: &mut StoreInner, raw: ValRaw) -> Result<Scoped<T>> {
+        match Option::<Scoped<T>>::from_raw(store, raw)? {
+            Some(scoped) => Ok(scoped),
+            None => bail!("the reference is null: an `Option<Scoped>` may be null"),
+        }
+    }
+}
+
+impl<T: RefKind> sealed::Sealed for Option<Scoped<T>> {}
+impl<T: RefKind> Value for Option<Scoped<T>> {
+    const TYPE: Type = Type::Ref;
+
+    fn check(&self, store: &StoreInner) -> Result<()> {
+        self.as_ref().map_or(Ok(()), |scoped| scoped.check(store))
+    }
+
+    fn into_raw(self, store: &mut StoreInner) -> Result<ValRaw> {
+        self.map_or(Ok(ValRaw::ZERO), |scoped| scoped.into_raw(store))
+    }
+
+    fn from_raw(store: &mut StoreInner, raw: ValRaw) -> Result<Option<Scoped<T>>> {
+        let Some(gc_ref) = VMGcRef::from_raw_u32(raw.get_u32()) else { return Ok(None) };
+        Scoped::new(store, &gc_ref).map(Some)
     }
 }
 

@@ -150,3 +150,28 @@ fn check_type(ty: Type) -> ValueType {
         Type::I32 | Type::I64 | Type::F32 | Type::F64 | Type::Func => ValueType::Data,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Collector, Engine, Module, Type};
+    use cranelift_codegen::ir::InstBuilder as _;
+    use gc_types::HostCall;
+
+    /// A collector may emit a call for which the embedder has no host call.
+    #[test]
+    fn a_host_call_that_the_engine_does_not_have_is_named() {
+        for collector in Collector::all() {
+            let mut module = Module::new(&Engine::new(collector).unwrap());
+            let built = module.function("f", [Type::I64], [], |f| {
+                let value = f.param(0);
+                f.gc().call_host(HostCall::from_index(4000), &[value]);
+                let result = f.gc().host_result_i64();
+                f.ins().band(result, value);
+            });
+            assert_eq!(
+                format!("{:#}", built.unwrap_err()),
+                "function `f`: it imports host call 4000, which its engine does not have"
+            );
+        }
+    }
+}

@@ -1,8 +1,9 @@
 //! [`Caller`]: what a host function gets of the store whose code called it.
 
+use super::scope::in_scope;
 use super::{AsStore, AsStoreMut, StoreInner, Token};
 use crate::{
-    Code, Engine, Params, Results, Rooted, Signature, StructRef, Type, TypedFunction, Value,
+    Code, Engine, Handle, Params, Results, Rooted, Signature, StructRef, Type, TypedFunction, Value,
 };
 use anyhow::Result;
 use std::fmt;
@@ -168,7 +169,7 @@ impl<'a, T: 'static> Caller<'a, T> {
     /// # anyhow::Ok(())
     /// ```
     #[must_use = "the host function must return it"]
-    pub fn throw(&mut self, object: &Rooted<StructRef>) -> anyhow::Error {
+    pub fn throw(&mut self, object: &impl Handle<StructRef>) -> anyhow::Error {
         self.inner.throw(object)
     }
 
@@ -179,6 +180,11 @@ impl<'a, T: 'static> Caller<'a, T> {
     /// As [`Store::take_pending_exception`](crate::Store::take_pending_exception).
     pub fn take_pending_exception(&mut self) -> Result<Option<Rooted<StructRef>>> {
         self.inner.take_exception()
+    }
+
+    /// Runs `run` in a scope of its own, as [`Store::scope`](crate::Store::scope) does.
+    pub fn scope<R>(&mut self, run: impl FnOnce(&mut Caller<'a, T>) -> R) -> R {
+        in_scope(self, |caller| caller.inner, run)
     }
 
     /// Collects all garbage, as [`Store::collect`](crate::Store::collect) does.

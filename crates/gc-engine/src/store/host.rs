@@ -5,6 +5,7 @@
 //! is a [`HostContext`] with the closure.
 #![allow(unsafe_code)]
 
+use super::scope::in_scope;
 use super::{Caller, StoreInner};
 use crate::{Code, Params, Results, Signature, Type, Value};
 use anyhow::{Context as _, Result, bail};
@@ -263,7 +264,7 @@ pub(super) extern "C" fn call_host(context: *mut u8, slots: *mut ValRaw) -> u64 
             (&*context.body, std::slice::from_raw_parts_mut(slots, context.slots))
         };
         store.drop_dead_handles();
-        body.run(store, slots)?;
+        in_scope(store, |store| store, |store| body.run(store, slots))?;
         Ok(0)
     };
     // SAFETY: the caller is compiled code of the store to which the context belongs, or the store's

@@ -8,7 +8,7 @@ use super::piece::{Piece, PieceId};
 use super::reference::Reference;
 use crate::function::CallBacktrace;
 use crate::registry::{Definition, EngineType};
-use crate::{Engine, Rooted, Signature, StructRef};
+use crate::{Engine, Handle, Rooted, Signature, StructRef};
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_jit::{CallError, EntryTrampoline, JitState, JitStore, ThrownException};
 use gc_runtime::{GcLeft, GcStore, HeapError, TraceRoots};
@@ -235,7 +235,7 @@ impl StoreInner {
     }
 
     /// Throws an object from a host function. Returns the error that the function must return.
-    pub(crate) fn throw(&mut self, object: &Rooted<StructRef>) -> anyhow::Error {
+    pub(crate) fn throw(&mut self, object: &impl Handle<StructRef>) -> anyhow::Error {
         let thrown = object.raw(self).map(VMGcRef::unchecked_copy).and_then(|gc_ref| {
             let owned = self.gc_mut().clone_gc_ref(&gc_ref);
             self.jit.set_pending_exception(owned)

@@ -10,6 +10,7 @@ mod load;
 mod piece;
 mod reference;
 mod retired;
+mod scope;
 mod types;
 
 pub use access::{AsStore, AsStoreMut};
@@ -369,6 +370,32 @@ impl<T: 'static> Store<T> {
     /// If there are too many handles.
     pub fn take_pending_exception(&mut self) -> Result<Option<Rooted<StructRef>>> {
         self.inner.take_exception()
+    }
+
+    /// Runs `run` in a scope of its own: the [`Scoped`](crate::Scoped) handles that are made in it are valid until
+    /// it ends.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "compiler")] {
+    /// use gc_engine::{Collector, Engine, Module, Store, Type, Val};
+    ///
+    /// let engine = Engine::new(Collector::copying())?;
+    /// let cell = Module::new(&engine).struct_type("cell", [Type::I64])?;
+    /// let mut store = Store::new(&engine, ())?;
+    /// let kept = store.scope(|store| {
+    ///     let object = cell.new_object(store, &[Val::I64(7)])?.scoped(store)?;
+    ///     store.collect()?;
+    ///     assert_eq!(cell.field::<i64>(0)?.get(store, &object)?, 7);
+    ///     anyhow::Ok(object)
+    /// })?;
+    /// let error = kept.header(&store).unwrap_err().to_string();
+    /// assert_eq!(error, "a rooted reference was used after its scope ended");
+    /// # }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn scope<R>(&mut self, run: impl FnOnce(&mut Store<T>) -> R) -> R {
+        scope::in_scope(self, |store| &mut store.inner, run)
     }
 
     /// Collects all garbage. Returns false if the collection was skipped because not all roots were

@@ -3,7 +3,7 @@
 use super::StoreInner;
 use crate::registry::{Definition, EngineType};
 use crate::types::describe;
-use crate::{RefKind, Rooted};
+use crate::{Handle, RefKind};
 use anyhow::{Context as _, Result, ensure};
 use gc_types::{GcLayout, TypeIndex, VMGcRef};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl StoreInner {
     /// The reference of a handle whose object is of the type with this name and this layout.
     pub(crate) fn object_of_type<T: RefKind>(
         &mut self,
-        object: &Rooted<T>,
+        object: &impl Handle<T>,
         name: &Arc<str>,
         layout: &Arc<GcLayout>,
     ) -> Result<VMGcRef> {

@@ -2,8 +2,8 @@
 
 use crate::common::{engines, lists, loaded};
 use gc_engine::{
-    ArrayRef, Caller, Collector, Engine, Field, Module, Rooted, StorageType, Store, StructRef,
-    StructType, Type, Val,
+    ArrayRef, Caller, Collector, Engine, Field, Module, Rooted, Scoped, StorageType, Store,
+    StructRef, StructType, Type, Val,
 };
 
 /// A type with a field of each type that the host knows.
@@ -195,4 +195,68 @@ fn a_full_heap_is_an_error() {
     let error = longs.new_array(&mut store, &values).unwrap_err();
     assert!(error.to_string().contains("memory"), "{error}");
     longs.new_array(&mut store, &values[..1000]).unwrap();
+}
+
+/// Scoped handles keep their objects through collections, until the host function that got them returns.
+#[test]
+fn scoped_handles_end_with_their_scope() {
+    type Kept = Vec<Scoped>;
+    for engine in engines() {
+        let mut module = lists(&engine).0;
+        let cell = module.struct_type("cell", [Type::I64, Type::Ref]).unwrap();
+        let (head, tail) =
+            (cell.field::<i64>(0).unwrap(), cell.field::<Option<Scoped>>(1).unwrap());
+        let last = module.import("last", [Type::Ref, Type::I64], [Type::Ref]).unwrap();
+        let run = module.function("run", [Type::I64], [Type::I64], |f| {
+            let n = f.param(0);
+            let list = f.call("list", &[n])[0];
+            let object = f.call(&last, &[list, n])[0];
+            let value = f.call("head", &[object]);
+            f.ret(&value);
+        });
+        run.unwrap();
+        let mut store = Store::new(&engine, Kept::new()).unwrap();
+        let walk = move |mut caller: Caller<'_, Kept>, list: Scoped<StructRef>, n: i64| {
+            assert_eq!(head.get(&mut caller, &list)?, 1);
+            let mut last = list;
+            while let Some(next) = tail.get(&mut caller, &last)? {
+                last = next.cast(&caller)?;
+                // An inner scope ends; the handles of this one stay.
+                let inner = caller.scope(|caller| last.rooted(caller)?.scoped(caller))?;
+                assert!(inner.header(&caller).is_err());
+                caller.collect()?;
+            }
+            assert_eq!(head.get(&mut caller, &last)?, n);
+            assert!(last.i31(&caller)?.is_none() && last.same(&last.any(), &caller)?);
+            assert_eq!(last.type_name(&caller)?, Some("cell"));
+            tail.set(&mut caller, &last, Some(list.any()))?;
+            caller.data_mut().push(last.any());
+            assert_ne!(n, 13, "thirteen");
+            anyhow::Ok(last)
+        };
+        store.func_wrap("last", walk).unwrap();
+        store.load(&module.compile().unwrap()).unwrap();
+        let run = store.function::<i64, i64>("run").unwrap();
+        assert_eq!(run.call(&mut store, 5).unwrap(), 5);
+        let panic = std::panic::AssertUnwindSafe(|| run.call(&mut store, 13));
+        assert!(std::panic::catch_unwind(panic).is_err());
+        assert_eq!(store.gc().scoped_handles(), 0);
+        for handle in std::mem::take(store.data_mut()) {
+            let error = handle.gc_ref(&store).unwrap_err().to_string();
+            assert_eq!(error, "a rooted reference was used after its scope ended");
+        }
+        // Without a host function, a scope of the host.
+        let list = store.function::<i64, Scoped>("list").unwrap();
+        let sum = store.function::<Option<Scoped>, i64>("sum").unwrap();
+        let kept = store.scope(|store| {
+            let list = list.call(store, 4)?;
+            store.collect()?;
+            assert_eq!(sum.call(store, Some(list))?, 10);
+            list.rooted(store)
+        });
+        assert_eq!(store.gc().scoped_handles(), 0);
+        store.collect().unwrap();
+        let sum = store.function::<Rooted, i64>("sum").unwrap();
+        assert_eq!(sum.call(&mut store, kept.unwrap()).unwrap(), 10);
+    }
 }

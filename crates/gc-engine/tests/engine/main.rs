@@ -16,3 +16,4 @@ mod pieces;
 mod raw_code;
 mod replaced;
 mod saved;
+mod thirty_mistakes;
