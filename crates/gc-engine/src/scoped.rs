@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 /// A reference to an object or an `i31` that the host holds until the current scope ends: the call of the host
 /// function that got or made the handle, or [`Store::scope`](crate::Store::scope). Later, to use it is an error.
 ///
-/// It is a number, which can be copied, and costs a tenth of a [`Rooted`]. So it is for the parameters of host
+/// It is a number, which can be copied, and costs much less than a [`Rooted`]. So it is for the parameters of host
 /// functions that are called often. Scopes nest, as V8's `HandleScope` and the JNI's local references do.
 ///
 /// # Examples

@@ -188,7 +188,8 @@ impl<T: 'static> Store<T> {
     }
 
     /// Loads code: adds its functions to those of the store. The functions that it
-    /// [imports](Code::imports) must be in the store.
+    /// [imports](Code::imports) must be in the store. A piece of code takes some KiB and two memory mappings of
+    /// the process (Linux allows a process 65,530 of them, unless it is configured otherwise).
     ///
     /// # Errors
     /// If the code was compiled for another kind of heap than this engine's (the error names the
