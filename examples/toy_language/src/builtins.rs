@@ -56,11 +56,13 @@ impl<'t> Function<'_, '_, '_, 't> {
                 let size = f.array_len(*array);
                 f.i31(size)
             }
+            // ANCHOR: get
             ("get", [vector, index]) => {
                 f.ref_cast(*vector, &types.vector);
                 let index = f.i31_get(*index);
                 f.array_get(&types.vector, *vector, index)
             }
+            // ANCHOR_END: get
             ("put", [vector, index, value]) => {
                 f.ref_cast(*vector, &types.vector);
                 let index = f.i31_get(*index);

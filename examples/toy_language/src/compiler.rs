@@ -30,43 +30,65 @@ pub(crate) fn full_name(name: &str, arguments: usize) -> String {
     format!("{name}/{arguments}")
 }
 
-/// Compiles a form to a function named [`FORM`], or the definition of a function to that function.
-pub(crate) fn compile<'t>(engine: &Engine, names: &'t Names, form: &'t Tree<'t>) -> Result<Code> {
+/// Compiles a form: a definition of a function to this function, and others to one named [`FORM`]. Returns
+/// also the name that the form defines.
+pub(crate) fn compile<'t>(
+    engine: &Engine,
+    names: &'t Names,
+    form: &'t Tree<'t>,
+) -> Result<(Code, Option<(String, Named)>)> {
     let mut module = Module::new(engine);
     let mut unit = Unit { types: Rc::new(Types::new(&mut module)?), names, own: None };
+    let mut defined = None;
     match definition(form)? {
         Some(Definition::Function(lambda)) => {
             let count = lambda.params.len();
-            let name = full_name(lambda.name, count);
-            let handle = module.declare(&name, params(count), [Type::Ref])?;
+            defined = Some((lambda.name.to_owned(), Named::Function(count)));
+            let handle =
+                module.declare(&full_name(lambda.name, count), params(count), [Type::Ref])?;
             unit.own = Some((lambda.name, handle.clone()));
-            let emit =
-                |function: &mut Function<'_, '_, '_, 't>| function.body(lambda.body, lambda.line);
-            define(&mut module, &mut unit, &handle, &[], &lambda.params, emit)?;
+            define(&mut module, &mut unit, &handle, &[], &lambda.params, |function| {
+                function.body(lambda.body, lambda.line)
+            })?;
         }
-        definition => {
-            let handle = module.declare(FORM, [Type::Ref], [Type::Ref])?;
-            let emit = |function: &mut Function<'_, '_, '_, 't>| match definition {
-                Some(Definition::Variable(name, value)) => {
-                    let value = function.value(value)?;
-                    let global = function.f.module().global(name, Type::Ref)?;
-                    function.f.global_set(&global, value);
-                    function.end(value, End::Return)
-                }
-                _ => function.finish(form, End::Return),
-            };
-            define(&mut module, &mut unit, &handle, &[], &[], emit)?;
+        Some(Definition::Variable(name, value)) => {
+            defined = Some((name.to_owned(), Named::Variable));
+            let handle = module.declare(FORM, params(0), [Type::Ref])?;
+            define(&mut module, &mut unit, &handle, &[], &[], |function| {
+                let value = function.value(value)?;
+                let global = function.f.module().global(name, Type::Ref)?;
+                function.f.global_set(&global, value);
+                function.end(value, End::Return)
+            })?;
+        }
+        None => {
+            let handle = module.declare(FORM, params(0), [Type::Ref])?;
+            define(&mut module, &mut unit, &handle, &[], &[], |function| {
+                function.finish(form, End::Return)
+            })?;
         }
     }
-    module.compile()
+    Ok((module.compile()?, defined))
 }
 
 /// What the functions of a form share.
 pub(crate) struct Unit<'n> {
     types: Rc<Types>,
-    pub(crate) names: &'n Names,
+    names: &'n Names,
     /// The function that the form defines.
     pub(crate) own: Option<(&'n str, FunctionHandle)>,
+}
+
+impl Unit<'_> {
+    /// What a name stands for that no function around it has as a variable.
+    pub(crate) fn find(&self, name: &str) -> Option<Named> {
+        match &self.own {
+            Some((own, handle)) if *own == name => {
+                Some(Named::Function(handle.signature().params().len() - 1))
+            }
+            _ => self.names.get(name).copied(),
+        }
+    }
 }
 
 /// A function that is being compiled.
@@ -89,11 +111,13 @@ enum End {
     Set(Variable),
 }
 
+// ANCHOR: control
 impl<'m, 'b> Control<'m, 'b> for Function<'_, 'm, 'b, '_> {
     fn body(&mut self) -> &mut Body<'m, 'b> {
         self.f
     }
 }
+// ANCHOR_END: control
 
 impl<'t> Function<'_, '_, '_, 't> {
     pub(crate) fn types(&self) -> Rc<Types> {
@@ -144,10 +168,12 @@ impl<'t> Function<'_, '_, '_, 't> {
             return self.end(value, end);
         };
         match &parts[..] {
+            // ANCHOR: if
             [Word("if", _), test, yes, no] => {
                 let test = self.condition(test)?;
                 self.if_else(test, |c| c.finish(yes, end), |c| c.finish(no, end))?;
             }
+            // ANCHOR_END: if
             [Word("match", _), list, empty, List(names, _), rest]
                 if let [head, tail] = &names[..] =>
             {
@@ -173,6 +199,7 @@ impl<'t> Function<'_, '_, '_, 't> {
                 self.finish(last, end)?;
             }
             [Word("try", _), form, List(handler, _)] if let [bound, handler] = &handler[..] => {
+                // ANCHOR: try
                 // A tail call would leave the block with the handler.
                 let (result, types, bound) =
                     (self.f.variable(Type::Ref), self.types(), name(bound)?);
@@ -187,6 +214,7 @@ impl<'t> Function<'_, '_, '_, 't> {
                 )?;
                 let result = self.f.get(result);
                 self.end(result, end)?;
+                // ANCHOR_END: try
             }
             [Word(word @ ("if" | "match" | "try"), _), ..] => return Err(wrong_use(word, *line)),
             parts if is_call(parts) && matches!(end, End::Return) => {

@@ -5,14 +5,13 @@
 //! that run go on with the old code.
 
 use crate::compiler::{FORM, Named, Names, compile, full_name};
-use crate::forms::{Definition, definition};
 use crate::reader::read;
 use crate::show::show;
 use crate::types::Types;
 use anyhow::{Result, anyhow};
 use gc_engine::{
-    ArrayRef, Backtrace, CallBacktrace, Caller, Engine, HostFunction, Module, Rooted, Store,
-    StructRef, ThrownException, Trap, TrapError, TypedFunction, Val, Weak,
+    ArrayRef, Backtrace, CallBacktrace, Caller, Engine, HostFunction, Module, Rooted, Scoped,
+    Store, StructRef, ThrownException, Trap, TrapError, TypedFunction, Val, Weak,
 };
 use gc_runtime::GcStats;
 use std::collections::HashMap;
@@ -115,29 +114,11 @@ fn eval(caller: &mut Caller<'_, State>, types: &Types, source: &str) -> Result<V
     };
     let mut value = None;
     for form in &forms {
-        let mut names = mem::take(&mut caller.data_mut().names);
-        let defined = match definition(form) {
-            Ok(Some(Definition::Function(lambda))) => {
-                Some((lambda.name.to_owned(), Named::Function(lambda.params.len())))
-            }
-            Ok(Some(Definition::Variable(name, _))) => Some((name.to_owned(), Named::Variable)),
-            _ => None,
-        };
-        // A function can call itself.
-        let before = defined.clone().map(|(name, named)| (names.insert(name.clone(), named), name));
-        let code = compile(caller.engine(), &names, form);
-        if code.is_err() {
-            match before {
-                Some((Some(before), name)) => drop(names.insert(name, before)),
-                Some((None, name)) => drop(names.remove(&name)),
-                None => {}
-            }
-        }
-        caller.data_mut().names = names;
-        let code = match code {
-            Ok(code) => code,
+        let (code, defined) = match compile(caller.engine(), &caller.data().names, form) {
+            Ok(compiled) => compiled,
             Err(error) => return Err(mistake(caller, types, &error)),
         };
+        // ANCHOR: replace
         // What it calls may be defined later.
         for (name, signature) in code.imports() {
             if caller.signature(name).is_none() {
@@ -146,6 +127,8 @@ fn eval(caller: &mut Caller<'_, State>, types: &Types, source: &str) -> Result<V
             }
         }
         caller.replace(&code)?;
+        // ANCHOR_END: replace
+        caller.data_mut().names.extend(defined);
         value = match code.functions().any(|(name, _)| name == FORM) {
             true => caller.function::<Value, Value>(FORM)?.call(&mut *caller, None)?,
             false => None,
@@ -170,6 +153,7 @@ fn mistake(caller: &mut Caller<'_, State>, types: &Types, error: &anyhow::Error)
 
 /// The symbol with this name. There is one as long as something refers to it.
 fn symbol(caller: &mut Caller<'_, State>, types: &Types, name: Rooted<ArrayRef>) -> Result<Value> {
+    // ANCHOR: symbol
     let bytes = types.string.bytes(caller, &name)?;
     let known = caller.data().symbols.get(&bytes).cloned();
     if let Some(symbol) = known.map(|known| known.upgrade(caller)).transpose()?.flatten() {
@@ -177,6 +161,7 @@ fn symbol(caller: &mut Caller<'_, State>, types: &Types, name: Rooted<ArrayRef>)
     }
     let symbol = types.symbol.new_object(caller, &[Val::Ref(Some(name.any()))])?;
     let weak = symbol.downgrade(caller)?;
+    // ANCHOR_END: symbol
     let symbols = &caller.data().symbols;
     if symbols.len() == symbols.capacity() {
         living_symbols(caller)?;
@@ -214,16 +199,18 @@ fn host_functions(store: &mut Store<State>, types: &Arc<Types>) -> Result<()> {
         Ok(Some(shared.string.new_bytes(&mut caller, text.as_bytes())?.any()))
     })?;
     let shared = types.clone();
+    // ANCHOR: same
     add(
         store,
         "same",
         2,
-        move |mut caller: Host<'_>, _: Value, a: Rooted<ArrayRef>, b: Rooted<ArrayRef>| {
+        move |mut caller: Host<'_>, _: Value, a: Scoped<ArrayRef>, b: Scoped<ArrayRef>| {
             let [a, b] =
                 [shared.string.bytes(&mut caller, &a)?, shared.string.bytes(&mut caller, &b)?];
             Ok((a == b).then_some(Rooted::from_i31(&mut caller, 1)?))
         },
     )?;
+    // ANCHOR_END: same
     let shared = types.clone();
     add(store, "symbol", 1, move |mut caller: Host<'_>, _: Value, name: Rooted<ArrayRef>| {
         symbol(&mut caller, &shared, name)

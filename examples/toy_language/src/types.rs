@@ -29,6 +29,7 @@ pub(crate) struct Types {
 impl Types {
     pub(crate) fn new(module: &mut Module) -> Result<Types> {
         Ok(Types {
+            // ANCHOR: types
             pair: module.struct_type("pair", [Type::Ref; 2])?,
             closure: module.struct_type("closure", [Type::Func, Type::Ref])?,
             captured: module.array_type("captured", Type::Ref)?,
@@ -36,6 +37,7 @@ impl Types {
             vector: module.array_type("vector", Type::Ref)?,
             symbol: module.struct_type("symbol", [Type::Ref])?,
             thrown: module.struct_type("thrown", [Type::Ref])?,
+            // ANCHOR_END: types
         })
     }
 }

@@ -65,13 +65,13 @@ impl<'t> Function<'_, '_, '_, 't> {
             let captured = self.f.struct_get(&types.closure, closure, 1);
             return Ok(self.f.array_get(&types.captured, captured, index));
         }
-        match self.unit.names.get(name) {
+        match self.unit.find(name) {
             Some(Named::Variable) => {
                 let global = self.f.module().global(name, Type::Ref)?;
                 Ok(self.f.global_get(&global))
             }
             Some(Named::Function(count)) => {
-                let function = self.named(name, *count)?;
+                let function = self.named(name, count)?;
                 let (function, none, types) =
                     (self.f.func_ref(&function), self.f.null(), self.types());
                 Ok(self.f.struct_new(&types.closure, &[function, none]))
@@ -89,8 +89,10 @@ impl<'t> Function<'_, '_, '_, 't> {
             return Ok(());
         }
         ensure!(!self.outside.contains(&name), "line {line}: `{name}` cannot be set, {why}");
-        let known = self.unit.names.get(name);
-        ensure!(matches!(known, Some(Named::Variable)), "line {line}: `{name}` is no variable");
+        ensure!(
+            matches!(self.unit.find(name), Some(Named::Variable)),
+            "line {line}: `{name}` is no variable"
+        );
         let global = self.f.module().global(name, Type::Ref)?;
         self.f.global_set(&global, value);
         Ok(())
@@ -129,6 +131,7 @@ impl<'t> Function<'_, '_, '_, 't> {
             }
             values.push(self.variable(name, *line)?);
         }
+        // ANCHOR: closure
         let types = self.types();
         let captured = match values.is_empty() {
             true => self.f.null(),
@@ -136,6 +139,7 @@ impl<'t> Function<'_, '_, '_, 't> {
         };
         let function = self.f.func_ref(&handle);
         Ok(self.f.struct_new(&types.closure, &[function, captured]))
+        // ANCHOR_END: closure
     }
 
     /// The function that is defined with this name outside of all functions, or will be.
@@ -146,8 +150,10 @@ impl<'t> Function<'_, '_, '_, 't> {
         {
             return Ok(handle.clone());
         }
+        // ANCHOR: named
         let name = full_name(name, arguments);
         self.f.module().import(&name, params(arguments), [Type::Ref])
+        // ANCHOR_END: named
     }
 
     pub(crate) fn call_named(
@@ -175,7 +181,7 @@ impl<'t> Function<'_, '_, '_, 't> {
         if let Tree::Word(name, _) = &parts[0]
             && !self.locals.iter().any(|local| local.name == *name)
             && !self.outside.contains(name)
-            && !matches!(self.unit.names.get(*name), Some(Named::Variable))
+            && !matches!(self.unit.find(name), Some(Named::Variable))
         {
             let args = self.values(&parts[1..])?;
             self.f.at(line);
@@ -183,6 +189,7 @@ impl<'t> Function<'_, '_, '_, 't> {
         }
         let args = self.values(parts)?;
         self.f.at(line);
+        // ANCHOR: call
         let types = self.types();
         self.f.ref_cast(args[0], &types.closure);
         let function = self.f.struct_get(&types.closure, args[0], 0);
@@ -192,5 +199,6 @@ impl<'t> Function<'_, '_, '_, 't> {
             return Ok(args[0]);
         }
         Ok(self.f.call_indirect(&signature, function, &args)[0])
+        // ANCHOR_END: call
     }
 }
