@@ -104,6 +104,10 @@ impl CodeMemory {
         types: &[TypeIndex],
     ) -> Result<Arc<CodeMemory>> {
         let size = image.code().len();
+        ensure!(
+            size.is_multiple_of(CodeImage::PAGE_SIZE as usize),
+            "the code does not end at a page boundary"
+        );
         let words = type_words(&image, types)?;
         let total = size + words.len();
         let mut mapping = region::alloc(total, region::Protection::READ_WRITE)

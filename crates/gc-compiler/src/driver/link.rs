@@ -69,9 +69,31 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct ImageLinker {
     functions: BTreeMap<FunctionId, (String, Arc<CompiledFunction>)>,
+    host_calls: BTreeSet<HostCall>,
     entries: BTreeSet<CallSignature>,
     exits: BTreeSet<CallSignature>,
     made_for: Option<Arc<Abi>>,
+}
+
+/// A place in an object's code that a system linker fills in: 32 bits, the distance from the place to the target,
+/// plus the addend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectReloc {
+    /// The place, in bytes from the code's start.
+    pub offset: u32,
+    /// The target.
+    pub target: ObjectTarget,
+    /// What is added to the distance.
+    pub addend: i64,
+}
+
+/// The target of an [`ObjectReloc`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectTarget {
+    /// The word with this number among the image's [words of types](CodeImage::type_words).
+    TypeWord(u32),
+    /// The trampoline of a host call.
+    HostCall(HostCall),
 }
 
 impl ImageLinker {
@@ -120,6 +142,11 @@ impl ImageLinker {
         self.exits.insert(signature);
     }
 
+    /// Adds the trampoline of a host call, even if the code does not make it.
+    pub fn host_call(&mut self, call: HostCall) {
+        self.host_calls.insert(call);
+    }
+
     /// Says that functions contain type indices of the engine with this very ABI. The image can then
     /// not be saved, and other engines refuse it.
     pub fn made_for(&mut self, abi: &Arc<Abi>) {
@@ -132,6 +159,35 @@ impl ImageLinker {
     /// If a called function is not defined, if the [`Abi`](gc_types::Abi) does not have a host
     /// call, or if the code is too large for direct calls.
     pub fn link(mut self, compiler: &Compiler) -> Result<CodeImage> {
+        let calls = self.functions.values().flat_map(|(_, function)| &function.relocs);
+        let calls = calls.filter_map(|reloc| match reloc.target {
+            RelocTarget::HostCall(index) => Some(HostCall::from_index(index)),
+            _ => None,
+        });
+        self.host_calls.extend(calls.collect::<Vec<_>>());
+        self.link_parts(compiler, None)
+    }
+
+    /// Links everything but the trampolines of host calls and the words of types, which are elsewhere: a system
+    /// linker knows their addresses. Only the host calls that were [added](ImageLinker::host_call) are in the
+    /// image.
+    ///
+    /// The code does not end at a page boundary. It runs where the system linker puts it.
+    ///
+    /// # Errors
+    /// As for [`link`](ImageLinker::link).
+    pub fn link_object(self, compiler: &Compiler) -> Result<(CodeImage, Vec<ObjectReloc>)> {
+        let mut relocs = Vec::new();
+        let image = self.link_parts(compiler, Some(&mut relocs))?;
+        Ok((image, relocs))
+    }
+
+    /// Links. With `outside`, what is elsewhere is listed there.
+    fn link_parts(
+        mut self,
+        compiler: &Compiler,
+        mut outside: Option<&mut Vec<ObjectReloc>>,
+    ) -> Result<CodeImage> {
         self.add_host_calls(compiler)?;
         let signatures: BTreeSet<_> = self.entries.union(&self.exits).cloned().collect();
         for (number, signature) in (0..).zip(&signatures) {
@@ -197,9 +253,12 @@ impl ImageLinker {
                 image.stack_map(start + ret_addr, *frame_size, slots.iter().copied());
             }
         }
-        // It ends with a page. So the return address of a call at the end is inside the image too.
-        let page = CodeImage::PAGE_SIZE as usize;
-        code.resize((code.len() + 1).next_multiple_of(page), machine::PADDING);
+        // The return address of a call at the end is inside the image too.
+        let end = match outside {
+            Some(_) => 16,
+            None => CodeImage::PAGE_SIZE as usize,
+        };
+        code.resize((code.len() + 1).next_multiple_of(end), machine::PADDING);
 
         let words: BTreeSet<u32> = self
             .functions
@@ -211,18 +270,42 @@ impl ImageLinker {
             })
             .collect();
         let mut words_at = BTreeMap::new();
-        for (word, at) in words.into_iter().zip((code.len() as u32..).step_by(8)) {
+        for (number, word) in (0..).zip(words) {
             let known = TypeWord::from_code(word).context("an unknown type word")?;
             image.type_word(known);
-            words_at.insert(word, at);
+            words_at.insert(word, number);
         }
+        let code_end = code.len() as u32;
 
         for (id, (name, function)) in &self.functions {
             let start = starts[id];
             for reloc in &function.relocs {
+                let elsewhere = match reloc.target {
+                    RelocTarget::TypeWord(code) => {
+                        words_at.get(&code).map(|n| ObjectTarget::TypeWord(*n))
+                    }
+                    RelocTarget::HostCall(index) => {
+                        let call = HostCall::from_index(index);
+                        let is_here = starts.contains_key(&FunctionId::HostCall(call));
+                        (!is_here).then_some(ObjectTarget::HostCall(call))
+                    }
+                    RelocTarget::Function(_) | RelocTarget::Itself(_) => None,
+                };
+                if let (Some(outside), Some(target)) = (&mut outside, elsewhere) {
+                    ensure!(
+                        machine::is_relative_32(reloc.kind),
+                        "{name} has a relocation of the kind {:?}, which no object has",
+                        reloc.kind
+                    );
+                    let (offset, addend) = (start + reloc.offset, reloc.addend);
+                    outside.push(ObjectReloc { offset, target, addend });
+                    continue;
+                }
                 let target = match reloc.target {
                     RelocTarget::Itself(offset) => Some(start + offset),
-                    RelocTarget::TypeWord(code) => words_at.get(&code).copied(),
+                    RelocTarget::TypeWord(code) => {
+                        words_at.get(&code).map(|number| code_end + 8 * number)
+                    }
                     RelocTarget::Function(index) => {
                         starts.get(&FunctionId::Function(index)).copied()
                     }
@@ -253,16 +336,7 @@ impl ImageLinker {
     }
 
     fn add_host_calls(&mut self, compiler: &Compiler) -> Result<()> {
-        let calls: BTreeSet<HostCall> = self
-            .functions
-            .values()
-            .flat_map(|(_, function)| &function.relocs)
-            .filter_map(|reloc| match reloc.target {
-                RelocTarget::HostCall(index) => Some(HostCall::from_index(index)),
-                _ => None,
-            })
-            .collect();
-        for call in calls {
+        for call in std::mem::take(&mut self.host_calls) {
             let signature = compiler
                 .abi()
                 .host_call(call)

@@ -35,7 +35,7 @@ mod weight;
 pub use cancel::{Compilation, CompilationEnded};
 pub use compile::{CompileOptions, Compiler, OptLevel, RegallocAlgorithm};
 pub use function::{CompiledFunction, Symbol};
-pub use link::ImageLinker;
+pub use link::{ImageLinker, ObjectReloc, ObjectTarget};
 pub use meter::{Meter, MeterCalls};
 pub use names::{
     FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, TYPE_WORD_NAMESPACE, VMCTX_SLOT_KEY, import_function,

@@ -145,12 +145,11 @@ impl CodeImageBuilder {
         self.type_words.push(word);
     }
 
-    /// Makes the image of the linked `code` for `abi`. The code's length must be a multiple of
+    /// Makes the image of the linked `code` for `abi`. To be published, the code's length must be a multiple of
     /// [`CodeImage::PAGE_SIZE`].
     ///
     /// # Errors
-    /// If the code's length is another one, or if something was added out of order or lies outside
-    /// the code.
+    /// If something was added out of order or lies outside the code.
     ///
     /// # Panics
     /// If a stack map is wrong; see [`StackMapTableBuilder::finish`].

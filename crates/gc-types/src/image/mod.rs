@@ -212,6 +212,11 @@ impl std::error::Error for ImageError {}
 enum Backing {
     Owned(Arc<[u8]>),
     Shared(ImageBytes),
+    /// The code is in other bytes than the tables.
+    Apart {
+        code: ImageBytes,
+        tables: ImageBytes,
+    },
 }
 
 /// Linked code and its tables. Cheap to clone.
@@ -271,6 +276,19 @@ impl CodeImage {
         CodeImage::checked(Backing::Shared(bytes), sections, None)
     }
 
+    /// Makes an image whose code is `code`, and whose tables are at these ranges of `tables`. The range of
+    /// [`Section::Text`] is one of `code`.
+    ///
+    /// # Errors
+    /// As for [`new`](CodeImage::new).
+    pub fn with_code_apart(
+        code: ImageBytes,
+        tables: ImageBytes,
+        sections: [Range<usize>; Section::COUNT],
+    ) -> Result<CodeImage, ImageError> {
+        CodeImage::checked(Backing::Apart { code, tables }, sections, None)
+    }
+
     /// Whether the code can be loaded into any engine with an equal ABI. It cannot if it contains
     /// type indices of the engine that it was compiled for ([`CodeImageBuilder::made_for`]).
     pub fn is_portable(&self) -> bool {
@@ -293,23 +311,27 @@ impl CodeImage {
         Ok(image)
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// The bytes of which a section is a part.
+    #[inline]
+    fn bytes(&self, section: Section) -> &[u8] {
         match &self.backing {
             Backing::Owned(bytes) => bytes,
             Backing::Shared(bytes) => (**bytes).as_ref(),
+            Backing::Apart { code, .. } if section == Section::Text => (**code).as_ref(),
+            Backing::Apart { tables, .. } => (**tables).as_ref(),
         }
     }
 
     /// The bytes of a section.
     #[inline]
     pub fn section(&self, section: Section) -> &[u8] {
-        &self.bytes()[self.sections[section as usize].clone()]
+        &self.bytes(section)[self.sections[section as usize].clone()]
     }
 
     /// The bytes that were passed to [`new`](CodeImage::new), if the image was made so.
     pub fn shared_bytes(&self) -> Option<&ImageBytes> {
         match &self.backing {
-            Backing::Owned(_) => None,
+            Backing::Owned(_) | Backing::Apart { .. } => None,
             Backing::Shared(bytes) => Some(bytes),
         }
     }
@@ -329,8 +351,8 @@ impl CodeImage {
         std::str::from_utf8(self.section(Section::Abi)).unwrap_or_default()
     }
 
-    /// The code's size is a multiple of this number of bytes, so that only its pages are
-    /// executable.
+    /// The size of the code of an image that is copied or mapped is a multiple of this number of bytes, so that
+    /// only its pages are executable.
     pub const PAGE_SIZE: u32 = 4096;
 
     /// The words in the table after the code, which the code reads.
