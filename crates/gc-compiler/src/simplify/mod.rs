@@ -7,7 +7,8 @@
 //! 1. `join`: blocks that always follow each other become one.
 //! 2. `thread`: blocks that only branch on a known outcome are skipped.
 //! 3. `known`: tests whose outcome is known are removed. `facts` says what a test tells.
-//! 4. `unused`: branches without a choice, and reads of headers for tests that are gone, are removed.
+//! 4. `unused`: branches without a choice, and reads of headers for tests that are gone, are removed. Then `join`
+//!    again.
 //! 5. `fold`: objects that are allocated in a row are tested against the limit once.
 //! 6. `i31`: numbers that become `i31`s are computed with their tags.
 //! 7. `hoist`: loads of the heap's base and of other words that stay the same are made before a loop.
@@ -73,6 +74,8 @@ pub fn simplify(func: &mut ir::Function, annotations: &mut Annotations) {
     changed |= known::remove_known_tests(func, &annotations.references);
     if changed {
         unused::remove(func);
+        // Where a branch was, one block now follows the other. Cranelift merges a load with its use only in a block.
+        join::join(func);
     }
     annotations.resolve_aliases(&func.dfg);
     func.dfg.resolve_all_aliases();
