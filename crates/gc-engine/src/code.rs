@@ -1,5 +1,6 @@
 //! [`Code`]: a compiled module, with everything that a store needs.
 
+use crate::declarations::Declarations;
 use crate::registry::EngineType;
 use crate::{Engine, Signature, Type};
 use anyhow::Result;
@@ -109,19 +110,9 @@ impl Code {
     /// # anyhow::Ok(())
     /// ```
     pub fn for_engine(&self, engine: &Engine) -> Result<Code> {
-        let Parts { memory, types, functions, words, uses_heap, .. } = self.parts();
-        let types = types.iter().map(|ty| engine.types().register(ty.definition()));
-        let types = types.collect::<Result<Vec<_>>>()?;
-        let indices: Vec<_> = types.iter().map(EngineType::index).collect();
-        let memory = CodeMemory::publish(memory.image().clone(), engine.abi(), &indices)?;
-        Ok(Code::new(Parts {
-            engine: engine.clone(),
-            memory,
-            types,
-            functions: functions.clone(),
-            words: words.clone(),
-            uses_heap: *uses_heap,
-        }))
+        let image = self.image().clone();
+        Declarations::of(self)
+            .into_code(engine, |indices| CodeMemory::publish(image, engine.abi(), indices))
     }
 
     /// The image: machine code with its tables.

@@ -42,6 +42,7 @@
 
 mod code;
 mod collector;
+mod declarations;
 mod engine;
 mod field;
 mod function;

@@ -23,9 +23,10 @@ pub use control::{Control, Outcome};
 pub use globals::Global;
 pub use values::Variable;
 
-use crate::code::{Parts, Word};
+use crate::code::Word;
+use crate::declarations::Declarations;
 use crate::object_type::ObjectType;
-use crate::registry::{Definition, EngineType};
+use crate::registry::Definition;
 use crate::types::describe;
 use crate::{ArrayType, StructType};
 use crate::{Code, Engine, Signature, Type};
@@ -36,7 +37,7 @@ use cranelift_codegen::ir::{self, AbiParam, ArgumentPurpose, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_compiler::inline::{InlineLimits, Inlining};
-use gc_compiler::{BuiltFunction, ImageLinker};
+use gc_compiler::{BuiltFunction, Compiler, ImageLinker};
 use gc_jit::CodeMemory;
 use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
 use numbered::Numbered;
@@ -426,6 +427,16 @@ impl Module {
     /// If the compilation takes longer than [its limit](crate::CodeOptions::time_limit), if
     /// the code is too large, or if the system refuses the memory.
     pub fn compile(self) -> Result<Code> {
+        let engine = self.engine.clone();
+        let (declared, image) = self.link(ImageLinker::link)?;
+        declared.into_code(&engine, |indices| CodeMemory::publish(image, engine.abi(), indices))
+    }
+
+    /// Compiles all functions, and links them with `link`.
+    fn link<L>(
+        self,
+        link: impl FnOnce(ImageLinker, &Compiler) -> Result<L>,
+    ) -> Result<(Declarations, L)> {
         let compiler = self.engine.compiler();
         let compilation = compiler.begin();
         let mut handles = Vec::new();
@@ -481,13 +492,9 @@ impl Module {
                 exports.insert(name.to_owned(), (handle.index, handle.signature.clone()));
             }
         }
-        let image = linker.link(self.engine.compiler())?;
-        let types = types.iter().map(|ty| self.engine.types().register(ty));
-        let types = types.collect::<Result<Vec<_>>>()?;
-        let indices: Vec<_> = types.iter().map(EngineType::index).collect();
-        let memory = CodeMemory::publish(image, self.engine.abi(), &indices)?;
-        let (engine, functions) = (self.engine, exports);
-        Ok(Code::new(Parts { engine, memory, types, functions, words, uses_heap }))
+        let linked = link(linker, compiler)?;
+        let types = types.to_vec();
+        Ok((Declarations { types, functions: exports, words, uses_heap }, linked))
     }
 
     /// The function with this name.
