@@ -48,6 +48,7 @@ mod field;
 mod function;
 #[cfg(feature = "compiler")]
 mod module;
+pub mod native;
 mod object_type;
 mod options;
 mod registry;

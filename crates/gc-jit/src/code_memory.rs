@@ -49,6 +49,8 @@ pub struct CodeMemory {
 enum Mapping {
     Copied(#[expect(dead_code, reason = "kept")] region::Allocation),
     File(#[expect(dead_code, reason = "kept")] Arc<FileMapping>),
+    /// It belongs to the program.
+    InPlace,
 }
 
 // SAFETY: this value keeps the mapping, which is not bound to a thread and is only read and
@@ -150,6 +152,30 @@ impl CodeMemory {
         Ok(CodeMemory::register(image, abi, Mapping::File(file), base))
     }
 
+    /// Registers the addresses of an image whose code is executable where it is: a system linker has put it into an
+    /// executable or a library. The words of types are written to `words`.
+    ///
+    /// # Errors
+    /// If the code uses a type that is not in `types`.
+    ///
+    /// # Safety
+    /// The image's code was compiled for stores with the ABI `abi`, and reads its words of types from `words`, which
+    /// has eight writable bytes for each. Both stay as long as the returned value, and nothing else writes to `words`.
+    pub unsafe fn publish_in_place(
+        image: CodeImage,
+        abi: &Arc<Abi>,
+        types: &[TypeIndex],
+        words: *mut u64,
+    ) -> Result<Arc<CodeMemory>> {
+        let table = type_words(&image, types)?;
+        let base = image.code().as_ptr();
+        // SAFETY: the caller promises that there is room.
+        unsafe {
+            std::ptr::copy_nonoverlapping(table.as_ptr(), words.cast::<u8>(), table.len());
+        }
+        Ok(CodeMemory::register(image, abi.clone(), Mapping::InPlace, base))
+    }
+
     fn register(
         image: CodeImage,
         abi: Arc<Abi>,
@@ -248,6 +274,18 @@ unsafe fn make_executable(base: *const u8, size: usize, words: usize) -> Result<
         }
     }
     Ok(())
+}
+
+/// Makes `size` bytes of a program's data readable and no longer writable.
+///
+/// # Errors
+/// If the system refuses.
+///
+/// # Safety
+/// They are whole pages. Nothing writes to them from now on.
+pub unsafe fn protect_read_only(start: *const u8, size: usize) -> Result<()> {
+    // SAFETY: as the caller promises.
+    unsafe { region::protect(start, size, region::Protection::READ) }.context("cannot protect data")
 }
 
 /// The table of words after the code.

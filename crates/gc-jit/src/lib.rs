@@ -62,7 +62,7 @@ pub use gc_types;
 pub use activation::Activation;
 pub use backtrace::{Backtrace, BacktraceFrame};
 pub use call::{call, call_host};
-pub use code_memory::{CodeMemory, FrameInfo};
+pub use code_memory::{CodeMemory, FrameInfo, protect_read_only};
 pub use entry::EntryTrampoline;
 pub use error::{CallError, TrapError};
 pub use exceptions::ThrownException;

@@ -433,7 +433,7 @@ impl Module {
     }
 
     /// Compiles all functions, and links them with `link`.
-    fn link<L>(
+    pub(crate) fn link<L>(
         self,
         link: impl FnOnce(ImageLinker, &Compiler) -> Result<L>,
     ) -> Result<(Declarations, L)> {

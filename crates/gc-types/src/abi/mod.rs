@@ -352,12 +352,19 @@ fn kinds() -> String {
 pub struct Fingerprint(u128);
 
 impl Fingerprint {
-    /// FNV-1a of 128 bits.
-    fn of(text: &str) -> Fingerprint {
+    /// The fingerprint of the ABI with this text: FNV-1a of 128 bits.
+    pub fn of(text: &str) -> Fingerprint {
         const PRIME: u128 = (1 << 88) + (1 << 8) + 0x3b;
         const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
         let hash = text.bytes().fold(BASIS, |hash, b| (hash ^ u128::from(b)).wrapping_mul(PRIME));
         Fingerprint(hash)
+    }
+}
+
+impl Fingerprint {
+    /// Its bytes.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_le_bytes()
     }
 }
 

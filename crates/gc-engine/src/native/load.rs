@@ -1,0 +1,182 @@
+//! Finds the objects of an executable or a library in memory, and makes [`Code`] of them.
+#![allow(unsafe_code)]
+
+use super::{Record, Start, StartOptions, VERSION};
+use crate::declarations::Declarations;
+use crate::{Code, Collector, Engine, EngineBuilder, HeapOptions, RunOptions};
+use anyhow::{Context as _, Result, ensure};
+use gc_jit::CodeMemory;
+use gc_types::{CodeImage, Fingerprint, HeapBounds, Section};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The objects of an executable or a library that is in memory.
+#[derive(Debug)]
+pub struct Objects {
+    start: &'static Start,
+    options: StartOptions,
+}
+
+/// The bytes of a program, which never change.
+struct Bytes(&'static [u8]);
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self.0
+    }
+}
+
+/// The address to which the distance at `field` leads.
+fn target(field: *const i64) -> *const u8 {
+    // SAFETY: all fields of records that are read here are in memory.
+    field.cast::<u8>().wrapping_offset(unsafe { field.read() } as isize)
+}
+
+/// The bytes at the distance in the first of two fields. The second is their number.
+///
+/// # Safety
+/// They are in memory as long as the program, and do not change.
+unsafe fn bytes(fields: &'static [i64; 2]) -> &'static [u8] {
+    // SAFETY: passed on.
+    unsafe { std::slice::from_raw_parts(target(&raw const fields[0]), fields[1] as usize) }
+}
+
+impl Objects {
+    /// Those of the executable or the library that has this symbol `reclaim_start`.
+    ///
+    /// # Errors
+    /// If they are of another version of the format.
+    ///
+    /// # Safety
+    /// It is the address of this symbol, in an object that [`Engine::emit_start`](Engine::emit_start) has written. The
+    /// executable or library stays in memory as long as the process.
+    pub unsafe fn at(start: *const u8) -> Result<Objects> {
+        // SAFETY: the symbol is there, as the caller promises.
+        let start: &'static Start = unsafe { &*start.cast::<Start>() };
+        ensure!(
+            start.version == VERSION,
+            "the objects are of version {} of the format, but the library is of version {VERSION}",
+            start.version
+        );
+        // SAFETY: the start object has them.
+        let options = unsafe { bytes(&start.options) };
+        let options = postcard::from_bytes(options).context("the options of the start object")?;
+        Ok(Objects { start, options })
+    }
+
+    /// The function that `main` calls.
+    pub fn main(&self) -> Option<&str> {
+        self.options.main.as_deref()
+    }
+
+    /// An engine for the code, with the options that the objects were made with.
+    ///
+    /// # Errors
+    /// If this program has no such collector.
+    pub fn engine(&self) -> Result<EngineBuilder> {
+        let options = &self.options;
+        let collector: Collector = options.collector.parse()?;
+        let bounds = if options.guarded { HeapBounds::Guarded } else { HeapBounds::Checked };
+        let (maximum, zeal) = (options.heap_maximum, options.zeal);
+        let heap = HeapOptions { maximum, bounds, zeal, ..HeapOptions::default() };
+        let max_stack = usize::try_from(options.max_stack)?;
+        let run = RunOptions { max_stack, interruptible: options.interruptible };
+        Ok(Engine::builder(collector).heap(heap).run(run))
+    }
+
+    /// The code of all objects, for this engine. The engine's stores can load it.
+    ///
+    /// # Errors
+    /// If an object was compiled for another kind of heap, for a processor with more features, or for another start
+    /// object, or if its tables are damaged.
+    ///
+    /// # Safety
+    /// This is the only call in the process for these objects.
+    pub unsafe fn load(&self, engine: &Engine) -> Result<Vec<Code>> {
+        // SAFETY: the start object has it.
+        let text = unsafe { bytes(&self.start.abi) };
+        let text = std::str::from_utf8(text).context("the ABI of the start object")?;
+        engine.abi().check(text).context(
+            "the executable's code does not fit its engine (here: the engine; there: the code)",
+        )?;
+        let fingerprint = Fingerprint::of(text).to_bytes();
+        let [mut at, end] = [0, 1].map(|n| target(&raw const self.start.records[n]));
+        let mut codes = Vec::new();
+        while at < end {
+            ensure!(
+                end.addr() - at.addr() >= size_of::<Record>(),
+                "the records of the objects are damaged"
+            );
+            // SAFETY: the linker has put the records between these symbols.
+            let record: &'static Record = unsafe { &*at.cast::<Record>() };
+            ensure!(
+                record.size as usize >= size_of::<Record>()
+                    && record.size.is_multiple_of(8)
+                    && record.version == VERSION,
+                "the record of object {} is damaged, or of another version",
+                codes.len()
+            );
+            let named = || format!("object {} of the executable", codes.len());
+            ensure!(
+                record.fingerprint == fingerprint,
+                "{} was compiled for another kind of heap than the start object",
+                named()
+            );
+            // SAFETY: the record is one of an object whose code was compiled for this ABI.
+            let code = unsafe { load(record, engine) }.with_context(named)?;
+            codes.push(code);
+            at = at.wrapping_add(record.size as usize);
+        }
+        self.protect_words()?;
+        Ok(codes)
+    }
+
+    /// Protects the pages of the words of types. Other data may be in the last page.
+    fn protect_words(&self) -> Result<()> {
+        let [start, end] = [0, 1].map(|n| target(&raw const self.start.words[n]));
+        let page = CodeImage::PAGE_SIZE as usize;
+        let size = (end.addr() / page * page).saturating_sub(start.addr());
+        ensure!(start.addr().is_multiple_of(page), "the words of types do not begin with a page");
+        if size > 0 {
+            // SAFETY: these pages have only words of types, which were written.
+            unsafe { gc_jit::protect_read_only(start, size)? };
+        }
+        Ok(())
+    }
+}
+
+/// The code of a record.
+///
+/// # Safety
+/// The record is one of an object that this version has written, for the ABI of the engine.
+unsafe fn load(record: &'static Record, engine: &Engine) -> Result<Code> {
+    // SAFETY: the object has its code and its tables.
+    let (code, tables) = unsafe { (bytes(&record.code), bytes(&record.tables)) };
+    let checksum = crc32fast::hash(tables);
+    ensure!(
+        checksum == record.checksum,
+        "its tables are damaged: their checksum is {checksum:08x} and should be {:08x}",
+        record.checksum
+    );
+    let place = |n: usize| -> Result<Range<usize>> {
+        let word = |at: usize| -> Result<usize> {
+            let bytes = tables.get(at..at + 4).context("its tables are too short")?;
+            Ok(u32::from_le_bytes(bytes.try_into()?) as usize)
+        };
+        Ok(word(8 * n)?..word(8 * n + 4)?)
+    };
+    let mut sections = [const { 0..0 }; Section::COUNT];
+    for section in Section::ALL {
+        sections[section as usize] = place(section as usize)?;
+    }
+    let declared = tables.get(place(Section::COUNT)?).context("its tables are too short")?;
+    let image =
+        CodeImage::with_code_apart(Arc::new(Bytes(code)), Arc::new(Bytes(tables)), sections)?;
+    ensure!(image.type_words().len() as i64 == record.words[1], "it has another number of words");
+    let declared = Declarations::from_bytes(declared, &image)?;
+    let words = target(&raw const record.words[0]).cast_mut().cast::<u64>();
+    declared.into_code(engine, |indices| {
+        // SAFETY: as the caller promises. The linker has made room for the words.
+        unsafe { CodeMemory::publish_in_place(image, engine.abi(), indices, words) }
+    })
+}

@@ -1,0 +1,94 @@
+//! Objects: code that a system linker puts into executables and libraries.
+//!
+//! [`Module::emit_object`](crate::Module::emit_object) writes an object with the code of a module, and
+//! [`Engine::emit_start`](crate::Engine::emit_start) the one that all others need. The crate `gc-native` has the
+//! static library that runs them.
+//!
+//! # The format
+//! An object has these sections. All distances are relative to their own place, so nothing is relocated when a
+//! program is loaded.
+//!
+//! | section | contents |
+//! |---|---|
+//! | `.text.reclaim` | the code |
+//! | `.rodata.reclaim` | the tables of the image, and its [declarations](crate::declarations) |
+//! | `reclaim_words` | room for the words of types, which are written when the program starts |
+//! | `reclaim_objects` | one [`Record`] |
+//!
+//! A linker merges the sections of all objects, and `__start_reclaim_objects` and `__stop_reclaim_objects` are the
+//! bounds of the records.
+//!
+//! Symbols make a linker find what does not fit:
+//!
+//! - `reclaim.abi.COLLECTOR.HASH` is in the start object. Each record refers to it. So objects for another collector, with
+//!   other options or of another version are not linked.
+//! - `reclaim.type.NAME.HASH` stands for a type and its layout. It is in a group (COMDAT) with the name of the type, of
+//!   which a linker keeps one. So an object with another layout refers to a symbol that is not there.
+//! - `reclaim.function.NAME` is in the object that defines a function, so two definitions are an error.
+//! - `reclaim.host_call.NAME` are the trampolines of the start object.
+
+mod load;
+#[cfg(feature = "compiler")]
+mod write;
+
+pub use load::Objects;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the format.
+const VERSION: u32 = 1;
+
+/// The description of one object's code, in the section `reclaim_objects`. References to the symbols of its types
+/// follow it: `types` distances of 32 bits.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Record {
+    /// Its bytes, with those references.
+    size: u32,
+    version: u32,
+    /// CRC-32 of the tables.
+    checksum: u32,
+    types: u32,
+    /// The fingerprint of the ABI for which the code was compiled.
+    fingerprint: [u8; 16],
+    /// The distance from this field to the code, and the size of the code in bytes.
+    code: [i64; 2],
+    tables: [i64; 2],
+    /// The distance to the words of types, and their number.
+    words: [i64; 2],
+    /// The distance to the symbol of the ABI.
+    abi: i64,
+}
+
+/// The start object's description of all, at the symbol `reclaim_start`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Start {
+    version: u32,
+    reserved: u32,
+    /// The distance from this field to the text of the ABI, and its size in bytes.
+    abi: [i64; 2],
+    /// The distance to the encoded [`StartOptions`], and the size.
+    options: [i64; 2],
+    /// The distances from each field to the first record and to the end of the records.
+    records: [i64; 2],
+    /// The same for the words of types.
+    words: [i64; 2],
+}
+
+/// How an executable makes its engine, unless its user says otherwise.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct StartOptions {
+    /// The collector with its options, as on a command line.
+    collector: String,
+    /// The heap's maximum in bytes.
+    heap_maximum: u64,
+    /// How code stays inside the heap: whether the bounds are guarded.
+    guarded: bool,
+    /// At which allocations to collect. Zero for no zeal.
+    zeal: u32,
+    max_stack: u64,
+    interruptible: bool,
+    /// The function that `main` calls.
+    main: Option<String>,
+}

@@ -1,0 +1,429 @@
+//! Writes objects: relocatable ELF.
+
+use super::{Record, Start, StartOptions, VERSION};
+use crate::declarations::Declarations;
+use crate::registry::Definition;
+use crate::types::describe;
+use crate::{Engine, Module};
+use anyhow::{Context as _, Result, bail, ensure};
+use gc_compiler::{ImageLinker, ObjectReloc, ObjectTarget};
+use gc_types::{Abi, CodeImage, HeapBounds, Section};
+use object::elf;
+use object::write::{Comdat, Object, Relocation, SectionId, Symbol, SymbolId, SymbolSection};
+use object::{
+    Architecture, BinaryFormat, ComdatKind, Endianness, FileFlags, RelocationFlags, SectionFlags,
+    SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::offset_of;
+
+impl Module {
+    /// Compiles all functions to an object: a relocatable ELF file, from which a system linker makes executables and
+    /// libraries. The same module gives the same bytes.
+    ///
+    /// # Errors
+    /// As for [`compile`](Module::compile). Also if there is no format for the machine.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_engine::{Collector, Engine, Module, Type};
+    ///
+    /// let engine = Engine::new(Collector::copying())?;
+    /// let mut module = Module::new(&engine);
+    /// module.function("seven", [], [Type::I64], |f| {
+    ///     let seven = f.i64(7);
+    ///     f.ret(&[seven]);
+    /// })?;
+    /// let object: Vec<u8> = module.emit_object()?;
+    /// assert!(object.starts_with(b"\x7fELF"));
+    /// // The object that has what all others need.
+    /// let start: Vec<u8> = engine.emit_start(Some("seven"))?;
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn emit_object(self) -> Result<Vec<u8>> {
+        let engine = self.engine().clone();
+        let (declared, (image, relocs)) = self.link(ImageLinker::link_object)?;
+        Writer::new(&engine)?.object(&declared, &image, &relocs)
+    }
+}
+
+impl Engine {
+    /// The object that executables and libraries of this engine's code need once, besides those of
+    /// [`Module::emit_object`]: the trampolines of host calls, the text of the ABI, and the options of the engine. With
+    /// `main` it has the symbol `main`, which runs the function with this name. This function has no parameters, and no
+    /// result or an `i32`: the exit code.
+    ///
+    /// # Errors
+    /// If there is no format for the machine.
+    pub fn emit_start(&self, main: Option<&str>) -> Result<Vec<u8>> {
+        let mut linker = ImageLinker::new();
+        self.abi().host_calls().for_each(|(call, _)| linker.host_call(call));
+        let (image, relocs) = linker.link_object(self.compiler())?;
+        let declared = Declarations {
+            types: Vec::new(),
+            functions: BTreeMap::new(),
+            words: Vec::new(),
+            uses_heap: false,
+        };
+        let mut writer = Writer::new(self)?;
+        writer.start(main)?;
+        writer.object(&declared, &image, &relocs)
+    }
+}
+
+/// A name as a part of a symbol: other characters than letters, digits and `_` are escaped.
+fn escaped(name: &str) -> String {
+    let mut text = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => text.push(byte.into()),
+            other => text += &format!("${other:02x}"),
+        }
+    }
+    text
+}
+
+/// A short hash for symbols.
+fn hash(text: &str) -> String {
+    format!("{:08x}", crc32fast::hash(text.as_bytes()))
+}
+
+/// The symbol of an ABI.
+fn abi_symbol(abi: &Abi) -> String {
+    let zeal = if abi.zeal() { ".zeal" } else { "" };
+    let fingerprint = abi.fingerprint().to_string();
+    format!("reclaim.abi.{}{zeal}.{}", escaped(abi.collector().name()), &fingerprint[..8])
+}
+
+/// An object that is being written.
+struct Writer<'a> {
+    engine: &'a Engine,
+    object: Object<'a>,
+    /// Whether it is the start object.
+    is_start: bool,
+}
+
+impl<'a> Writer<'a> {
+    fn new(engine: &'a Engine) -> Result<Writer<'a>> {
+        let architecture = match engine.abi().machine().arch() {
+            "x86_64" => Architecture::X86_64,
+            other => bail!("there are no objects with code for {other}"),
+        };
+        let mut object = Object::new(BinaryFormat::Elf, architecture, Endianness::Little);
+        // The flag that keeps a section is one of GNU.
+        object.flags = FileFlags::Elf { os_abi: elf::ELFOSABI_GNU, abi_version: 0, e_flags: 0 };
+        Ok(Writer { engine, object, is_start: false })
+    }
+
+    fn section(
+        &mut self,
+        name: &str,
+        kind: SectionKind,
+        flags: u32,
+        data: &[u8],
+        align: u64,
+    ) -> SectionId {
+        let id = self.object.add_section(Vec::new(), name.into(), kind);
+        self.object.section_mut(id).flags = SectionFlags::Elf { sh_flags: flags.into() };
+        self.object.set_section_data(id, data.to_vec(), align);
+        id
+    }
+
+    /// A symbol of this object, or one without a section that another object has.
+    fn symbol(
+        &mut self,
+        name: String,
+        place: Option<(SectionId, u64)>,
+        scope: SymbolScope,
+    ) -> SymbolId {
+        let kind = if place.is_some() { SymbolKind::Data } else { SymbolKind::Unknown };
+        self.typed_symbol(name, place, scope, kind, 0)
+    }
+
+    fn typed_symbol(
+        &mut self,
+        name: String,
+        place: Option<(SectionId, u64)>,
+        scope: SymbolScope,
+        kind: SymbolKind,
+        size: u64,
+    ) -> SymbolId {
+        self.object.add_symbol(Symbol {
+            name: name.into(),
+            value: place.map_or(0, |(_, at)| at),
+            size,
+            kind,
+            scope,
+            weak: false,
+            section: place
+                .map_or(SymbolSection::Undefined, |(section, _)| SymbolSection::Section(section)),
+            flags: SymbolFlags::None,
+        })
+    }
+
+    /// The distance from the 64 bits at `offset` in a section to `symbol`, plus `addend`.
+    fn distance(
+        &mut self,
+        section: SectionId,
+        offset: usize,
+        symbol: SymbolId,
+        addend: i64,
+    ) -> Result<()> {
+        self.reloc(section, offset as u64, symbol, addend, elf::R_X86_64_PC64)
+    }
+
+    fn reloc(
+        &mut self,
+        section: SectionId,
+        offset: u64,
+        symbol: SymbolId,
+        addend: i64,
+        r_type: u32,
+    ) -> Result<()> {
+        let flags = RelocationFlags::Elf { r_type };
+        let relocation = Relocation { offset, symbol, addend, flags };
+        self.object.add_relocation(section, relocation).context("cannot write a relocation")
+    }
+
+    /// Adds the start object's parts.
+    fn start(&mut self, main: Option<&str>) -> Result<()> {
+        self.is_start = true;
+        let engine = self.engine;
+        let heap = engine.heap_options();
+        let options = StartOptions {
+            collector: engine.collector().to_string(),
+            heap_maximum: heap.maximum,
+            guarded: heap.bounds == HeapBounds::Guarded,
+            zeal: heap.zeal,
+            max_stack: engine.max_stack() as u64,
+            interruptible: engine.abi().polls(),
+            main: main.map(str::to_owned),
+        };
+        let options = postcard::to_stdvec(&options)?;
+        let text = engine.abi().to_string();
+        let data = [text.as_bytes(), &options].concat();
+        let read = elf::SHF_ALLOC;
+        let data = self.section(".rodata.reclaim.start", SectionKind::ReadOnlyData, read, &data, 1);
+        let name = abi_symbol(engine.abi());
+        let abi = self.symbol(name, Some((data, 0)), SymbolScope::Linkage);
+        let mut start = Vec::new();
+        start.extend_from_slice(&VERSION.to_le_bytes());
+        start.extend_from_slice(&[0; 4]);
+        for size in [text.len(), options.len()] {
+            start.extend_from_slice(&[0; 8]);
+            start.extend_from_slice(&(size as u64).to_le_bytes());
+        }
+        start.resize(size_of::<Start>(), 0);
+        let place =
+            self.section(".rodata.reclaim.start", SectionKind::ReadOnlyData, read, &start, 8);
+        self.symbol("reclaim_start".into(), Some((place, 0)), SymbolScope::Linkage);
+        self.distance(place, offset_of!(Start, abi), abi, 0)?;
+        self.distance(place, offset_of!(Start, options), abi, text.len() as i64)?;
+        for (field, section) in [
+            (offset_of!(Start, records), "reclaim_objects"),
+            (offset_of!(Start, words), "reclaim_words"),
+        ] {
+            for (n, bound) in ["start", "stop"].into_iter().enumerate() {
+                let bound = self.symbol(format!("__{bound}_{section}"), None, SymbolScope::Linkage);
+                self.distance(place, field + 8 * n, bound, 0)?;
+            }
+        }
+        if main.is_some() {
+            // endbr64; jmp reclaim_main
+            let code = [0xf3, 0x0f, 0x1e, 0xfa, 0xe9, 0, 0, 0, 0];
+            let flags = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
+            let text = self.section(".text.main", SectionKind::Text, flags, &code, 16);
+            let (kind, size) = (SymbolKind::Text, code.len() as u64);
+            self.typed_symbol("main".into(), Some((text, 0)), SymbolScope::Dynamic, kind, size);
+            let target = self.symbol("reclaim_main".into(), None, SymbolScope::Unknown);
+            self.reloc(text, 5, target, -4, elf::R_X86_64_PLT32)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the code with its tables and its record.
+    fn object(
+        mut self,
+        declared: &Declarations,
+        image: &CodeImage,
+        relocs: &[ObjectReloc],
+    ) -> Result<Vec<u8>> {
+        ensure!(
+            image.is_portable(),
+            "the code contains type indices of its engine, so it cannot be in an object"
+        );
+        let flags = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
+        let text = self.section(".text.reclaim", SectionKind::Text, flags, image.code(), 16);
+        let tables = tables(declared, image)?;
+        let checksum = crc32fast::hash(&tables);
+        let tables_size = tables.len();
+        let tables =
+            self.section(".rodata.reclaim", SectionKind::ReadOnlyData, elf::SHF_ALLOC, &tables, 8);
+        let count = image.type_words().len();
+        // The pages of the words are protected. The words of the start object make the section begin with a page.
+        let (size, align) = match self.is_start {
+            true => (u64::from(CodeImage::PAGE_SIZE), u64::from(CodeImage::PAGE_SIZE)),
+            false => (8 * count as u64, 8),
+        };
+        let words = self.object.add_section(
+            Vec::new(),
+            b"reclaim_words".to_vec(),
+            SectionKind::UninitializedData,
+        );
+        let flags = elf::SHF_ALLOC | elf::SHF_WRITE;
+        self.object.section_mut(words).flags = SectionFlags::Elf { sh_flags: flags.into() };
+        self.object.append_section_bss(words, size, align);
+        self.functions(declared, image, text);
+        self.relocs(text, words, relocs)?;
+
+        let types = self.types(declared)?;
+        let mut record = vec![0; (size_of::<Record>() + 4 * types.len()).next_multiple_of(8)];
+        let abi = self.engine.abi();
+        let fingerprint = abi.fingerprint().to_bytes();
+        let sizes =
+            [image.code().len() as u64, tables_size as u64, count as u64].map(u64::to_le_bytes);
+        let numbers =
+            [record.len() as u32, VERSION, checksum, types.len() as u32].map(u32::to_le_bytes);
+        let mut put = |at: usize, bytes: &[u8]| record[at..at + bytes.len()].copy_from_slice(bytes);
+        put(offset_of!(Record, size), numbers.as_flattened());
+        put(offset_of!(Record, fingerprint), &fingerprint);
+        put(offset_of!(Record, code) + 8, &sizes[0]);
+        put(offset_of!(Record, tables) + 8, &sizes[1]);
+        put(offset_of!(Record, words) + 8, &sizes[2]);
+        let flags = elf::SHF_ALLOC | elf::SHF_GNU_RETAIN;
+        let place = self.section("reclaim_objects", SectionKind::ReadOnlyData, flags, &record, 8);
+        let [text, tables, words] =
+            [text, tables, words].map(|section| self.object.section_symbol(section));
+        self.distance(place, offset_of!(Record, code), text, 0)?;
+        self.distance(place, offset_of!(Record, tables), tables, 0)?;
+        self.distance(place, offset_of!(Record, words), words, 0)?;
+        if !self.is_start {
+            let abi = self.symbol(abi_symbol(abi), None, SymbolScope::Linkage);
+            self.distance(place, offset_of!(Record, abi), abi, 0)?;
+        }
+        for (n, ty) in types.into_iter().enumerate() {
+            let at = size_of::<Record>() + 4 * n;
+            self.reloc(place, at as u64, ty, 0, elf::R_X86_64_PC32)?;
+        }
+        // No stack is executable.
+        self.section(".note.GNU-stack", SectionKind::Other, 0, &[], 1);
+        self.object.write().context("cannot write an object")
+    }
+
+    /// The symbols of its functions: those of all for debuggers, and those of exported ones, so that a linker finds two
+    /// with one name.
+    fn functions(&mut self, declared: &Declarations, image: &CodeImage, text: SectionId) {
+        for function in image.functions() {
+            // A symbol's name ends at its first NUL.
+            let name = function.name.replace('\0', "\u{fffd}");
+            let (place, size) = (Some((text, function.offset.into())), function.size.into());
+            self.typed_symbol(name, place, SymbolScope::Compilation, SymbolKind::Text, size);
+        }
+        for (name, (index, _)) in &declared.functions {
+            let offset = image.function_offset(*index).expect("an exported function has code");
+            let name = format!("reclaim.function.{}", escaped(name));
+            let place = Some((text, offset.into()));
+            self.typed_symbol(name, place, SymbolScope::Linkage, SymbolKind::Text, 0);
+        }
+        if self.is_start {
+            for (call, signature) in self.engine.abi().host_calls() {
+                let functions = image.functions();
+                let mut own = functions.filter(|it| it.id == gc_types::FunctionId::HostCall(call));
+                let offset = own.next().expect("it has all host calls").offset;
+                let name = host_call_symbol(signature.name);
+                let place = Some((text, offset.into()));
+                self.typed_symbol(name, place, SymbolScope::Linkage, SymbolKind::Text, 0);
+            }
+        }
+    }
+
+    fn relocs(&mut self, text: SectionId, words: SectionId, relocs: &[ObjectReloc]) -> Result<()> {
+        let words = self.object.section_symbol(words);
+        let mut calls = BTreeMap::new();
+        for ObjectReloc { offset, target, addend } in relocs {
+            let offset = u64::from(*offset);
+            match target {
+                ObjectTarget::TypeWord(number) => {
+                    let addend = addend + 8 * i64::from(*number);
+                    self.reloc(text, offset, words, addend, elf::R_X86_64_PC32)?;
+                }
+                ObjectTarget::HostCall(call) => {
+                    let symbol = match calls.get(call) {
+                        Some(symbol) => *symbol,
+                        None => {
+                            let signature = self.engine.abi().host_call(*call);
+                            let signature = signature.with_context(|| {
+                                format!("there is no host call {}", call.index())
+                            })?;
+                            let name = host_call_symbol(signature.name);
+                            let symbol = self.symbol(name, None, SymbolScope::Linkage);
+                            calls.insert(*call, symbol);
+                            symbol
+                        }
+                    };
+                    self.reloc(text, offset, symbol, *addend, elf::R_X86_64_PLT32)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The symbols of its types, each in the group of its name.
+    fn types(&mut self, declared: &Declarations) -> Result<Vec<SymbolId>> {
+        let mut symbols = Vec::new();
+        let mut known = BTreeSet::new();
+        for ty in &declared.types {
+            let Definition::Object(name, layout) = ty else { continue };
+            ensure!(known.insert(name.clone()), "the type `{name}` is there twice");
+            let name = escaped(name);
+            let section_name = format!(".rodata.reclaim.type.{name}");
+            let flags = elf::SHF_ALLOC | elf::SHF_GROUP;
+            let section = self.section(&section_name, SectionKind::ReadOnlyData, flags, &[0], 1);
+            let group = self.symbol(
+                format!("reclaim.type.{name}"),
+                Some((section, 0)),
+                SymbolScope::Linkage,
+            );
+            let layout = hash(&describe(layout));
+            let own = format!("reclaim.type.{name}.{layout}");
+            symbols.push(self.symbol(own, Some((section, 0)), SymbolScope::Linkage));
+            let sections = vec![section];
+            self.object.add_comdat(Comdat { kind: ComdatKind::Any, symbol: group, sections });
+        }
+        Ok(symbols)
+    }
+}
+
+fn host_call_symbol(name: &str) -> String {
+    format!("reclaim.host_call.{}", escaped(name))
+}
+
+/// The tables of an image and its declarations, with their places first: the start and the end of each section, and of
+/// the declarations.
+fn tables(declared: &Declarations, image: &CodeImage) -> Result<Vec<u8>> {
+    let declarations = declared.to_bytes()?;
+    let mut bytes = vec![0; 8 * (Section::COUNT + 1)];
+    let mut places = Vec::new();
+    for section in Section::ALL {
+        match section {
+            Section::Text => places.push((0, image.code().len())),
+            // All objects of a program have the same ABI.
+            Section::Abi => places.push((0, 0)),
+            section => {
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+                let start = bytes.len();
+                bytes.extend_from_slice(image.section(section));
+                places.push((start, bytes.len()));
+            }
+        }
+    }
+    let start = bytes.len();
+    bytes.extend_from_slice(&declarations);
+    places.push((start, bytes.len()));
+    for (n, (start, end)) in places.into_iter().enumerate() {
+        for (at, value) in [(8 * n, start), (8 * n + 4, end)] {
+            bytes[at..at + 4].copy_from_slice(&u32::try_from(value)?.to_le_bytes());
+        }
+    }
+    Ok(bytes)
+}
