@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use cranelift_codegen::ir::{InstBuilder, condcodes::IntCC};
+use gc_engine::native::Start;
 use gc_engine::{Collector, Control, Engine, Module, Type};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -14,6 +15,17 @@ fn library() -> Result<PathBuf> {
     let own = files.into_iter().filter(|file| file.file_name().to_str().is_some_and(is_library));
     let newest = own.max_by_key(|file| file.metadata().and_then(|data| data.modified()).ok());
     Ok(newest.context("cargo has built no libgc_native.a")?.path())
+}
+
+/// The library without what debuggers need, so that linkers are fast.
+fn small_library(folder: &Folder) -> Result<PathBuf> {
+    let small = folder.0.join("libgc_native.a");
+    if !small.exists() {
+        let mut strip = Command::new("strip");
+        strip.arg("--strip-debug").arg("-o").arg(&small).arg(library()?);
+        ensure!(strip.status()?.success(), "`strip` failed");
+    }
+    Ok(small)
 }
 
 /// A folder that is removed at the end.
@@ -42,9 +54,21 @@ impl Drop for Folder {
 /// Links objects with the library.
 fn link(folder: &Folder, objects: &[PathBuf], arguments: &[&str]) -> Result<Output> {
     let mut cc = Command::new("cc");
-    cc.args(objects).arg(library()?).args(arguments).args(["-lm", "-lpthread", "-ldl"]);
+    cc.args(arguments).args(objects).arg(small_library(folder)?).args(["-lm", "-lpthread", "-ldl"]);
     cc.arg("-o").arg(folder.0.join("program"));
     cc.output().context("the linker `cc`")
+}
+
+/// The folder with a link to Rust's lld for `cc`, if this Rust has one.
+fn lld(folder: &Folder) -> Result<Option<String>> {
+    let root = Command::new("rustc").args(["--print", "sysroot"]).output()?.stdout;
+    let root = PathBuf::from(String::from_utf8(root)?.trim());
+    let bin = root.join("lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld");
+    if !bin.exists() {
+        return Ok(None);
+    }
+    std::os::unix::fs::symlink(&bin, folder.0.join("ld.lld"))?;
+    Ok(Some(format!("-B{}", folder.0.display())))
 }
 
 fn run(program: &Path, environment: &[(&str, &str)]) -> Result<Output> {
@@ -135,7 +159,7 @@ fn objects_run_under_each_collector() -> Result<()> {
             let folder = Folder::new(&name)?;
             let engine = Engine::builder(collector.clone()).zeal(zeal).build()?;
             let objects = [
-                folder.write("start.o", &engine.emit_start(Some("start"))?)?,
+                folder.write("start.o", &engine.emit_start(&Start::main("start"))?)?,
                 folder.write("lists.o", &lists(&engine)?)?,
                 folder.write("main.o", &main(&engine)?)?,
             ];
@@ -145,6 +169,109 @@ fn objects_run_under_each_collector() -> Result<()> {
             let error = String::from_utf8_lossy(&output.stderr);
             ensure!(output.status.code() == Some(42), "{name}: {}, {error}", output.status);
         }
+    }
+    Ok(())
+}
+
+/// Whether the system has this linker.
+fn has(linker: &str) -> bool {
+    Command::new(linker).arg("--version").output().is_ok()
+}
+
+#[test]
+fn linkers_and_their_options() -> Result<()> {
+    let folder = Folder::new("linkers")?;
+    let engine = Engine::builder(Collector::generational()).zeal(5).build()?;
+    let objects = [
+        folder.write("start.o", &engine.emit_start(&Start::main("start"))?)?,
+        folder.write("lists.o", &lists(&engine)?)?,
+        folder.write("main.o", &main(&engine)?)?,
+    ];
+    let lld = lld(&folder)?;
+    let mut linkers = vec![vec!["-fuse-ld=bfd"]];
+    match has("ld.gold") {
+        true => linkers.push(vec!["-fuse-ld=gold"]),
+        false => eprintln!("SKIPPED: there is no ld.gold"),
+    }
+    match &lld {
+        Some(folder) => linkers.push(vec![folder, "-fuse-ld=lld"]),
+        None => eprintln!("SKIPPED: this Rust has no rust-lld"),
+    }
+    let variants: [&[&str]; 8] = [
+        &[],
+        &["-no-pie"],
+        &["-static"],
+        &["-static-pie"],
+        &["-Wl,--gc-sections"],
+        &["-Wl,--gc-sections", "-Wl,-z,start-stop-gc"],
+        &["-s"],
+        &["-Wl,-z,now", "-Wl,-z,relro"],
+    ];
+    for linker in &linkers {
+        for variant in variants {
+            let arguments: Vec<&str> = linker.iter().chain(variant).copied().collect();
+            // Gold does not know these.
+            let unknown = ["-static-pie", "-Wl,-z,start-stop-gc"];
+            if linker[0].ends_with("gold") && variant.iter().any(|it| unknown.contains(it)) {
+                continue;
+            }
+            let linked = link(&folder, &objects, &arguments)?;
+            let error = String::from_utf8_lossy(&linked.stderr);
+            ensure!(linked.status.success(), "{arguments:?}: {error}");
+            // Rust's library uses functions of the C library that warn when they are linked statically.
+            let warns =
+                |line: &str| line.contains("warning") && !line.contains("statically linked");
+            ensure!(!error.lines().any(warns), "{arguments:?}: {error}");
+            let program = folder.0.join("program");
+            let output = run(&program, &[])?;
+            let error = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.code() == Some(42), "{arguments:?}: {}, {error}", output.status);
+            not_relocated(&program).with_context(|| format!("{arguments:?}"))?;
+        }
+    }
+    // Objects in an archive, and objects that were linked to one.
+    let archive = folder.0.join("libparts.a");
+    let made = Command::new("ar").arg("rcs").arg(&archive).args(&objects[1..]).status()?;
+    ensure!(made.success());
+    let linked = link(&folder, &[objects[0].clone(), archive], &[])?;
+    ensure!(linked.status.success(), "{}", String::from_utf8_lossy(&linked.stderr));
+    ensure!(run(&folder.0.join("program"), &[])?.status.code() == Some(42));
+    let whole = folder.0.join("whole.o");
+    let made = Command::new("ld").arg("-r").arg("-o").arg(&whole).args(&objects).status()?;
+    ensure!(made.success());
+    let linked = link(&folder, &[whole], &[])?;
+    ensure!(linked.status.success(), "{}", String::from_utf8_lossy(&linked.stderr));
+    ensure!(run(&folder.0.join("program"), &[])?.status.code() == Some(42));
+    Ok(())
+}
+
+/// Checks that the loader changes nothing in sections of the objects.
+fn not_relocated(program: &Path) -> Result<()> {
+    use object::read::elf::{ElfFile64, FileHeader as _};
+    use object::{Object as _, ObjectSection as _};
+    let bytes = std::fs::read(program)?;
+    let elf: ElfFile64<'_> = ElfFile64::parse(&*bytes)?;
+    let own = |name: &str| name.starts_with("reclaim_") || name.contains(".reclaim");
+    let mut ranges = Vec::new();
+    for section in elf.sections() {
+        if own(section.name()?) {
+            ranges.push(section.address()..section.address() + section.size());
+        }
+    }
+    ensure!(!ranges.is_empty(), "it has no section of the objects");
+    for (address, _) in elf.dynamic_relocations().into_iter().flatten() {
+        ensure!(
+            !ranges.iter().any(|range| range.contains(&address)),
+            "a relocation at {address:#x}"
+        );
+    }
+    let endian = elf.endian();
+    let sections = elf.elf_header().sections(endian, &*bytes)?;
+    if let Some((dynamic, _)) = sections.dynamic(endian, &*bytes)? {
+        use object::read::elf::Dyn as _;
+        let text =
+            dynamic.iter().any(|entry| entry.d_tag(endian) == object::elf::DT_TEXTREL.into());
+        ensure!(!text, "it has relocations in code");
     }
     Ok(())
 }

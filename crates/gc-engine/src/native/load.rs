@@ -1,7 +1,7 @@
 //! Finds the objects of an executable or a library in memory, and makes [`Code`] of them.
 #![allow(unsafe_code)]
 
-use super::{Record, Start, StartOptions, VERSION};
+use super::{Header, Options, Record, VERSION};
 use crate::declarations::Declarations;
 use crate::{Code, Collector, Engine, EngineBuilder, HeapOptions, RunOptions};
 use anyhow::{Context as _, Result, ensure};
@@ -13,8 +13,8 @@ use std::sync::Arc;
 /// The objects of an executable or a library that is in memory.
 #[derive(Debug)]
 pub struct Objects {
-    start: &'static Start,
-    options: StartOptions,
+    start: &'static Header,
+    options: Options,
 }
 
 /// The bytes of a program, which never change.
@@ -52,7 +52,7 @@ impl Objects {
     /// executable or library stays in memory as long as the process.
     pub unsafe fn at(start: *const u8) -> Result<Objects> {
         // SAFETY: the symbol is there, as the caller promises.
-        let start: &'static Start = unsafe { &*start.cast::<Start>() };
+        let start: &'static Header = unsafe { &*start.cast::<Header>() };
         ensure!(
             start.version == VERSION,
             "the objects are of version {} of the format, but the library is of version {VERSION}",

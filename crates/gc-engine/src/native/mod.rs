@@ -24,7 +24,8 @@
 //!   other options or of another version are not linked.
 //! - `reclaim.type.NAME.HASH` stands for a type and its layout. It is in a group (COMDAT) with the name of the type, of
 //!   which a linker keeps one. So an object with another layout refers to a symbol that is not there.
-//! - `reclaim.function.NAME` is in the object that defines a function, so two definitions are an error.
+//! - `reclaim.function.NAME` is in the object that defines a function, and those that import it refer to it. So a function
+//!   that is missing, or is defined twice, is an error, and a linker finds objects in archives.
 //! - `reclaim.host_call.NAME` are the trampolines of the start object.
 
 mod load;
@@ -38,8 +39,54 @@ use serde::{Deserialize, Serialize};
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// The description of one object's code, in the section `reclaim_objects`. References to the symbols of its types
-/// follow it: `types` distances of 32 bits.
+/// What the start object of an executable or a library says ([`Engine::emit_start`](crate::Engine::emit_start)).
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "compiler")] {
+/// use gc_engine::native::Start;
+/// use gc_engine::{Collector, Engine};
+///
+/// let engine = Engine::new(Collector::copying())?;
+/// let start = Start { host_functions: vec!["print".into()], ..Start::main("run") };
+/// let object = engine.emit_start(&start)?;
+/// # }
+/// # anyhow::Ok(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The function that the executable's `main` runs. Without one there is no symbol `main`. It has no parameters, and
+    /// no result or an `I32`: the exit code.
+    pub main: Option<String>,
+    /// Further functions that the host calls, so that a linker takes the objects that define them from archives.
+    pub roots: Vec<String>,
+    /// The functions of the host that objects import. Other imports must be in objects.
+    pub host_functions: Vec<String>,
+    /// The symbol to which `main` jumps. `gc-native` has `reclaim_main`.
+    pub runtime: String,
+}
+
+impl Start {
+    /// An executable that runs this function.
+    pub fn main(name: &str) -> Start {
+        Start { main: Some(name.into()), ..Start::default() }
+    }
+}
+
+impl Default for Start {
+    /// A library, or an executable with a `main` of its own.
+    fn default() -> Start {
+        Start {
+            main: None,
+            roots: Vec::new(),
+            host_functions: Vec::new(),
+            runtime: "reclaim_main".into(),
+        }
+    }
+}
+
+/// The description of one object's code, in the section `reclaim_objects`. References to the symbols that the object
+/// needs follow it: `needs` distances of 32 bits.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 struct Record {
@@ -48,7 +95,7 @@ struct Record {
     version: u32,
     /// CRC-32 of the tables.
     checksum: u32,
-    types: u32,
+    needs: u32,
     /// The fingerprint of the ABI for which the code was compiled.
     fingerprint: [u8; 16],
     /// The distance from this field to the code, and the size of the code in bytes.
@@ -63,12 +110,12 @@ struct Record {
 /// The start object's description of all, at the symbol `reclaim_start`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-struct Start {
+struct Header {
     version: u32,
     reserved: u32,
     /// The distance from this field to the text of the ABI, and its size in bytes.
     abi: [i64; 2],
-    /// The distance to the encoded [`StartOptions`], and the size.
+    /// The distance to the encoded [`Options`], and the size.
     options: [i64; 2],
     /// The distances from each field to the first record and to the end of the records.
     records: [i64; 2],
@@ -78,14 +125,14 @@ struct Start {
 
 /// How an executable makes its engine, unless its user says otherwise.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct StartOptions {
+struct Options {
     /// The collector with its options, as on a command line.
     collector: String,
     /// The heap's maximum in bytes.
     heap_maximum: u64,
     /// How code stays inside the heap: whether the bounds are guarded.
     guarded: bool,
-    /// At which allocations to collect. Zero for no zeal.
+    /// Which allocations collect. Zero for no zeal.
     zeal: u32,
     max_stack: u64,
     interruptible: bool,

@@ -1,6 +1,7 @@
 //! Writes objects: relocatable ELF.
 
-use super::{Record, Start, StartOptions, VERSION};
+use super::{Header, Options, Record, Start, VERSION};
+use crate::code::Word;
 use crate::declarations::Declarations;
 use crate::registry::Definition;
 use crate::types::describe;
@@ -26,6 +27,7 @@ impl Module {
     ///
     /// # Examples
     /// ```
+    /// use gc_engine::native::Start;
     /// use gc_engine::{Collector, Engine, Module, Type};
     ///
     /// let engine = Engine::new(Collector::copying())?;
@@ -37,7 +39,7 @@ impl Module {
     /// let object: Vec<u8> = module.emit_object()?;
     /// assert!(object.starts_with(b"\x7fELF"));
     /// // The object that has what all others need.
-    /// let start: Vec<u8> = engine.emit_start(Some("seven"))?;
+    /// let start: Vec<u8> = engine.emit_start(&Start::main("seven"))?;
     /// # anyhow::Ok(())
     /// ```
     pub fn emit_object(self) -> Result<Vec<u8>> {
@@ -49,13 +51,11 @@ impl Module {
 
 impl Engine {
     /// The object that executables and libraries of this engine's code need once, besides those of
-    /// [`Module::emit_object`]: the trampolines of host calls, the text of the ABI, and the options of the engine. With
-    /// `main` it has the symbol `main`, which runs the function with this name. This function has no parameters, and no
-    /// result or an `i32`: the exit code.
+    /// [`Module::emit_object`]: the trampolines of host calls, the text of the ABI, and the options of the engine.
     ///
     /// # Errors
     /// If there is no format for the machine.
-    pub fn emit_start(&self, main: Option<&str>) -> Result<Vec<u8>> {
+    pub fn emit_start(&self, start: &Start) -> Result<Vec<u8>> {
         let mut linker = ImageLinker::new();
         self.abi().host_calls().for_each(|(call, _)| linker.host_call(call));
         let (image, relocs) = linker.link_object(self.compiler())?;
@@ -66,7 +66,7 @@ impl Engine {
             uses_heap: false,
         };
         let mut writer = Writer::new(self)?;
-        writer.start(main)?;
+        writer.start(start)?;
         writer.object(&declared, &image, &relocs)
     }
 }
@@ -101,6 +101,8 @@ struct Writer<'a> {
     object: Object<'a>,
     /// Whether it is the start object.
     is_start: bool,
+    /// The names of symbols that it needs.
+    needs: BTreeSet<String>,
 }
 
 impl<'a> Writer<'a> {
@@ -112,7 +114,7 @@ impl<'a> Writer<'a> {
         let mut object = Object::new(BinaryFormat::Elf, architecture, Endianness::Little);
         // The flag that keeps a section is one of GNU.
         object.flags = FileFlags::Elf { os_abi: elf::ELFOSABI_GNU, abi_version: 0, e_flags: 0 };
-        Ok(Writer { engine, object, is_start: false })
+        Ok(Writer { engine, object, is_start: false, needs: BTreeSet::new() })
     }
 
     fn section(
@@ -186,18 +188,19 @@ impl<'a> Writer<'a> {
     }
 
     /// Adds the start object's parts.
-    fn start(&mut self, main: Option<&str>) -> Result<()> {
+    fn start(&mut self, options: &Start) -> Result<()> {
         self.is_start = true;
+        let Start { main, roots, host_functions, runtime } = options;
         let engine = self.engine;
         let heap = engine.heap_options();
-        let options = StartOptions {
+        let options = Options {
             collector: engine.collector().to_string(),
             heap_maximum: heap.maximum,
             guarded: heap.bounds == HeapBounds::Guarded,
             zeal: heap.zeal,
             max_stack: engine.max_stack() as u64,
             interruptible: engine.abi().polls(),
-            main: main.map(str::to_owned),
+            main: main.clone(),
         };
         let options = postcard::to_stdvec(&options)?;
         let text = engine.abi().to_string();
@@ -213,21 +216,27 @@ impl<'a> Writer<'a> {
             start.extend_from_slice(&[0; 8]);
             start.extend_from_slice(&(size as u64).to_le_bytes());
         }
-        start.resize(size_of::<Start>(), 0);
+        start.resize(size_of::<Header>(), 0);
         let place =
             self.section(".rodata.reclaim.start", SectionKind::ReadOnlyData, read, &start, 8);
         self.symbol("reclaim_start".into(), Some((place, 0)), SymbolScope::Linkage);
-        self.distance(place, offset_of!(Start, abi), abi, 0)?;
-        self.distance(place, offset_of!(Start, options), abi, text.len() as i64)?;
+        self.distance(place, offset_of!(Header, abi), abi, 0)?;
+        self.distance(place, offset_of!(Header, options), abi, text.len() as i64)?;
         for (field, section) in [
-            (offset_of!(Start, records), "reclaim_objects"),
-            (offset_of!(Start, words), "reclaim_words"),
+            (offset_of!(Header, records), "reclaim_objects"),
+            (offset_of!(Header, words), "reclaim_words"),
         ] {
             for (n, bound) in ["start", "stop"].into_iter().enumerate() {
                 let bound = self.symbol(format!("__{bound}_{section}"), None, SymbolScope::Linkage);
                 self.distance(place, field + 8 * n, bound, 0)?;
             }
         }
+        for name in host_functions {
+            // It is only there for the linker.
+            let name = function_symbol(name);
+            self.symbol(name, Some((place, 0)), SymbolScope::Linkage);
+        }
+        self.needs.extend(main.iter().chain(roots).map(|name| function_symbol(name)));
         if main.is_some() {
             // endbr64; jmp reclaim_main
             let code = [0xf3, 0x0f, 0x1e, 0xfa, 0xe9, 0, 0, 0, 0];
@@ -235,7 +244,7 @@ impl<'a> Writer<'a> {
             let text = self.section(".text.main", SectionKind::Text, flags, &code, 16);
             let (kind, size) = (SymbolKind::Text, code.len() as u64);
             self.typed_symbol("main".into(), Some((text, 0)), SymbolScope::Dynamic, kind, size);
-            let target = self.symbol("reclaim_main".into(), None, SymbolScope::Unknown);
+            let target = self.symbol(runtime.clone(), None, SymbolScope::Unknown);
             self.reloc(text, 5, target, -4, elf::R_X86_64_PLT32)?;
         }
         Ok(())
@@ -276,14 +285,14 @@ impl<'a> Writer<'a> {
         self.functions(declared, image, text);
         self.relocs(text, words, relocs)?;
 
-        let types = self.types(declared)?;
-        let mut record = vec![0; (size_of::<Record>() + 4 * types.len()).next_multiple_of(8)];
+        let needs = self.needs(declared)?;
+        let mut record = vec![0; (size_of::<Record>() + 4 * needs.len()).next_multiple_of(8)];
         let abi = self.engine.abi();
         let fingerprint = abi.fingerprint().to_bytes();
         let sizes =
             [image.code().len() as u64, tables_size as u64, count as u64].map(u64::to_le_bytes);
         let numbers =
-            [record.len() as u32, VERSION, checksum, types.len() as u32].map(u32::to_le_bytes);
+            [record.len() as u32, VERSION, checksum, needs.len() as u32].map(u32::to_le_bytes);
         let mut put = |at: usize, bytes: &[u8]| record[at..at + bytes.len()].copy_from_slice(bytes);
         put(offset_of!(Record, size), numbers.as_flattened());
         put(offset_of!(Record, fingerprint), &fingerprint);
@@ -301,9 +310,9 @@ impl<'a> Writer<'a> {
             let abi = self.symbol(abi_symbol(abi), None, SymbolScope::Linkage);
             self.distance(place, offset_of!(Record, abi), abi, 0)?;
         }
-        for (n, ty) in types.into_iter().enumerate() {
+        for (n, needed) in needs.into_iter().enumerate() {
             let at = size_of::<Record>() + 4 * n;
-            self.reloc(place, at as u64, ty, 0, elf::R_X86_64_PC32)?;
+            self.reloc(place, at as u64, needed, 0, elf::R_X86_64_PC32)?;
         }
         // No stack is executable.
         self.section(".note.GNU-stack", SectionKind::Other, 0, &[], 1);
@@ -321,7 +330,7 @@ impl<'a> Writer<'a> {
         }
         for (name, (index, _)) in &declared.functions {
             let offset = image.function_offset(*index).expect("an exported function has code");
-            let name = format!("reclaim.function.{}", escaped(name));
+            let name = function_symbol(name);
             let place = Some((text, offset.into()));
             self.typed_symbol(name, place, SymbolScope::Linkage, SymbolKind::Text, 0);
         }
@@ -368,9 +377,17 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The symbols of its types, each in the group of its name.
-    fn types(&mut self, declared: &Declarations) -> Result<Vec<SymbolId>> {
+    /// The symbols that it needs: those of its types, each in the group of its name, and those of functions.
+    fn needs(&mut self, declared: &Declarations) -> Result<Vec<SymbolId>> {
         let mut symbols = Vec::new();
+        for word in &declared.words {
+            if let Word::Import(name, _) = word {
+                self.needs.insert(function_symbol(name));
+            }
+        }
+        for name in std::mem::take(&mut self.needs) {
+            symbols.push(self.symbol(name, None, SymbolScope::Linkage));
+        }
         let mut known = BTreeSet::new();
         for ty in &declared.types {
             let Definition::Object(name, layout) = ty else { continue };
@@ -392,6 +409,10 @@ impl<'a> Writer<'a> {
         }
         Ok(symbols)
     }
+}
+
+fn function_symbol(name: &str) -> String {
+    format!("reclaim.function.{}", escaped(name))
 }
 
 fn host_call_symbol(name: &str) -> String {
