@@ -4,7 +4,7 @@
 use crate::store::{Inner as _, SlotId, StoreInner};
 use crate::{AsStoreMut, Params, Results, Signature};
 use anyhow::{Result, ensure};
-use gc_jit::{Backtrace, EntryTrampoline};
+use gc_jit::{Backtrace, EntryTrampoline, ThrownException};
 use gc_types::ValRaw;
 use std::fmt;
 use std::marker::PhantomData;
@@ -74,18 +74,28 @@ pub struct TypedFunction<P, R> {
 /// # anyhow::Ok(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct CallBacktrace(pub(crate) Backtrace);
+pub struct CallBacktrace {
+    backtrace: Backtrace,
+    /// Whether an object was thrown.
+    thrown: bool,
+}
 
 impl CallBacktrace {
+    /// The one of a call that ended with `error`.
+    pub(crate) fn new(backtrace: Backtrace, error: &anyhow::Error) -> CallBacktrace {
+        CallBacktrace { backtrace, thrown: error.is::<ThrownException>() }
+    }
+
     /// The functions.
     pub fn backtrace(&self) -> &Backtrace {
-        &self.0
+        &self.backtrace
     }
 }
 
 impl fmt::Display for CallBacktrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a host function failed, which was called by\n{}\nbecause", self.0)
+        let what = if self.thrown { "an exception was thrown" } else { "a host function failed" };
+        write!(f, "{what}; the functions that were running:\n{}", self.backtrace)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::store::{Inner as _, StoreInner};
 use crate::{AsStore, AsStoreMut, Scoped};
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use gc_runtime::{OwnedHandle, WeakHandle};
 use gc_types::{I31, VMGcKind, VMGcRef};
 use std::fmt;
@@ -197,12 +197,14 @@ pub struct Rooted<T: RefKind = AnyRef> {
 }
 
 impl Rooted {
-    /// The reference that is this integer: its low 31 bits.
+    /// The reference that is this integer of 31 bits.
     ///
     /// # Errors
-    /// If the store has too many handles.
+    /// If the integer has more bits, or if the store has too many handles.
     pub fn from_i31(store: &mut impl AsStoreMut, value: i32) -> Result<Rooted> {
-        Rooted::new(store.inner_mut(), VMGcRef::from_i31(I31::wrapping_i32(value)))
+        let number = I31::wrapping_i32(value);
+        ensure!(number.get_i32() == value, "{value} has more than 31 bits");
+        Rooted::new(store.inner_mut(), VMGcRef::from_i31(number))
     }
 }
 

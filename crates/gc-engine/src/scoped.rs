@@ -9,7 +9,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// A reference to an object or an `i31` that the host holds until the current scope ends: the call of the host
-/// function that got or made the handle, or [`Store::scope`](crate::Store::scope). Later, to use it is an error.
+/// function that got or made the handle, or [`Store::scope`](crate::Store::scope). Later, to use it is an error. Outside
+/// of all scopes, it is valid as long as the store, and so keeps its object for as long.
+///
+/// Each handle of a scope that did not end is a root. So a host function that walks a long list should take each step in
+/// a scope of its own, or use a [`Rooted`].
 ///
 /// It is a number, which can be copied, and costs much less than a [`Rooted`]. So it is for the parameters of host
 /// functions that are called often. Scopes nest, as V8's `HandleScope` and the JNI's local references do.

@@ -44,7 +44,8 @@ impl CallSite {
 /// The number of calls that are remembered.
 const REMEMBERED: usize = 64;
 
-/// A cache of [`CallSite`]s in code that a store keeps. It allocates nothing before the first.
+/// A cache of [`CallSite`]s in code that a store keeps. When the store no longer keeps some of it, the cache must be
+/// emptied. It allocates nothing before the first.
 #[derive(Debug, Default)]
 pub(crate) struct CallSites(Vec<CallSite>);
 

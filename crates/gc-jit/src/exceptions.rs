@@ -57,6 +57,13 @@ pub(crate) struct Exception {
     sites: CallSites,
 }
 
+impl Exception {
+    /// Forgets what is known of calls. The store no longer keeps all of their code.
+    pub(crate) fn forget_sites(&mut self) {
+        self.sites = CallSites::default();
+    }
+}
+
 impl<S: JitStore> JitState<S> {
     /// Makes `exception` the pending exception, which a host function then throws by returning
     /// [`ThrownException`]. It replaces the one that was pending.
@@ -71,6 +78,11 @@ impl<S: JitStore> JitState<S> {
         let handle = handle.map_err(|_| anyhow!("more than {} owned handles", OwnedHandle::MAX))?;
         self.exception.pending = Some(handle);
         Ok(())
+    }
+
+    /// Drops the pending exception, if there is one.
+    pub fn forget_pending_exception(&mut self) {
+        self.exception.pending = None;
     }
 
     /// Takes the pending exception, if there is one. The caller owns the reference.

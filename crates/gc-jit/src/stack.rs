@@ -133,12 +133,13 @@ pub(crate) unsafe fn words_of(context: &VMStoreContext) -> Option<Vec<usize>> {
         end = end.max(outer.entry_fp).max(activation.addr());
         activation = outer.previous;
     }
-    // A stack that the embedder has switched to is elsewhere.
-    let (lowest, sp) = (thread.lowest(), arch::stack_pointer());
-    if lowest <= 1 || sp < lowest || sp >= end {
+    // The embedder may have switched to another stack, now or before the code was entered.
+    let stack = stack_bounds::this_thread()?;
+    let sp = arch::stack_pointer();
+    if !stack.contains(&sp) || end <= sp || end > stack.end {
         return None;
     }
-    // SAFETY: both addresses are on the stack of this thread.
+    // SAFETY: both addresses are on the stack of this thread, which is mapped from the stack pointer on.
     Some(unsafe { arch::stack_words(end) })
 }
 

@@ -294,6 +294,8 @@ impl<S: JitStore> JitState<S> {
     /// nothing that other code of the store can reach has an address in it: no function reference, no
     /// trampoline, no vmctx of it.
     pub unsafe fn release(&mut self, code: &CodeMemory) {
+        // Other code may get its addresses.
+        self.exception.forget_sites();
         self.code.retain(|kept| kept.base() != code.base());
     }
 

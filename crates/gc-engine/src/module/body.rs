@@ -72,8 +72,9 @@ pub(super) const REFERENCES: Region = regions::STRUCTURES + 1;
 /// A function that is being built. Its methods append to the current block.
 ///
 /// If a method is misused (a value of a wrong type, a function that is not declared), the
-/// definition of the function fails with the first such error. A [`Value`] belongs to one body. In
-/// another body it is an error at best, and another value at worst.
+/// definition of the function fails with the first such error. A [`Value`] belongs to one body, and is
+/// refused in others. (In a function that is defined while another is built, the first 4,096 values of that one are
+/// recognised. A later one may be taken for a value of this function.)
 ///
 /// References automatically become roots. The body knows that values of [`Type::Ref`], and what its
 /// methods read from fields of references, are references. If code that is emitted with
@@ -116,9 +117,17 @@ pub struct Body<'m, 'b> {
     functions: HashMap<u32, ir::FuncRef>,
     /// The handlers of the block that is being built, the innermost last.
     pub(super) handlers: Vec<Handler>,
+    /// The first values are those of the functions that were being built when this one began. They have no
+    /// definition here.
+    pub(super) foreign: u32,
+    /// The source location of what is being built.
+    location: Option<u32>,
     /// The first misuse.
     error: Option<anyhow::Error>,
 }
+
+/// The most values of functions around a function that are recognised in it.
+const MOST_FOREIGN: usize = 4096;
 
 /// The number of bodies that were begun.
 static BODIES: AtomicU64 = AtomicU64::new(0);
@@ -129,6 +138,15 @@ impl<'m, 'b> Body<'m, 'b> {
         function: &FunctionHandle,
         mut builder: FunctionBuilder<'b>,
     ) -> Body<'m, 'b> {
+        // A block that is never reached has as many values as the function around this one. So a value of that
+        // function is none of this one.
+        let foreign = module.values_around.min(MOST_FOREIGN);
+        if foreign > 0 {
+            let block = builder.func.dfg.make_block();
+            for _ in 0..foreign {
+                builder.func.dfg.append_block_param(block, types::I64);
+            }
+        }
         let entry = builder.create_block();
         builder.append_block_params_for_function_params(entry);
         builder.switch_to_block(entry);
@@ -170,6 +188,8 @@ impl<'m, 'b> Body<'m, 'b> {
             params,
             functions: HashMap::new(),
             handlers: Vec::new(),
+            foreign: foreign as u32,
+            location: None,
             error: None,
         }
     }
@@ -212,12 +232,18 @@ impl<'m, 'b> Body<'m, 'b> {
 
     /// Records a misuse.
     pub(super) fn misused(&mut self, error: anyhow::Error) {
-        self.error.get_or_insert(error);
+        if self.error.is_none() {
+            self.error = Some(match self.location {
+                Some(location) => error.context(format!("at {location}")),
+                None => error,
+            });
+        }
     }
 
     /// The module, to declare types and to define other functions. Nothing of another module that is
     /// put in its place can be used.
     pub fn module(&mut self) -> &mut Module {
+        self.module.values_around = self.builder.func.dfg.num_values();
         self.module
     }
 
@@ -279,8 +305,10 @@ impl<'m, 'b> Body<'m, 'b> {
         value
     }
 
-    /// Sets the source location, a number, of the following instructions. Traces show it.
+    /// Sets the source location, a number, of the following instructions. Traces and errors of the definition show
+    /// it.
     pub fn at(&mut self, location: u32) {
+        self.location = Some(location);
         self.builder.set_srcloc(ir::SourceLoc::new(location));
     }
 
@@ -372,7 +400,8 @@ impl<'m, 'b> Body<'m, 'b> {
                 return None;
             }
         };
-        if !self.expect_args(callee.name(), callee.signature(), args) {
+        let called = format!("`{}`", callee.name());
+        if !self.expect_args(callee.name(), &called, callee.signature(), args) {
             return None;
         }
         let (code, vmctx) = match self.module.functions[callee.index as usize].body {
@@ -396,6 +425,7 @@ impl<'m, 'b> Body<'m, 'b> {
     /// Checks the arguments of a call of a function of this type.
     pub(super) fn expect_args(
         &mut self,
+        what: &str,
         callee: &str,
         signature: &Signature,
         args: &[Value],
@@ -403,14 +433,14 @@ impl<'m, 'b> Body<'m, 'b> {
         let params = signature.params();
         if params.len() != args.len() {
             let error = anyhow!(
-                "it calls `{callee}`, which takes {} values, with {}",
+                "it calls {callee}, which takes {} values, with {}",
                 params.len(),
                 args.len()
             );
             self.misused(error);
             return false;
         }
-        args.iter().zip(params).all(|(arg, ty)| self.expect(callee, *arg, *ty))
+        args.iter().zip(params).all(|(arg, ty)| self.expect(what, *arg, *ty))
     }
 
     /// The reference to the imported function whose address is in this word of the vmctx.

@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// The most functions with which a reference is compared before it is called.
 const MOST_LIKELY: usize = 4;
 
+/// What an indirect call calls, in messages.
+const INDIRECT: &str = "a function through a reference";
+
 impl Body<'_, '_> {
     /// A reference to a function (a value of [`Type::Func`]). A reference to a function of this module is to
     /// its code here, also after the function was [replaced](crate::Store::replace): a closure's
@@ -113,7 +116,9 @@ impl Body<'_, '_> {
         args: &[Value],
     ) -> Vec<Value> {
         let what = "call_indirect";
-        if !self.expect(what, function, Type::Func) || !self.expect_args(what, signature, args) {
+        if !self.expect(what, function, Type::Func)
+            || !self.expect_args(what, INDIRECT, signature, args)
+        {
             return self.dummy_results();
         }
         let likely = self.likely(signature);
@@ -194,7 +199,9 @@ impl Body<'_, '_> {
         function: Value,
         args: &[Value],
     ) -> Option<(CalleeCode, Vec<Value>)> {
-        if !self.expect(what, function, Type::Func) || !self.expect_args(what, signature, args) {
+        if !self.expect(what, function, Type::Func)
+            || !self.expect_args(what, INDIRECT, signature, args)
+        {
             return None;
         }
         let signature = Arc::new(signature.clone());

@@ -46,6 +46,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// The most parameters and the most results of a function. WebAssembly engines have the same limit.
+const MOST_VALUES: usize = 1000;
+
 /// The types and functions of a program, which are compiled together.
 ///
 /// ```
@@ -97,6 +100,8 @@ pub struct Module {
     names: HashMap<Arc<str>, u32>,
     /// Cranelift's memory for functions, which is reused.
     builders: Vec<FunctionBuilderContext>,
+    /// The number of values of the function that is being built.
+    values_around: usize,
     context: Context,
 }
 
@@ -150,6 +155,7 @@ impl Module {
             referenced: HashMap::new(),
             names: HashMap::new(),
             builders: Vec::new(),
+            values_around: 0,
             context: Context::new(),
         }
     }
@@ -316,6 +322,11 @@ impl Module {
         body: FunctionBody,
     ) -> Result<FunctionHandle> {
         let index = u32::try_from(self.functions.len()).context("too many functions")?;
+        let most = signature.params().len().max(signature.results().len());
+        ensure!(
+            most <= MOST_VALUES,
+            "the function `{name}` has {most} parameters or results: there may be {MOST_VALUES}"
+        );
         let (module, signature) = (self.number, Arc::new(signature));
         let handle = FunctionHandle { module, index, name: name.into(), signature };
         let (declared, forgotten) = (handle.clone(), false);
@@ -359,7 +370,9 @@ impl Module {
         self.check_undefined(function)?;
         let mut builders = self.builders.pop().unwrap_or_default();
         let mut func = new_function(function);
+        let around = self.values_around;
         let emitted = self.emit(function, &mut func, &mut builders, build);
+        self.values_around = around;
         let (env, end) = emitted.with_context(|| format!("function `{}`", function.name()))?;
         // `build` has had access to the module.
         self.check_undefined(function)?;

@@ -123,11 +123,15 @@ impl Body<'_, '_> {
             f.known(ty.0.module)?;
             let (given, count) = (fields.len(), layout.fields.len());
             f.checked((|| {
-                ensure!(given == count, "`struct_new` is given {given} fields, not {count}");
+                ensure!(
+                    given == count,
+                    "a `{}` has {count} fields, but `struct_new` is given {given}",
+                    ty.name()
+                );
                 Ok(())
             })())?;
             for (n, (value, field)) in fields.iter().zip(&layout.fields).enumerate() {
-                f.storable(&format!("field {n}"), *value, field.ty)?;
+                f.storable(&format!("field {n} of a `{}`", ty.name()), *value, field.ty)?;
             }
             Ok(())
         };

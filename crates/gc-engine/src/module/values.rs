@@ -103,9 +103,14 @@ impl Body<'_, '_> {
 
     /// Checks that two operands of `what` are integers of one type.
     fn are_integers(&mut self, what: &str, a: Value, b: Value) -> bool {
-        let [Some(a), Some(b)] = [a, b].map(|value| self.type_of(what, value)) else {
+        let [Some(a_type), Some(b_type)] = [a, b].map(|value| self.type_of(what, value)) else {
             return false;
         };
+        if self.is_declared(a) || self.is_declared(b) {
+            self.misused(anyhow!("`{what}` takes two integers, but was given a reference"));
+            return false;
+        }
+        let [a, b] = [a_type, b_type];
         if a != b || !a.is_int() {
             self.misused(anyhow!("`{what}` takes two integers of one type, not {a} and {b}"));
             return false;
@@ -127,12 +132,23 @@ impl Body<'_, '_> {
 
     /// The type of a value that `what` uses, if it is one of this body.
     pub(super) fn type_of(&mut self, what: &str, value: Value) -> Option<ir::Type> {
+        if self.is_foreign(value) {
+            self.misused(anyhow!(
+                "`{what}` uses {value}, which is a value of the function around this one: a closure must capture it"
+            ));
+            return None;
+        }
         let dfg = &self.builder.func.dfg;
         if dfg.value_is_valid(value) {
             return Some(dfg.value_type(value));
         }
         self.misused(anyhow!("`{what}` uses {value}, which is not a value of this function"));
         None
+    }
+
+    /// Whether it is a value of a function around this one.
+    fn is_foreign(&self, value: Value) -> bool {
+        value.as_u32() < self.foreign
     }
 
     /// A new variable.

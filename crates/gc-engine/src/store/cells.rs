@@ -136,14 +136,16 @@ impl StoreInner {
         let array = self.alloc(|gc, roots| gc.alloc_array(roots, index, length))?;
         let StoreInner { cells, jit, .. } = self;
         let gc = jit.gc_mut();
-        let written = gc.array_write_bytes(&array, 0, bytes);
+        if let Err(error) = gc.array_write_bytes(&array, 0, bytes) {
+            gc.drop_gc_ref(array);
+            return Err(error.into());
+        }
         let cell = Cell::new(gc, cells.made, Some(RootKind::Constant));
         cells.made = cells.made.wrapping_add(1);
         cell.set_ref(gc, Some(&array));
         gc.drop_gc_ref(array);
         let address = cell.address();
         cells.constants.insert(key, (cell, 1));
-        written?;
         Ok(address)
     }
 

@@ -7,7 +7,7 @@
 
 use super::scope::in_scope;
 use super::{Caller, StoreInner};
-use crate::{Code, Params, Results, Signature, Type, Value};
+use crate::{Code, Params, Signature, Type, Value};
 use anyhow::{Context as _, Result, bail};
 use gc_jit::{VMHostFuncContext, host_call_guard};
 use gc_types::ValRaw;
@@ -31,7 +31,7 @@ pub trait HostFunction<T: 'static, P, R>: sealed::Sealed<T, P, R> + Send + Sync 
     fn results(&self) -> Vec<Type>;
 
     #[doc(hidden)]
-    fn run(&self, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()>;
+    fn run(&self, name: &str, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()>;
 
     #[doc(hidden)]
     fn body(self) -> Box<dyn HostBody>
@@ -93,9 +93,14 @@ macro_rules! closures {
                 R::types()
             }
 
-            #[allow(non_snake_case)]
-            fn run(&self, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()> {
-                let ($($name,)*) = <($($name,)*) as Results>::from_slots(store, slots)?;
+            #[allow(non_snake_case, unused_mut, unused_variables)]
+            fn run(&self, name: &str, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()> {
+                let mut numbers = 0..;
+                $(
+                    let number = numbers.next().unwrap_or_default();
+                    let $name = $name::from_raw(store, slots[number])
+                        .with_context(|| format!("argument {number} of the host's function `{name}`"))?;
+                )*
                 let results = self(Caller::new(store), $($name),*);
                 results.into_slots(store, slots)
             }
@@ -119,7 +124,7 @@ closures!(A B C D E F G);
 /// The body of a host function. It reads its arguments from the slots and writes its results there.
 #[doc(hidden)]
 pub trait HostBody: Any + Send + Sync {
-    fn run(&self, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()>;
+    fn run(&self, name: &str, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()>;
 }
 
 /// A closure with typed parameters and results.
@@ -135,25 +140,22 @@ where
     R: 'static,
     F: HostFunction<T, P, R>,
 {
-    fn run(&self, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()> {
-        self.function.run(store, slots)
+    fn run(&self, name: &str, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()> {
+        self.function.run(name, store, slots)
     }
 }
 
 /// A function that is declared and not defined.
-struct Missing {
-    name: Box<str>,
-}
+struct Missing;
 
 impl HostBody for Missing {
-    fn run(&self, _: &mut StoreInner, _: &mut [ValRaw]) -> Result<()> {
-        bail!("the function `{}` is declared, but not defined", self.name)
+    fn run(&self, name: &str, _: &mut StoreInner, _: &mut [ValRaw]) -> Result<()> {
+        bail!("the function `{name}` is declared, but not defined")
     }
 }
 
 /// A function that is compiled when it is first called.
 struct Lazy<F, T> {
-    name: Box<str>,
     signature: Signature,
     compile: F,
     data: PhantomData<fn(T)>,
@@ -164,7 +166,7 @@ where
     T: 'static,
     F: Fn(Caller<'_, T>) -> Result<Code> + Send + Sync + 'static,
 {
-    fn run(&self, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()> {
+    fn run(&self, name: &str, store: &mut StoreInner, slots: &mut [ValRaw]) -> Result<()> {
         // The compilation may run code and collect.
         let params = self.signature.params();
         let refs = slots.iter().zip(params).map(|(slot, ty)| match ty {
@@ -173,18 +175,18 @@ where
         });
         let refs: Vec<Option<crate::Rooted>> = refs.collect::<Result<_>>()?;
         let compiled = (self.compile)(Caller::new(store)).and_then(|code| {
-            let defines = code.functions().any(|(name, _)| *name == *self.name);
-            anyhow::ensure!(defines, "the code has no function `{}`", self.name);
+            let defines = code.functions().any(|(known, _)| known == name);
+            anyhow::ensure!(defines, "the code has no function `{name}`");
             store.load(&code, true)
         });
-        compiled.with_context(|| format!("compiling the function `{}`", self.name))?;
+        compiled.with_context(|| format!("compiling the function `{name}`"))?;
         for ((slot, ty), reference) in slots.iter_mut().zip(params).zip(refs) {
             if *ty == Type::Ref {
                 *slot = reference.into_raw(store)?;
             }
         }
         // SAFETY: the slots are those of this function, whose name stands for one of the same type.
-        unsafe { store.call_by_name(&self.name, slots) }
+        unsafe { store.call_by_name(name, slots) }
     }
 }
 
@@ -196,17 +198,16 @@ impl Host {
         Host(function.body())
     }
 
-    pub(super) fn missing(name: &str) -> Host {
-        Host(Box::new(Missing { name: name.into() }))
+    pub(super) fn missing() -> Host {
+        Host(Box::new(Missing))
     }
 
     pub(super) fn lazy<T: 'static>(
-        name: &str,
         signature: &Signature,
         compile: impl Fn(Caller<'_, T>) -> Result<Code> + Send + Sync + 'static,
     ) -> Host {
-        let (name, signature) = (name.into(), signature.clone());
-        Host(Box::new(Lazy { name, signature, compile, data: PhantomData }))
+        let signature = signature.clone();
+        Host(Box::new(Lazy { signature, compile, data: PhantomData }))
     }
 }
 
@@ -214,6 +215,7 @@ impl Host {
 #[repr(C)]
 struct HostContext {
     vm: VMHostFuncContext,
+    name: Box<str>,
     /// The number of slots that arguments and results share.
     slots: usize,
     body: Box<dyn HostBody>,
@@ -230,13 +232,14 @@ unsafe impl Sync for PlacedHost {}
 impl PlacedHost {
     /// Puts a function with this signature into a store, of whose vmctxs `prefix` is one.
     pub(super) fn new(
+        name: &str,
         host: Host,
         prefix: gc_jit::VMContextPrefix,
         signature: &Signature,
     ) -> PlacedHost {
         let slots = signature.params().len().max(signature.results().len());
         let vm = VMHostFuncContext { prefix, function: call_host };
-        let context = Box::new(HostContext { vm, slots, body: host.0 });
+        let context = Box::new(HostContext { vm, name: name.into(), slots, body: host.0 });
         PlacedHost(NonNull::from(Box::leak(context)))
     }
 
@@ -259,12 +262,12 @@ pub(super) extern "C" fn call_host(context: *mut u8, slots: *mut ValRaw) -> u64 
         // SAFETY: the trampoline passes the vmctx of the called function, which is a `HostContext`,
         // and as many slots as the function's type needs. The store keeps the context while the
         // function runs.
-        let (body, slots) = unsafe {
+        let (name, body, slots) = unsafe {
             let context = &*context.cast::<HostContext>();
-            (&*context.body, std::slice::from_raw_parts_mut(slots, context.slots))
+            (&*context.name, &*context.body, std::slice::from_raw_parts_mut(slots, context.slots))
         };
         store.drop_dead_handles();
-        in_scope(store, |store| store, |store| body.run(store, slots))?;
+        in_scope(store, |store| store, |store| body.run(name, store, slots))?;
         Ok(0)
     };
     // SAFETY: the caller is compiled code of the store to which the context belongs, or the store's

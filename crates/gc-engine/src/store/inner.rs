@@ -155,7 +155,7 @@ impl StoreInner {
         signature: Signature,
         host: Host,
     ) -> Result<()> {
-        let placed = self.place(host, &signature);
+        let placed = self.place(name, host, &signature);
         match self.functions.find(name) {
             None => self.add(name, signature, Target::Host(placed)),
             Some(id) => {
@@ -179,12 +179,12 @@ impl StoreInner {
     /// Adds a name without a function.
     pub(super) fn declare(&mut self, name: &str, signature: Signature) -> Result<()> {
         ensure!(self.functions.find(name).is_none(), "the store already has a function `{name}`");
-        let placed = self.place(Host::missing(name), &signature);
+        let placed = self.place(name, Host::missing(), &signature);
         self.add(name, signature, Target::Missing(placed))
     }
 
-    fn place(&self, host: Host, signature: &Signature) -> PlacedHost {
-        PlacedHost::new(host, self.jit.vmctx_prefix_without_heap(0), signature)
+    fn place(&self, name: &str, host: Host, signature: &Signature) -> PlacedHost {
+        PlacedHost::new(name, host, self.jit.vmctx_prefix_without_heap(0), signature)
     }
 
     fn add(&mut self, name: &str, signature: Signature, target: Target) -> Result<()> {
@@ -296,7 +296,14 @@ impl StoreInner {
                 unsafe { gc_jit::call_host(self, call_host, context, slots) }
             }
         };
-        result.map_err(|error| self.failed(error))
+        let result = result.map_err(|error| self.failed(error));
+        // An object that an earlier call threw is not one of this call.
+        if !self.jit.is_active()
+            && !result.as_ref().is_err_and(|error| error.is::<ThrownException>())
+        {
+            self.jit.forget_pending_exception();
+        }
+        result
     }
 
     /// The error of a call. The error of a host function gets the compiled functions that were on the
@@ -306,7 +313,8 @@ impl StoreInner {
         match error {
             CallError::Host(error) => match self.jit.take_backtrace() {
                 Some(backtrace) if !error.is::<CallBacktrace>() => {
-                    error.context(CallBacktrace(backtrace))
+                    let backtrace = CallBacktrace::new(backtrace, &error);
+                    error.context(backtrace)
                 }
                 _ => error,
             },

@@ -166,7 +166,7 @@ impl<T: Send + Sync + 'static> Store<T> {
         compile: impl Fn(Caller<'_, T>) -> Result<Code> + Send + Sync + 'static,
     ) -> Result<()> {
         let signature = Signature::new(params, results);
-        let host = host::Host::lazy(name, &signature, compile);
+        let host = host::Host::lazy(&signature, compile);
         self.inner.define_host(name, signature, host)
     }
 
@@ -236,8 +236,9 @@ impl<T: 'static> Store<T> {
     /// Loads code like [`load`](Store::load), but its functions replace those of the same names. All
     /// code that calls them by name, and every [`TypedFunction`], calls the new ones from now on.
     /// Calls that run go on with the old code. It is freed when none of it is on the stack and neither an object
-    /// nor a frame refers to a function of it. A frame that has a number with the same bits counts as one that
-    /// refers to it.
+    /// nor a frame refers to a function of it. The stack is searched conservatively: a frame, also one of the host,
+    /// that has a number with the same bits counts as one that refers to it. If it cannot be searched, because code of
+    /// the store is on several stacks, nothing is freed while code runs. May collect all garbage.
     ///
     /// # Errors
     /// As for [`load`](Store::load), except that functions may exist. A function that is replaced must
@@ -364,7 +365,7 @@ impl<T: 'static> Store<T> {
         self.inner.write_global(name, value)
     }
 
-    /// Takes the object that was thrown when a call last failed with
+    /// Takes the object that was thrown when the last call failed with
     /// [`ThrownException`](crate::ThrownException).
     ///
     /// # Errors

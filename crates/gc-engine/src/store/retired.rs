@@ -2,7 +2,8 @@
 //!
 //! A piece of code for whose functions no name stands can still be on the stack, and the heap can have
 //! references to its functions. The stack and the heap are searched each time the number of retired pieces has
-//! doubled, so that all searches together take time in proportion to the pieces that were loaded.
+//! doubled and their code has a part of the size of the heap. So all searches together take time in proportion to the
+//! code that was loaded. A search collects all garbage first, which may refer to functions too.
 #![allow(unsafe_code)]
 
 use super::StoreInner;
@@ -37,7 +38,14 @@ impl StoreInner {
         if let Ok(needed) = self.needed() {
             self.free_others(&needed);
         }
-        self.look_at = 2 * self.retired.len() + FEW;
+        self.look_at = 2 * self.retired.len() + FEW + self.pieces_like_heap();
+    }
+
+    /// The number of pieces of code that take about a quarter of the memory of the live objects: a search takes time
+    /// in proportion to these.
+    fn pieces_like_heap(&self) -> usize {
+        const PIECE: u64 = 16 << 10;
+        (self.gc().stats().live_bytes / (4 * PIECE)) as usize
     }
 
     /// Whether there are references to functions of retired pieces.

@@ -257,3 +257,20 @@ fn code_that_only_catches_uses_the_heap() {
         assert_eq!(object.type_name(&store).unwrap(), Some("even"));
     }
 }
+
+/// An object that nobody took is not one of a later call.
+#[test]
+fn the_object_of_an_earlier_call_is_forgotten() {
+    for engine in engines() {
+        let mut store = store(&engine);
+        store.func_wrap("fine", |_: Caller<'_, ()>, n: i64| n).unwrap();
+        let throws = store.function::<i64, Rooted>("throws").unwrap();
+        let is_thrown =
+            |n: &i64| throws.call(&mut store, *n).is_err_and(|e| e.is::<ThrownException>());
+        let n = (0..10).find(is_thrown).unwrap();
+        assert!(store.take_pending_exception().unwrap().is_some());
+        assert!(throws.call(&mut store, n).is_err());
+        assert_eq!(call(&mut store, "fine", 5).unwrap(), 5);
+        assert!(store.take_pending_exception().unwrap().is_none());
+    }
+}

@@ -184,11 +184,14 @@ fn integers_are_no_functions() {
         let results = f.call_indirect(&unary(), function, &[null, n]);
         f.ret(&results[..1]);
     });
-    fails("field 0 is a reference to a function, but the value is an integer", &|f| {
-        let number = f.param(0);
-        f.struct_new(&holder, &[number]);
-    });
-    fails("it calls `call_indirect`, which takes 2 values, with 0", &|f| {
+    fails(
+        "field 0 of a `holder` is a reference to a function, but the value is an integer",
+        &|f| {
+            let number = f.param(0);
+            f.struct_new(&holder, &[number]);
+        },
+    );
+    fails("it calls a function through a reference, which takes 2 values, with 0", &|f| {
         let function = f.func_null();
         let results = f.call_indirect(&unary(), function, &[]);
         f.ret(&results[..1]);

@@ -260,3 +260,38 @@ fn scoped_handles_end_with_their_scope() {
         assert_eq!(sum.call(&mut store, kept.unwrap()).unwrap(), 10);
     }
 }
+
+#[test]
+fn arguments_that_do_not_fit_are_named() {
+    let engine = Engine::new(Collector::copying()).unwrap();
+    let mut store = Store::new(&engine, ()).unwrap();
+    let take = |_: Caller<'_, ()>, _: i64, _: Rooted<ArrayRef>| ();
+    store.func_wrap("take", take).unwrap();
+    let take = store.function::<(i64, Option<Rooted>), ()>("take").unwrap();
+    let error = take.call(&mut store, (1, None)).unwrap_err();
+    assert_eq!(
+        format!("{error:#}"),
+        "argument 1 of the host's function `take`: the reference is null: an `Option<Rooted>` may be null"
+    );
+    assert!(Rooted::from_i31(&mut store, 1 << 30).is_err());
+    let least = Rooted::from_i31(&mut store, -(1 << 30)).unwrap();
+    assert_eq!(least.i31(&store).unwrap(), Some(-(1 << 30)));
+}
+
+/// A scope ends in the store in which it began, whatever the host does.
+#[test]
+fn a_scope_of_another_store_changes_nothing() {
+    let engine = Engine::new(Collector::copying()).unwrap();
+    let mut stores = [(); 2].map(|()| Store::new(&engine, ()).unwrap());
+    let object = all(&engine);
+    let [first, second] = &mut stores;
+    let array = Module::new(&engine).array_type("bytes", StorageType::I8).unwrap();
+    let other = array.new_bytes(second, b"text").unwrap();
+    second.scope(|second| {
+        let other = other.scoped(second).unwrap();
+        first.scope(|first| std::mem::swap(first, second));
+        // This is the store in which it was made.
+        assert_eq!(array.bytes(first, &other).unwrap(), b"text");
+        drop(object);
+    });
+}

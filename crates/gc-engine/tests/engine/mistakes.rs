@@ -333,11 +333,11 @@ fn values_of_wrong_types_are_refused() {
         let error = module.function(&name, [Type::Ref], [Type::I64], build).expect_err(expected);
         assert!(format!("{error:#}").contains(expected), "{error:#}");
     };
-    fails("field 0 is of type I64, but the value is of i32", &|f| {
+    fails("field 0 of a `cell` is of type I64, but the value is of i32", &|f| {
         let (one, null) = (f.i32(1), f.null());
         f.struct_new(&cell, &[one, null]);
     });
-    fails("`struct_new` is given 1 fields, not 2", &|f| {
+    fails("a `cell` has 2 fields, but `struct_new` is given 1", &|f| {
         let one = f.i64(1);
         f.struct_new(&cell, &[one]);
     });
@@ -518,4 +518,65 @@ fn compile_options_do_not_switch_off_the_checks() {
             assert_eq!(engine.verifies(), verify);
         }
     }
+}
+
+/// A closure must capture a value of the function around it.
+#[test]
+fn values_of_the_function_around_are_refused() {
+    let mut module = Module::new(&engine());
+    let around = module.function("outer", [Type::I64, Type::I64], [Type::I64], |f| {
+        let own = f.param(1);
+        let inner = f.module().declare_local("inner", [Type::I64, Type::I64], [Type::I64])?;
+        f.module().define(&inner, |g| g.ret(&[own]))?;
+        anyhow::Ok(())
+    });
+    let text = format!("{:#}", around.unwrap_err());
+    assert!(text.contains("a value of the function around this one"), "{text}");
+    // The builder's own instructions are found by the verifier.
+    let mut module = Module::new(&engine());
+    let around = module.function("outer", [Type::I64], [Type::I64], |f| {
+        let own = f.param(0);
+        let inner = f.module().declare_local("inner", [Type::I64], [Type::I64])?;
+        f.module().define(&inner, |g| {
+            let sum = g.ins().iadd(own, own);
+            g.ret(&[sum]);
+        })?;
+        f.ret(&[own]);
+        anyhow::Ok(())
+    });
+    assert!(format!("{:#}", around.unwrap_err()).contains("its CLIF is not valid"));
+    // Its own values are right.
+    let mut module = Module::new(&engine());
+    let around = module.function("outer", [Type::I64], [Type::I64], |f| {
+        let own = f.param(0);
+        let inner = f.module().declare_local("inner", [Type::I64], [Type::I64])?;
+        f.module().define(&inner, |g| {
+            let n = g.param(0);
+            let twice = g.add(n, n);
+            g.ret(&[twice]);
+        })?;
+        let twice = f.call(&inner, &[own]);
+        f.ret(&twice);
+        anyhow::Ok(())
+    });
+    around.unwrap();
+    let engine = module.engine().clone();
+    let mut store = loaded(&engine, &module.compile().unwrap()).unwrap();
+    assert_eq!(store.function::<i64, i64>("outer").unwrap().call(&mut store, 4).unwrap(), 8);
+}
+
+#[test]
+fn errors_of_a_definition_say_the_location() {
+    let mut module = Module::new(&engine());
+    let error = module.function("f", [Type::Ref], [Type::I64], |f| {
+        let object = f.param(0);
+        f.at(42);
+        let sum = f.add(object, object);
+        f.at(43);
+        f.ret(&[sum]);
+    });
+    let text = format!("{:#}", error.unwrap_err());
+    assert_eq!(text, "function `f`: at 42: `add` takes two integers, but was given a reference");
+    let error = module.declare("many", vec![Type::I64; 1001], []).unwrap_err().to_string();
+    assert_eq!(error, "the function `many` has 1001 parameters or results: there may be 1000");
 }

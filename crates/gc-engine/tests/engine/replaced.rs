@@ -2,8 +2,11 @@
 
 use crate::common::engines;
 use anyhow::Result;
+use corosensei::stack::{DefaultStack, Stack as _};
 use cranelift_codegen::ir::{InstBuilder, condcodes::IntCC};
-use gc_engine::{Caller, Code, Control, Engine, Module, Rooted, Signature, Store, Type};
+use gc_engine::{
+    Body, Caller, Code, Collector, Control, Engine, Module, Rooted, Signature, Store, Type, Val,
+};
 
 /// Code with a function `make` that returns an object with a function of the same code, which adds `n`.
 fn makes(engine: &Engine, n: i64) -> Result<Code> {
@@ -118,4 +121,101 @@ fn a_running_program_frees_what_it_replaced() {
         let call = store.function::<(Rooted, i64), i64>("call").unwrap();
         assert_eq!(call.call(&mut store, (kept, 1)).unwrap(), 1001);
     }
+}
+
+/// Code gets the addresses of code that was freed. What was known of calls there must be forgotten.
+#[test]
+fn exceptions_find_the_handlers_of_the_code_that_is_there_now() -> Result<()> {
+    let engine = Engine::new(Collector::copying())?;
+    let mut store = Store::new(&engine, ())?;
+    let failure = Module::new(&engine).struct_type("failure", [Type::I64])?;
+    store.func_wrap("fail", move |mut caller: Caller<'_, ()>, n: i64| -> Result<()> {
+        let object = failure.new_object(&mut caller, &[Val::I64(n)])?;
+        Err(caller.throw(&object))
+    })?;
+    // This code has the exit trampoline, so it stays.
+    let mut module = Module::new(&engine);
+    let fail = module.import("fail", [Type::I64], [])?;
+    module.function("first", [Type::I64], [], |f| {
+        let n = f.param(0);
+        f.call(&fail, &[n]);
+    })?;
+    store.load(&module.compile()?)?;
+    let mut random = 1_u64;
+    for round in 0..300 {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (live, catches) = ((random >> 34) as i64 % 12, random >> 33 & 1 == 0);
+        let mut module = Module::new(&engine);
+        let failure = module.struct_type("failure", [Type::I64])?;
+        let fail = module.import("fail", [Type::I64], [])?;
+        module.function("run", [Type::I64], [Type::I64], |f| {
+            let n = f.param(0);
+            let factors: Vec<_> = (0..live).map(|factor| f.i64(factor)).collect();
+            let values: Vec<_> = factors.iter().map(|factor| f.ins().imul(n, *factor)).collect();
+            let finish = |f: &mut Body<'_, '_>| {
+                let zero = f.i64(0);
+                let sum = values.iter().fold(zero, |sum, value| f.add(sum, *value));
+                f.ret(&[sum]);
+            };
+            match catches {
+                true => f.try_catch(|f| drop(f.call(&fail, &[n])), &failure, |f, _| finish(f)),
+                false => drop(f.call(&fail, &[n])),
+            }
+            finish(f);
+        })?;
+        store.replace(&module.compile()?)?;
+        let sum = store.function::<i64, i64>("run")?.call(&mut store, 1).ok();
+        store.take_pending_exception()?;
+        assert_eq!(sum, catches.then_some((0..live).sum()), "{round}");
+    }
+    Ok(())
+}
+
+/// A search for references goes through the heap. With many live objects there are few.
+#[test]
+fn a_large_heap_is_not_searched_at_each_replacement() -> Result<()> {
+    let engine = Engine::new(Collector::copying())?;
+    let mut store = Store::new(&engine, ())?;
+    let numbers = Module::new(&engine).array_type("numbers", Type::I64)?;
+    let _kept = numbers.new_array(&mut store, &vec![Val::I64(1); 4 << 20])?;
+    let codes = [makes(&engine, 1)?, makes(&engine, 2)?];
+    store.load(&codes[0])?;
+    for n in 1..400 {
+        store.replace(&codes[n % 2])?;
+    }
+    let collections = store.stats().collections;
+    assert!(collections < 5, "{collections} collections");
+    Ok(())
+}
+
+/// The host may run on stacks of its own. What lies between two of them is not read, and code is kept.
+#[test]
+fn code_is_kept_while_the_host_is_on_another_stack() -> Result<()> {
+    // The stack of a new thread is mapped below these: nothing that was mapped before has room for it.
+    let [mut high, mut low] = [DefaultStack::new(1 << 20)?, DefaultStack::new(1 << 20)?];
+    if high.base() < low.base() {
+        std::mem::swap(&mut high, &mut low);
+    }
+    let engine = Engine::new(Collector::copying())?;
+    let codes = (1..=3).map(|n| makes(&engine, n)).collect::<Result<Vec<_>>>()?;
+    let run = move || -> Result<i64> {
+        let mut store = Store::new(&engine, ())?;
+        store.load(&codes[0])?;
+        let low = std::sync::Mutex::new(low);
+        store.func_wrap("swap", move |mut caller: Caller<'_, ()>| {
+            let mut low = low.lock().unwrap();
+            corosensei::on_stack(&mut *low, || {
+                (0..60).try_for_each(|n| caller.replace(&codes[n % codes.len()]))
+            })
+        })?;
+        store.load(&runs(&engine)?)?;
+        let run = store.function::<i64, i64>("run")?;
+        let sum = corosensei::on_stack(&mut high, || run.call(&mut store, 5))?;
+        assert!(store.pieces() >= 60, "nothing is freed while it runs");
+        Ok(sum)
+    };
+    let thread = std::thread::Builder::new().stack_size(256 << 20).spawn(run)?;
+    assert_eq!(thread.join().unwrap()?, 6);
+    Ok(())
 }

@@ -58,13 +58,17 @@ type Mistake = (&'static str, &'static str, fn(&Engine) -> Result<()>);
 
 /// Those in a function.
 const DEFINITIONS: [Mistake; 16] = [
-    ("a field of a wrong type", "field 0 is of type I64, but the value is of i32", |engine| {
-        define(engine, |f| {
-            let (cell, one, null) = (cell(f), f.i32(1), f.null());
-            f.struct_new(&cell, &[one, null]);
-        })
-    }),
-    ("too few fields", "`struct_new` is given 1 fields, not 2", |engine| {
+    (
+        "a field of a wrong type",
+        "field 0 of a `cell` is of type I64, but the value is of i32",
+        |engine| {
+            define(engine, |f| {
+                let (cell, one, null) = (cell(f), f.i32(1), f.null());
+                f.struct_new(&cell, &[one, null]);
+            })
+        },
+    ),
+    ("too few fields", "a `cell` has 2 fields, but `struct_new` is given 1", |engine| {
         define(engine, |f| {
             let (cell, one) = (cell(f), f.i64(1));
             f.struct_new(&cell, &[one]);

@@ -102,7 +102,11 @@ impl fmt::Debug for OwnedHandle {
 /// [`GcStore::enter_handle_scope`]: crate::GcStore::enter_handle_scope
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the scope's handles are dropped when it is exited"]
-pub struct HandleScope(usize);
+pub struct HandleScope {
+    table: TableId,
+    /// The number of handles before it.
+    handles: usize,
+}
 
 /// The reason why a handle cannot be used or made.
 ///
@@ -189,7 +193,7 @@ impl Default for HandleTable {
 
 impl HandleTable {
     pub(crate) fn enter_scope(&self) -> HandleScope {
-        HandleScope(self.scoped.len())
+        HandleScope { table: self.id, handles: self.scoped.len() }
     }
 
     /// The number of scoped handles.
@@ -218,13 +222,16 @@ impl HandleTable {
         Handle { table: self.id, place: index as u32, generation: self.generation }
     }
 
-    /// Removes all handles that were made since `scope` began.
+    /// Removes all handles that were made since `scope` began. It may be one of another store.
     #[inline]
     pub(crate) fn truncate(&mut self, scope: HandleScope) {
+        if scope.table != self.id {
+            return;
+        }
         // 64 bits cannot overflow in practice.
         self.generation += 1;
-        self.scoped.truncate(scope.0);
-        self.generations.truncate(scope.0);
+        self.scoped.truncate(scope.handles);
+        self.generations.truncate(scope.handles);
     }
 
     #[inline]

@@ -69,7 +69,7 @@ impl GcStore {
         self.roots.handles().enter_scope()
     }
 
-    /// Ends a scope and drops the handles that were made since it began.
+    /// Ends a scope and drops the handles that were made since it began. A scope of another store is ignored.
     #[inline]
     pub fn exit_handle_scope(&mut self, scope: HandleScope) {
         // Most scopes have no handles.
