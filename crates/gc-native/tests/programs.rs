@@ -270,7 +270,7 @@ fn not_relocated(program: &Path) -> Result<()> {
     if let Some((dynamic, _)) = sections.dynamic(endian, &*bytes)? {
         use object::read::elf::Dyn as _;
         let text =
-            dynamic.iter().any(|entry| entry.d_tag(endian) == object::elf::DT_TEXTREL.into());
+            dynamic.iter().any(|entry| entry.d_tag(endian) == object::elf::DT_TEXTREL);
         ensure!(!text, "it has relocations in code");
     }
     Ok(())

@@ -11,9 +11,9 @@
 //! | section | contents |
 //! |---|---|
 //! | `.text.reclaim` | the code |
-//! | `.rodata.reclaim` | the tables of the image, and its [declarations](crate::declarations) |
+//! | `.rodata.reclaim` | the tables of the image, and what a store needs to know besides |
 //! | `reclaim_words` | room for the words of types, which are written when the program starts |
-//! | `reclaim_objects` | one [`Record`] |
+//! | `reclaim_objects` | one record, which says where the others are |
 //!
 //! A linker merges the sections of all objects, and `__start_reclaim_objects` and `__stop_reclaim_objects` are the
 //! bounds of the records.
