@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The executable has no compiler. Its `main` makes a heap, loads the code and calls the function that `emit_start`
-//! was given. A language with functions of its own in Rust has a static library of its own, which calls [`run`].
+//! was given. A language with functions of its own in Rust has a static library of its own, which calls [`open`] and
+//! [`run_main`].
 //!
 //! The environment variable `RECLAIM_HEAP_MAX` sets the heap's maximum (`64MiB`).
 //!
@@ -16,58 +17,32 @@
 //! Compiled code cannot leave the heap. That does not hold for C code in the same program, which can write anything.
 #![allow(unsafe_code)]
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use gc_engine::native::Objects;
 use gc_engine::{Engine, Store, size};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 unsafe extern "C" {
     /// The symbol of the start object.
     static reclaim_start: u8;
 }
 
-/// Runs the program that this executable is: makes a store with `data`, lets `add` add functions of the host, loads the
-/// code of all objects, and calls the main function. Returns the exit code for the process: what the function returns,
-/// 0 if it returns nothing, and 1 after an error, which is printed to the standard error output.
+/// A store with `data` and the code of all objects of this executable. Before the code is loaded, `add` adds functions
+/// of the host.
 ///
 /// It can be called once in a process.
-pub fn run<T: Send + Sync + 'static>(
-    data: T,
-    add: impl FnOnce(&mut Store<T>) -> Result<()>,
-) -> i32 {
-    run_main(data, add).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        1
-    })
-}
-
-fn run_main<T: Send + Sync + 'static>(
-    data: T,
-    add: impl FnOnce(&mut Store<T>) -> Result<()>,
-) -> Result<i32> {
-    // SAFETY: a system linker has put the start object into this executable.
-    let objects = unsafe { Objects::at(&raw const reclaim_start)? };
-    let mut store = open(&objects, data, add)?;
-    let main = objects.main().context("the start object names no main function")?;
-    let signature = store.signature(main);
-    let signature =
-        signature.with_context(|| format!("the executable has no function `{main}`"))?;
-    match signature.to_string().as_str() {
-        "() -> ()" => {
-            store.function::<(), ()>(main)?.call(&mut store, ())?;
-            Ok(0)
-        }
-        "() -> (i32)" => store.function::<(), i32>(main)?.call(&mut store, ()),
-        other => bail!("the function `{main}` is {other}, but main is () -> () or () -> (i32)"),
-    }
-}
-
-/// A store with the code of all objects.
-fn open<T: Send + Sync + 'static>(
-    objects: &Objects,
+///
+/// # Errors
+/// If the executable's code does not fit this library or this processor, if its tables are damaged, or if a function has
+/// another type than those that import it expect.
+pub fn open<T: Send + Sync + 'static>(
     data: T,
     add: impl FnOnce(&mut Store<T>) -> Result<()>,
 ) -> Result<Store<T>> {
-    let engine = engine(objects)?;
+    static WAS_CALLED: AtomicBool = AtomicBool::new(false);
+    ensure!(!WAS_CALLED.swap(true, Ordering::Relaxed), "the code of the executable is loaded once");
+    let objects = objects()?;
+    let engine = engine(&objects)?;
     let mut store = Store::new(&engine, data)?;
     add(&mut store)?;
     // SAFETY: it is called once.
@@ -83,6 +58,63 @@ fn open<T: Send + Sync + 'static>(
     Ok(store)
 }
 
+/// Calls the main function of this executable. Returns the exit code: what the function returns, or 0.
+///
+/// # Errors
+/// If there is no such function, if it has another type, or if it fails.
+pub fn run_main<T: Send + Sync + 'static>(store: &mut Store<T>) -> Result<i32> {
+    let objects = objects()?;
+    let main = objects.main().context("the start object names no main function")?;
+    let signature = store.signature(main);
+    let signature =
+        signature.with_context(|| format!("the executable has no function `{main}`"))?;
+    match signature.to_string().as_str() {
+        "() -> ()" => {
+            store.function::<(), ()>(main)?.call(store, ())?;
+            Ok(0)
+        }
+        "() -> (i32)" => store.function::<(), i32>(main)?.call(store, ()),
+        other => bail!("the function `{main}` is {other}, but main is () -> () or () -> (i32)"),
+    }
+}
+
+/// The exit code for a result. Prints an error to the standard error output.
+pub fn exit_code(result: Result<i32>) -> i32 {
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        1
+    })
+}
+
+fn objects() -> Result<Objects> {
+    // SAFETY: a system linker has put the start object into this executable.
+    unsafe { Objects::at(&raw const reclaim_start) }
+}
+
+/// Defines the symbol to which the `main` of an executable jumps
+/// ([`Start::runtime`](gc_engine::native::Start::runtime)), for a runtime with functions of its own. The function returns
+/// the exit code.
+///
+/// ```ignore
+/// fn main() -> i32 {
+///     gc_native::exit_code(gc_native::open((), |_| Ok(())).and_then(|mut store| gc_native::run_main(&mut store)))
+/// }
+///
+/// gc_native::main!("my_language_main", main);
+/// ```
+#[macro_export]
+macro_rules! main {
+    ($symbol:literal, $main:path) => {
+        const _: () = {
+            #[allow(unsafe_code)]
+            #[unsafe(export_name = $symbol)]
+            extern "C" fn exported_main() -> i32 {
+                $main()
+            }
+        };
+    };
+}
+
 /// The engine of the objects, with the user's options.
 fn engine(objects: &Objects) -> Result<Engine> {
     const MAXIMUM: &str = "RECLAIM_HEAP_MAX";
@@ -95,8 +127,9 @@ fn engine(objects: &Objects) -> Result<Engine> {
     engine.build()
 }
 
-/// The `main` of an executable without functions of its own.
-#[unsafe(no_mangle)]
-extern "C" fn reclaim_main() -> i32 {
-    run((), |_| Ok(()))
+/// The main function of a program without functions of the host.
+fn plain_main() -> i32 {
+    exit_code(open((), |_| Ok(())).and_then(|mut store| run_main(&mut store)))
 }
+
+main!("reclaim_main", plain_main);

@@ -7,8 +7,16 @@ use gc_engine::{Collector, Control, Engine, Module, Type};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The static library, which cargo builds before the tests.
+/// Whether all options of all linkers are tried (`ci/native`), and not only some.
+fn is_thorough() -> bool {
+    std::env::var_os("NATIVE_THOROUGH").is_some()
+}
+
+/// The static library, which cargo builds before the tests. `NATIVE_LIBRARY` names another.
 fn library() -> Result<PathBuf> {
+    if let Some(library) = std::env::var_os("NATIVE_LIBRARY") {
+        return Ok(library.into());
+    }
     let folder = std::env::current_exe()?.parent().context("the folder of the tests")?.to_owned();
     let files = std::fs::read_dir(&folder)?.collect::<Result<Vec<_>, _>>()?;
     let is_library = |name: &str| name.starts_with("libgc_native") && name.ends_with(".a");
@@ -17,13 +25,14 @@ fn library() -> Result<PathBuf> {
     Ok(newest.context("cargo has built no libgc_native.a")?.path())
 }
 
-/// The library without what debuggers need, so that linkers are fast.
+/// One object with what programs need of the library, so that linkers are fast.
 fn small_library(folder: &Folder) -> Result<PathBuf> {
-    let small = folder.0.join("libgc_native.a");
+    let small = folder.0.join("runtime.o");
     if !small.exists() {
-        let mut strip = Command::new("strip");
-        strip.arg("--strip-debug").arg("-o").arg(&small).arg(library()?);
-        ensure!(strip.status()?.success(), "`strip` failed");
+        let mut ld = Command::new("ld");
+        ld.args(["-r", "-S", "--gc-sections", "-u", "reclaim_main", "-e", "reclaim_main"]);
+        let made = ld.arg("-o").arg(&small).arg(library()?).output()?;
+        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
     Ok(small)
 }
@@ -199,17 +208,19 @@ fn linkers_and_their_options() -> Result<()> {
     }
     let variants: [&[&str]; 8] = [
         &[],
-        &["-no-pie"],
-        &["-static"],
         &["-static-pie"],
         &["-Wl,--gc-sections"],
+        &["-no-pie"],
+        &["-static"],
         &["-Wl,--gc-sections", "-Wl,-z,start-stop-gc"],
         &["-s"],
         &["-Wl,-z,now", "-Wl,-z,relro"],
     ];
     for linker in &linkers {
-        for variant in variants {
-            let arguments: Vec<&str> = linker.iter().chain(variant).copied().collect();
+        let some = if linker[0].ends_with("bfd") { 3 } else { 1 };
+        let count = if is_thorough() { variants.len() } else { some };
+        for variant in &variants[..count] {
+            let arguments: Vec<&str> = linker.iter().chain(*variant).copied().collect();
             // Gold does not know these.
             let unknown = ["-static-pie", "-Wl,-z,start-stop-gc"];
             if linker[0].ends_with("gold") && variant.iter().any(|it| unknown.contains(it)) {
@@ -269,9 +280,32 @@ fn not_relocated(program: &Path) -> Result<()> {
     let sections = elf.elf_header().sections(endian, &*bytes)?;
     if let Some((dynamic, _)) = sections.dynamic(endian, &*bytes)? {
         use object::read::elf::Dyn as _;
-        let text =
-            dynamic.iter().any(|entry| entry.d_tag(endian) == object::elf::DT_TEXTREL);
+        let text = dynamic.iter().any(|entry| entry.d_tag(endian) == object::elf::DT_TEXTREL);
         ensure!(!text, "it has relocations in code");
     }
+    Ok(())
+}
+
+/// A stripped program with one collector has at most 1.3 MB.
+#[test]
+fn the_size_of_a_program() -> Result<()> {
+    if std::env::var_os("NATIVE_SIZE").is_none() {
+        eprintln!("SKIPPED: ci/native builds the library whose size it checks");
+        return Ok(());
+    }
+    let folder = Folder::new("size")?;
+    let engine = Engine::new(Collector::generational())?;
+    let objects = [
+        folder.write("start.o", &engine.emit_start(&Start::main("start"))?)?,
+        folder.write("lists.o", &lists(&engine)?)?,
+        folder.write("main.o", &main(&engine)?)?,
+    ];
+    let linked = link(&folder, &objects, &["-s", "-Wl,--gc-sections"])?;
+    ensure!(linked.status.success(), "{}", String::from_utf8_lossy(&linked.stderr));
+    let program = folder.0.join("program");
+    ensure!(run(&program, &[])?.status.code() == Some(42));
+    let size = program.metadata()?.len();
+    eprintln!("the program has {size} bytes");
+    ensure!(size <= 1_300_000, "the program has {size} bytes");
     Ok(())
 }
