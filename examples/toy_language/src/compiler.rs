@@ -8,42 +8,47 @@ use crate::types::{Types, params};
 use crate::variables::{Local, define};
 use anyhow::{Context as _, Result};
 use cranelift_codegen::ir::{InstBuilder, Value, condcodes::IntCC};
-use gc_engine::{Body, Code, Control, Engine, FunctionHandle, Module, Type, Variable};
+use gc_engine::{Body, Control, Engine, FunctionHandle, Module, Type, Variable};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 /// What the names stand for that are defined outside of all functions.
 pub(crate) type Names = HashMap<String, Named>;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Named {
     Variable,
     /// A function with this number of arguments.
     Function(usize),
 }
 
-/// The name of the function that computes a form's value.
-pub(crate) const FORM: &str = "a form";
-
 /// The name in the store of a function with this number of arguments.
 pub(crate) fn full_name(name: &str, arguments: usize) -> String {
     format!("{name}/{arguments}")
 }
 
-/// Compiles a form: a definition of a function to this function, and others to one named [`FORM`]. Returns
-/// also the name that the form defines.
+/// A form that was compiled.
+pub(crate) struct Compiled {
+    /// A module with one function: the one that the form defines, or one that computes the form's value.
+    pub(crate) module: Module,
+    /// The name that the form defines.
+    pub(crate) defines: Option<(String, Named)>,
+}
+
+/// Compiles a form: the definition of a function to this function, and others to one named `title`.
 pub(crate) fn compile<'t>(
     engine: &Engine,
     names: &'t Names,
     form: &'t Tree<'t>,
-) -> Result<(Code, Option<(String, Named)>)> {
+    title: &str,
+) -> Result<Compiled> {
     let mut module = Module::new(engine);
     let mut unit = Unit { types: Rc::new(Types::new(&mut module)?), names, own: None };
-    let mut defined = None;
+    let mut defines = None;
     match definition(form)? {
         Some(Definition::Function(lambda)) => {
             let count = lambda.params.len();
-            defined = Some((lambda.name.to_owned(), Named::Function(count)));
+            defines = Some((lambda.name.to_owned(), Named::Function(count)));
             let handle =
                 module.declare(&full_name(lambda.name, count), params(count), [Type::Ref])?;
             unit.own = Some((lambda.name, handle.clone()));
@@ -52,8 +57,8 @@ pub(crate) fn compile<'t>(
             })?;
         }
         Some(Definition::Variable(name, value)) => {
-            defined = Some((name.to_owned(), Named::Variable));
-            let handle = module.declare(FORM, params(0), [Type::Ref])?;
+            defines = Some((name.to_owned(), Named::Variable));
+            let handle = module.declare(title, params(0), [Type::Ref])?;
             define(&mut module, &mut unit, &handle, &[], &[], |function| {
                 let value = function.value(value)?;
                 let global = function.f.module().global(name, Type::Ref)?;
@@ -62,13 +67,13 @@ pub(crate) fn compile<'t>(
             })?;
         }
         None => {
-            let handle = module.declare(FORM, params(0), [Type::Ref])?;
+            let handle = module.declare(title, params(0), [Type::Ref])?;
             define(&mut module, &mut unit, &handle, &[], &[], |function| {
                 function.finish(form, End::Return)
             })?;
         }
     }
-    Ok((module.compile()?, defined))
+    Ok(Compiled { module, defines })
 }
 
 /// What the functions of a form share.

@@ -1,54 +1,11 @@
-//! A small Lisp that is compiled to machine code with Cranelift, form by form. A flag chooses the garbage
-//! collector. The program shows how to use `gc-engine` without WebAssembly, and has no `unsafe` code.
-//!
-//! ```text
-//! cargo run -p toy_language -- run FILE --collector drc      # a program, such as demo.toy
-//! cargo run -p toy_language -- repl                          # a prompt
-//! ```
-//!
-//! ```text
-//! (def (map f xs)
-//!   (match xs () (x rest) (cons (f x) (map f rest))))
-//! (print (map (fun (x) (* x x)) (list 1 2 3)))        ; (1 4 9)
-//! ```
-//!
-//! A program is a sequence of forms, which run one after the other. There are integers of 31 bits, which
-//! wrap, lists, functions, strings, vectors and symbols (`'name`). `()` is the empty list and "no"; all
-//! other values are "yes". Forms:
-//!
-//! - `(def name e)`, `(def (f x y) …)`: outside of functions, for all forms, and again to redefine it; in a
-//!   body, for the rest of the body
-//! - `(fun (x y) …)`, `(f a b)`: functions and calls. Tail calls use no stack
-//! - `(if e yes no)`, `(while e …)`, `(do …)`, `(set name e)`,
-//!   `(match list empty (head tail) not_empty)`
-//! - `(throw e)`, `(try e (name handler))`
-//! - `(cons e list)`, `(list a b)`, `(vector a b)`, `(new-vector size e)`, `(get vector i)`,
-//!   `(put vector i e)`, `(size vector)`, `(byte string i)`, `(join string string)`
-//! - `+ - * / % = <`, `not`, `int?`, `pair?`, `string?`, `symbol?`
-//! - functions of the host: `print`, `text`, `same` (two strings), `symbol`, `symbols`, `eval`
-//!
-//! Read the files in this order: `reader.rs` (text to trees), `forms.rs` (its words), `types.rs` (its
-//! objects), `compiler.rs`, `variables.rs` and `builtins.rs` (trees to CLIF), `session.rs` (the store, functions of the
-//! host), `show.rs` (values to text).
+//! The command of the small Lisp.
 
-mod builtins;
-mod compiler;
-mod forms;
-mod reader;
-mod session;
-mod show;
-#[cfg(test)]
-mod tests;
-mod types;
-mod variables;
-
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use gc_engine::{CodeOptions, Collector, Engine};
-use reader::Unclosed;
-use session::Session;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use toy_language::{Executable, MAX_STACK, Session, Unclosed, check};
 
 /// Runs programs of a small Lisp.
 #[derive(Parser)]
@@ -64,6 +21,9 @@ struct Arguments {
     /// Test the type of an object before each access
     #[arg(long, global = true)]
     checked: bool,
+    /// Collect at every Nth allocation
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    zeal: u32,
     /// Print the heap's statistics at the end
     #[arg(long, global = true)]
     stats: bool,
@@ -75,32 +35,69 @@ enum Command {
     Run { file: PathBuf },
     /// Run forms from the standard input, and print the value of each
     Repl,
+    /// Make an executable of a program
+    Build {
+        file: PathBuf,
+        #[arg(short)]
+        output: PathBuf,
+        /// The static library of the package `toy_runtime`; without it, the one beside this command
+        #[arg(long)]
+        runtime: Option<PathBuf>,
+    },
 }
-
-/// Bytes of stack that compiled code may use. They are enough to build lists of tens of thousands
-/// of elements without tail calls.
-const MAX_STACK: usize = 4 << 20;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let code = CodeOptions { checked: arguments.checked, ..CodeOptions::default() };
-    let engine = Engine::builder(arguments.collector).heap_maximum(arguments.heap_max).code(code);
-    let mut session = Session::new(&engine.max_stack(MAX_STACK).build()?, |text| {
+    let engine = Engine::builder(arguments.collector)
+        .heap_maximum(arguments.heap_max)
+        .code(code)
+        .zeal(arguments.zeal);
+    let engine = engine.max_stack(MAX_STACK).build()?;
+    let read = |file: &Path| {
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    };
+    if let Command::Build { file, output, runtime } = &arguments.command {
+        return build(&engine, &read(file)?, output, runtime.as_deref());
+    }
+    let mut session = Session::new(&engine, |text| {
         // Nobody may read what the program prints.
         let _ = writeln!(std::io::stdout(), "{text}");
     })?;
     match arguments.command {
-        Command::Run { file } => {
-            let source = std::fs::read_to_string(&file)
-                .with_context(|| format!("cannot read {}", file.display()))?;
-            session.run(&source)?;
-        }
-        Command::Repl => repl(&mut session)?,
+        Command::Run { file } => drop(session.run(&read(&file)?)?),
+        _ => repl(&mut session)?,
     }
     if arguments.stats {
         let stats = session.stats();
         eprintln!("{} objects, {} collections", stats.allocations, stats.collections);
     }
+    Ok(())
+}
+
+/// Links the objects of a program with the runtime.
+fn build(engine: &Engine, source: &str, output: &Path, runtime: Option<&Path>) -> Result<()> {
+    let beside = std::env::current_exe()?.with_file_name("libtoy_runtime.a");
+    let runtime = runtime.unwrap_or(&beside);
+    ensure!(
+        runtime.exists(),
+        "there is no {}: `cargo build -p toy_runtime` builds it",
+        runtime.display()
+    );
+    let folder = output.with_extension("objects");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut linker = std::process::Command::new("cc");
+    linker.args(["-s", "-Wl,--gc-sections", "-o"]).arg(output);
+    for (name, object) in Executable::new(engine, source)?.objects() {
+        let path = folder.join(name);
+        std::fs::write(&path, object)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        linker.arg(path);
+    }
+    let status = linker.arg(runtime).arg("-lm").status().context("cannot run the linker `cc`")?;
+    std::fs::remove_dir_all(folder)?;
+    ensure!(status.success(), "the linker failed");
     Ok(())
 }
 
@@ -113,7 +110,7 @@ fn repl(session: &mut Session) -> Result<()> {
             std::io::stdout().flush()?;
         }
         let is_last = input.lock().read_line(&mut source).context("cannot read the input")? == 0;
-        let is_open = reader::read(&source).is_err_and(|error| error.is::<Unclosed>());
+        let is_open = check(&source).is_err_and(|error| error.is::<Unclosed>());
         if is_open && !is_last {
             continue;
         }

@@ -21,7 +21,7 @@ impl Tree<'_> {
 
 /// The error for a text that ends too early. The rest may follow.
 #[derive(Debug)]
-pub(crate) struct Unclosed {
+pub struct Unclosed {
     line: u32,
     what: char,
 }
@@ -77,6 +77,14 @@ pub(crate) fn read(source: &str) -> Result<Vec<Tree<'_>>> {
         Some((_, line)) => Err(Unclosed { line, what: '(' }.into()),
         None => Ok(trees),
     }
+}
+
+/// Checks that a text has whole forms.
+///
+/// # Errors
+/// If it does not. The error is an [`Unclosed`] if the text ends too early.
+pub fn check(source: &str) -> Result<()> {
+    read(source).map(drop)
 }
 
 /// The string at the start of `source`, up to its closing quote, and the number of bytes with the quote.

@@ -4,11 +4,11 @@
 //! prompt does: calls go through the names, so code that was compiled before calls the new function. Calls
 //! that run go on with the old code.
 
-use crate::compiler::{FORM, Named, Names, compile, full_name};
+use crate::compiler::{Compiled, Named, Names, compile, full_name};
 use crate::reader::read;
 use crate::show::show;
 use crate::types::Types;
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use gc_engine::{
     ArrayRef, Backtrace, CallBacktrace, Caller, Engine, HostFunction, Module, Rooted, Scoped,
     Store, StructRef, ThrownException, Trap, TrapError, TypedFunction, Val, Weak,
@@ -18,8 +18,15 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
+/// The name of the function that computes the value of a form.
+const FORM: &str = "a form";
+
+/// The functions of the host, with their numbers of arguments.
+pub(crate) const HOST_FUNCTIONS: [(&str, usize); 6] =
+    [("print", 1), ("text", 1), ("same", 2), ("symbol", 1), ("symbols", 0), ("eval", 1)];
+
 /// The data of a session's store.
-struct State {
+pub struct State {
     names: Names,
     /// The symbols. A symbol that nothing else refers to is garbage.
     symbols: HashMap<Vec<u8>, Weak<StructRef>>,
@@ -31,7 +38,8 @@ struct State {
 /// A value of the language. `None` is `()`.
 type Value = Option<Rooted>;
 
-pub(crate) struct Session {
+/// A store, and what the host knows of the language.
+pub struct Session {
     store: Store<State>,
     types: Arc<Types>,
     run: TypedFunction<(), Value>,
@@ -39,26 +47,55 @@ pub(crate) struct Session {
 
 impl Session {
     /// A session without definitions. `print` gets what programs print.
-    pub(crate) fn new(
+    ///
+    /// # Errors
+    /// If the system refuses the memory.
+    pub fn new(
         engine: &Engine,
         print: impl FnMut(&str) + Send + Sync + 'static,
     ) -> Result<Session> {
-        let types = Arc::new(Types::new(&mut Module::new(engine))?);
+        Session::with(print, |state, add| {
+            let mut store = Store::new(engine, state)?;
+            add(&mut store)?;
+            Ok(store)
+        })
+    }
+
+    /// A session with the code that `make` has loaded into a store with this state. `make` must call the other function
+    /// before it loads code: it adds the functions of the host.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn with(
+        print: impl FnMut(&str) + Send + Sync + 'static,
+        make: impl FnOnce(State, &dyn Fn(&mut Store<State>) -> Result<()>) -> Result<Store<State>>,
+    ) -> Result<Session> {
         let (names, symbols, source) = (Names::new(), HashMap::new(), String::new());
         let state = State { names, symbols, print: Box::new(print), source };
-        let mut store = Store::new(engine, state)?;
-        host_functions(&mut store, &types)?;
-        let shared = types.clone();
-        store.func_wrap("run", move |mut caller: Caller<'_, State>| {
-            let source = mem::take(&mut caller.data_mut().source);
-            eval(&mut caller, &shared, &source)
-        })?;
+        let mut store = make(state, &host_functions)?;
+        let types = Arc::new(Types::new(&mut Module::new(store.engine()))?);
+        // What was compiled ahead of time is known to `eval`, too.
+        let functions = store.functions().filter_map(|(name, _)| {
+            let (name, arguments) = name.rsplit_once('/')?;
+            Some((name.to_owned(), Named::Function(arguments.parse().ok()?)))
+        });
+        let globals = store.globals().map(|(name, _)| (name.to_owned(), Named::Variable));
+        let names: Names = globals.chain(functions).collect();
+        store.data_mut().names = names;
         let run = store.function("run")?;
         Ok(Session { store, types, run })
     }
 
+    /// The store.
+    pub fn store(&mut self) -> &mut Store<State> {
+        &mut self.store
+    }
+
     /// Runs all forms of a program. Returns the last one's value as a text.
-    pub(crate) fn run(&mut self, source: &str) -> Result<String> {
+    ///
+    /// # Errors
+    /// If the program fails. The error is for its user.
+    pub fn run(&mut self, source: &str) -> Result<String> {
         self.store.data_mut().source = source.to_owned();
         match self.run.call(&mut self.store, ()) {
             Ok(value) => show(&self.types, &mut self.store, value),
@@ -71,12 +108,16 @@ impl Session {
         self.store.pieces()
     }
 
-    pub(crate) fn stats(&self) -> GcStats {
+    /// The heap's statistics.
+    pub fn stats(&self) -> GcStats {
         self.store.stats()
     }
 
     /// The error as a text for a user of the language.
-    fn explain(&mut self, error: anyhow::Error) -> Result<anyhow::Error> {
+    ///
+    /// # Errors
+    /// If there are too many handles.
+    pub fn explain(&mut self, error: anyhow::Error) -> Result<anyhow::Error> {
         let mut text = error.root_cause().to_string();
         let mut backtrace = error.downcast_ref::<CallBacktrace>().map(CallBacktrace::backtrace);
         if error.is::<ThrownException>()
@@ -114,7 +155,10 @@ fn eval(caller: &mut Caller<'_, State>, types: &Types, source: &str) -> Result<V
     };
     let mut value = None;
     for form in &forms {
-        let (code, defined) = match compile(caller.engine(), &caller.data().names, form) {
+        let compiled = compile(caller.engine(), &caller.data().names, form, FORM);
+        let compiled =
+            compiled.and_then(|Compiled { module, defines }| Ok((module.compile()?, defines)));
+        let (code, defines) = match compiled {
             Ok(compiled) => compiled,
             Err(error) => return Err(mistake(caller, types, &error)),
         };
@@ -128,7 +172,7 @@ fn eval(caller: &mut Caller<'_, State>, types: &Types, source: &str) -> Result<V
         }
         caller.replace(&code)?;
         // ANCHOR_END: replace
-        caller.data_mut().names.extend(defined);
+        caller.data_mut().names.extend(defines);
         value = match code.functions().any(|(name, _)| name == FORM) {
             true => caller.function::<Value, Value>(FORM)?.call(&mut *caller, None)?,
             false => None,
@@ -185,16 +229,22 @@ fn living_symbols(caller: &mut Caller<'_, State>) -> Result<usize> {
 }
 
 /// Adds the functions of the host. Like every function, each gets a closure first, which is null.
-fn host_functions(store: &mut Store<State>, types: &Arc<Types>) -> Result<()> {
+fn host_functions(store: &mut Store<State>) -> Result<()> {
+    let types = Arc::new(Types::new(&mut Module::new(store.engine()))?);
+    let shared = types.clone();
+    store.func_wrap("run", move |mut caller: Caller<'_, State>| {
+        let source = mem::take(&mut caller.data_mut().source);
+        eval(&mut caller, &shared, &source)
+    })?;
     type Host<'a> = Caller<'a, State>;
     let shared = types.clone();
-    add(store, "print", 1, move |mut caller: Host<'_>, _: Value, value: Value| {
+    add(store, "print", move |mut caller: Host<'_>, _: Value, value: Value| {
         let text = show(&shared, &mut caller, value.clone())?;
         (caller.data_mut().print)(&text);
         Ok(value)
     })?;
     let shared = types.clone();
-    add(store, "text", 1, move |mut caller: Host<'_>, _: Value, value: Value| {
+    add(store, "text", move |mut caller: Host<'_>, _: Value, value: Value| {
         let text = show(&shared, &mut caller, value)?;
         Ok(Some(shared.string.new_bytes(&mut caller, text.as_bytes())?.any()))
     })?;
@@ -203,7 +253,6 @@ fn host_functions(store: &mut Store<State>, types: &Arc<Types>) -> Result<()> {
     add(
         store,
         "same",
-        2,
         move |mut caller: Host<'_>, _: Value, a: Scoped<ArrayRef>, b: Scoped<ArrayRef>| {
             let [a, b] =
                 [shared.string.bytes(&mut caller, &a)?, shared.string.bytes(&mut caller, &b)?];
@@ -212,16 +261,16 @@ fn host_functions(store: &mut Store<State>, types: &Arc<Types>) -> Result<()> {
     )?;
     // ANCHOR_END: same
     let shared = types.clone();
-    add(store, "symbol", 1, move |mut caller: Host<'_>, _: Value, name: Rooted<ArrayRef>| {
+    add(store, "symbol", move |mut caller: Host<'_>, _: Value, name: Rooted<ArrayRef>| {
         symbol(&mut caller, &shared, name)
     })?;
-    add(store, "symbols", 0, |mut caller: Host<'_>, _: Value| {
+    add(store, "symbols", |mut caller: Host<'_>, _: Value| {
         caller.collect()?;
         let count = living_symbols(&mut caller)?;
         Ok(Some(Rooted::from_i31(&mut caller, count as i32)?))
     })?;
     let shared = types.clone();
-    add(store, "eval", 1, move |mut caller: Host<'_>, _: Value, source: Rooted<ArrayRef>| {
+    add(store, "eval", move |mut caller: Host<'_>, _: Value, source: Rooted<ArrayRef>| {
         let source = shared.string.bytes(&mut caller, &source)?;
         eval(&mut caller, &shared, &String::from_utf8_lossy(&source))
     })
@@ -230,9 +279,9 @@ fn host_functions(store: &mut Store<State>, types: &Arc<Types>) -> Result<()> {
 fn add<P>(
     store: &mut Store<State>,
     name: &str,
-    arguments: usize,
     function: impl HostFunction<State, P, Result<Value>>,
 ) -> Result<()> {
-    store.data_mut().names.insert(name.to_owned(), Named::Function(arguments));
-    store.func_wrap(&full_name(name, arguments), function)
+    let known = HOST_FUNCTIONS.iter().find(|(known, _)| *known == name);
+    let (_, arguments) = known.context("a function of the host that is not in the list")?;
+    store.func_wrap(&full_name(name, *arguments), function)
 }

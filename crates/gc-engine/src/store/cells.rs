@@ -107,6 +107,11 @@ impl Cells {
         cell.address()
     }
 
+    /// The names and types of the globals.
+    pub(super) fn globals(&self) -> impl Iterator<Item = (&str, Type)> {
+        self.globals.iter().map(|(name, (ty, _))| (&**name, *ty))
+    }
+
     /// The numbers of the functions in globals.
     pub(super) fn functions(&self) -> impl Iterator<Item = u32> {
         let globals = self.globals.values().filter(|(ty, _)| *ty == Type::Func);

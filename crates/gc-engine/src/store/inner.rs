@@ -8,7 +8,7 @@ use super::piece::{Piece, PieceId};
 use super::reference::Reference;
 use crate::function::CallBacktrace;
 use crate::registry::{Definition, EngineType};
-use crate::{Engine, Handle, Rooted, Signature, StructRef};
+use crate::{Engine, Handle, Rooted, Signature, StructRef, Type};
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_jit::{CallError, EntryTrampoline, JitState, JitStore, ThrownException};
 use gc_runtime::{GcLeft, GcStore, HeapError, TraceRoots};
@@ -168,6 +168,11 @@ impl StoreInner {
                 Ok(())
             }
         }
+    }
+
+    /// The names and types of the globals.
+    pub(super) fn globals(&self) -> impl Iterator<Item = (&str, Type)> {
+        self.cells.globals()
     }
 
     /// The type of the function with this name.

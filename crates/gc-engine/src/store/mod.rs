@@ -349,6 +349,11 @@ impl<T: 'static> Store<T> {
         self.inner.jit_mut().clear_interrupt()
     }
 
+    /// The names and types of the [globals](crate::Module::global) of the code, in no order.
+    pub fn globals(&self) -> impl Iterator<Item = (&str, Type)> {
+        self.inner.globals()
+    }
+
     /// The value of a [global](crate::Module::global) of the code.
     ///
     /// # Errors
