@@ -404,7 +404,14 @@ pub(crate) unsafe fn trace_stack(
         let RawFrame { pc, fp } = frame?;
         frames += 1;
         let code = walk.code.as_ref().expect("advance found it");
-        let Some(map) = found.find(code, pc) else { continue };
+        let Some(map) = found.find(code, pc) else {
+            if code.image().has_all_stack_maps() {
+                return Err(incomplete(format!(
+                    "the call that returns to {pc:#x} has no stack map"
+                )));
+            }
+            continue;
+        };
         each_slot(map, fp, |slot| {
             // SAFETY: the slot is aligned and in a frame that is on the stack and does not run.
             // Compiled code stored a reference in it before the call.

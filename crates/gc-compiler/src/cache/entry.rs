@@ -25,6 +25,7 @@ struct Tables {
     /// Offset and trap code.
     traps: Vec<(u32, u8)>,
     stack_maps: Vec<(u32, u32, Vec<u32>)>,
+    calls: Vec<u32>,
     /// Return address, frame offset, handlers.
     handlers: Vec<(u32, u32, Handlers)>,
     /// First, end, and location relative to the function's.
@@ -65,6 +66,7 @@ pub(super) fn encode(
         relocs: compiled.relocs.iter().map(reloc).collect::<Option<_>>()?,
         traps: compiled.traps.iter().map(|(at, trap)| (*at, trap.code())).collect(),
         stack_maps: compiled.stack_maps.clone(),
+        calls: compiled.calls.clone(),
         handlers: compiled
             .handlers
             .iter()
@@ -120,6 +122,7 @@ pub(super) fn decode(key: &[u8], func: &ir::Function, entry: &[u8]) -> Option<Co
         calls_by_reference: BTreeSet::new(),
         traps: tables.traps.into_iter().map(trap).collect::<Option<_>>()?,
         stack_maps: tables.stack_maps,
+        calls: tables.calls,
         handlers: handlers
             .map(|(ret_addr, frame_offset, handlers)| HandlerSite {
                 ret_addr,

@@ -396,6 +396,18 @@ impl Compiler {
             })
             .collect();
 
+        // A host call that does not collect is a direct call.
+        let quiet = relocs.iter().filter_map(|reloc: &Reloc| match reloc.target {
+            RelocTarget::HostCall(index) => {
+                let call = HostCall::from_index(index);
+                (!self.abi().may_collect(call)).then_some(reloc.offset + machine::CALL_FIELD)
+            }
+            _ => None,
+        });
+        let quiet: BTreeSet<u32> = quiet.collect();
+        let calls = buffer.call_sites().map(|site| site.ret_addr);
+        let calls = calls.filter(|ret_addr| !quiet.contains(ret_addr)).collect();
+
         let mut handlers = Vec::new();
         for site in buffer.call_sites() {
             if site.exception_handlers.is_empty() {
@@ -440,6 +452,7 @@ impl Compiler {
             relocs,
             traps,
             stack_maps,
+            calls,
             handlers,
             srclocs,
             locations: Vec::new(),

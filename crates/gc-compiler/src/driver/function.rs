@@ -54,6 +54,8 @@ pub struct CompiledFunction {
     pub(crate) traps: Vec<(u32, Trap)>,
     /// `(return address, frame size, slots)`.
     pub(crate) stack_maps: Vec<(u32, u32, Vec<u32>)>,
+    /// The return addresses of all calls that may collect, ascending. Those without references have no stack map.
+    pub(crate) calls: Vec<u32>,
     /// The offsets are relative to the function's start.
     pub(crate) handlers: Vec<HandlerSite>,
     /// `(first, end, source location)` in code offsets, ascending. A location is as in the CLIF. Empty

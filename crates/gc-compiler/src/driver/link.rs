@@ -170,7 +170,7 @@ impl ImageLinker {
 
     /// Links everything but the trampolines of host calls and the words of types, which are elsewhere: a system
     /// linker knows their addresses. Only the host calls that were [added](ImageLinker::host_call) are in the
-    /// image.
+    /// image. Each call that may collect has a stack map, also one without references.
     ///
     /// The code does not end at a page boundary. It runs where the system linker puts it.
     ///
@@ -249,8 +249,14 @@ impl ImageLinker {
                     handlers: moved.collect(),
                 });
             }
-            for (ret_addr, frame_size, slots) in &function.stack_maps {
-                image.stack_map(start + ret_addr, *frame_size, slots.iter().copied());
+            let mut maps: BTreeMap<u32, (u32, &[u32])> = BTreeMap::new();
+            if outside.is_some() {
+                maps.extend(function.calls.iter().map(|ret_addr| (*ret_addr, (0, &[][..]))));
+            }
+            let with_slots = function.stack_maps.iter();
+            maps.extend(with_slots.map(|(ret_addr, size, slots)| (*ret_addr, (*size, &**slots))));
+            for (ret_addr, (frame_size, slots)) in maps {
+                image.stack_map(start + ret_addr, frame_size, slots.iter().copied());
             }
         }
         // The return address of a call at the end is inside the image too.

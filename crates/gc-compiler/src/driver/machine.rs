@@ -103,6 +103,9 @@ pub(super) fn extension_for(call: LibCall) -> Option<&'static str> {
     }
 }
 
+/// The bytes of the distance in a direct call, which ends with it.
+pub(super) const CALL_FIELD: u32 = 4;
+
 /// The kinds of relocations that the linker knows.
 const KINDS: [Reloc; 3] = [Reloc::X86PCRel4, Reloc::X86CallPCRel4, Reloc::X86GOTPCRel4];
 

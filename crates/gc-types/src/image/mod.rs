@@ -277,7 +277,7 @@ impl CodeImage {
     }
 
     /// Makes an image whose code is `code`, and whose tables are at these ranges of `tables`. The range of
-    /// [`Section::Text`] is one of `code`.
+    /// [`Section::Text`] is one of `code`. Each call that may collect must have a stack map.
     ///
     /// # Errors
     /// As for [`new`](CodeImage::new).
@@ -401,6 +401,13 @@ impl CodeImage {
             rows(self.section(Section::StackMapFrames)),
             rows(self.section(Section::StackMapSlots)),
         )
+    }
+
+    /// Whether each call that may collect has a stack map, so that a call without one is damage. So it is in an image
+    /// whose code is [apart](CodeImage::with_code_apart).
+    #[inline]
+    pub fn has_all_stack_maps(&self) -> bool {
+        matches!(self.backing, Backing::Apart { .. })
     }
 
     /// The function that contains the byte at `offset`.
