@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use gc_compiler::Compiler;
 use gc_jit::HostCallTable;
 use gc_runtime::{GcStore, HeapFactory, HeapOptions};
+#[cfg(feature = "compiler")]
+use gc_types::Machine;
 use gc_types::{Abi, NULL_PAGE_SIZE};
 use std::fmt;
 use std::sync::Arc;
@@ -171,6 +173,8 @@ pub struct EngineBuilder {
     run: RunOptions,
     #[cfg(feature = "compiler")]
     code: CodeOptions,
+    #[cfg(feature = "compiler")]
+    machine: Option<Machine>,
 }
 
 impl EngineBuilder {
@@ -182,6 +186,8 @@ impl EngineBuilder {
             run: RunOptions::default(),
             #[cfg(feature = "compiler")]
             code: CodeOptions::default(),
+            #[cfg(feature = "compiler")]
+            machine: None,
         }
     }
 
@@ -280,6 +286,26 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets the machine that code is compiled for (default: [`Machine::host`], this machine with all of its extensions).
+    /// It is for [objects](crate::native) that run on other machines, which have a
+    /// [baseline](Machine::baseline). If this machine lacks an extension, [`Module::compile`](crate::Module::compile)
+    /// fails.
+    ///
+    /// ```
+    /// use gc_engine::{Collector, Engine, Machine};
+    ///
+    /// let machine = Machine::baseline("x86-64-v2").unwrap();
+    /// let engine = Engine::builder(Collector::copying()).machine(machine).build()?;
+    /// assert!(engine.abi().machine().features().all(|feature| feature != "avx"));
+    /// # anyhow::Ok(())
+    /// ```
+    #[cfg(feature = "compiler")]
+    #[must_use]
+    pub fn machine(mut self, machine: Machine) -> EngineBuilder {
+        self.machine = Some(machine);
+        self
+    }
+
     /// Sets the optimization level of Cranelift ([`CompileOptions::opt_level`](gc_compiler::CompileOptions::opt_level)).
     #[cfg(feature = "compiler")]
     #[must_use]
@@ -321,6 +347,11 @@ impl EngineBuilder {
         });
         let abi = self.collector.abi_for(heaps.options());
         let (own, bounds, zeal) = (abi.collector().clone(), abi.bounds(), abi.zeal());
+        #[cfg(feature = "compiler")]
+        let abi = match self.machine {
+            Some(machine) => abi.with_machine(machine),
+            None => abi,
+        };
         let abi = Arc::new(extend(abi.with_polls(self.run.interruptible)));
         abi.check_heap(&own, bounds, zeal).context(
             "the embedder's ABI is not one of the engine's heaps (here: the heaps, there: the ABI)",

@@ -91,4 +91,4 @@ pub use gc_runtime::{
     MemoryPurpose, MemoryRequest, MemorySource, OnDemand, PolicyFactory, RefusedBy, Reservation,
     UsedReservation,
 };
-pub use gc_types::{HeapBounds, StorageType, Trap};
+pub use gc_types::{HeapBounds, Machine, StorageType, Trap};

@@ -17,9 +17,11 @@
 //! Compiled code cannot leave the heap. That does not hold for C code in the same program, which can write anything.
 #![allow(unsafe_code)]
 
+mod limit;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_engine::native::Objects;
-use gc_engine::{Engine, Store, size};
+use gc_engine::{Engine, HeapOptions, Store, size};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 unsafe extern "C" {
@@ -118,13 +120,18 @@ macro_rules! main {
 /// The engine of the objects, with the user's options.
 fn engine(objects: &Objects) -> Result<Engine> {
     const MAXIMUM: &str = "RECLAIM_HEAP_MAX";
-    let mut engine = objects.engine()?;
-    if let Some(text) = std::env::var_os(MAXIMUM) {
-        let bytes = size::parse(&text.to_string_lossy());
-        let bytes = bytes.map_err(anyhow::Error::msg).context(MAXIMUM)?;
-        engine = engine.heap_maximum(bytes);
+    let heap = objects.heap();
+    let Some(text) = std::env::var_os(MAXIMUM) else { return objects.engine(heap)?.build() };
+    let maximum = size::parse(&text.to_string_lossy());
+    let maximum = maximum.map_err(anyhow::Error::msg).context(MAXIMUM)?;
+    let own = HeapOptions { maximum, ..heap.clone() };
+    let engine = objects.engine(own)?.build().context(MAXIMUM)?;
+    if objects.check(&engine).is_ok() {
+        return Ok(engine);
     }
-    engine.build()
+    // The code depends on the maximum, such as on the size of a nursery. So the address space stays as it is, and
+    // the heap may use a part of it.
+    objects.engine(limit::limited(heap, maximum))?.build()
 }
 
 /// The main function of a program without functions of the host.

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use cranelift_codegen::ir::{InstBuilder, condcodes::IntCC};
 use gc_engine::native::Start;
-use gc_engine::{Collector, Control, Engine, Module, Type};
+use gc_engine::{Collector, Control, Engine, Machine, Module, Type};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -394,6 +394,67 @@ fn damage_is_found_at_the_start() -> Result<()> {
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(1), "{at}: {}, {error}", output.status);
         ensure!(error.contains(message), "{at}: {error}");
+    }
+    Ok(())
+}
+
+/// An executable runs with any maximum that its objects fit in, and with too little memory it says so.
+#[test]
+fn the_heap_has_any_maximum() -> Result<()> {
+    for collector in Collector::all() {
+        let name = format!("maximum-{}", collector.name());
+        let folder = Folder::new(&name)?;
+        let engine = Engine::new(collector)?;
+        let objects = [
+            folder.write("start.o", &engine.emit_start(&Start::main("start"))?)?,
+            folder.write("lists.o", &lists(&engine)?)?,
+            folder.write("main.o", &main(&engine)?)?,
+        ];
+        let linked = link(&folder, &objects, &[])?;
+        ensure!(linked.status.success(), "{}", String::from_utf8_lossy(&linked.stderr));
+        let program = folder.0.join("program");
+        for maximum in ["2MiB", "16MiB", "1GiB", "4GiB"] {
+            let output = run(&program, &[("RECLAIM_HEAP_MAX", maximum)])?;
+            let error = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.code() == Some(42), "{name}, {maximum}: {error}");
+        }
+        for (maximum, message) in [("many", "RECLAIM_HEAP_MAX"), ("1k", "RECLAIM_HEAP_MAX")] {
+            let output = run(&program, &[("RECLAIM_HEAP_MAX", maximum)])?;
+            let error = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.code() == Some(1) && error.contains(message), "{name}: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// A processor that lacks a feature is named. The code here uses one that no processor has.
+#[test]
+fn objects_have_a_baseline() -> Result<()> {
+    let folder = Folder::new("baseline")?;
+    for (machine, code) in [
+        (Machine::baseline("x86-64").context("it is known")?, 42),
+        (Machine::host().with_features(["avx512vbmi", "sse41", "sse42", "ssse3", "sse3"]), 0),
+    ] {
+        if code == 0 && Machine::host().runs(&machine) {
+            eprintln!("SKIPPED: this machine has avx512vbmi");
+            continue;
+        }
+        let engine = Engine::builder(Collector::copying()).machine(machine).build()?;
+        let objects = [
+            folder.write("start.o", &engine.emit_start(&Start::main("start"))?)?,
+            folder.write("lists.o", &lists(&engine)?)?,
+            folder.write("main.o", &main(&engine)?)?,
+        ];
+        let linked = link(&folder, &objects, &[])?;
+        ensure!(linked.status.success(), "{}", String::from_utf8_lossy(&linked.stderr));
+        let output = run(&folder.0.join("program"), &[])?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        match code {
+            42 => ensure!(output.status.code() == Some(42), "{error}"),
+            _ => {
+                ensure!(error.contains("has no `avx512vbmi` here, which the code uses"), "{error}")
+            }
+        }
     }
     Ok(())
 }

@@ -43,6 +43,28 @@ impl Machine {
         Machine { arch: arch.into(), system: system.into(), features: BTreeSet::new() }
     }
 
+    /// A machine of this system with a level of the x86-64 architecture: `x86-64` (its first version), `x86-64-v2`,
+    /// `x86-64-v3` (System V ABI for x86-64, section 3.1.1). `None` if there is no level of this name.
+    ///
+    /// ```
+    /// use gc_types::Machine;
+    ///
+    /// let machine = Machine::baseline("x86-64-v2").unwrap();
+    /// assert!(machine.features().any(|feature| feature == "sse42"));
+    /// assert!(Machine::baseline("x86-64-v9").is_none());
+    /// ```
+    pub fn baseline(name: &str) -> Option<Machine> {
+        const V2: [&str; 6] = ["cmpxchg16b", "popcnt", "sse3", "sse41", "sse42", "ssse3"];
+        const V3: [&str; 6] = ["avx", "avx2", "bmi1", "bmi2", "fma", "lzcnt"];
+        let machine = Machine::new("x86_64", std::env::consts::OS);
+        Some(match name {
+            "x86-64" => machine,
+            "x86-64-v2" => machine.with_features(V2),
+            "x86-64-v3" => machine.with_features(V2.into_iter().chain(V3)),
+            _ => return None,
+        })
+    }
+
     /// Replaces the extensions. Their names are those of Cranelift's settings, without `has_`.
     pub fn with_features(mut self, features: impl IntoIterator<Item = &'static str>) -> Machine {
         self.features = features.into_iter().map(Cow::Borrowed).collect();

@@ -39,7 +39,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_compiler::inline::{InlineLimits, Inlining};
 use gc_compiler::{BuiltFunction, Compiler, ImageLinker};
 use gc_jit::CodeMemory;
-use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
+use gc_types::{ArrayLayout, GcLayout, Machine, StorageType, StructLayout, TypeIndex};
 use numbered::Numbered;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -441,6 +441,11 @@ impl Module {
     /// the code is too large, or if the system refuses the memory.
     pub fn compile(self) -> Result<Code> {
         let engine = self.engine.clone();
+        let (here, machine) = (Machine::host(), engine.abi().machine());
+        ensure!(
+            here.runs(machine),
+            "the code is compiled for {machine}, but this machine is {here}"
+        );
         let (declared, image) = self.link(ImageLinker::link)?;
         declared.into_code(&engine, |indices| CodeMemory::publish(image, engine.abi(), indices))
     }

@@ -69,19 +69,38 @@ impl Objects {
         self.options.main.as_deref()
     }
 
-    /// An engine for the code, with the options that the objects were made with.
+    /// The options of heaps that the objects were made with.
+    pub fn heap(&self) -> HeapOptions {
+        let options = &self.options;
+        let bounds = if options.guarded { HeapBounds::Guarded } else { HeapBounds::Checked };
+        let (maximum, zeal) = (options.heap_maximum, options.zeal);
+        HeapOptions { maximum, bounds, zeal, ..HeapOptions::default() }
+    }
+
+    /// An engine for the code, with these options of heaps and the other options that the objects were made with.
     ///
     /// # Errors
     /// If this program has no such collector.
-    pub fn engine(&self) -> Result<EngineBuilder> {
+    pub fn engine(&self, heap: HeapOptions) -> Result<EngineBuilder> {
         let options = &self.options;
         let collector: Collector = options.collector.parse()?;
-        let bounds = if options.guarded { HeapBounds::Guarded } else { HeapBounds::Checked };
-        let (maximum, zeal) = (options.heap_maximum, options.zeal);
-        let heap = HeapOptions { maximum, bounds, zeal, ..HeapOptions::default() };
         let max_stack = usize::try_from(options.max_stack)?;
         let run = RunOptions { max_stack, interruptible: options.interruptible };
         Ok(Engine::builder(collector).heap(heap).run(run))
+    }
+
+    /// Checks that an engine's heaps and this machine fit the code. Returns the text of the code's ABI.
+    ///
+    /// # Errors
+    /// The difference.
+    pub fn check(&self, engine: &Engine) -> Result<&'static str> {
+        // SAFETY: the start object has it.
+        let text = unsafe { bytes(&self.start.abi) };
+        let text = std::str::from_utf8(text).context("the ABI of the start object")?;
+        engine.abi().check(text).context(
+            "the executable's code does not fit its engine (here: the engine; there: the code)",
+        )?;
+        Ok(text)
     }
 
     /// The code of all objects, for this engine. The engine's stores can load it.
@@ -93,12 +112,7 @@ impl Objects {
     /// # Safety
     /// This is the only call in the process for these objects.
     pub unsafe fn load(&self, engine: &Engine) -> Result<Vec<Code>> {
-        // SAFETY: the start object has it.
-        let text = unsafe { bytes(&self.start.abi) };
-        let text = std::str::from_utf8(text).context("the ABI of the start object")?;
-        engine.abi().check(text).context(
-            "the executable's code does not fit its engine (here: the engine; there: the code)",
-        )?;
+        let text = self.check(engine)?;
         let fingerprint = Fingerprint::of(text).to_bytes();
         let [mut at, end] = [0, 1].map(|n| target(&raw const self.start.records[n]));
         let mut codes = Vec::new();
