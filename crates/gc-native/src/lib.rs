@@ -17,22 +17,40 @@
 //! Compiled code cannot leave the heap. That does not hold for C code in the same program, which can write anything.
 #![allow(unsafe_code)]
 
+mod c;
 mod limit;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail};
 use gc_engine::native::Objects;
-use gc_engine::{Engine, HeapOptions, Store, size};
-use std::sync::atomic::{AtomicBool, Ordering};
+use gc_engine::{Code, Engine, HeapOptions, Store, size};
+use std::sync::OnceLock;
 
 unsafe extern "C" {
     /// The symbol of the start object.
     static reclaim_start: u8;
 }
 
+/// The engine of the executable's objects, and their code.
+struct Program {
+    engine: Engine,
+    codes: Vec<Code>,
+}
+
+/// The executable's program. All stores of the process have its code.
+fn program() -> Result<&'static Program> {
+    static PROGRAM: OnceLock<Result<Program>> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let objects = objects()?;
+        let engine = engine(&objects)?;
+        // SAFETY: it is called once.
+        let codes = unsafe { objects.load(&engine)? };
+        Ok(Program { engine, codes })
+    });
+    program.as_ref().map_err(|error| anyhow!("{error:#}"))
+}
+
 /// A store with `data` and the code of all objects of this executable. Before the code is loaded, `add` adds functions
 /// of the host.
-///
-/// It can be called once in a process.
 ///
 /// # Errors
 /// If the executable's code does not fit this library or this processor, if its tables are damaged, or if a function has
@@ -41,23 +59,23 @@ pub fn open<T: Send + Sync + 'static>(
     data: T,
     add: impl FnOnce(&mut Store<T>) -> Result<()>,
 ) -> Result<Store<T>> {
-    static WAS_CALLED: AtomicBool = AtomicBool::new(false);
-    ensure!(!WAS_CALLED.swap(true, Ordering::Relaxed), "the code of the executable is loaded once");
-    let objects = objects()?;
-    let engine = engine(&objects)?;
-    let mut store = Store::new(&engine, data)?;
+    let Program { engine, codes } = program()?;
+    let mut store = Store::new(engine, data)?;
     add(&mut store)?;
-    // SAFETY: it is called once.
-    let codes = unsafe { objects.load(&engine)? };
+    load(&mut store, codes)?;
+    Ok(store)
+}
+
+/// Loads code into a store.
+fn load<T: 'static>(store: &mut Store<T>, codes: &[Code]) -> Result<()> {
     // Objects may call each other, so all names are there first.
-    for code in &codes {
+    for code in codes {
         for (name, signature) in code.functions() {
             let (params, results) = (signature.params(), signature.results());
             store.declare(name, params.iter().copied(), results.iter().copied())?;
         }
     }
-    codes.iter().try_for_each(|code| store.load(code))?;
-    Ok(store)
+    codes.iter().try_for_each(|code| store.load(code))
 }
 
 /// Calls the main function of this executable. Returns the exit code: what the function returns, or 0.

@@ -31,6 +31,8 @@ fn small_library(folder: &Folder) -> Result<PathBuf> {
     if !small.exists() {
         let mut ld = Command::new("ld");
         ld.args(["-r", "-S", "--gc-sections", "-u", "reclaim_main", "-e", "reclaim_main"]);
+        ld.args(["-u", "reclaim_open", "-u", "reclaim_call", "-u", "reclaim_close"]);
+        ld.args(["-u", "reclaim_register", "-u", "reclaim_free_error"]);
         let made = ld.arg("-o").arg(&small).arg(library()?).output()?;
         ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
@@ -455,6 +457,57 @@ fn objects_have_a_baseline() -> Result<()> {
                 ensure!(error.contains("has no `avx512vbmi` here, which the code uses"), "{error}")
             }
         }
+    }
+    Ok(())
+}
+
+/// A host in C has stores in several threads, and loads a library. The library's code has the same types.
+#[test]
+fn hosts_in_c() -> Result<()> {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/c/host.c");
+    let include = concat!("-I", env!("CARGO_MANIFEST_DIR"), "/include");
+    for collector in Collector::all() {
+        let folder = Folder::new(&format!("c-{}", collector.name()))?;
+        let engine = Engine::builder(collector).zeal(1009).build()?;
+        let roots = vec!["start".into()];
+        let start = Start { roots, ..Start::default() };
+        let objects = [
+            folder.write("start.o", &engine.emit_start(&start)?)?,
+            folder.write("lists.o", &lists(&engine)?)?,
+            folder.write("main.o", &main(&engine)?)?,
+        ];
+        let host = folder.0.join("host.o");
+        let flags = ["-Wall", "-Wextra", "-Werror", "-std=c11", "-c", include, "-o"];
+        let compiled = Command::new("cc").args(flags).arg(&host).arg(source).output()?;
+        ensure!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        let [start, lists, main] = objects;
+        let linked = link(&folder, &[host, start, lists, main], &[])?;
+        ensure!(linked.status.success(), "{}", String::from_utf8_lossy(&linked.stderr));
+
+        let mut module = Module::new(&engine);
+        let cell = module.struct_type("cell", [Type::I64, Type::Ref])?;
+        let list = module.import("list", [Type::I64], [Type::Ref])?;
+        module.function("twice", [Type::I64], [Type::I64], |f| {
+            let n = f.param(0);
+            let made = f.call(&list, &[n])[0];
+            f.ref_cast(made, &cell);
+            let twice = f.add(n, n);
+            f.ret(&[twice]);
+        })?;
+        // The program has `list`.
+        let start = Start { host_functions: vec!["list".into()], ..Start::default() };
+        let parts = [
+            folder.write("library-start.o", &engine.emit_start(&start)?)?,
+            folder.write("library.o", &module.emit_object()?)?,
+        ];
+        let library = folder.0.join("library.so");
+        let linked =
+            Command::new("cc").arg("-shared").arg("-o").arg(&library).args(&parts).output()?;
+        ensure!(linked.status.success(), "{}", String::from_utf8_lossy(&linked.stderr));
+        not_relocated(&library)?;
+        let output = Command::new(folder.0.join("program")).arg(&library).output()?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.stdout == b"ok\n", "{}, {error}", output.status);
     }
     Ok(())
 }

@@ -219,7 +219,8 @@ impl<'a> Writer<'a> {
         start.resize(size_of::<Header>(), 0);
         let place =
             self.section(".rodata.reclaim.start", SectionKind::ReadOnlyData, read, &start, 8);
-        self.symbol("reclaim_start".into(), Some((place, 0)), SymbolScope::Linkage);
+        // A program finds that of a library by its name.
+        self.symbol("reclaim_start".into(), Some((place, 0)), SymbolScope::Dynamic);
         self.distance(place, offset_of!(Header, abi), abi, 0)?;
         self.distance(place, offset_of!(Header, options), abi, text.len() as i64)?;
         for (field, section) in [

@@ -3,6 +3,7 @@
 mod access;
 mod caller;
 mod cells;
+mod dynamic;
 mod functions;
 mod host;
 mod inner;
@@ -25,7 +26,7 @@ pub(crate) use piece::word_offset;
 
 use crate::{
     ArrayType, Code, Engine, Params, Results, Rooted, Signature, StructRef, StructType, Type,
-    TypedFunction, Value,
+    TypedFunction, Val, Value,
 };
 use anyhow::{Context as _, Result};
 use gc_jit::{InterruptHandle, JitStore as _};
@@ -295,6 +296,36 @@ impl<T: 'static> Store<T> {
     /// results.
     pub fn function<P: Params, R: Results>(&self, name: &str) -> Result<TypedFunction<P, R>> {
         TypedFunction::new(&self.inner, name)
+    }
+
+    /// Calls the function with this name, whose type the host need not know. [`function`](Store::function) is for
+    /// functions whose types it knows, and faster.
+    ///
+    /// # Errors
+    /// As [`TypedFunction::call`]. Also if there is no such function, or if there is not one value of the right type for
+    /// each parameter.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "compiler")] {
+    /// use gc_engine::{Collector, Engine, Module, Store, Type, Val};
+    ///
+    /// let engine = Engine::new(Collector::copying())?;
+    /// let mut module = Module::new(&engine);
+    /// module.function("swap", [Type::I64, Type::F64], [Type::F64, Type::I64], |f| {
+    ///     let results = [f.param(1), f.param(0)];
+    ///     f.ret(&results);
+    /// })?;
+    /// let mut store = Store::new(&engine, ())?;
+    /// store.load(&module.compile()?)?;
+    /// let results = store.call("swap", &[Val::I64(1), Val::F64(2.5)])?;
+    /// assert!(matches!(results[..], [Val::F64(2.5), Val::I64(1)]));
+    /// assert!(store.call("swap", &[Val::I64(1)]).is_err());
+    /// # }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn call(&mut self, name: &str, args: &[Val]) -> Result<Vec<Val>> {
+        self.inner.call_with(name, args)
     }
 
     /// The type of the function with this name. `None` if there is none.

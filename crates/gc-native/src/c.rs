@@ -1,0 +1,159 @@
+//! The interface for C, `reclaim_native.h`.
+
+use crate::{Program, load, program};
+use anyhow::{Context as _, Result, bail, ensure};
+use gc_engine::native::Objects;
+use gc_engine::{Code, Store, Type, Val};
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+
+/// A store for C.
+struct ReclaimStore(Store<()>);
+
+/// A value of a type that the function's signature says.
+#[derive(Clone, Copy)]
+#[repr(C)]
+union ReclaimValue {
+    i32: i32,
+    i64: i64,
+    f32: f32,
+    f64: f64,
+}
+
+/// Runs `run`, and writes an error's text to `error`, if that is not NULL. Panics are errors, too.
+fn reported<R>(error: *mut *mut c_char, run: impl FnOnce() -> Result<R>) -> Option<R> {
+    let result = catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("the library panicked")));
+    match result {
+        Ok(value) => Some(value),
+        Err(why) => {
+            let text = format!("{why:#}").replace('\0', "\u{fffd}");
+            if !error.is_null()
+                && let Ok(text) = CString::new(text)
+            {
+                // SAFETY: C passes NULL or a place for a pointer.
+                unsafe { *error = text.into_raw() };
+            }
+            None
+        }
+    }
+}
+
+/// Makes a store with the code of the executable. Returns NULL if that fails.
+#[unsafe(no_mangle)]
+extern "C" fn reclaim_open(error: *mut *mut c_char) -> *mut ReclaimStore {
+    let store = reported(error, || crate::open((), |_| Ok(())));
+    store.map_or(std::ptr::null_mut(), |store| Box::into_raw(Box::new(ReclaimStore(store))))
+}
+
+/// Frees a store.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn reclaim_close(store: *mut ReclaimStore) {
+    if !store.is_null() {
+        // SAFETY: C passes a store that `reclaim_open` returned, once.
+        drop(unsafe { Box::from_raw(store) });
+    }
+}
+
+/// Frees the text of an error.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn reclaim_free_error(error: *mut c_char) {
+    if !error.is_null() {
+        // SAFETY: C passes a text that this library returned, once.
+        drop(unsafe { CString::from_raw(error) });
+    }
+}
+
+/// Calls a function. Returns 0, or -1 if it fails.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn reclaim_call(
+    store: *mut ReclaimStore,
+    name: *const c_char,
+    arguments: *const ReclaimValue,
+    argument_count: usize,
+    results: *mut ReclaimValue,
+    result_count: usize,
+    error: *mut *mut c_char,
+) -> c_int {
+    let call = || {
+        ensure!(!store.is_null() && !name.is_null(), "the store or the name is NULL");
+        // SAFETY: C passes a store that is not used by another thread, a text, and as many values as it says.
+        let (store, name, arguments) = unsafe {
+            let arguments: &[ReclaimValue] = match argument_count {
+                0 => &[],
+                count => std::slice::from_raw_parts(arguments, count),
+            };
+            (&mut (*store).0, CStr::from_ptr(name), arguments)
+        };
+        let name = name.to_str().context("the name of a function")?;
+        let signature = store.signature(name);
+        let signature =
+            signature.with_context(|| format!("there is no function `{name}`"))?.clone();
+        let (params, types) = (signature.params(), signature.results());
+        ensure!(
+            params.len() == argument_count && types.len() == result_count,
+            "the function `{name}` is of type {signature}, but is called with {argument_count} values and \
+             {result_count} places for results"
+        );
+        let values = arguments.iter().zip(params).map(|(value, ty)| {
+            // SAFETY: each of these types has all bits.
+            unsafe {
+                Ok(match ty {
+                    Type::I32 => Val::I32(value.i32),
+                    Type::I64 => Val::I64(value.i64),
+                    Type::F32 => Val::F32(value.f32),
+                    Type::F64 => Val::F64(value.f64),
+                    Type::Ref | Type::Func => {
+                        bail!("the function `{name}` takes references: its type is {signature}")
+                    }
+                })
+            }
+        });
+        let values = values.collect::<Result<Vec<_>>>()?;
+        ensure!(
+            !types.iter().any(|ty| matches!(ty, Type::Ref | Type::Func)),
+            "the function `{name}` returns references: its type is {signature}"
+        );
+        for (n, value) in store.call(name, &values)?.into_iter().enumerate() {
+            let value = match value {
+                Val::I32(i32) => ReclaimValue { i32 },
+                Val::I64(i64) => ReclaimValue { i64 },
+                Val::F32(f32) => ReclaimValue { f32 },
+                Val::F64(f64) => ReclaimValue { f64 },
+                Val::Ref(_) => bail!("a reference was returned"),
+            };
+            // SAFETY: C passes as many places as it says.
+            unsafe { results.add(n).write(value) };
+        }
+        Ok(())
+    };
+    if reported(error, call).is_some() { 0 } else { -1 }
+}
+
+/// Loads the code of a library into a store. Returns 0, or -1 if that fails.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn reclaim_register(
+    store: *mut ReclaimStore,
+    start: *const c_void,
+    error: *mut *mut c_char,
+) -> c_int {
+    /// The code of each library, by the address of its symbol.
+    static LIBRARIES: Mutex<Option<HashMap<usize, Vec<Code>>>> = Mutex::new(None);
+    let register = || {
+        ensure!(!store.is_null() && !start.is_null(), "the store or the symbol is NULL");
+        let Program { engine, .. } = program()?;
+        let mut libraries = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
+        let libraries = libraries.get_or_insert_default();
+        if !libraries.contains_key(&start.addr()) {
+            // SAFETY: C passes the address of the symbol `reclaim_start` of a library that stays loaded. This is the
+            // first time.
+            let codes = unsafe { Objects::at(start.cast())?.load(engine)? };
+            libraries.insert(start.addr(), codes);
+        }
+        // SAFETY: C passes a store that is not used by another thread.
+        load(unsafe { &mut (*store).0 }, &libraries[&start.addr()])
+    };
+    if reported(error, register).is_some() { 0 } else { -1 }
+}
