@@ -154,7 +154,12 @@ fn engine(objects: &Objects) -> Result<Engine> {
 
 /// The main function of a program without functions of the host.
 fn plain_main() -> i32 {
-    exit_code(open((), |_| Ok(())).and_then(|mut store| run_main(&mut store)))
+    let run = |store| {
+        // The process ends. The system frees all memory at once.
+        let mut store = std::mem::ManuallyDrop::new(store);
+        run_main(&mut store)
+    };
+    exit_code(open((), |_| Ok(())).and_then(run))
 }
 
 main!("reclaim_main", plain_main);
