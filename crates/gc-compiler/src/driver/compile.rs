@@ -119,6 +119,8 @@ pub(super) enum Trampoline {
     HostCall(HostCall),
     Entry(CallSignature),
     Exit(CallSignature),
+    /// Of the symbol with this number.
+    C(CallSignature, u32),
 }
 
 /// Finishes and compiles functions for one [`Abi`]. Many threads can use it at the same time.

@@ -88,7 +88,8 @@ impl CompiledFunction {
                 RelocTarget::Function(index) => Symbol::Function(index),
                 RelocTarget::HostCall(index) => Symbol::HostCall(HostCall::from_index(index)),
                 RelocTarget::TypeWord(code) => Symbol::TypeWord(TypeWord::from_code(code)?),
-                RelocTarget::Itself(_) => return None,
+                // Only trampolines have symbols.
+                RelocTarget::Symbol(_) | RelocTarget::Itself(_) => return None,
             };
             Some((reloc.offset, symbol))
         })

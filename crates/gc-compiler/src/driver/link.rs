@@ -94,6 +94,8 @@ pub enum ObjectTarget {
     TypeWord(u32),
     /// The trampoline of a host call.
     HostCall(HostCall),
+    /// The symbol of a C function, by the number that [`ImageLinker::define_c`] was given.
+    Symbol(u32),
 }
 
 impl ImageLinker {
@@ -113,6 +115,27 @@ impl ImageLinker {
         }
         self.exits.extend(function.calls_by_reference.iter().cloned());
         self.functions.insert(id, (name, Arc::new(function)));
+        Ok(())
+    }
+
+    /// Adds a function with number `index` that is a function of C in the same program: the symbol with the number
+    /// `symbol`. It can only be [in an object](ImageLinker::link_object).
+    ///
+    /// # Errors
+    /// If there already is a function with this number, or if it has more than one result.
+    pub fn define_c(
+        &mut self,
+        compiler: &Compiler,
+        index: u32,
+        name: String,
+        signature: &CallSignature,
+        symbol: u32,
+    ) -> Result<()> {
+        ensure!(signature.results().len() <= 1, "a function of C has at most one result");
+        let function = trampoline::c_call(compiler, signature, symbol)?;
+        let id = FunctionId::Function(index);
+        ensure!(!self.functions.contains_key(&id), "function {index} is defined twice");
+        self.functions.insert(id, (name, function));
         Ok(())
     }
 
@@ -295,6 +318,7 @@ impl ImageLinker {
                         let is_here = starts.contains_key(&FunctionId::HostCall(call));
                         (!is_here).then_some(ObjectTarget::HostCall(call))
                     }
+                    RelocTarget::Symbol(symbol) => Some(ObjectTarget::Symbol(symbol)),
                     RelocTarget::Function(_) | RelocTarget::Itself(_) => None,
                 };
                 if let (Some(outside), Some(target)) = (&mut outside, elsewhere) {
@@ -309,6 +333,9 @@ impl ImageLinker {
                 }
                 let target = match reloc.target {
                     RelocTarget::Itself(offset) => Some(start + offset),
+                    RelocTarget::Symbol(_) => {
+                        bail!("{name} is a function of C, which only code of an object can call")
+                    }
                     RelocTarget::TypeWord(code) => {
                         words_at.get(&code).map(|number| code_end + 8 * number)
                     }

@@ -21,6 +21,9 @@ pub const HOST_CALL_NAMESPACE: u32 = 1;
 /// code.
 pub const TYPE_WORD_NAMESPACE: u32 = 2;
 
+/// The namespace of a [`UserExternalName`] that names a symbol outside of the image by its number.
+pub(super) const SYMBOL_NAMESPACE: u32 = 3;
+
 /// The key of the stack slot in which a function keeps its vmctx, so that stack walks can find it.
 /// The slot has eight bytes and is written at the function's entry, before the function calls
 /// anything.
@@ -74,6 +77,15 @@ pub fn imported_host_call(func: &ir::Function, callee: ir::FuncRef) -> Option<Ho
     let ExternalName::User(name) = func.dfg.ext_funcs[callee].name else { return None };
     let name = &func.params.user_named_funcs()[name];
     (name.namespace == HOST_CALL_NAMESPACE).then(|| HostCall::from_index(name.index))
+}
+
+/// Declares the symbol with this number as a callee of `func`.
+pub(super) fn import_symbol(
+    func: &mut ir::Function,
+    symbol: u32,
+    signature: Signature,
+) -> ir::FuncRef {
+    import(func, SYMBOL_NAMESPACE, symbol, signature)
 }
 
 /// Declares a word of a type of the image, which `func` reads with [`type_word`]. Each call makes a

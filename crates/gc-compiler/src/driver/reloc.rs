@@ -13,6 +13,8 @@ pub(crate) enum RelocTarget {
     HostCall(u32),
     /// The word of a type, by the word's code.
     TypeWord(u32),
+    /// A symbol outside of the image, by its number.
+    Symbol(u32),
     /// An offset in bytes into the function itself.
     Itself(u32),
 }
@@ -33,6 +35,7 @@ impl RelocTarget {
             RelocTarget::Function(index) => (names::FUNCTION_NAMESPACE, index),
             RelocTarget::HostCall(index) => (names::HOST_CALL_NAMESPACE, index),
             RelocTarget::TypeWord(index) => (names::TYPE_WORD_NAMESPACE, index),
+            RelocTarget::Symbol(index) => (names::SYMBOL_NAMESPACE, index),
             RelocTarget::Itself(_) => return None,
         };
         Some(UserExternalName { namespace, index })
@@ -45,6 +48,7 @@ pub(crate) fn target_of(name: &UserExternalName) -> Option<RelocTarget> {
         names::FUNCTION_NAMESPACE => RelocTarget::Function(name.index),
         names::HOST_CALL_NAMESPACE => RelocTarget::HostCall(name.index),
         names::TYPE_WORD_NAMESPACE => RelocTarget::TypeWord(name.index),
+        names::SYMBOL_NAMESPACE => RelocTarget::Symbol(name.index),
         _ => return None,
     })
 }

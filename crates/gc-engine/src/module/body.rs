@@ -410,7 +410,7 @@ impl<'m, 'b> Body<'m, 'b> {
                 let (code, vmctx) = self.code_of(reference);
                 (CalleeCode::At(self.signature(&callee.signature), code), vmctx)
             }
-            FunctionBody::Declared | FunctionBody::Built(..) => {
+            FunctionBody::Declared | FunctionBody::Built(..) | FunctionBody::C(_) => {
                 let func = &mut self.builder.func;
                 let code = *self.functions.entry(callee.index).or_insert_with(|| {
                     import_function(func, callee.index, clif_signature(callee.signature()))

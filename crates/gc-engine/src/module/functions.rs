@@ -80,7 +80,7 @@ impl Body<'_, '_> {
                 let at = self.env.abi().offsets().func_ref_id();
                 self.load(types::I32, regions::TYPES, reference, at)
             }
-            FunctionBody::Declared | FunctionBody::Built(..) => {
+            FunctionBody::Declared | FunctionBody::Built(..) | FunctionBody::C(_) => {
                 let (index, signature) = (function.index, function.signature.clone());
                 let word = module.add_word(Word::Reference(index, signature.clone()))?;
                 let same = module.referenced.entry(signature).or_default();

@@ -100,6 +100,8 @@ pub struct Module {
     names: HashMap<Arc<str>, u32>,
     /// Cranelift's memory for functions, which is reused.
     builders: Vec<FunctionBuilderContext>,
+    /// The symbols of functions of C.
+    pub(crate) c_symbols: Vec<String>,
     /// The number of values of the function that is being built.
     values_around: usize,
     context: Context,
@@ -129,6 +131,8 @@ enum FunctionBody {
     Built(Built),
     /// In other code, or in the host. The number is that of the word in the vmctx.
     Imported(u32),
+    /// A function of C: the number of its symbol.
+    C(u32),
 }
 
 /// A defined function.
@@ -155,6 +159,7 @@ impl Module {
             referenced: HashMap::new(),
             names: HashMap::new(),
             builders: Vec::new(),
+            c_symbols: Vec::new(),
             values_around: 0,
             context: Context::new(),
         }
@@ -276,6 +281,51 @@ impl Module {
         self.add_named(name, signature, FunctionBody::Imported(word))
     }
 
+    /// Declares a function of C, which the code of an [object](crate::native) calls by its symbol. A system linker finds
+    /// it. To declare it twice is an error. [`compile`](Module::compile) fails if the module has such a function: only
+    /// [`emit_object`](Module::emit_object) can make code that calls it.
+    ///
+    /// Numbers can be passed, and no references: C could not keep them. The C function must not use the store whose code
+    /// calls it.
+    ///
+    /// # Errors
+    /// If there already is a function with this name, if a parameter or the result is a reference, or if there are
+    /// several results.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_engine::{Collector, Engine, Module, Type};
+    ///
+    /// let mut module = Module::new(&Engine::new(Collector::copying())?);
+    /// let cosine = module.extern_c("cos", [Type::F64], [Type::F64])?;
+    /// module.function("run", [Type::F64], [Type::F64], |f| {
+    ///     let angle = f.param(0);
+    ///     let result = f.call(&cosine, &[angle]);
+    ///     f.ret(&result);
+    /// })?;
+    /// let object = module.emit_object()?;
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn extern_c(
+        &mut self,
+        symbol: &str,
+        params: impl IntoIterator<Item = Type>,
+        results: impl IntoIterator<Item = Type>,
+    ) -> Result<FunctionHandle> {
+        let signature = Signature::new(params, results);
+        ensure!(signature.results().len() <= 1, "the C function `{symbol}` has several results");
+        let mut types = signature.params().iter().chain(signature.results());
+        ensure!(
+            !types.any(|ty| matches!(ty, Type::Ref | Type::Func)),
+            "the C function `{symbol}` takes or returns references: its type is {signature}"
+        );
+        ensure!(!symbol.is_empty() && !symbol.contains('\0'), "{symbol:?} is no name of a symbol");
+        let number = self.c_symbols.len() as u32;
+        let handle = self.add_named(symbol, signature, FunctionBody::C(number))?;
+        self.c_symbols.push(symbol.into());
+        Ok(handle)
+    }
+
     fn add_named(
         &mut self,
         name: &str,
@@ -283,7 +333,8 @@ impl Module {
         body: FunctionBody,
     ) -> Result<FunctionHandle> {
         self.check_name(name)?;
-        let handle = self.add_function(name, signature, true, body)?;
+        let exported = !matches!(body, FunctionBody::C(_));
+        let handle = self.add_function(name, signature, exported, body)?;
         self.names.insert(handle.name.clone(), handle.index);
         Ok(handle)
     }
@@ -295,6 +346,7 @@ impl Module {
             FunctionBody::Declared => "declared",
             FunctionBody::Built(..) => "defined",
             FunctionBody::Imported(_) => "imported",
+            FunctionBody::C(_) => "declared as one of C",
         };
         bail!("the function `{name}` is already {verb}")
     }
@@ -392,7 +444,7 @@ impl Module {
         match known.body {
             FunctionBody::Declared => Ok(()),
             FunctionBody::Built(..) => bail!("the function `{}` is defined twice", function.name()),
-            FunctionBody::Imported(_) => {
+            FunctionBody::Imported(_) | FunctionBody::C(_) => {
                 bail!("the function `{}` is imported, so it cannot be defined", function.name())
             }
         }
@@ -458,6 +510,7 @@ impl Module {
         let compiler = self.engine.compiler();
         let compilation = compiler.begin();
         let mut handles = Vec::new();
+        let mut c_functions = Vec::new();
         let types = self.types.as_slice();
         // Whether it can get a reference to an object, or make one.
         let mut uses_heap = types.iter().any(|ty| match ty {
@@ -472,6 +525,10 @@ impl Module {
                 FunctionBody::Built(Built { function, catches, .. }) => {
                     uses_heap |= catches;
                     *function
+                }
+                FunctionBody::C(symbol) => {
+                    c_functions.push((handle, symbol));
+                    continue;
                 }
                 FunctionBody::Imported(_) => {
                     uses_heap |= handle.signature.has_refs();
@@ -509,6 +566,10 @@ impl Module {
                 linker.export(handle.index)?;
                 exports.insert(name.to_owned(), (handle.index, handle.signature.clone()));
             }
+        }
+        for (handle, symbol) in c_functions {
+            let (name, signature) = (handle.name().to_owned(), handle.signature.call_signature());
+            linker.define_c(compiler, handle.index, name, &signature, symbol)?;
         }
         let linked = link(linker, compiler)?;
         let types = types.to_vec();

@@ -43,9 +43,11 @@ impl Module {
     /// # anyhow::Ok(())
     /// ```
     pub fn emit_object(self) -> Result<Vec<u8>> {
-        let engine = self.engine().clone();
+        let (engine, c_symbols) = (self.engine().clone(), self.c_symbols.clone());
         let (declared, (image, relocs)) = self.link(ImageLinker::link_object)?;
-        Writer::new(&engine)?.object(&declared, &image, &relocs)
+        let mut writer = Writer::new(&engine)?;
+        writer.c_symbols = c_symbols;
+        writer.object(&declared, &image, &relocs)
     }
 }
 
@@ -103,6 +105,8 @@ struct Writer<'a> {
     is_start: bool,
     /// The names of symbols that it needs.
     needs: BTreeSet<String>,
+    /// The symbols of functions of C.
+    c_symbols: Vec<String>,
 }
 
 impl<'a> Writer<'a> {
@@ -114,7 +118,13 @@ impl<'a> Writer<'a> {
         let mut object = Object::new(BinaryFormat::Elf, architecture, Endianness::Little);
         // The flag that keeps a section is one of GNU.
         object.flags = FileFlags::Elf { os_abi: elf::ELFOSABI_GNU, abi_version: 0, e_flags: 0 };
-        Ok(Writer { engine, object, is_start: false, needs: BTreeSet::new() })
+        Ok(Writer {
+            engine,
+            object,
+            is_start: false,
+            needs: BTreeSet::new(),
+            c_symbols: Vec::new(),
+        })
     }
 
     fn section(
@@ -349,31 +359,34 @@ impl<'a> Writer<'a> {
 
     fn relocs(&mut self, text: SectionId, words: SectionId, relocs: &[ObjectReloc]) -> Result<()> {
         let words = self.object.section_symbol(words);
-        let mut calls = BTreeMap::new();
+        let mut symbols: BTreeMap<String, SymbolId> = BTreeMap::new();
         for ObjectReloc { offset, target, addend } in relocs {
             let offset = u64::from(*offset);
-            match target {
+            let (name, scope) = match target {
                 ObjectTarget::TypeWord(number) => {
                     let addend = addend + 8 * i64::from(*number);
                     self.reloc(text, offset, words, addend, elf::R_X86_64_PC32)?;
+                    continue;
                 }
                 ObjectTarget::HostCall(call) => {
-                    let symbol = match calls.get(call) {
-                        Some(symbol) => *symbol,
-                        None => {
-                            let signature = self.engine.abi().host_call(*call);
-                            let signature = signature.with_context(|| {
-                                format!("there is no host call {}", call.index())
-                            })?;
-                            let name = host_call_symbol(signature.name);
-                            let symbol = self.symbol(name, None, SymbolScope::Linkage);
-                            calls.insert(*call, symbol);
-                            symbol
-                        }
-                    };
-                    self.reloc(text, offset, symbol, *addend, elf::R_X86_64_PLT32)?;
+                    let signature = self.engine.abi().host_call(*call);
+                    let signature = signature
+                        .with_context(|| format!("there is no host call {}", call.index()))?;
+                    (host_call_symbol(signature.name), SymbolScope::Linkage)
                 }
-            }
+                ObjectTarget::Symbol(number) => {
+                    (self.c_symbols[*number as usize].clone(), SymbolScope::Unknown)
+                }
+            };
+            let symbol = match symbols.get(&name) {
+                Some(symbol) => *symbol,
+                None => {
+                    let symbol = self.symbol(name.clone(), None, scope);
+                    symbols.insert(name, symbol);
+                    symbol
+                }
+            };
+            self.reloc(text, offset, symbol, *addend, elf::R_X86_64_PLT32)?;
         }
         Ok(())
     }

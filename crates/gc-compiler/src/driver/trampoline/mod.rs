@@ -1,4 +1,4 @@
-//! The three kinds of calls between host and compiled code. Cranelift emits all trampolines, so
+//! The kinds of calls between host and compiled code. Cranelift emits all trampolines, so
 //! that only Cranelift deals with calling conventions:
 //!
 //! - entry trampolines: the host calls compiled code. After traps and host errors, execution
@@ -7,15 +7,18 @@
 //!   function.
 //! - host-call trampolines: compiled code calls a service of the host from a cold block. The call
 //!   clobbers no register.
+//! - C trampolines: code of an object calls a function of C in the same program.
 //!
-//! The last two record their frame pointer in the store context before they call the host. If the
+//! All but the first record their frame pointer in the store context before they call the host. If the
 //! host reports a failure, they leave it to the driver where they return to: the handler of an
 //! exception, or the entry. To raise `ud2` instead would take 7.4 µs.
 
+mod c_call;
 mod entry;
 mod exit;
 mod host_call;
 
+pub(super) use c_call::c_call;
 pub(super) use entry::entry;
 pub(super) use exit::exit;
 pub(super) use host_call::host_call;
