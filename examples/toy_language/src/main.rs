@@ -88,7 +88,7 @@ fn build(engine: &Engine, source: &str, output: &Path, runtime: Option<&Path>) -
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
     let mut linker = std::process::Command::new("cc");
-    linker.args(["-s", "-Wl,--gc-sections", "-o"]).arg(output);
+    linker.args(["-Wl,-S", "-Wl,--gc-sections", "-o"]).arg(output);
     for (name, object) in Executable::new(engine, source)?.objects() {
         let path = folder.join(name);
         std::fs::write(&path, object)
