@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use gc_engine::native::Objects;
 use gc_engine::{Code, Store, Type, Val};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -146,14 +147,16 @@ unsafe extern "C" fn reclaim_register(
         let Program { engine, .. } = program()?;
         let mut libraries = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
         let libraries = libraries.get_or_insert_default();
-        if !libraries.contains_key(&start.addr()) {
-            // SAFETY: C passes the address of the symbol `reclaim_start` of a library that stays loaded. This is the
-            // first time.
-            let codes = unsafe { Objects::at(start.cast())?.load(engine)? };
-            libraries.insert(start.addr(), codes);
-        }
+        let codes = match libraries.entry(start.addr()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                // SAFETY: C passes the address of the symbol `reclaim_start` of a library that stays loaded. This is the
+                // first time.
+                new.insert(unsafe { Objects::at(start.cast())?.load(engine)? })
+            }
+        };
         // SAFETY: C passes a store that is not used by another thread.
-        load(unsafe { &mut (*store).0 }, &libraries[&start.addr()])
+        load(unsafe { &mut (*store).0 }, codes)
     };
     if reported(error, register).is_some() { 0 } else { -1 }
 }

@@ -1,0 +1,7 @@
+//! Executables: objects are linked with the system's linker and run.
+
+mod c;
+mod common;
+mod linkers;
+mod options;
+mod refused;

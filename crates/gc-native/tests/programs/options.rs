@@ -1,0 +1,87 @@
+//! What programs are made with and run with: collectors, zeal, the heap's maximum, a processor.
+
+use crate::common::{Folder, comes_to_42, objects, program, run};
+use anyhow::{Context as _, Result, ensure};
+use gc_engine::{Collector, Engine, Machine};
+
+#[test]
+fn objects_run_under_each_collector() -> Result<()> {
+    for collector in Collector::all() {
+        for zeal in [0, 7] {
+            let name = format!("{}-{zeal}", collector.name());
+            let folder = Folder::new(&name)?;
+            let engine = Engine::builder(collector.clone()).zeal(zeal).build()?;
+            let program =
+                program(&folder, &objects(&folder, &engine)?, &[]).context(name.clone())?;
+            comes_to_42(&program, &[]).context(name)?;
+        }
+    }
+    Ok(())
+}
+
+/// An executable runs with any maximum that its objects fit in, and with too little memory it says so.
+#[test]
+fn the_heap_has_any_maximum() -> Result<()> {
+    for collector in Collector::all() {
+        let name = format!("maximum-{}", collector.name());
+        let folder = Folder::new(&name)?;
+        let engine = Engine::new(collector)?;
+        let objects = objects(&folder, &engine)?;
+        let program = program(&folder, &objects, &[])?;
+        for maximum in ["2MiB", "16MiB", "1GiB", "4GiB"] {
+            let environment = [("RECLAIM_HEAP_MAX", maximum)];
+            comes_to_42(&program, &environment).with_context(|| format!("{name}, {maximum}"))?;
+        }
+        for (maximum, message) in [("many", "RECLAIM_HEAP_MAX"), ("1k", "RECLAIM_HEAP_MAX")] {
+            let output = run(&program, &[("RECLAIM_HEAP_MAX", maximum)])?;
+            let error = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.code() == Some(1) && error.contains(message), "{name}: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// A processor that lacks a feature is named.
+#[test]
+fn objects_have_a_baseline() -> Result<()> {
+    let folder = Folder::new("baseline")?;
+    for (machine, code) in [
+        (Machine::baseline("x86-64").context("it is known")?, 42),
+        (Machine::host().with_features(["avx512vbmi", "sse41", "sse42", "ssse3", "sse3"]), 0),
+    ] {
+        if code == 0 && Machine::host().runs(&machine) {
+            eprintln!("SKIPPED: this machine has avx512vbmi");
+            continue;
+        }
+        let engine = Engine::builder(Collector::copying()).machine(machine).build()?;
+        let objects = objects(&folder, &engine)?;
+        let program = program(&folder, &objects, &[])?;
+        let output = run(&program, &[])?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        match code {
+            42 => ensure!(output.status.code() == Some(42), "{error}"),
+            _ => {
+                ensure!(error.contains("has no `avx512vbmi` here, which the code uses"), "{error}")
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A stripped program with one collector has at most 1.3 MB.
+#[test]
+fn the_size_of_a_program() -> Result<()> {
+    if std::env::var_os("NATIVE_SIZE").is_none() {
+        eprintln!("SKIPPED: ci/native builds the library whose size it checks");
+        return Ok(());
+    }
+    let folder = Folder::new("size")?;
+    let engine = Engine::new(Collector::generational())?;
+    let objects = objects(&folder, &engine)?;
+    let program = program(&folder, &objects, &["-s", "-Wl,--gc-sections"])?;
+    comes_to_42(&program, &[])?;
+    let size = program.metadata()?.len();
+    eprintln!("the program has {size} bytes");
+    ensure!(size <= 1_300_000, "the program has {size} bytes");
+    Ok(())
+}
