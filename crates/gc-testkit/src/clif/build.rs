@@ -2,7 +2,7 @@
 
 use super::emit::Build;
 use super::program::Program;
-use super::world::{CALLS, GLOBAL, NATIVE, PROGRAM, TABLE, WORDS, host_signature, own_signature};
+use super::world::{GLOBAL, NATIVE, PROGRAM, TABLE, WORDS, host_signature, own_signature};
 use anyhow::{Result, anyhow};
 use cranelift_codegen::ir::{self, Value};
 use cranelift_codegen::isa::TargetFrontendConfig;
@@ -153,6 +153,5 @@ pub fn finish(
 ) -> Result<FinishedFunction> {
     let opt_level = if simplifies { OptLevel::Speed } else { OptLevel::None };
     let options = CompileOptions { opt_level, ..CompileOptions::default() };
-    let abi = abi.clone().with_host_calls(CALLS.iter().copied());
-    Finisher::new(compiler, &abi, &options).finish(function, &Inlining::none())
+    Finisher::new(compiler, abi, &options).finish(function, &Inlining::none())
 }

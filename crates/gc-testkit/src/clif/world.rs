@@ -125,10 +125,11 @@ pub(super) fn host_signature(call: HostCall) -> &'static HostSignature {
 }
 
 /// The ABI of the built code, for a heap of `compiler`'s collector, with or without a guard. It has
-/// the options of all collectors of this project.
+/// the options of all collectors of this project, and the host calls of programs.
 pub fn abi(compiler: &dyn GcCompiler, guarded: bool) -> Abi {
     let bounds = if guarded { HeapBounds::Guarded } else { HeapBounds::Checked };
-    Abi::new(compiler.abi().with(NURSERY, 1 << 20)).with_bounds(bounds)
+    let abi = Abi::new(compiler.abi().with(NURSERY, 1 << 20)).with_bounds(bounds);
+    abi.with_host_calls(CALLS.iter().copied())
 }
 
 /// The signature of a program: a vmctx, a reference and an integer to a reference.
