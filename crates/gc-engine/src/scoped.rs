@@ -9,13 +9,13 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// A reference to an object or an `i31` that the host holds until the current scope ends: the call of the host
-/// function that got or made the handle, or [`Store::scope`](crate::Store::scope). Later, to use it is an error. Outside
+/// function that got or made the handle, or [`Store::scope`](crate::Store::scope). After that, using it is an error. Outside
 /// of all scopes, it is valid as long as the store, and so keeps its object for as long.
 ///
-/// Each handle of a scope that did not end is a root. So a host function that walks a long list should take each step in
-/// a scope of its own, or use a [`Rooted`].
+/// Every handle is a root until its scope ends. A host function that walks a very long structure should use
+/// [`Rooted`] for what it carries from one step to the next, and a scope for what one step needs.
 ///
-/// It is a number, which can be copied, and costs much less than a [`Rooted`]. So it is for the parameters of host
+/// A `Scoped` is `Copy`: it is only an index, and costs much less than a [`Rooted`]. So it is for the parameters of host
 /// functions that are called often. Scopes nest, as V8's `HandleScope` and the JNI's local references do.
 ///
 /// # Examples
@@ -52,7 +52,7 @@ use std::marker::PhantomData;
 /// })?;
 /// store.load(&module.compile()?)?;
 /// assert_eq!(store.function::<(), i64>("run")?.call(&mut store, ())?, 2);
-/// // The last handle was null. A handle that was kept would be refused.
+/// // The last tail is null. If a handle had been stored, using it here would be an error.
 /// assert!(store.data().is_none());
 /// # }
 /// # anyhow::Ok(())
@@ -63,7 +63,7 @@ pub struct Scoped<T: RefKind = AnyRef> {
 }
 
 impl<T: RefKind> Scoped<T> {
-    /// Makes a handle of the current scope for a reference of whoever calls.
+    /// Makes a handle of the current scope for a reference that the caller owns.
     pub(crate) fn new(store: &mut StoreInner, gc_ref: &VMGcRef) -> Result<Scoped<T>> {
         if !T::has(store, gc_ref) {
             bail!("the reference is not to {}", T::NAME);
@@ -71,7 +71,7 @@ impl<T: RefKind> Scoped<T> {
         Ok(Scoped { handle: store.gc_mut().root_borrowed(gc_ref)?, kind: PhantomData })
     }
 
-    /// The same reference in a handle that stays valid.
+    /// Makes a [`Rooted`] of the same reference, which stays valid after the scope ends.
     ///
     /// # Errors
     /// If the handle belongs to another store, if its scope has ended, or if the store has too many handles.

@@ -1,7 +1,7 @@
 /* The interface for C of executables whose code gc-engine has compiled (the crate gc-native).
  *
- * A function that can fail has the parameter `error`: NULL, or a place for a text. The text is set if the function
- * fails, and is freed with reclaim_free_error.
+ * A function that can fail has the parameter `error`: NULL, or a place for a text. The text is set only if the function
+ * fails, and is freed with reclaim_free_error. Names are UTF-8.
  */
 #ifndef RECLAIM_NATIVE_H
 #define RECLAIM_NATIVE_H
@@ -27,18 +27,20 @@ typedef union reclaim_value {
 /* Makes a store. Returns NULL if that fails. */
 reclaim_store *reclaim_open(char **error);
 
-/* Frees a store. */
+/* Frees a store. NULL is ignored. */
 void reclaim_close(reclaim_store *store);
 
-/* Calls a function. The numbers of arguments and results must be those of its type. Returns 0, or -1 if it fails. */
+/* Calls a function. The numbers of arguments and results must be those of its type, and none may be a reference. Returns
+ * 0, or -1 if it fails. Then the results are unspecified. */
 int reclaim_call(reclaim_store *store, const char *function, const reclaim_value *arguments, size_t argument_count,
                  reclaim_value *results, size_t result_count, char **error);
 
 /* Loads the code of a library into a store. `start` is the address of the library's symbol `reclaim_start`, as dlsym
- * returns it. The library must stay loaded. Returns 0, or -1 if that fails. */
+ * returns it. The library must stay loaded. Each store that uses the library registers it once. Returns 0, or -1 if
+ * that fails. */
 int reclaim_register(reclaim_store *store, const void *start, char **error);
 
-/* Frees the text of an error. */
+/* Frees the text of an error. NULL is ignored. */
 void reclaim_free_error(char *error);
 
 #ifdef __cplusplus

@@ -80,6 +80,11 @@ unsafe extern "C" fn reclaim_call(
 ) -> c_int {
     let call = || {
         ensure!(!store.is_null() && !name.is_null(), "the store or the name is NULL");
+        ensure!(
+            (argument_count == 0 || !arguments.is_null())
+                && (result_count == 0 || !results.is_null()),
+            "the arguments or the results are NULL"
+        );
         // SAFETY: C passes a store that is not used by another thread, a text, and as many values as it says.
         let (store, name, arguments) = unsafe {
             let arguments: &[ReclaimValue] = match argument_count {

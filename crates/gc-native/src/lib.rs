@@ -4,17 +4,18 @@
 //! an executable of these objects and of the static library `libgc_native.a`:
 //!
 //! ```sh
-//! cc start.o program.o libgc_native.a -o program
+//! cc start.o program.o libgc_native.a -lm -o program
 //! ```
 //!
 //! The executable has no compiler. Its `main` makes a heap, loads the code and calls the function that `emit_start`
-//! was given. A language with functions of its own in Rust has a static library of its own, which calls [`open`] and
-//! [`run_main`].
+//! was given. To add host functions in Rust, write a static library that calls [`open`] and [`run_main`], and link it
+//! instead.
 //!
 //! The environment variable `RECLAIM_HEAP_MAX` sets the heap's maximum (`64MiB`).
 //!
 //! # Security
-//! Compiled code cannot leave the heap. That does not hold for C code in the same program, which can write anything.
+//! As in a process with a compiler, the checkers verify that compiled code accesses only the heap. They find mistakes;
+//! they are no defence against a malicious compiler. C and other code in the same program can write to any memory.
 #![allow(unsafe_code)]
 
 mod c;
@@ -81,7 +82,7 @@ fn load<T: 'static>(store: &mut Store<T>, codes: &[Code]) -> Result<()> {
 /// Calls the main function of this executable. Returns the exit code: what the function returns, or 0.
 ///
 /// # Errors
-/// If there is no such function, if it has another type, or if it fails.
+/// If there is no such function, if it has another type, if it traps, or if it throws an exception that nobody catches.
 pub fn run_main<T: Send + Sync + 'static>(store: &mut Store<T>) -> Result<i32> {
     let objects = objects()?;
     let main = objects.main().context("the start object names no main function")?;
@@ -111,9 +112,9 @@ fn objects() -> Result<Objects> {
     unsafe { Objects::at(&raw const reclaim_start) }
 }
 
-/// Defines the symbol to which the `main` of an executable jumps
-/// ([`Start::runtime`](gc_engine::native::Start::runtime)), for a runtime with functions of its own. The function returns
-/// the exit code.
+/// `main!(symbol, function)` exports `function` under the name `symbol`. The function is a `fn() -> i32` that returns the
+/// exit code. The `main` of an executable jumps to the symbol that
+/// [`Start::runtime`](gc_engine::native::Start::runtime) names.
 ///
 /// ```ignore
 /// fn main() -> i32 {

@@ -205,7 +205,7 @@ impl<'t> Function<'_, '_, '_, 't> {
             }
             [Word("try", _), form, List(handler, _)] if let [bound, handler] = &handler[..] => {
                 // ANCHOR: try
-                // A tail call would leave the block with the handler.
+                // No tail calls here: the handler needs this frame.
                 let (result, types, bound) =
                     (self.f.variable(Type::Ref), self.types(), name(bound)?);
                 self.try_catch(

@@ -1,4 +1,4 @@
-//! A program as objects, of which a linker makes an executable with the package `toy_runtime`.
+//! Compiles a program to objects. A linker makes an executable of them and the library of `toy_runtime`.
 
 use crate::compiler::{Compiled, Named, Names, compile, full_name};
 use crate::reader::read;

@@ -17,8 +17,8 @@
 //! wrap, lists, functions, strings, vectors and symbols (`'name`). `()` is the empty list and "no"; all
 //! other values are "yes". Forms:
 //!
-//! - `(def name e)`, `(def (f x y) …)`: outside of functions, for all forms, and again to redefine it; in a
-//!   body, for the rest of the body
+//! - `(def name e)`, `(def (f x y) …)`: at the top level, for all forms; a second `def` redefines the name. In a
+//!   body, the name is valid to the end of the body
 //! - `(fun (x y) …)`, `(f a b)`: functions and calls. Tail calls use no stack
 //! - `(if e yes no)`, `(while e …)`, `(do …)`, `(set name e)`,
 //!   `(match list empty (head tail) not_empty)`
@@ -28,8 +28,8 @@
 //! - `+ - * / % = <`, `not`, `int?`, `pair?`, `string?`, `symbol?`
 //! - functions of the host: `print`, `text`, `same` (two strings), `symbol`, `symbols`, `eval`
 //!
-//! Read the files in this order: `reader.rs` (text to trees), `forms.rs` (its words), `types.rs` (its
-//! objects), `compiler.rs`, `variables.rs` and `builtins.rs` (trees to CLIF), `session.rs` (the store, functions of the
+//! Read the files in this order: `reader.rs` (text to trees), `forms.rs` (the words of the language), `types.rs` (the
+//! types of objects), `compiler.rs`, `variables.rs` and `builtins.rs` (trees to CLIF), `session.rs` (the store, functions of the
 //! host), `show.rs` (values to text), `executable.rs` (a program as objects).
 
 mod builtins;

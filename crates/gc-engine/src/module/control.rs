@@ -125,7 +125,7 @@ pub trait Control<'m, 'b>: Sized {
     /// The function that is being built.
     fn body(&mut self) -> &mut Body<'m, 'b>;
 
-    /// Runs `body` as long as `condition` returns an integer that is not zero.
+    /// Runs `body` as long as `condition` returns an integer that is not zero, or a reference that is not null.
     ///
     /// # Errors
     /// Those of the closures, if they return a `Result`.

@@ -18,9 +18,9 @@
 //! A linker merges the sections of all objects, and `__start_reclaim_objects` and `__stop_reclaim_objects` are the
 //! bounds of the records.
 //!
-//! Symbols make a linker find what does not fit:
+//! Mismatches are link errors, because the names of symbols encode what must agree:
 //!
-//! - `reclaim.abi.COLLECTOR.HASH` is in the start object. Each record refers to it. So objects for another collector, with
+//! - `reclaim.abi.COLLECTOR.HASH` (`COLLECTOR.zeal.HASH` with zeal) is in the start object. Each record refers to it. So objects for another collector, with
 //!   other options or of another version are not linked.
 //! - `reclaim.type.NAME.HASH` stands for a type and its layout. It is in a group (COMDAT) with the name of the type, of
 //!   which a linker keeps one. So an object with another layout refers to a symbol that is not there.

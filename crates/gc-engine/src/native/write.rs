@@ -23,7 +23,7 @@ impl Module {
     /// libraries. The same module gives the same bytes.
     ///
     /// # Errors
-    /// As for [`compile`](Module::compile). Also if there is no format for the machine.
+    /// As for [`compile`](Module::compile). Also if the machine is not x86-64.
     ///
     /// # Examples
     /// ```
@@ -52,11 +52,12 @@ impl Module {
 }
 
 impl Engine {
-    /// The object that executables and libraries of this engine's code need once, besides those of
-    /// [`Module::emit_object`]: the trampolines of host calls, the text of the ABI, and the options of the engine.
+    /// Compiles the start object. Each executable or shared library needs exactly one, in addition to the objects of
+    /// [`Module::emit_object`]. It contains the trampolines of host calls, the text of the ABI, and options of the
+    /// engine: the collector, the heap's maximum, bounds and zeal, the stack, and whether code is interruptible.
     ///
     /// # Errors
-    /// If there is no format for the machine.
+    /// If the machine is not x86-64.
     pub fn emit_start(&self, start: &Start) -> Result<Vec<u8>> {
         let mut linker = ImageLinker::new();
         self.abi().host_calls().for_each(|(call, _)| linker.host_call(call));
@@ -272,11 +273,13 @@ impl<'a> Writer<'a> {
             image.is_portable(),
             "the code contains type indices of its engine, so it cannot be in an object"
         );
-        let flags = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
-        let text = self.section(".text.reclaim", SectionKind::Text, flags, image.code(), 16);
         let tables = tables(declared, image)?;
         let checksum = crc32fast::hash(&tables);
         let tables_size = tables.len();
+        // A linker must not merge the code of two objects that is the same, so it is different at its end.
+        let code = [image.code(), &checksum.to_le_bytes(), &[0; 12]].concat();
+        let flags = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
+        let text = self.section(".text.reclaim", SectionKind::Text, flags, &code, 16);
         let tables =
             self.section(".rodata.reclaim", SectionKind::ReadOnlyData, elf::SHF_ALLOC, &tables, 8);
         let count = image.type_words().len();

@@ -235,7 +235,8 @@ impl<T: 'static> Store<T> {
     }
 
     /// Loads code like [`load`](Store::load), but its functions replace those of the same names. All
-    /// code that calls them by name, and every [`TypedFunction`], calls the new ones from now on.
+    /// code that imports them, and every [`TypedFunction`], calls the new ones from now on. Calls within one module are
+    /// direct, and still call its own functions.
     /// Calls that run go on with the old code. It is freed when none of it is on the stack and neither an object
     /// nor a frame refers to a function of it. The stack is searched conservatively: a frame, also one of the host,
     /// that has a number with the same bits counts as one that refers to it. If it cannot be searched, because code of
