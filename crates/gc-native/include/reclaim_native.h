@@ -2,6 +2,12 @@
  *
  * A function that can fail has the parameter `error`: NULL, or a place for a text. The text is set only if the function
  * fails, and is freed with reclaim_free_error. Names are UTF-8.
+ *
+ * Rules for functions of C that compiled code calls (Module::extern_c): they must not use the store whose code calls
+ * them (it is an error), must not leave by longjmp or a C++ exception, and are not variadic. They have at least 256 KiB
+ * of stack, or a quarter of a small stack.
+ */
+/*
  */
 #ifndef RECLAIM_NATIVE_H
 #define RECLAIM_NATIVE_H
@@ -36,7 +42,8 @@ int reclaim_call(reclaim_store *store, const char *function, const reclaim_value
                  reclaim_value *results, size_t result_count, char **error);
 
 /* Loads the code of a library into a store. `start` is the address of the library's symbol `reclaim_start`, as dlsym
- * returns it. The library must stay loaded. Each store that uses the library registers it once. Returns 0, or -1 if
+ * returns it. The library must stay loaded. Each store that uses the library registers it once.
+ * A library must not contain this library itself. Returns 0, or -1 if
  * that fails. */
 int reclaim_register(reclaim_store *store, const void *start, char **error);
 

@@ -7,11 +7,42 @@ use gc_engine::{Code, Store, Type, Val};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// A store for C.
-struct ReclaimStore(Store<()>);
+struct ReclaimStore {
+    store: Store<()>,
+    /// Whether a function of the library runs that uses it. Code may call C, which must not use it again.
+    is_used: AtomicBool,
+}
+
+/// The use of a store by one function.
+struct Use<'a>(&'a AtomicBool);
+
+impl<'a> Use<'a> {
+    /// # Safety
+    /// `store` is NULL, or one that `reclaim_open` returned and nobody has closed.
+    unsafe fn begin(store: *mut ReclaimStore) -> Result<(Use<'a>, &'a mut Store<()>)> {
+        ensure!(!store.is_null(), "the store is NULL");
+        // SAFETY: it is there, and only its flag is used until it is known that nobody else uses it.
+        let is_used = unsafe { &(*store).is_used };
+        ensure!(
+            !is_used.swap(true, Ordering::Acquire),
+            "the store is used already: by code that has called this, or by another thread"
+        );
+        // SAFETY: nobody else uses it until the flag is false again.
+        Ok((Use(is_used), unsafe { &mut (*store).store }))
+    }
+}
+
+impl Drop for Use<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
 
 /// A value of a type that the function's signature says.
 #[derive(Clone, Copy)]
@@ -46,15 +77,26 @@ fn reported<R>(error: *mut *mut c_char, run: impl FnOnce() -> Result<R>) -> Opti
 #[unsafe(no_mangle)]
 extern "C" fn reclaim_open(error: *mut *mut c_char) -> *mut ReclaimStore {
     let store = reported(error, || crate::open((), |_| Ok(())));
-    store.map_or(std::ptr::null_mut(), |store| Box::into_raw(Box::new(ReclaimStore(store))))
+    store.map_or(std::ptr::null_mut(), |store| {
+        Box::into_raw(Box::new(ReclaimStore { store, is_used: AtomicBool::new(false) }))
+    })
 }
 
-/// Frees a store.
+/// Frees a store. A store that is used is not freed.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn reclaim_close(store: *mut ReclaimStore) {
-    if !store.is_null() {
-        // SAFETY: C passes a store that `reclaim_open` returned, once.
-        drop(unsafe { Box::from_raw(store) });
+    // SAFETY: C passes NULL or a store that `reclaim_open` returned, once.
+    match unsafe { Use::begin(store) } {
+        Ok((used, _)) => {
+            std::mem::forget(used);
+            // SAFETY: as above, and nobody uses it.
+            let store = unsafe { Box::from_raw(store) };
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(store)));
+        }
+        Err(error) if !store.is_null() => {
+            let _ = writeln!(std::io::stderr(), "reclaim_close: {error}");
+        }
+        Err(_) => {}
     }
 }
 
@@ -79,20 +121,9 @@ unsafe extern "C" fn reclaim_call(
     error: *mut *mut c_char,
 ) -> c_int {
     let call = || {
-        ensure!(!store.is_null() && !name.is_null(), "the store or the name is NULL");
-        ensure!(
-            (argument_count == 0 || !arguments.is_null())
-                && (result_count == 0 || !results.is_null()),
-            "the arguments or the results are NULL"
-        );
-        // SAFETY: C passes a store that is not used by another thread, a text, and as many values as it says.
-        let (store, name, arguments) = unsafe {
-            let arguments: &[ReclaimValue] = match argument_count {
-                0 => &[],
-                count => std::slice::from_raw_parts(arguments, count),
-            };
-            (&mut (*store).0, CStr::from_ptr(name), arguments)
-        };
+        ensure!(!name.is_null(), "the name is NULL");
+        // SAFETY: C passes a store that `reclaim_open` returned, and a text.
+        let ((_used, store), name) = unsafe { (Use::begin(store)?, CStr::from_ptr(name)) };
         let name = name.to_str().context("the name of a function")?;
         let signature = store.signature(name);
         let signature =
@@ -103,6 +134,16 @@ unsafe extern "C" fn reclaim_call(
             "the function `{name}` is of type {signature}, but is called with {argument_count} values and \
              {result_count} places for results"
         );
+        ensure!(
+            (argument_count == 0 || !arguments.is_null())
+                && (result_count == 0 || !results.is_null()),
+            "the arguments or the results of the function `{name}` are NULL"
+        );
+        let arguments: &[ReclaimValue] = match argument_count {
+            0 => &[],
+            // SAFETY: C passes as many values as the function has parameters.
+            count => unsafe { std::slice::from_raw_parts(arguments, count) },
+        };
         let values = arguments.iter().zip(params).map(|(value, ty)| {
             // SAFETY: each of these types has all bits.
             unsafe {
@@ -148,7 +189,9 @@ unsafe extern "C" fn reclaim_register(
     /// The code of each library, by the address of its symbol.
     static LIBRARIES: Mutex<Option<HashMap<usize, Vec<Code>>>> = Mutex::new(None);
     let register = || {
-        ensure!(!store.is_null() && !start.is_null(), "the store or the symbol is NULL");
+        ensure!(!start.is_null(), "the symbol is NULL");
+        // SAFETY: C passes a store that `reclaim_open` returned.
+        let (_used, store) = unsafe { Use::begin(store)? };
         let Program { engine, .. } = program()?;
         let mut libraries = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
         let libraries = libraries.get_or_insert_default();
@@ -160,8 +203,7 @@ unsafe extern "C" fn reclaim_register(
                 new.insert(unsafe { Objects::at(start.cast())?.load(engine)? })
             }
         };
-        // SAFETY: C passes a store that is not used by another thread.
-        load(unsafe { &mut (*store).0 }, codes)
+        load(store, codes)
     };
     if reported(error, register).is_some() { 0 } else { -1 }
 }

@@ -21,14 +21,17 @@
 mod c;
 mod limit;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use gc_engine::native::Objects;
 use gc_engine::{Code, Engine, HeapOptions, Store, size};
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::panic::{UnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 unsafe extern "C" {
-    /// The symbol of the start object.
-    static reclaim_start: u8;
+    /// The hidden symbol of the start object in this executable or library.
+    static reclaim_own_start: u8;
 }
 
 /// The engine of the executable's objects, and their code.
@@ -67,14 +70,23 @@ pub fn open<T: Send + Sync + 'static>(
     Ok(store)
 }
 
-/// Loads code into a store.
+/// Loads code into a store. What can be checked before anything is loaded is checked first.
 fn load<T: 'static>(store: &mut Store<T>, codes: &[Code]) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for (name, _) in codes.iter().flat_map(Code::functions) {
+        ensure!(store.signature(name).is_none(), "the store already has a function `{name}`");
+        ensure!(names.insert(name), "two objects have a function `{name}`");
+    }
+    for (name, signature) in codes.iter().flat_map(Code::imports) {
+        ensure!(
+            names.contains(name) || store.signature(name).is_some(),
+            "there is no function `{name}{signature}`, which an object imports"
+        );
+    }
     // Objects may call each other, so all names are there first.
-    for code in codes {
-        for (name, signature) in code.functions() {
-            let (params, results) = (signature.params(), signature.results());
-            store.declare(name, params.iter().copied(), results.iter().copied())?;
-        }
+    for (name, signature) in codes.iter().flat_map(Code::functions) {
+        let (params, results) = (signature.params(), signature.results());
+        store.declare(name, params.iter().copied(), results.iter().copied())?;
     }
     codes.iter().try_for_each(|code| store.load(code))
 }
@@ -102,14 +114,24 @@ pub fn run_main<T: Send + Sync + 'static>(store: &mut Store<T>) -> Result<i32> {
 /// The exit code for a result. Prints an error to the standard error output.
 pub fn exit_code(result: Result<i32>) -> i32 {
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        // Nobody may read it.
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
         1
     })
 }
 
+/// Runs the function of [`main!`]. A panic, which has printed its message, is an exit code.
+#[doc(hidden)]
+pub fn guarded(main: impl FnOnce() -> i32 + UnwindSafe) -> i32 {
+    let code = catch_unwind(main).unwrap_or(101);
+    // C's `main` does not do it.
+    let _ = std::io::stdout().flush();
+    code
+}
+
 fn objects() -> Result<Objects> {
     // SAFETY: a system linker has put the start object into this executable.
-    unsafe { Objects::at(&raw const reclaim_start) }
+    unsafe { Objects::at(&raw const reclaim_own_start) }
 }
 
 /// `main!(symbol, function)` exports `function` under the name `symbol`. The function is a `fn() -> i32` that returns the
@@ -130,7 +152,7 @@ macro_rules! main {
             #[allow(unsafe_code)]
             #[unsafe(export_name = $symbol)]
             extern "C" fn exported_main() -> i32 {
-                $main()
+                $crate::guarded($main)
             }
         };
     };

@@ -322,8 +322,9 @@ impl ImageLinker {
                     RelocTarget::Function(_) | RelocTarget::Itself(_) => None,
                 };
                 if let (Some(outside), Some(target)) = (&mut outside, elsewhere) {
+                    let is_word = matches!(target, ObjectTarget::TypeWord(_));
                     ensure!(
-                        machine::is_relative_32(reloc.kind),
+                        machine::is_load_of_address(reloc.kind) == is_word,
                         "{name} has a relocation of the kind {:?}, which no object has",
                         reloc.kind
                     );
@@ -334,7 +335,7 @@ impl ImageLinker {
                 let target = match reloc.target {
                     RelocTarget::Itself(offset) => Some(start + offset),
                     RelocTarget::Symbol(_) => {
-                        bail!("{name} is a function of C, which only code of an object can call")
+                        bail!("only code of an object can call {name}")
                     }
                     RelocTarget::TypeWord(code) => {
                         words_at.get(&code).map(|number| code_end + 8 * number)

@@ -124,11 +124,6 @@ pub(super) fn is_load_of_address(kind: Reloc) -> bool {
     kind == Reloc::X86GOTPCRel4
 }
 
-/// Whether a relocation of this kind is the distance of 32 bits from its place to the target.
-pub(super) fn is_relative_32(kind: Reloc) -> bool {
-    KINDS.contains(&kind)
-}
-
 /// Makes the instruction or word at `offset` in `code` refer to `target`, an offset in the same
 /// code that includes the addend.
 pub(super) fn apply_reloc(code: &mut [u8], offset: u32, kind: Reloc, target: i64) -> Result<()> {

@@ -98,7 +98,9 @@ impl Module {
             }
         }
         for (handle, symbol) in c_functions {
-            let (name, signature) = (handle.name().to_owned(), handle.signature.call_signature());
+            // Debuggers find the function of C by its own name.
+            let name = format!("{} of C", handle.name());
+            let signature = handle.signature.call_signature();
             linker.define_c(compiler, handle.index, name, &signature, symbol)?;
         }
         let linked = link(linker, compiler)?;

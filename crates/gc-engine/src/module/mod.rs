@@ -143,7 +143,8 @@ struct Built {
 }
 
 impl Module {
-    /// Creates an empty module. Its code can run in stores of `engine`. [`Code::for_engine`] makes it
+    /// Creates an empty module. Its code can run in stores of `engine`.
+    /// [`Code::for_engine`](crate::Code::for_engine) makes it
     /// code of another engine with the same kind of heaps.
     pub fn new(engine: &Engine) -> Module {
         Module {

@@ -7,6 +7,7 @@ use crate::{Code, Collector, Engine, EngineBuilder, HeapOptions, RunOptions};
 use anyhow::{Context as _, Result, ensure};
 use gc_jit::CodeMemory;
 use gc_types::{CodeImage, Fingerprint, HeapBounds, Section};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -115,7 +116,7 @@ impl Objects {
         let text = self.check(engine)?;
         let fingerprint = Fingerprint::of(text).to_bytes();
         let [mut at, end] = [0, 1].map(|n| target(&raw const self.start.records[n]));
-        let mut codes = Vec::new();
+        let (mut codes, mut bases) = (Vec::new(), BTreeSet::new());
         while at < end {
             ensure!(
                 end.addr() - at.addr() >= size_of::<Record>(),
@@ -123,14 +124,22 @@ impl Objects {
             );
             // SAFETY: the linker has put the records between these symbols.
             let record: &'static Record = unsafe { &*at.cast::<Record>() };
-            ensure!(
-                record.size as usize >= size_of::<Record>()
-                    && record.size.is_multiple_of(8)
-                    && record.version == VERSION,
-                "the record of object {} is damaged, or of another version",
-                codes.len()
-            );
             let named = || format!("object {} of the executable", codes.len());
+            ensure!(
+                record.version == VERSION,
+                "{} is of version {} of the format, but the library is of version {VERSION}",
+                named(),
+                record.version
+            );
+            let size = record.size as usize;
+            let sizes = [record.code[1], record.tables[1], record.words[1]];
+            ensure!(
+                size == Record::size_with(record.needs)
+                    && size <= end.addr() - at.addr()
+                    && sizes.iter().all(|size| (0..=i64::from(i32::MAX)).contains(size)),
+                "the record of {} is damaged",
+                named()
+            );
             ensure!(
                 record.fingerprint == fingerprint,
                 "{} was compiled for another kind of heap than the start object",
@@ -138,8 +147,13 @@ impl Objects {
             );
             // SAFETY: the record is one of an object whose code was compiled for this ABI.
             let code = unsafe { load(record, engine) }.with_context(named)?;
+            ensure!(
+                bases.insert(code.memory().base()),
+                "{} has the code of another: a linker has merged them",
+                named()
+            );
             codes.push(code);
-            at = at.wrapping_add(record.size as usize);
+            at = at.wrapping_add(size);
         }
         self.protect_words()?;
         Ok(codes)
@@ -166,7 +180,7 @@ impl Objects {
 unsafe fn load(record: &'static Record, engine: &Engine) -> Result<Code> {
     // SAFETY: the object has its code and its tables.
     let (code, tables) = unsafe { (bytes(&record.code), bytes(&record.tables)) };
-    let checksum = crc32fast::hash(tables);
+    let checksum = record.checksum(tables);
     ensure!(
         checksum == record.checksum,
         "its tables are damaged: their checksum is {checksum:08x} and should be {:08x}",

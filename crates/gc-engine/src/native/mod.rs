@@ -15,6 +15,8 @@
 //! | `reclaim_words` | room for the words of types, which are written when the program starts |
 //! | `reclaim_objects` | one record, which says where the others are |
 //!
+//! The code of each object ends with its checksum, so that no linker takes the code of two objects for the same.
+//!
 //! A linker merges the sections of all objects, and `__start_reclaim_objects` and `__stop_reclaim_objects` are the
 //! bounds of the records.
 //!
@@ -93,7 +95,7 @@ struct Record {
     /// Its bytes, with those references.
     size: u32,
     version: u32,
-    /// CRC-32 of the tables.
+    /// CRC-32 of the tables and of the record's numbers ([`Record::checksum`]).
     checksum: u32,
     needs: u32,
     /// The fingerprint of the ABI for which the code was compiled.
@@ -107,7 +109,26 @@ struct Record {
     abi: i64,
 }
 
-/// The start object's description of all, at the symbol `reclaim_start`.
+impl Record {
+    /// The size in bytes of a record with this number of needed symbols.
+    fn size_with(needs: u32) -> usize {
+        (size_of::<Record>() + 4 * needs as usize).next_multiple_of(8)
+    }
+
+    /// The checksum of its tables and its numbers. The code and the distances are not in it: a linker writes them.
+    fn checksum(&self, tables: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(tables);
+        hasher.update(&self.fingerprint);
+        let sizes =
+            [self.code[1], self.tables[1], self.words[1], self.size.into(), self.needs.into()];
+        sizes.iter().for_each(|size| hasher.update(&size.to_le_bytes()));
+        hasher.finalize()
+    }
+}
+
+/// The start object's description of all, at the symbols `reclaim_start` and `reclaim_own_start`. The second is hidden, so
+/// that code in a program or library finds its own.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 struct Header {

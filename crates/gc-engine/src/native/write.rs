@@ -230,8 +230,9 @@ impl<'a> Writer<'a> {
         start.resize(size_of::<Header>(), 0);
         let place =
             self.section(".rodata.reclaim.start", SectionKind::ReadOnlyData, read, &start, 8);
-        // A program finds that of a library by its name.
+        // A program finds that of a library by its name, and its own by the other, which is hidden.
         self.symbol("reclaim_start".into(), Some((place, 0)), SymbolScope::Dynamic);
+        self.symbol("reclaim_own_start".into(), Some((place, 0)), SymbolScope::Linkage);
         self.distance(place, offset_of!(Header, abi), abi, 0)?;
         self.distance(place, offset_of!(Header, options), abi, text.len() as i64)?;
         for (field, section) in [
@@ -243,7 +244,15 @@ impl<'a> Writer<'a> {
                 self.distance(place, field + 8 * n, bound, 0)?;
             }
         }
-        for name in host_functions {
+        let of_host: BTreeSet<&String> = host_functions.iter().collect();
+        if let Some(name) = main.iter().chain(roots).find(|name| of_host.contains(name)) {
+            bail!("the function `{name}` is both called by the host and one of the host");
+        }
+        ensure!(
+            !runtime.is_empty() && !runtime.contains('\0'),
+            "{runtime:?} is no name of a symbol"
+        );
+        for name in of_host {
             // It is only there for the linker.
             let name = function_symbol(name);
             self.symbol(name, Some((place, 0)), SymbolScope::Linkage);
@@ -273,15 +282,15 @@ impl<'a> Writer<'a> {
             image.is_portable(),
             "the code contains type indices of its engine, so it cannot be in an object"
         );
-        let tables = tables(declared, image)?;
-        let checksum = crc32fast::hash(&tables);
-        let tables_size = tables.len();
+        let table_bytes = tables(declared, image)?;
         // A linker must not merge the code of two objects that is the same, so it is different at its end.
-        let code = [image.code(), &checksum.to_le_bytes(), &[0; 12]].concat();
+        let checksum = crc32fast::hash(&table_bytes).to_le_bytes();
+        let code = [image.code(), &checksum, &[0; 12]].concat();
         let flags = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
-        let text = self.section(".text.reclaim", SectionKind::Text, flags, &code, 16);
+        let text = self.section(".text.reclaim", SectionKind::Text, flags, &code, 64);
+        let read = elf::SHF_ALLOC;
         let tables =
-            self.section(".rodata.reclaim", SectionKind::ReadOnlyData, elf::SHF_ALLOC, &tables, 8);
+            self.section(".rodata.reclaim", SectionKind::ReadOnlyData, read, &table_bytes, 8);
         let count = image.type_words().len();
         // The pages of the words are protected. The words of the start object make the section begin with a page.
         let (size, align) = match self.is_start {
@@ -300,19 +309,20 @@ impl<'a> Writer<'a> {
         self.relocs(text, words, relocs)?;
 
         let needs = self.needs(declared)?;
-        let mut record = vec![0; (size_of::<Record>() + 4 * needs.len()).next_multiple_of(8)];
-        let abi = self.engine.abi();
-        let fingerprint = abi.fingerprint().to_bytes();
-        let sizes =
-            [image.code().len() as u64, tables_size as u64, count as u64].map(u64::to_le_bytes);
-        let numbers =
-            [record.len() as u32, VERSION, checksum, needs.len() as u32].map(u32::to_le_bytes);
-        let mut put = |at: usize, bytes: &[u8]| record[at..at + bytes.len()].copy_from_slice(bytes);
-        put(offset_of!(Record, size), numbers.as_flattened());
-        put(offset_of!(Record, fingerprint), &fingerprint);
-        put(offset_of!(Record, code) + 8, &sizes[0]);
-        put(offset_of!(Record, tables) + 8, &sizes[1]);
-        put(offset_of!(Record, words) + 8, &sizes[2]);
+        let needed = u32::try_from(needs.len())?;
+        let record = Record {
+            size: u32::try_from(Record::size_with(needed))?,
+            version: VERSION,
+            checksum: 0,
+            needs: needed,
+            fingerprint: self.engine.abi().fingerprint().to_bytes(),
+            code: [0, image.code().len() as i64],
+            tables: [0, table_bytes.len() as i64],
+            words: [0, count as i64],
+            abi: 0,
+        };
+        let record = Record { checksum: record.checksum(&table_bytes), ..record };
+        let record = record.to_bytes();
         let flags = elf::SHF_ALLOC | elf::SHF_GNU_RETAIN;
         let place = self.section("reclaim_objects", SectionKind::ReadOnlyData, flags, &record, 8);
         let [text, tables, words] =
@@ -321,7 +331,7 @@ impl<'a> Writer<'a> {
         self.distance(place, offset_of!(Record, tables), tables, 0)?;
         self.distance(place, offset_of!(Record, words), words, 0)?;
         if !self.is_start {
-            let abi = self.symbol(abi_symbol(abi), None, SymbolScope::Linkage);
+            let abi = self.symbol(abi_symbol(self.engine.abi()), None, SymbolScope::Linkage);
             self.distance(place, offset_of!(Record, abi), abi, 0)?;
         }
         for (n, needed) in needs.into_iter().enumerate() {
@@ -434,6 +444,21 @@ fn function_symbol(name: &str) -> String {
 
 fn host_call_symbol(name: &str) -> String {
     format!("reclaim.host_call.{}", escaped(name))
+}
+
+impl Record {
+    /// Its bytes, with room for the references to the symbols that it needs.
+    fn to_bytes(self) -> Vec<u8> {
+        let Record { size, version, checksum, needs, fingerprint, code, tables, words, abi } = self;
+        let mut bytes = Vec::new();
+        bytes.extend([size, version, checksum, needs].iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(fingerprint);
+        let fields = [code, tables, words];
+        bytes.extend(fields.as_flattened().iter().flat_map(|field| field.to_le_bytes()));
+        bytes.extend(abi.to_le_bytes());
+        bytes.resize(size as usize, 0);
+        bytes
+    }
 }
 
 /// The tables of an image and its declarations, with their places first: the start and the end of each section, and of

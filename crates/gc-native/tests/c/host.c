@@ -45,6 +45,15 @@ int main(int count, char **arguments) {
     if (!strstr(error, "returns references")) fail("another error", error);
     reclaim_free_error(error);
 
+    if (!reclaim_call(store, "start", &value, (size_t)-1, &result, 1, &error)) fail("it was called", NULL);
+    reclaim_free_error(error);
+    if (!reclaim_call(store, "list", NULL, 1, &result, 1, &error)) fail("it was called", NULL);
+    reclaim_free_error(error);
+    if (!reclaim_call(store, "start", NULL, 0, NULL, 1, &error)) fail("it was called", NULL);
+    if (!strstr(error, "are NULL")) fail("another error", error);
+    reclaim_free_error(error);
+    reclaim_close(NULL);
+
     if (count == 2) {
         void *library = dlopen(arguments[1], RTLD_NOW);
         if (!library) fail("dlopen", dlerror());

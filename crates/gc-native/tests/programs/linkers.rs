@@ -38,7 +38,7 @@ fn linkers_and_their_options() -> Result<()> {
         Some(folder) => linkers.push(vec![folder, "-fuse-ld=lld"]),
         None => eprintln!("SKIPPED: this Rust has no rust-lld"),
     }
-    let variants: [&[&str]; 8] = [
+    let variants: [&[&str]; 9] = [
         &[],
         &["-static-pie"],
         &["-Wl,--gc-sections"],
@@ -47,15 +47,20 @@ fn linkers_and_their_options() -> Result<()> {
         &["-Wl,--gc-sections", "-Wl,-z,start-stop-gc"],
         &["-s"],
         &["-Wl,-z,now", "-Wl,-z,relro"],
+        &["-Wl,--icf=all"],
     ];
     for linker in &linkers {
         let some = if linker[0].ends_with("bfd") { 3 } else { 1 };
         let count = if is_thorough() { variants.len() } else { some };
         for variant in &variants[..count] {
             let arguments: Vec<&str> = linker.iter().chain(*variant).copied().collect();
-            // Gold does not know these.
-            let unknown = ["-static-pie", "-Wl,-z,start-stop-gc"];
-            if linker[0].ends_with("gold") && variant.iter().any(|it| unknown.contains(it)) {
+            // They do not know these.
+            let unknown: &[&str] = match linker[0] {
+                "-fuse-ld=gold" => &["-static-pie", "-Wl,-z,start-stop-gc"],
+                "-fuse-ld=bfd" => &["-Wl,--icf=all"],
+                _ => &[],
+            };
+            if variant.iter().any(|it| unknown.contains(it)) {
                 continue;
             }
             let linked = link(&folder, &objects, &arguments)?;

@@ -44,6 +44,10 @@ fn what_does_not_fit_is_refused_by_the_linker() -> Result<()> {
     let text = refused("twice", &[start.clone(), lists.clone(), lists.clone(), main.clone()])?;
     ensure!(text.contains("multiple definition of `reclaim.function.list'"), "{text}");
 
+    let both = Start { host_functions: vec!["start".into()], ..Start::main("start") };
+    ensure!(engine.emit_start(&both).is_err());
+    ensure!(engine.emit_start(&Start { runtime: "a\0b".into(), ..Start::default() }).is_err());
+
     // Another layout of `cell`.
     let mut module = Module::new(&engine);
     let cell = module.struct_type("cell", [Type::Ref, Type::I64])?;
@@ -77,7 +81,17 @@ fn damage_is_found_at_the_start() -> Result<()> {
     let step = tables.len() / count;
     let in_tables = tables.step_by(step.max(1)).map(|at| (at, "damaged"));
     // Size, version, checksum and fingerprint.
-    let words = [(0, ""), (4, "version"), (8, "damaged"), (20, "another kind of heap")];
+    let words = [
+        (0, "damaged"),
+        (4, "version"),
+        (8, "damaged"),
+        (12, "damaged"),
+        (20, "another kind of heap"),
+        (40, "damaged"),
+        (47, "damaged"),
+        (56, "damaged"),
+        (72, "damaged"),
+    ];
     let in_record = words.map(|(at, message)| (record.start + at, message));
     for (at, message) in in_tables.chain(in_record) {
         let mut bytes = lists.clone();
