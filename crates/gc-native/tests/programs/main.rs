@@ -3,5 +3,6 @@
 mod c;
 mod common;
 mod linkers;
+mod mutated;
 mod options;
 mod refused;
