@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
-use gc_engine::{CodeOptions, Collector, Engine};
+use gc_engine::{CodeOptions, Collector, Engine, Machine};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use toy_language::{Executable, MAX_STACK, Session, Unclosed, check};
@@ -43,21 +43,30 @@ enum Command {
         /// The static library of the package `toy_runtime`; without it, the one beside this command
         #[arg(long)]
         runtime: Option<PathBuf>,
+        /// The processors that it runs on: `x86-64`, `x86-64-v2` or `x86-64-v3`
+        #[arg(long, value_name = "LEVEL", default_value = "x86-64-v2")]
+        baseline: String,
     },
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let code = CodeOptions { checked: arguments.checked, ..CodeOptions::default() };
-    let engine = Engine::builder(arguments.collector)
+    let mut engine = Engine::builder(arguments.collector)
         .heap_maximum(arguments.heap_max)
         .code(code)
-        .zeal(arguments.zeal);
-    let engine = engine.max_stack(MAX_STACK).build()?;
+        .zeal(arguments.zeal)
+        .max_stack(MAX_STACK);
+    if let Command::Build { baseline, .. } = &arguments.command {
+        let machine = Machine::baseline(baseline);
+        engine =
+            engine.machine(machine.with_context(|| format!("there is no baseline {baseline}"))?);
+    }
+    let engine = engine.build()?;
     let read = |file: &Path| {
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
     };
-    if let Command::Build { file, output, runtime } = &arguments.command {
+    if let Command::Build { file, output, runtime, .. } = &arguments.command {
         return build(&engine, &read(file)?, output, runtime.as_deref());
     }
     let mut session = Session::new(&engine, |text| {
