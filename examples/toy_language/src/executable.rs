@@ -17,13 +17,13 @@ pub struct Executable {
 }
 
 impl Executable {
-    /// Compiles a program.
+    /// Compiles a program. `file` is the path of its source, for debuggers.
     ///
     /// # Errors
     /// If there is a mistake in the program.
-    pub fn new(engine: &Engine, source: &str) -> Result<Executable> {
+    pub fn new(engine: &Engine, source: &str, file: &str) -> Result<Executable> {
         // The outer errors name functions of the compiler.
-        compile_all(engine, source).map_err(|error| anyhow!("{}", error.root_cause()))
+        compile_all(engine, source, file).map_err(|error| anyhow!("{}", error.root_cause()))
     }
 
     /// The names of files, and their contents.
@@ -32,7 +32,7 @@ impl Executable {
     }
 }
 
-fn compile_all(engine: &Engine, source: &str) -> Result<Executable> {
+fn compile_all(engine: &Engine, source: &str, file: &str) -> Result<Executable> {
     let mut names: Names = HOST_FUNCTIONS
         .iter()
         .map(|(name, count)| ((*name).into(), Named::Function(*count)))
@@ -40,7 +40,8 @@ fn compile_all(engine: &Engine, source: &str) -> Result<Executable> {
     let (mut objects, mut titles) = (Vec::new(), Vec::new());
     for (number, form) in read(source)?.iter().enumerate() {
         let title = format!("form {number}");
-        let Compiled { module, defines } = compile(engine, &names, form, &title)?;
+        let Compiled { mut module, defines } = compile(engine, &names, form, &title)?;
+        module.source_file(file)?;
         match &defines {
             Some((name, named @ Named::Function(_))) => ensure!(
                 !names.get(name).is_some_and(|known| known == named),

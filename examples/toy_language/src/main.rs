@@ -46,6 +46,9 @@ enum Command {
         /// The processors that it runs on: `x86-64`, `x86-64-v2` or `x86-64-v3`
         #[arg(long, value_name = "LEVEL", default_value = "x86-64-v2")]
         baseline: String,
+        /// Keep what debuggers need
+        #[arg(short = 'g')]
+        debug: bool,
     },
 }
 
@@ -66,8 +69,9 @@ fn main() -> Result<()> {
     let read = |file: &Path| {
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
     };
-    if let Command::Build { file, output, runtime, .. } = &arguments.command {
-        return build(&engine, &read(file)?, output, runtime.as_deref());
+    if let Command::Build { file, output, runtime, debug, .. } = &arguments.command {
+        let executable = Executable::new(&engine, &read(file)?, &file.to_string_lossy())?;
+        return link(&executable, output, runtime.as_deref(), *debug);
     }
     let mut session = Session::new(&engine, |text| {
         // Nobody may read what the program prints.
@@ -85,7 +89,7 @@ fn main() -> Result<()> {
 }
 
 /// Links the objects of a program with the runtime.
-fn build(engine: &Engine, source: &str, output: &Path, runtime: Option<&Path>) -> Result<()> {
+fn link(executable: &Executable, output: &Path, runtime: Option<&Path>, debug: bool) -> Result<()> {
     let beside = std::env::current_exe()?.with_file_name("libtoy_runtime.a");
     let runtime = runtime.unwrap_or(&beside);
     ensure!(
@@ -97,8 +101,8 @@ fn build(engine: &Engine, source: &str, output: &Path, runtime: Option<&Path>) -
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
     let mut linker = std::process::Command::new("cc");
-    linker.args(["-Wl,-S", "-Wl,--gc-sections", "-o"]).arg(output);
-    for (name, object) in Executable::new(engine, source)?.objects() {
+    linker.args((!debug).then_some("-Wl,-S")).args(["-Wl,--gc-sections", "-o"]).arg(output);
+    for (name, object) in executable.objects() {
         let path = folder.join(name);
         std::fs::write(&path, object)
             .with_context(|| format!("cannot write {}", path.display()))?;

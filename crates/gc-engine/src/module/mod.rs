@@ -100,6 +100,8 @@ pub struct Module {
     builders: Vec<FunctionBuilderContext>,
     /// The symbols of functions of C.
     pub(crate) c_symbols: Vec<String>,
+    /// The file whose lines are the locations of [`Body::at`], if it is known.
+    pub(crate) source_file: Option<String>,
     /// The number of values of the function that is being built.
     values_around: usize,
     context: Context,
@@ -159,6 +161,7 @@ impl Module {
             names: HashMap::new(),
             builders: Vec::new(),
             c_symbols: Vec::new(),
+            source_file: None,
             values_around: 0,
             context: Context::new(),
         }
@@ -323,6 +326,17 @@ impl Module {
         let handle = self.add_named(symbol, signature, FunctionBody::C(number))?;
         self.c_symbols.push(symbol.into());
         Ok(handle)
+    }
+
+    /// Says that the locations of [`Body::at`] are lines of this file. Objects then have line tables for debuggers
+    /// (DWARF). A path that is relative is one from the folder in which the debugger runs.
+    ///
+    /// # Errors
+    /// If the path is empty or contains NUL.
+    pub fn source_file(&mut self, path: &str) -> Result<()> {
+        ensure!(!path.is_empty() && !path.contains('\0'), "{path:?} is no path of a source file");
+        self.source_file = Some(path.into());
+        Ok(())
     }
 
     fn add_named(

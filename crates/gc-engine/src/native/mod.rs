@@ -30,6 +30,8 @@
 //!   that is missing, or is defined twice, is an error, and a linker finds objects in archives.
 //! - `reclaim.host_call.NAME` are the trampolines of the start object.
 
+#[cfg(feature = "compiler")]
+mod lines;
 mod load;
 #[cfg(feature = "compiler")]
 mod write;

@@ -1,6 +1,6 @@
 //! Writes objects: relocatable ELF.
 
-use super::{Header, Options, Record, Start, VERSION};
+use super::{Header, Options, Record, Start, VERSION, lines};
 use crate::code::Word;
 use crate::declarations::Declarations;
 use crate::registry::Definition;
@@ -44,9 +44,11 @@ impl Module {
     /// ```
     pub fn emit_object(self) -> Result<Vec<u8>> {
         let (engine, c_symbols) = (self.engine().clone(), self.c_symbols.clone());
+        let source_file = self.source_file.clone();
         let (declared, (image, relocs)) = self.link(ImageLinker::link_object)?;
         let mut writer = Writer::new(&engine)?;
         writer.c_symbols = c_symbols;
+        writer.source_file = source_file;
         writer.object(&declared, &image, &relocs)
     }
 }
@@ -108,6 +110,8 @@ struct Writer<'a> {
     needs: BTreeSet<String>,
     /// The symbols of functions of C.
     c_symbols: Vec<String>,
+    /// The file whose lines are the locations.
+    source_file: Option<String>,
 }
 
 impl<'a> Writer<'a> {
@@ -125,6 +129,7 @@ impl<'a> Writer<'a> {
             is_start: false,
             needs: BTreeSet::new(),
             c_symbols: Vec::new(),
+            source_file: None,
         })
     }
 
@@ -307,6 +312,9 @@ impl<'a> Writer<'a> {
         self.object.append_section_bss(words, size, align);
         self.functions(declared, image, text);
         self.relocs(text, words, relocs)?;
+        if let Some(file) = &self.source_file {
+            lines::write(&mut self.object, text, image, file)?;
+        }
 
         let needs = self.needs(declared)?;
         let needed = u32::try_from(needs.len())?;

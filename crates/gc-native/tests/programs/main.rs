@@ -2,6 +2,7 @@
 
 mod c;
 mod common;
+mod lines;
 mod linkers;
 mod mutated;
 mod options;
