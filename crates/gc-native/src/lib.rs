@@ -111,11 +111,16 @@ pub fn run_main<T: Send + Sync + 'static>(store: &mut Store<T>) -> Result<i32> {
     }
 }
 
-/// The exit code for a result. Prints an error to the standard error output.
+/// The exit code for a result. Prints an error to the standard error output: its messages in one line, and the functions
+/// that were running after it.
 pub fn exit_code(result: Result<i32>) -> i32 {
     result.unwrap_or_else(|error| {
+        let messages = error.chain().map(ToString::to_string);
+        let (traces, messages): (Vec<_>, Vec<_>) = messages.partition(|it| it.contains('\n'));
+        let messages = (!messages.is_empty()).then(|| messages.join(": "));
+        let text: Vec<_> = messages.into_iter().chain(traces).collect();
         // Nobody may read it.
-        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        let _ = writeln!(std::io::stderr(), "error: {}", text.join("\n"));
         1
     })
 }
@@ -161,8 +166,13 @@ macro_rules! main {
 /// The engine of the objects, with the user's options.
 fn engine(objects: &Objects) -> Result<Engine> {
     const MAXIMUM: &str = "RECLAIM_HEAP_MAX";
+    const ZEAL: &str = "the code has zeal, for which libgc_native.a needs the feature `gc_zeal`";
     let heap = objects.heap();
-    let Some(text) = std::env::var_os(MAXIMUM) else { return objects.engine(heap)?.build() };
+    let Some(text) = std::env::var_os(MAXIMUM) else {
+        let has_zeal = heap.zeal > 0;
+        let engine = objects.engine(heap)?.build();
+        return if has_zeal { engine.context(ZEAL) } else { engine };
+    };
     let maximum = size::parse(&text.to_string_lossy());
     let maximum = maximum.map_err(anyhow::Error::msg).context(MAXIMUM)?;
     let own = HeapOptions { maximum, ..heap.clone() };

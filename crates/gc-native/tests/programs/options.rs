@@ -2,7 +2,8 @@
 
 use crate::common::{Folder, comes_to_42, objects, program, run};
 use anyhow::{Context as _, Result, ensure};
-use gc_engine::{Collector, Engine, Machine};
+use gc_engine::native::Start;
+use gc_engine::{Collector, Engine, Machine, Module, Type};
 
 #[test]
 fn objects_run_under_each_collector() -> Result<()> {
@@ -41,6 +42,38 @@ fn the_heap_has_any_maximum() -> Result<()> {
     Ok(())
 }
 
+/// A program that traps says why in the first line, and then which functions were running.
+#[test]
+fn traps_have_traces() -> Result<()> {
+    let folder = Folder::new("trap")?;
+    let engine = Engine::new(Collector::generational())?;
+    let mut module = Module::new(&engine);
+    let cell = module.struct_type("cell", [Type::I64])?;
+    let other = module.struct_type("other", [Type::Ref])?;
+    module.function("inner", [], [], |f| {
+        let number = f.i64(1);
+        let object = f.struct_new(&cell, &[number]);
+        f.at(7);
+        f.ref_cast(object, &other);
+        f.ret(&[]);
+    })?;
+    module.function("outer", [], [], |f| {
+        f.call("inner", &[]);
+        f.ret(&[]);
+    })?;
+    let objects = [
+        folder.write("start.o", &engine.emit_start(&Start::main("outer"))?)?,
+        folder.write("main.o", &module.emit_object()?)?,
+    ];
+    let output = run(&program(&folder, &objects, &["-s"])?, &[])?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1), "{error}");
+    let places = ["error: ", "cast failure", "inner", "outer"];
+    let places = places.map(|text| error.find(text));
+    ensure!(places.iter().all(Option::is_some) && places.is_sorted(), "{error}");
+    Ok(())
+}
+
 /// A processor that lacks a feature is named.
 #[test]
 fn objects_have_a_baseline() -> Result<()> {
@@ -65,6 +98,22 @@ fn objects_have_a_baseline() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// A library without zeal says what it needs for code with zeal.
+#[test]
+fn a_library_without_zeal() -> Result<()> {
+    if std::env::var_os("NATIVE_SIZE").is_none() {
+        eprintln!("SKIPPED: ci/native builds a library without zeal");
+        return Ok(());
+    }
+    let folder = Folder::new("zeal")?;
+    let engine = Engine::builder(Collector::generational()).zeal(1).build()?;
+    let output = run(&program(&folder, &objects(&folder, &engine)?, &[])?, &[])?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    let expected = "libgc_native.a needs the feature `gc_zeal`";
+    ensure!(output.status.code() == Some(1) && error.contains(expected), "{error}");
     Ok(())
 }
 
