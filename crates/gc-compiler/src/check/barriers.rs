@@ -12,14 +12,14 @@
 //! Many collectors need no barrier for a store to an object that was allocated since the last call that may
 //! collect. A law says so ([`Matcher::is_new`]), and the checker [shows](super::fresh) that the object is new.
 
-use super::Broken;
+use super::BrokenLaw;
 use super::fresh::{self, Fresh, Size};
-use super::kinds::ValueKinds;
 use super::types::Memory;
 use super::view::{HeapAddress, View, edges};
 use crate::regions::{self, Region};
 use cranelift_codegen::ir::{Block, Inst, InstructionData, Opcode, Value};
 use gc_types::{Abi, HostCall, NULL_PAGE_SIZE, RootKind};
+use stack_roots::check::ValueKinds;
 use std::collections::HashSet;
 
 /// The place where a reference is stored.
@@ -226,8 +226,8 @@ impl Matcher<'_> {
 
     /// The host call that `inst` makes, and its arguments after the vmctx.
     pub fn host_call(&self, inst: Inst) -> Option<(HostCall, &[Value])> {
-        let callee = self.view.host_call(inst)?;
-        Some((callee.call, self.view.func.dfg.inst_args(inst).get(1..)?))
+        let call = self.view.host_call(inst)?;
+        Some((call, self.view.func.dfg.inst_args(inst).get(1..)?))
     }
 
     /// Whether `value` was computed after the last call before the store that may collect.
@@ -340,7 +340,7 @@ fn place(view: &View<'_>, address: &HeapAddress) -> super::Linear {
     view.linear(address.index).plus(address.offset as u32)
 }
 
-pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
+pub(super) fn check(view: &View<'_>) -> Result<(), BrokenLaw> {
     let laws = view.cx.laws;
     let fresh = Fresh::new(view);
     for &block in &view.rpo {
@@ -348,7 +348,7 @@ pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
             let store = match ref_store(view, inst) {
                 Ok(Some(store)) => store,
                 Ok(None) => return Ok(()),
-                Err(law) => return Err(Broken { law, inst }),
+                Err(law) => return Err(BrokenLaw { law, inst }),
             };
             // The store is to a field of null. It traps, so nothing is written.
             let is_null = !matches!(store.place, StorePlace::Native { .. })
@@ -362,7 +362,7 @@ pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
             let matcher = Matcher { view, store: &store, new };
             for law in laws {
                 if (law.applies)(&matcher) && !is_kept(&matcher, law) {
-                    return Err(Broken { law: law.law, inst });
+                    return Err(BrokenLaw { law: law.law, inst });
                 }
             }
             Ok(())

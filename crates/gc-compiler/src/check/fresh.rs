@@ -289,8 +289,8 @@ fn follows_allocation(view: &View<'_>, block: Block, inst: Inst) -> bool {
     let mut allocated = false;
     for before in view.func.layout.block_insts(block).take_while(|before| *before != inst) {
         if view.func.dfg.insts[before].opcode().is_call() {
-            allocated = view.host_call(before).is_some_and(|callee| {
-                [HostCall::ALLOC_STRUCT, HostCall::ALLOC_ARRAY].contains(&callee.call)
+            allocated = view.host_call(before).is_some_and(|call| {
+                [HostCall::ALLOC_STRUCT, HostCall::ALLOC_ARRAY].contains(&call)
             });
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! | file | law |
 //! |---|---|
-//! | `roots` | References survive a call that may collect only in the slots of its stack map, and no stale reference is used after it. |
+//! | [`stack_roots::check`] | References survive a call that may collect only in the slots of its stack map, and no stale reference is used after it. |
 //! | `barriers` | Every store of a reference in the heap, a table or a global has the collector's [barrier](BarrierLaw). |
 //! | `sandbox` | Every heap address has the sandbox's form, and no native address is loaded from the heap. With `side_tables`: a collector's native tables are accessed in the forms that the ABI has. |
 //!
@@ -58,16 +58,14 @@
 //! ```
 //!
 //! # How
-//! The checkers share four analyses: `kinds` (reference, pointer or integer), `epochs` (which collections
-//! are between two points), `fresh` (objects allocated since the last collection), and `view` (the
-//! forms of addresses).
+//! The checkers share the facts of [`stack_roots::check`] (whether a value is a reference, a pointer or an
+//! integer, and which collections are between two points), `fresh` (objects allocated since the last
+//! collection), and `view` (the forms of addresses). `language` says what is special of this crate's code.
 
 mod barriers;
-mod epochs;
 mod fresh;
-mod kinds;
+mod language;
 mod linear;
-mod roots;
 mod sandbox;
 mod side_tables;
 mod types;
@@ -75,6 +73,7 @@ mod view;
 
 use cranelift_codegen::ir;
 use gc_types::Abi;
+use stack_roots::check::{BrokenLaw, check_facts};
 use std::fmt;
 
 pub use barriers::{BarrierLaw, Matcher, RefStore, Step, StorePlace, Wanted, When};
@@ -137,18 +136,13 @@ pub struct CheckContext<'a> {
     pub types: &'a FunctionTypes,
 }
 
-/// A broken law, and the instruction that breaks it.
-struct Broken {
-    law: &'static str,
-    inst: ir::Inst,
-}
-
 /// Checks `func` with every checker.
 ///
 /// # Errors
 /// Returns the first broken law and the instruction that breaks it.
 pub fn check_function(func: &ir::Function, cx: &CheckContext<'_>) -> Result<(), CheckError> {
-    let view = view::View::new(func, cx);
+    let language = language::Emitted::new(func, cx);
+    let view = view::View::new(func, cx, &language);
     Checker::ALL.into_iter().try_for_each(|checker| run(&view, checker))
 }
 
@@ -161,16 +155,17 @@ pub fn check_function_with(
     cx: &CheckContext<'_>,
     checker: Checker,
 ) -> Result<(), CheckError> {
-    run(&view::View::new(func, cx), checker)
+    let language = language::Emitted::new(func, cx);
+    run(&view::View::new(func, cx, &language), checker)
 }
 
 fn run(view: &view::View<'_>, checker: Checker) -> Result<(), CheckError> {
     let checked = match checker {
-        Checker::Roots => roots::check(view),
+        Checker::Roots => check_facts(view.facts()),
         Checker::Barriers => barriers::check(view),
         Checker::Sandbox => sandbox::check(view),
     };
-    checked.map_err(|Broken { law, inst }| CheckError {
+    checked.map_err(|BrokenLaw { law, inst }| CheckError {
         checker,
         law,
         instruction: view.func.dfg.display_inst(inst).to_string(),

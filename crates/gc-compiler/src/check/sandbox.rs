@@ -21,16 +21,17 @@
 //! 8. A native table beside the heap is accessed as `side_tables.rs` says.
 //! 9. An access to a stack slot is inside it, and a slot holds either pointers or other values.
 
-use super::Broken;
+use super::BrokenLaw;
 use super::fresh::{Fresh, Now, Size};
-use super::kinds::ValueKinds;
 use super::side_tables::SideTables;
 use super::types::{Memory, ValueType};
-use super::view::{HeapAddress, MemoryAccess, View, trap_condition};
+use super::view::{HeapAddress, View, trap_condition};
 use crate::{regions, trap_code};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, Inst, InstructionData, Opcode, Value, types};
 use gc_types::{HEAP_GUARD_SIZE, Trap};
+use stack_roots::check::ValueKinds;
+use stack_roots::check::{MemoryAccess, signature};
 use std::collections::HashSet;
 
 type Law = Result<(), &'static str>;
@@ -38,13 +39,13 @@ type Law = Result<(), &'static str>;
 /// Bits of an index of 32 bits that is multiplied by the size of an element, plus other such values.
 const MAX_WIDTH: u8 = 42;
 
-pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
+pub(super) fn check(view: &View<'_>) -> Result<(), BrokenLaw> {
     let tables = SideTables::new(view);
     let checker = Sandbox { view, tables, pointer_slots: pointer_slots(view) };
     let fresh = Fresh::new(view);
     for &block in &view.rpo {
         fresh.walk(view, block, |inst, now| {
-            checker.inst(inst, now).map_err(|law| Broken { law, inst })
+            checker.inst(inst, now).map_err(|law| BrokenLaw { law, inst })
         })?;
     }
     Ok(())
@@ -275,9 +276,9 @@ impl Sandbox<'_, '_> {
         {
             return Err("a call to an address that is not a native pointer");
         }
-        let types = self.view.signature_types(inst);
+        let types = self.view.language.call(self.view.func, inst);
         let types = types.ok_or("a call whose types are not declared")?;
-        let own = self.view.signature(inst).map(|signature| &dfg.signatures[signature]);
+        let own = signature(self.view.func, inst).map(|signature| &dfg.signatures[signature]);
         if own.is_none_or(|own| own.params.len() != types.params.len()) {
             return Err("a call whose types are not its signature's");
         }

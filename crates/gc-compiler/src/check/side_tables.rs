@@ -13,12 +13,13 @@
 use super::barriers::{Step, Verdict, When, every_path};
 use super::fresh::Now;
 use super::linear::Linear;
-use super::view::{MemoryAccess, View};
+use super::view::View;
 use crate::regions;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Inst, InstructionData, Opcode, Value, types};
 use gc_types::collector::bump::NEXT;
 use gc_types::{HeapDataOffsets, NULL_PAGE_SIZE, SideForm, SideTable};
+use stack_roots::check::MemoryAccess;
 use std::collections::HashMap;
 
 type Law = Result<(), &'static str>;

@@ -10,44 +10,11 @@ use cranelift_codegen::ir;
 use gc_types::{HostCallType, HostSignature, RootKind};
 use std::collections::HashMap;
 
-/// The type of a parameter or a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ValueType {
-    /// A reference into the heap, an `i31`, or null: an `I64` whose upper half is zero.
-    Ref,
-    /// A native pointer: a vmctx, a function reference, the address of a table.
-    Pointer,
-    /// Any other value: an integer of any width, a float, a vector.
-    Data,
-}
+pub use stack_roots::check::{SignatureTypes, ValueType};
 
-/// The types of a signature's parameters and results, in the order of the CLIF signature. Compiled
-/// functions and host calls have the vmctx first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct SignatureTypes {
-    /// The types of the parameters.
-    pub params: Vec<ValueType>,
-    /// The types of the results.
-    pub results: Vec<ValueType>,
-}
-
-impl SignatureTypes {
-    /// A signature with a vmctx as its first parameter, and then these parameters.
-    pub fn with_vmctx(
-        params: impl IntoIterator<Item = ValueType>,
-        results: impl IntoIterator<Item = ValueType>,
-    ) -> SignatureTypes {
-        SignatureTypes {
-            params: [ValueType::Pointer].into_iter().chain(params).collect(),
-            results: results.into_iter().collect(),
-        }
-    }
-
-    /// The signature of a host call's trampoline. Its result is in the store context, so it has no
-    /// results.
-    pub fn of_host_call(signature: &HostSignature) -> SignatureTypes {
-        SignatureTypes::with_vmctx(signature.params.iter().copied().map(value_type), [])
-    }
+/// The types of a host call's trampoline. Its result is in the store context, so it has no results.
+pub(super) fn of_host_call(signature: &HostSignature) -> SignatureTypes {
+    SignatureTypes::with_vmctx(signature.params.iter().copied().map(value_type), [])
 }
 
 /// The type of a parameter or result of a host call.

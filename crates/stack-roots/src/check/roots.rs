@@ -10,30 +10,32 @@
 //! 3. Only whole, current references are stored in such a slot, and its address is not used for
 //!    anything else.
 //! 4. The entries of a stack map are words inside their slots that do not overlap.
-//! 5. A value that is passed, returned or stored as a reference is a reference, null or an `i31`.
+//! 5. A value that is passed, returned or stored as a reference is a reference, null or an unboxed value.
 //!    So the types never call an integer a reference, or a reference an integer.
+//! 6. A call that may collect is not marked as [quiet](crate::calls).
+//!
+//! A [derived pointer](crate::derived) is in a slot that is current as long as the maps name its base.
 
-use super::Broken;
+use super::BrokenLaw;
+use super::facts::{Facts, Slot};
 use super::kinds::ValueKinds;
 use super::types::ValueType;
-use super::view::View;
-use cranelift_codegen::ir::{Block, Inst, InstructionData, Opcode, StackSlot, Value, types};
+use crate::calls;
+use cranelift_codegen::ir::{Block, Inst, InstructionData, Opcode, StackSlot, Value};
 use std::collections::HashSet;
 
-type Slot = (StackSlot, u32);
-
-pub(super) fn check(view: &View<'_>) -> Result<(), Broken> {
-    let roots = Roots { view };
-    for &block in &view.rpo {
-        for inst in view.func.layout.block_insts(block) {
-            roots.inst(inst).map_err(|law| Broken { law, inst })?;
+pub(super) fn check(facts: &Facts<'_>) -> Result<(), BrokenLaw> {
+    let roots = Roots { facts };
+    for &block in &facts.rpo {
+        for inst in facts.func.layout.block_insts(block) {
+            roots.inst(inst).map_err(|law| BrokenLaw { law, inst })?;
         }
     }
     roots.slots_are_good()
 }
 
 struct Roots<'v, 'a> {
-    view: &'v View<'a>,
+    facts: &'v Facts<'a>,
 }
 
 /// A slot that must hold a current reference at the beginning of a block, because an instruction
@@ -49,19 +51,26 @@ impl Roots<'_, '_> {
     }
 
     fn stack_map(&self, inst: Inst) -> Result<(), &'static str> {
-        let entries = self.view.func.dfg.user_stack_map_entries(inst).unwrap_or_default();
+        if self.facts.is_safepoint(inst) && calls::is_quiet(self.facts.func, inst) {
+            return Err("a call that may collect is marked as quiet");
+        }
+        let entries = self.facts.func.dfg.user_stack_map_entries(inst).unwrap_or_default();
         let mut taken: HashSet<(StackSlot, u32)> = HashSet::new();
+        let reference = self.facts.language.reference();
         for entry in entries {
-            let slot = self.view.func.sized_stack_slots.get(entry.slot);
+            let slot = self.facts.func.sized_stack_slots.get(entry.slot);
             let slot = slot.ok_or("a stack map entry in a slot that is not declared")?;
-            if entry.ty != types::I64 {
+            if entry.ty != reference {
                 return Err("a stack map entry that is not as wide as a reference");
             }
             let end = entry.offset.checked_add(entry.ty.bytes());
             if end.is_none_or(|end| end > slot.size) {
                 return Err("a stack map entry outside its slot");
             }
-            if !(0..8).all(|byte| taken.insert((entry.slot, entry.offset + byte))) {
+            if self.facts.derived_slots.contains_key(&(entry.slot, entry.offset)) {
+                return Err("a stack map entry for a derived pointer");
+            }
+            if !(0..reference.bytes()).all(|byte| taken.insert((entry.slot, entry.offset + byte))) {
                 return Err("stack map entries that overlap");
             }
         }
@@ -69,11 +78,11 @@ impl Roots<'_, '_> {
     }
 
     fn uses_are_current(&self, inst: Inst) -> Result<(), &'static str> {
-        let func = self.view.func;
+        let func = self.facts.func;
         let is_current = |value: Value, epoch: u32| {
             let value = func.dfg.resolve_aliases(value);
-            let kind = self.view.kinds[value];
-            if !kind.has(ValueKinds::MOVES) || self.view.epochs.of(func, value) == epoch {
+            let kind = self.facts.kind(value);
+            if !kind.has(ValueKinds::MOVES) || self.facts.epochs.of(func, value) == epoch {
                 return Ok(());
             }
             Err(match kind.has(ValueKinds::DERIVED | ValueKinds::VECTOR_OF_REFS) {
@@ -83,10 +92,10 @@ impl Roots<'_, '_> {
                 }
             })
         };
-        let before = self.view.epochs.before(inst);
+        let before = self.facts.epochs.before(inst);
         func.dfg.inst_args(inst).iter().try_for_each(|arg| is_current(*arg, before))?;
-        let after = self.view.epochs.after(inst);
-        for call in self.view.destinations(inst) {
+        let after = self.facts.epochs.after(inst);
+        for call in self.facts.destinations(inst) {
             for arg in call.args(&func.dfg.value_lists).filter_map(|arg| arg.as_value()) {
                 is_current(arg, after)?;
             }
@@ -96,15 +105,15 @@ impl Roots<'_, '_> {
 
     /// Checks the accesses to slots of stack maps.
     fn slot_access(&self, inst: Inst) -> Result<(), &'static str> {
-        let dfg = &self.view.func.dfg;
-        let address_in = |value: Value| match self.view.definition(value) {
+        let dfg = &self.facts.func.dfg;
+        let address_in = |value: Value| match self.facts.definition(value) {
             Some((_, InstructionData::StackAddr { stack_slot, .. })) => {
-                self.view.root_frames.contains(&stack_slot)
+                self.facts.root_frames.contains(&stack_slot)
             }
             _ => false,
         };
-        let Some(access) = self.view.access(inst) else {
-            let passed = self.view.destinations(inst).iter();
+        let Some(access) = self.facts.access(inst) else {
+            let passed = self.facts.destinations(inst).iter();
             let passed = passed.flat_map(|call| call.args(&dfg.value_lists));
             let passed = passed.filter_map(|arg| arg.as_value());
             if dfg.inst_args(inst).iter().copied().chain(passed).any(address_in) {
@@ -115,23 +124,24 @@ impl Roots<'_, '_> {
         if access.stored.is_some_and(address_in) {
             return Err("the address of a slot of a stack map escapes");
         }
-        if let (Some(value), Some(slot)) = (access.stored, self.view.slot(inst))
-            && !self.view.root_slots.contains(&slot)
-            && self.view.kind(value).has(ValueKinds::MOVES)
+        if let (Some(value), Some(slot)) = (access.stored, self.facts.slot(inst))
+            && !self.facts.is_root_slot(slot)
+            && self.facts.kind(value).has(ValueKinds::MOVES)
         {
             return Err("a reference is stored in a slot that is in no stack map");
         }
         if !address_in(access.address) {
             return Ok(());
         }
-        let Some((slot, offset)) = self.view.slot(inst) else {
+        let Some((slot, offset)) = self.facts.slot(inst) else {
             return Err("an access outside a slot of a stack map");
         };
         let touched = offset..offset.saturating_add(access.size);
-        let whole = access.size == 8 && self.view.root_slots.contains(&(slot, offset));
+        let bytes = self.facts.language.reference().bytes();
+        let whole = access.size == bytes && self.facts.is_root_slot((slot, offset));
         let touches = || {
-            (touched.start.saturating_sub(7)..touched.end)
-                .any(|at| self.view.root_slots.contains(&(slot, at)))
+            (touched.start.saturating_sub(bytes - 1)..touched.end)
+                .any(|at| self.facts.is_root_slot((slot, at)))
         };
         if !whole {
             return match touches() {
@@ -139,8 +149,16 @@ impl Roots<'_, '_> {
                 false => Ok(()),
             };
         }
+        if self.facts.derived_slots.contains_key(&(slot, offset)) {
+            return match access.stored.map(|value| self.facts.kind(value)) {
+                Some(kind) if !kind.has(ValueKinds::MOVES) => Err(
+                    "a value that was not computed from a reference is stored as a derived pointer",
+                ),
+                _ => Ok(()),
+            };
+        }
         match access.stored {
-            Some(value) if !self.view.kind(value).fits_ref() => {
+            Some(value) if !self.facts.language.fits(self.facts.kind(value)) => {
                 Err("a value that is not a reference is stored in a slot of a stack map")
             }
             _ => Ok(()),
@@ -149,15 +167,15 @@ impl Roots<'_, '_> {
 
     /// Checks that values that leave the function as references are references.
     fn types(&self, inst: Inst) -> Result<(), &'static str> {
-        let dfg = &self.view.func.dfg;
+        let dfg = &self.facts.func.dfg;
         let opcode = dfg.insts[inst].opcode();
         let args = dfg.inst_args(inst);
         let (values, types) = if opcode == Opcode::Return {
-            (args, &self.view.cx.types.own().results)
+            (args, &self.facts.language.own().results)
         } else if opcode.is_call() {
-            let types = self.view.signature_types(inst);
+            let types = self.facts.language.call(self.facts.func, inst);
             let types = types.ok_or("a call whose types are not declared")?;
-            if opcode.is_return() && types.results != self.view.cx.types.own().results {
+            if opcode.is_return() && types.results != self.facts.language.own().results {
                 return Err("a tail call of a function that returns other results");
             }
             (&args[args.len().saturating_sub(types.params.len())..], &types.params)
@@ -165,9 +183,9 @@ impl Roots<'_, '_> {
             return Ok(());
         };
         for (&value, ty) in values.iter().zip(types) {
-            let kind = self.view.kind(value);
+            let kind = self.facts.kind(value);
             match ty {
-                ValueType::Ref if !kind.fits_ref() => {
+                ValueType::Ref if !self.facts.language.fits(kind) => {
                     return Err("a value that is not a reference is passed as one");
                 }
                 ValueType::Pointer if kind.has(ValueKinds::REF) => {
@@ -180,11 +198,11 @@ impl Roots<'_, '_> {
     }
 
     /// Law 2: goes back from each use of a slot to the stores that made it current.
-    fn slots_are_good(&self) -> Result<(), Broken> {
+    fn slots_are_good(&self) -> Result<(), BrokenLaw> {
         let mut good_at_end: HashSet<(Block, Slot)> = HashSet::new();
         let mut collects: HashSet<Block> = HashSet::new();
         let mut work: Vec<Wanted> = Vec::new();
-        for &block in &self.view.rpo {
+        for &block in &self.facts.rpo {
             let mut good = HashSet::new();
             if self.slots_in(block, &mut good, &mut work)? {
                 collects.insert(block);
@@ -193,14 +211,14 @@ impl Roots<'_, '_> {
         }
         let mut wanted: HashSet<(Block, Slot)> = HashSet::new();
         work.retain(|(block, slot, _)| wanted.insert((*block, *slot)));
-        let entry = self.view.func.layout.entry_block();
+        let entry = self.facts.func.layout.entry_block();
         while let Some((block, slot, inst)) = work.pop() {
             if Some(block) == entry {
                 return Err(self.bad(inst));
             }
-            for pred in self.view.cfg.pred_iter(block) {
+            for pred in self.facts.cfg.pred_iter(block) {
                 let place = (pred.block, slot);
-                if !self.view.is_reachable(pred.block) || good_at_end.contains(&place) {
+                if !self.facts.is_reachable(pred.block) || good_at_end.contains(&place) {
                     continue;
                 }
                 if collects.contains(&pred.block) {
@@ -221,8 +239,8 @@ impl Roots<'_, '_> {
         block: Block,
         good: &mut HashSet<Slot>,
         wanted: &mut Vec<Wanted>,
-    ) -> Result<bool, Broken> {
-        let func = self.view.func;
+    ) -> Result<bool, BrokenLaw> {
+        let func = self.facts.func;
         let mut collected = false;
         for inst in func.layout.block_insts(block) {
             let mut want = |slot: Slot, good: &HashSet<Slot>| {
@@ -235,16 +253,16 @@ impl Roots<'_, '_> {
                 wanted.push((block, slot, inst));
                 Ok(())
             };
-            if self.view.is_safepoint(inst) {
-                let entries = func.dfg.user_stack_map_entries(inst).unwrap_or_default();
-                for entry in entries {
-                    want((entry.slot, entry.offset), good)?;
+            if self.facts.is_safepoint(inst) {
+                let kept = self.facts.kept(inst);
+                for &slot in &kept {
+                    want(slot, good)?;
                 }
-                *good = entries.iter().map(|entry| (entry.slot, entry.offset)).collect();
+                *good = kept;
                 collected = true;
-            } else if let Some(slot) = self.view.slot(inst)
-                && self.view.root_slots.contains(&slot)
-                && let Some(access) = self.view.access(inst)
+            } else if let Some(slot) = self.facts.slot(inst)
+                && self.facts.is_root_slot(slot)
+                && let Some(access) = self.facts.access(inst)
             {
                 match access.stored {
                     Some(_) => {
@@ -257,11 +275,11 @@ impl Roots<'_, '_> {
         Ok(collected)
     }
 
-    fn bad(&self, inst: Inst) -> Broken {
-        let law = match self.view.is_safepoint(inst) {
+    fn bad(&self, inst: Inst) -> BrokenLaw {
+        let law = match self.facts.is_safepoint(inst) {
             true => "a stack map names a slot that may not hold a current reference",
             false => "a reference is reloaded from a slot that may not hold a current one",
         };
-        Broken { law, inst }
+        BrokenLaw { law, inst }
     }
 }

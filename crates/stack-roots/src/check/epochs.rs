@@ -20,7 +20,8 @@ use cranelift_codegen::ir::{Block, Function, Inst, Value, ValueDef};
 use std::collections::BinaryHeap;
 
 /// The epochs of a function.
-pub(super) struct Epochs {
+#[derive(Debug)]
+pub struct Epochs {
     /// The epoch at the beginning of each block.
     start: SecondaryMap<Block, u32>,
     /// The epoch before each instruction.
@@ -73,17 +74,17 @@ impl Epochs {
     }
 
     /// The epoch before `inst`.
-    pub(super) fn before(&self, inst: Inst) -> u32 {
+    pub fn before(&self, inst: Inst) -> u32 {
         self.before[inst]
     }
 
     /// The epoch after `inst`.
-    pub(super) fn after(&self, inst: Inst) -> u32 {
+    pub fn after(&self, inst: Inst) -> u32 {
         self.after[inst]
     }
 
     /// The epoch in which `value` was defined.
-    pub(super) fn of(&self, func: &Function, value: Value) -> u32 {
+    pub fn of(&self, func: &Function, value: Value) -> u32 {
         match func.dfg.value_def(value) {
             ValueDef::Result(inst, _) => self.after[inst],
             ValueDef::Param(block, _) => self.start[block],
