@@ -1,7 +1,7 @@
 //! Compiles a program to an object. What concerns stack maps is between the anchors `stack_maps`.
 
 use crate::emit::{Emitter, Runtime};
-use crate::read::Function;
+use crate::read::{Expression, Function};
 use anyhow::{Context as _, Result, bail, ensure};
 use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
@@ -52,14 +52,15 @@ pub(crate) fn signature(params: usize) -> Signature {
 /// Compiles a program.
 ///
 /// # Errors
-/// If a name is unknown or defined twice, a call has the wrong number of arguments, or there is no function `main`.
+/// If a name is unknown or defined twice, a call has the wrong number of arguments, or `main` has parameters.
 pub fn compile(functions: &[Function]) -> Result<Compiled> {
     let builder = ObjectBuilder::new(isa()?, "program", default_libcall_names())?;
     let mut module = ObjectModule::new(builder);
     let mut declared = Declared::default();
-    for Function { name, params, .. } in functions {
+    for Function { name, params, body } in functions {
         let symbol = format!("semispace.{name}");
-        let id = module.declare_function(&symbol, Linkage::Local, &signature(params.len()))?;
+        let linkage = if body.is_some() { Linkage::Export } else { Linkage::Import };
+        let id = module.declare_function(&symbol, linkage, &signature(params.len()))?;
         let before = declared.functions.insert(name.clone(), (id, params.len()));
         ensure!(before.is_none(), "the function {name} is defined twice");
     }
@@ -67,13 +68,16 @@ pub fn compile(functions: &[Function]) -> Result<Compiled> {
     let mut maps = Maps::new(module.isa())?;
     let mut clif = String::new();
     for function in functions {
-        define(&mut module, &mut maps, &declared, &runtime, function, &mut clif)
-            .with_context(|| format!("function {}", function.name))?;
+        if let Some(body) = &function.body {
+            define(&mut module, &mut maps, &declared, &runtime, function, body, &mut clif)
+                .with_context(|| format!("function {}", function.name))?;
+        }
     }
-    let Some((main, 0)) = declared.functions.get("main") else {
-        bail!("there is no function (define (main) ...)")
-    };
-    define_start(&mut module, &mut maps, &runtime, *main)?;
+    match declared.functions.get("main") {
+        None => {}
+        Some((main, 0)) => define_start(&mut module, &mut maps, &runtime, *main)?,
+        Some(_) => bail!("the function main has no parameters"),
+    }
     let product = finish(module, &maps)?;
     Ok(Compiled { object: product.emit()?, clif })
 }
@@ -84,6 +88,7 @@ fn define(
     declared: &Declared,
     runtime: &Runtime,
     function: &Function,
+    body: &Expression,
     clif: &mut String,
 ) -> Result<()> {
     let (id, params) = declared.functions[&function.name];
@@ -91,7 +96,8 @@ fn define(
     context.func.signature = signature(params);
     let mut frontend = FunctionBuilderContext::new();
     let builder = FunctionBuilder::new(&mut context.func, &mut frontend);
-    let types = Emitter::new(builder, module, declared, runtime).function(function)?;
+    let types =
+        Emitter::new(builder, module, declared, runtime).function(&function.params, body)?;
     // ANCHOR: stack_maps
     check_roots(&context.func, &types)?;
     mark_quiet_calls(&mut context.func, |func, call| types.may_collect(func, call));

@@ -1,7 +1,7 @@
 //! Emits a function. Each value is a reference for `cranelift-frontend`, which puts it into stack maps.
 
 use crate::compile::{Declared, signature};
-use crate::read::{Expression, Function};
+use crate::read::Expression;
 use anyhow::{Context as _, Result, bail, ensure};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, FuncRef, InstBuilder, MemFlagsData, Value, types};
@@ -63,17 +63,17 @@ impl<'f> Emitter<'f> {
     }
 
     /// Emits the function, and returns its types.
-    pub(crate) fn function(mut self, function: &Function) -> Result<Types> {
+    pub(crate) fn function(mut self, params: &[String], body: &Expression) -> Result<Types> {
         let entry = self.builder.create_block();
         self.builder.append_block_params_for_function_params(entry);
         self.builder.switch_to_block(entry);
         self.builder.seal_block(entry);
-        for (n, name) in function.params.iter().enumerate() {
+        for (n, name) in params.iter().enumerate() {
             let value = self.builder.block_params(entry)[n];
             self.reference(value);
             self.variables.push((name.clone(), value));
         }
-        let result = self.expression(&function.body)?;
+        let result = self.expression(body)?;
         self.builder.ins().return_(&[result]);
         self.builder.finalize(self.module.isa().frontend_config());
         Ok(self.types)

@@ -4,12 +4,13 @@
 //! The language has integers, `nil`, pairs, functions, and these forms:
 //!
 //! ```text
-//! (define (NAME PARAMETER ...) EXPRESSION)
+//! (define (NAME PARAMETER ...) EXPRESSION)    (declare (NAME PARAMETER ...))
 //! (let NAME EXPRESSION EXPRESSION)    (if CONDITION EXPRESSION EXPRESSION)
 //! (cons a b) (head pair) (tail pair) (+ a b) (- a b) (< a b) (print a) (FUNCTION ...)
 //! ```
 //!
-//! Zero and `nil` are false. A program is the function `main` without parameters.
+//! Zero and `nil` are false. A program begins with the function `main` without parameters. A file is compiled to an
+//! object; functions that another file defines are declared.
 
 mod compile;
 mod emit;

@@ -26,8 +26,8 @@ pub struct Function {
     pub name: String,
     /// The names of its parameters.
     pub params: Vec<String>,
-    /// What it returns.
-    pub body: Expression,
+    /// What it returns. `None` if another object has the function.
+    pub body: Option<Expression>,
 }
 
 /// A parenthesis, or a word.
@@ -66,13 +66,18 @@ pub fn read(text: &str) -> Result<Vec<Function>> {
 
 fn function(tree: &Tree) -> Result<Function> {
     if let Tree::List(list) = tree
-        && let [Tree::Word(define), Tree::List(head), body] = &list[..]
-        && define == "define"
+        && let [Tree::Word(form), Tree::List(head), rest @ ..] = &list[..]
         && let Some(words) = head.iter().map(word).collect::<Option<Vec<_>>>()
         && let Some((name, params)) = words.split_first()
     {
-        let body = expression(body)?;
-        return Ok(Function { name: name.clone(), params: params.to_vec(), body });
+        let body = match (&form[..], rest) {
+            ("define", [body]) => Some(Some(expression(body)?)),
+            ("declare", []) => Some(None),
+            _ => None,
+        };
+        if let Some(body) = body {
+            return Ok(Function { name: name.clone(), params: params.to_vec(), body });
+        }
     }
     bail!("expected (define (NAME PARAMETER ...) EXPRESSION), found {}", show(tree))
 }
@@ -107,7 +112,9 @@ fn expression(tree: &Tree) -> Result<Expression> {
             let parts = [expression(condition)?, expression(then)?, expression(otherwise)?];
             Ok(Expression::If(Box::new(parts)))
         }
-        ("let" | "if" | "define", _) => bail!("not a form of the language: {}", show(tree)),
+        ("let" | "if" | "define" | "declare", _) => {
+            bail!("not a form of the language: {}", show(tree))
+        }
         _ => {
             let arguments = arguments.iter().map(expression).collect::<Result<_>>()?;
             Ok(Expression::Call(operator.clone(), arguments))

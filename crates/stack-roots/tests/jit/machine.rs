@@ -16,8 +16,10 @@ use std::cell::RefCell;
 /// A heap of pairs of words. All live pairs move at each collection, and what they leave is poisoned.
 #[derive(Default)]
 pub(crate) struct Heap {
+    #[expect(clippy::vec_box, reason = "each pair has its own address")]
     pairs: Vec<Box<[u64; 2]>>,
     /// What was left, kept so that no address is used again.
+    #[expect(clippy::vec_box, reason = "each pair has its own address")]
     left: Vec<Box<[u64; 2]>>,
     pub(crate) collections: usize,
     /// The frames of each walk.
