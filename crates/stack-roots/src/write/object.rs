@@ -56,7 +56,12 @@ impl Maps {
         let places = self.places(product)?;
         let object = &mut product.object;
         let mut sections: HashMap<SectionId, usize> = HashMap::new();
-        places.iter().for_each(|place| *sections.entry(place.section).or_default() += 1);
+        // Also those without maps.
+        for (symbol, _) in product.functions.values().flatten() {
+            if let SymbolSection::Section(section) = object.symbol(*symbol).section {
+                *sections.entry(section).or_default() += 1;
+            }
+        }
         for (n, place) in places.iter().enumerate() {
             let (name, scope) = {
                 let symbol = object.symbol(place.symbol);
