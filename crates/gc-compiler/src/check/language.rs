@@ -2,7 +2,7 @@
 //! which of those may collect, what is loaded from each alias region, and the forms of an `i31`.
 
 use super::CheckContext;
-use super::types::{Memory, SignatureTypes, ValueType, of_host_call, value_type};
+use super::types::{Memory, SignatureTypes, ValueType, host_call_types, value_type};
 use crate::driver::imported_host_call;
 use crate::regions;
 use cranelift_codegen::ir::{Function, Inst, InstructionData, Opcode, SigRef, Type, Value, types};
@@ -22,7 +22,7 @@ impl<'a> Emitted<'a> {
     pub(super) fn new(func: &Function, cx: &'a CheckContext<'a>) -> Emitted<'a> {
         let types = func.dfg.ext_funcs.iter().filter_map(|(callee, data)| {
             let signature = cx.abi.host_call(imported_host_call(func, callee)?)?;
-            Some((data.signature, of_host_call(signature)))
+            Some((data.signature, host_call_types(signature)))
         });
         Emitted { cx, host_calls: types.collect() }
     }

@@ -78,7 +78,7 @@ use std::fmt;
 
 pub use barriers::{BarrierLaw, Matcher, RefStore, Step, StorePlace, Wanted, When};
 pub use linear::Linear;
-pub use types::{FunctionTypes, Memory, SignatureTypes, ValueType};
+pub use types::{FunctionTypes, Memory, SignatureTypes, ValueType, host_call_types};
 
 /// A checker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 pub use stack_roots::check::{SignatureTypes, ValueType};
 
 /// The types of a host call's trampoline. Its result is in the store context, so it has no results.
-pub(super) fn of_host_call(signature: &HostSignature) -> SignatureTypes {
+pub fn host_call_types(signature: &HostSignature) -> SignatureTypes {
     SignatureTypes::with_vmctx(signature.params.iter().copied().map(value_type), [])
 }
 

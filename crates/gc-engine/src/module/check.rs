@@ -6,7 +6,7 @@ use super::{Function, FunctionBody, FunctionHandle, Module, clif_signature};
 use crate::{Signature, Type};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use cranelift_codegen::ir::{self, InstructionData};
-use gc_compiler::check::{FunctionTypes, Memory, SignatureTypes, ValueType};
+use gc_compiler::check::{FunctionTypes, Memory, SignatureTypes, ValueType, host_call_types};
 use gc_compiler::{
     Annotations, BuiltFunction, FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, host_call_signature,
 };
@@ -124,7 +124,7 @@ fn types(
                 let signature = abi.host_call(call).with_context(|| {
                     format!("it imports host call {index}, which its engine does not have")
                 })?;
-                let types = SignatureTypes::of_host_call(signature);
+                let types = host_call_types(signature);
                 (signature.name, host_call_signature(signature), types)
             }
             _ => bail!("it imports a function of the unknown namespace {namespace}"),

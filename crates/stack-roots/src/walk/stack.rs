@@ -29,6 +29,13 @@ impl Activation {
         unsafe { *arch::activation() }
     }
 
+    /// The frame pointers of the exit function and of the entry function. Zero if there is none.
+    ///
+    /// The chain of frame pointers leads from the first one to the second one.
+    pub fn frame_pointers(&self) -> [usize; 2] {
+        [self.exit, self.entry]
+    }
+
     /// Makes `self` the activation of the current thread, and returns the one before.
     ///
     /// A runtime with several stacks in a thread, such as coroutines, calls it when it changes the stack: with
