@@ -57,9 +57,16 @@ impl Slot {
         is_place.then_some(self.offset.cast_unsigned() | size)
     }
 
-    pub(crate) fn of_word(word: u32) -> Option<Slot> {
-        let slot = Slot { offset: (word & !3).cast_signed(), bytes: 4 << (word & 3) };
-        (slot.word() == Some(word)).then_some(slot)
+    /// The slot of a word of a map that was checked.
+    #[cfg(feature = "walk")]
+    pub(crate) fn in_map(word: u32) -> Slot {
+        Slot { offset: (word & !3).cast_signed(), bytes: 4 << (word & 3) }
+    }
+
+    /// Whether a word is that of a slot.
+    #[cfg(feature = "walk")]
+    pub(crate) fn is_word(word: u32) -> bool {
+        Slot::in_map(word).word() == Some(word)
     }
 }
 

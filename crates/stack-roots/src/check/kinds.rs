@@ -191,8 +191,12 @@ fn result(facts: &Facts<'_>, definition: Definition) -> ValueKinds {
         return kind;
     }
     if !ty.is_int() {
-        let new = is_call || opcode.can_load();
-        return if new { ValueKinds::WIDE } else { ValueKinds::WIDE | taint };
+        let taint = match facts.root_slot_kind(inst) {
+            Some(kind) if opcode.can_load() => kind.taint(),
+            _ if is_call || opcode.can_load() => ValueKinds::NONE,
+            _ => taint,
+        };
+        return ValueKinds::WIDE | taint;
     }
     match dfg.insts[inst] {
         InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => match imm.bits() {

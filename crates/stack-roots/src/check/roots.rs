@@ -11,17 +11,19 @@
 //!    anything else.
 //! 4. The entries of a stack map are words inside their slots that do not overlap.
 //! 5. A value that is passed, returned or stored as a reference is a reference, null or an unboxed value.
-//!    So the types never call an integer a reference, or a reference an integer.
+//!    So the types never call an integer a reference, or a reference an integer. Each value has a type.
 //! 6. A call that may collect is not marked as [quiet](crate::calls).
 //!
 //! A [derived pointer](crate::derived) is in a slot that is current as long as the maps name its base.
 
 use super::BrokenLaw;
-use super::facts::{Facts, Slot};
+use super::facts::{self, Facts, Slot};
 use super::kinds::ValueKinds;
 use super::types::ValueType;
 use crate::calls;
-use cranelift_codegen::ir::{Block, Inst, InstructionData, Opcode, StackSlot, Value};
+use cranelift_codegen::ir::{
+    Block, ExceptionTableItem, Inst, InstructionData, Opcode, StackSlot, Value,
+};
 use std::collections::HashSet;
 
 pub(super) fn check(facts: &Facts<'_>) -> Result<(), BrokenLaw> {
@@ -70,7 +72,16 @@ impl Roots<'_, '_> {
             if self.facts.derived_slots.contains_key(&(entry.slot, entry.offset)) {
                 return Err("a stack map entry for a derived pointer");
             }
-            if !(0..reference.bytes()).all(|byte| taken.insert((entry.slot, entry.offset + byte))) {
+            let bytes = reference.bytes();
+            let mut covered = (0..bytes).map(|byte| (entry.slot, entry.offset + byte));
+            // What is stored for an entry of another map may overwrite a part of this one.
+            let mut others = (entry.offset.saturating_sub(bytes - 1)..entry.offset + bytes)
+                .filter(|at| *at != entry.offset)
+                .map(|at| (entry.slot, at));
+            if !covered.all(|byte| taken.insert(byte))
+                || !entry.offset.is_multiple_of(bytes)
+                    && others.any(|slot| self.facts.root_slots.contains(&slot))
+            {
                 return Err("stack map entries that overlap");
             }
         }
@@ -100,7 +111,30 @@ impl Roots<'_, '_> {
                 is_current(arg, after)?;
             }
         }
+        // A context is in the frame during the call, and in no stack map.
+        let table = func.dfg.insts[inst].exception_table();
+        for item in table.into_iter().flat_map(|table| func.dfg.exception_tables[table].items()) {
+            if let ExceptionTableItem::Context(context) = item {
+                is_current(context, after)?;
+            }
+        }
         Ok(())
+    }
+
+    /// Whether `address` is that of a stack slot, or was added to one.
+    fn is_frame_address(&self, mut address: Value) -> bool {
+        let is_slot = |value: Value| {
+            let definition = self.facts.definition(value);
+            definition.is_some_and(|(_, data)| matches!(data, InstructionData::StackAddr { .. }))
+        };
+        while let Some([a, b]) = self.facts.binary(Opcode::Iadd, address) {
+            // One that is added to something else is the second operand.
+            if is_slot(b) {
+                return true;
+            }
+            address = a;
+        }
+        is_slot(address)
     }
 
     /// Checks the accesses to slots of stack maps.
@@ -124,9 +158,12 @@ impl Roots<'_, '_> {
         if access.stored.is_some_and(address_in) {
             return Err("the address of a slot of a stack map escapes");
         }
-        if let (Some(value), Some(slot)) = (access.stored, self.facts.slot(inst))
-            && !self.facts.is_root_slot(slot)
-            && self.facts.kind(value).has(ValueKinds::MOVES)
+        let in_frame = match self.facts.slot(inst) {
+            Some(slot) => !self.facts.is_root_slot(slot),
+            None => self.is_frame_address(access.address),
+        };
+        if in_frame
+            && access.stored.is_some_and(|value| self.facts.kind(value).has(ValueKinds::MOVES))
         {
             return Err("a reference is stored in a slot that is in no stack map");
         }
@@ -137,6 +174,10 @@ impl Roots<'_, '_> {
             return Err("an access outside a slot of a stack map");
         };
         let touched = offset..offset.saturating_add(access.size);
+        let data = self.facts.func.sized_stack_slots.get(slot);
+        if data.is_none_or(|data| touched.end > data.size) {
+            return Err("an access outside a slot of a stack map");
+        }
         let bytes = self.facts.language.reference().bytes();
         let whole = access.size == bytes && self.facts.is_root_slot((slot, offset));
         let touches = || {
@@ -170,18 +211,28 @@ impl Roots<'_, '_> {
         let dfg = &self.facts.func.dfg;
         let opcode = dfg.insts[inst].opcode();
         let args = dfg.inst_args(inst);
-        let (values, types) = if opcode == Opcode::Return {
-            (args, &self.facts.language.own().results)
+        let func = self.facts.func;
+        let own = self.facts.language.own();
+        let (said, signature) = if opcode == Opcode::Return {
+            (own, &func.signature)
         } else if opcode.is_call() {
-            let types = self.facts.language.call(self.facts.func, inst);
-            let types = types.ok_or("a call whose types are not declared")?;
-            if opcode.is_return() && types.results != self.facts.language.own().results {
-                return Err("a tail call of a function that returns other results");
-            }
-            (&args[args.len().saturating_sub(types.params.len())..], &types.params)
+            let types = self.facts.language.call(func, inst);
+            let signature = facts::signature(func, inst).map(|called| &dfg.signatures[called]);
+            types.zip(signature).ok_or("a call whose types are not declared")?
         } else {
             return Ok(());
         };
+        if said.params.len() != signature.params.len()
+            || said.results.len() != signature.returns.len()
+        {
+            return Err("a signature that has another number of values than of types");
+        }
+        if opcode.is_call() && opcode.is_return() && said.results != own.results {
+            return Err("a tail call of a function that returns other results");
+        }
+        let types = if opcode == Opcode::Return { &said.results } else { &said.params };
+        // The address of an indirect call comes first.
+        let values = &args[args.len().saturating_sub(types.len())..];
         for (&value, ty) in values.iter().zip(types) {
             let kind = self.facts.kind(value);
             match ty {
@@ -189,6 +240,9 @@ impl Roots<'_, '_> {
                     return Err("a value that is not a reference is passed as one");
                 }
                 ValueType::Pointer if kind.has(ValueKinds::REF) => {
+                    return Err("a reference is passed as a value that is not a reference");
+                }
+                ValueType::Data if !self.facts.language.fits_data(kind) => {
                     return Err("a reference is passed as a value that is not a reference");
                 }
                 _ => {}

@@ -94,6 +94,12 @@ pub trait Language {
         kinds.fits_ref()
     }
 
+    /// Whether a value of these kinds may be where [`ValueType::Data`] is expected. By default any value may.
+    /// [`Types`] does not let references be there.
+    fn fits_data(&self, _kinds: ValueKinds) -> bool {
+        true
+    }
+
     /// The type of a value that an exception handler gets (`BlockArg::TryCallExn`). By default it is no
     /// reference.
     fn exception(&self, _index: u32) -> ValueType {
@@ -279,6 +285,10 @@ impl Language for Types {
             Unboxed::Any => !kinds.has(ValueKinds::VECTOR_OF_REFS),
             _ => kinds.fits_ref(),
         }
+    }
+
+    fn fits_data(&self, kinds: ValueKinds) -> bool {
+        !kinds.has(ValueKinds::REF)
     }
 
     fn exception(&self, index: u32) -> ValueType {

@@ -115,6 +115,6 @@ impl Record {
         let [roots, derived] = [*map.first()?, *map.get(1)?];
         let len = (roots as usize).checked_add((derived as usize).checked_mul(2)?)?;
         let map = map.get(..len.checked_add(2)?)?;
-        map[2..].iter().all(|word| Slot::of_word(*word).is_some()).then_some(map)
+        map[2..].iter().all(|word| Slot::is_word(*word)).then_some(map)
     }
 }

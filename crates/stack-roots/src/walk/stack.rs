@@ -78,22 +78,25 @@ impl<'t> Frame<'t> {
     /// The addresses of the frame's references, each with its size in bytes.
     pub fn roots(&self) -> impl Iterator<Item = (*mut u8, u32)> + use<'t> {
         let fp = self.at.frame_pointer;
-        self.tables.map(self.at.map).0.map(move |slot| (address(fp, slot), slot.bytes))
+        self.tables.map(self.at.map).0.iter().map(move |word| slot(fp, *word))
     }
 
     /// The addresses of the frame's derived pointers, each after the address of the reference that it was derived from.
     /// Both have this size in bytes.
     pub fn derived(&self) -> impl Iterator<Item = (*mut u8, *mut u8, u32)> + use<'t> {
         let fp = self.at.frame_pointer;
-        self.tables
-            .map(self.at.map)
-            .1
-            .map(move |(base, slot)| (address(fp, base), address(fp, slot), slot.bytes))
+        self.tables.map(self.at.map).1.iter().map(move |[base, derived]| {
+            let (derived, bytes) = slot(fp, *derived);
+            (slot(fp, *base).0, derived, bytes)
+        })
     }
 }
 
-fn address(frame_pointer: usize, slot: Slot) -> *mut u8 {
-    std::ptr::with_exposed_provenance_mut(frame_pointer.wrapping_add_signed(slot.offset as isize))
+/// The address of the slot with this word in a frame, and its size in bytes.
+fn slot(frame_pointer: usize, word: u32) -> (*mut u8, u32) {
+    let Slot { offset, bytes } = Slot::in_map(word);
+    let address = frame_pointer.wrapping_add_signed(offset as isize);
+    (std::ptr::with_exposed_provenance_mut(address), bytes)
 }
 
 /// The frames of compiled code on a stack, the innermost one first.
@@ -187,8 +190,8 @@ impl<'t> Frames<'t> {
     /// Derived pointers are adjusted by as much as their bases are.
     pub fn visit(&mut self, mut visit: impl FnMut(u64) -> u64) {
         // The derived pointers stay relative to their bases until this is dropped.
-        let relative = Relative::new(self);
-        for frame in relative.frames.iter() {
+        let _relative = self.tables.has_derived().then(|| Relative::new(self));
+        for frame in self.iter() {
             for (slot, bytes) in frame.roots() {
                 let old = read(slot, bytes);
                 let new = visit(old);

@@ -2,7 +2,6 @@
 
 use super::error::{TableError, WalkError};
 use super::record::Record;
-use crate::format::Slot;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -57,6 +56,8 @@ pub struct Tables {
     words: Vec<u32>,
     /// The places of maps in `words`. They stay when code is removed.
     places: HashMap<Box<[u32]>, u32>,
+    /// Whether a map has derived pointers.
+    has_derived: bool,
     /// The functions, by their addresses.
     functions: BTreeMap<usize, Function>,
 }
@@ -207,6 +208,7 @@ impl Tables {
         }
         let place = u32::try_from(self.words.len()).expect("less than 16 GiB of maps");
         self.words.extend_from_slice(map);
+        self.has_derived |= map[1] > 0;
         self.places.insert(map.into(), place);
         place
     }
@@ -232,15 +234,16 @@ impl Tables {
         })
     }
 
-    /// The roots of the map at this place, and its derived pointers, each with the slot of its base.
-    pub(super) fn map(
-        &self,
-        place: u32,
-    ) -> (impl Iterator<Item = Slot>, impl Iterator<Item = (Slot, Slot)>) {
+    /// The words of the map at this place: those of the slots of roots, and those of derived pointers, each after the one
+    /// of its base.
+    pub(super) fn map(&self, place: u32) -> (&[u32], &[[u32; 2]]) {
         let map = &self.words[place as usize..];
-        let slot = |word: &u32| Slot::of_word(*word).expect("it was checked");
         let (roots, rest) = map[2..].split_at(map[0] as usize);
-        let derived = rest.as_chunks().0[..map[1] as usize].iter();
-        (roots.iter().map(slot), derived.map(move |[base, derived]| (slot(base), slot(derived))))
+        (roots, &rest.as_chunks().0[..map[1] as usize])
+    }
+
+    /// Whether a map has derived pointers.
+    pub(super) fn has_derived(&self) -> bool {
+        self.has_derived
     }
 }
