@@ -289,8 +289,8 @@ impl<'a> Writer<'a> {
         );
         let table_bytes = tables(declared, image)?;
         // A linker must not merge the code of two objects that is the same, so it is different at its end.
-        let checksum = crc32fast::hash(&table_bytes).to_le_bytes();
-        let code = [image.code(), &checksum, &[0; 12]].concat();
+        let tables_checksum = crc32fast::hash(&table_bytes);
+        let code = [image.code(), &tables_checksum.to_le_bytes(), &[0; 12]].concat();
         let flags = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
         let text = self.section(".text.reclaim", SectionKind::Text, flags, &code, 64);
         let read = elf::SHF_ALLOC;
@@ -328,8 +328,10 @@ impl<'a> Writer<'a> {
             tables: [0, table_bytes.len() as i64],
             words: [0, count as i64],
             abi: 0,
+            tables_checksum,
+            reserved: 0,
         };
-        let record = Record { checksum: record.checksum(&table_bytes), ..record };
+        let record = Record { checksum: record.checksum(), ..record };
         let record = record.to_bytes();
         let flags = elf::SHF_ALLOC | elf::SHF_GNU_RETAIN;
         let place = self.section("reclaim_objects", SectionKind::ReadOnlyData, flags, &record, 8);
@@ -457,13 +459,15 @@ fn host_call_symbol(name: &str) -> String {
 impl Record {
     /// Its bytes, with room for the references to the symbols that it needs.
     fn to_bytes(self) -> Vec<u8> {
-        let Record { size, version, checksum, needs, fingerprint, code, tables, words, abi } = self;
+        let Record { size, version, checksum, needs, fingerprint, code, tables, words, .. } = self;
         let mut bytes = Vec::new();
         bytes.extend([size, version, checksum, needs].iter().flat_map(|word| word.to_le_bytes()));
         bytes.extend(fingerprint);
         let fields = [code, tables, words];
         bytes.extend(fields.as_flattened().iter().flat_map(|field| field.to_le_bytes()));
-        bytes.extend(abi.to_le_bytes());
+        bytes.extend(self.abi.to_le_bytes());
+        bytes.extend(self.tables_checksum.to_le_bytes());
+        bytes.extend(self.reserved.to_le_bytes());
         bytes.resize(size as usize, 0);
         bytes
     }
