@@ -15,6 +15,9 @@
 //! | `reclaim_words` | room for the words of types, which are written when the program starts |
 //! | `reclaim_objects` | one record, which says where the others are |
 //!
+//! With [`CodeOptions::unwind_tables`](crate::CodeOptions::unwind_tables) there is `.eh_frame` too, and the sections of
+//! DWARF for lines if the module [names its source file](crate::Module::source_file).
+//!
 //! The code of each object ends with its checksum, so that no linker takes the code of two objects for the same.
 //!
 //! A linker merges the sections of all objects, and `__start_reclaim_objects` and `__stop_reclaim_objects` are the
@@ -30,6 +33,10 @@
 //!   that is missing, or is defined twice, is an error, and a linker finds objects in archives.
 //! - `reclaim.host_call.NAME` are the trampolines of the start object.
 
+#[cfg(feature = "compiler")]
+mod dwarf;
+#[cfg(feature = "compiler")]
+mod frames;
 #[cfg(feature = "compiler")]
 mod lines;
 mod load;

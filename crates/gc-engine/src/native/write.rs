@@ -1,13 +1,13 @@
 //! Writes objects: relocatable ELF.
 
-use super::{Header, Options, Record, Start, VERSION, lines};
+use super::{Header, Options, Record, Start, VERSION, frames, lines};
 use crate::code::Word;
 use crate::declarations::Declarations;
 use crate::registry::Definition;
 use crate::types::describe;
 use crate::{Engine, Module};
 use anyhow::{Context as _, Result, bail, ensure};
-use gc_compiler::{ImageLinker, ObjectReloc, ObjectTarget};
+use gc_compiler::{ImageLinker, ObjectCode, ObjectReloc, ObjectTarget};
 use gc_types::{Abi, CodeImage, HeapBounds, Section};
 use object::elf;
 use object::write::{Comdat, Object, Relocation, SectionId, Symbol, SymbolId, SymbolSection};
@@ -45,11 +45,11 @@ impl Module {
     pub fn emit_object(self) -> Result<Vec<u8>> {
         let (engine, c_symbols) = (self.engine().clone(), self.c_symbols.clone());
         let source_file = self.source_file.clone();
-        let (declared, (image, relocs)) = self.link(ImageLinker::link_object)?;
+        let (declared, code) = self.link(ImageLinker::link_object)?;
         let mut writer = Writer::new(&engine)?;
         writer.c_symbols = c_symbols;
         writer.source_file = source_file;
-        writer.object(&declared, &image, &relocs)
+        writer.object(&declared, &code)
     }
 }
 
@@ -63,7 +63,7 @@ impl Engine {
     pub fn emit_start(&self, start: &Start) -> Result<Vec<u8>> {
         let mut linker = ImageLinker::new();
         self.abi().host_calls().for_each(|(call, _)| linker.host_call(call));
-        let (image, relocs) = linker.link_object(self.compiler())?;
+        let code = linker.link_object(self.compiler())?;
         let declared = Declarations {
             types: Vec::new(),
             functions: BTreeMap::new(),
@@ -72,7 +72,7 @@ impl Engine {
         };
         let mut writer = Writer::new(self)?;
         writer.start(start)?;
-        writer.object(&declared, &image, &relocs)
+        writer.object(&declared, &code)
     }
 }
 
@@ -277,12 +277,8 @@ impl<'a> Writer<'a> {
     }
 
     /// Adds the code with its tables and its record.
-    fn object(
-        mut self,
-        declared: &Declarations,
-        image: &CodeImage,
-        relocs: &[ObjectReloc],
-    ) -> Result<Vec<u8>> {
+    fn object(mut self, declared: &Declarations, code: &ObjectCode) -> Result<Vec<u8>> {
+        let ObjectCode { image, relocs, frames } = code;
         ensure!(
             image.is_portable(),
             "the code contains type indices of its engine, so it cannot be in an object"
@@ -314,6 +310,9 @@ impl<'a> Writer<'a> {
         self.relocs(text, words, relocs)?;
         if let Some(file) = &self.source_file {
             lines::write(&mut self.object, text, image, file)?;
+        }
+        if self.engine.has_unwind_tables() {
+            frames::write(&mut self.object, text, frames)?;
         }
 
         let needs = self.needs(declared)?;
