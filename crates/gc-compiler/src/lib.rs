@@ -48,10 +48,10 @@ pub use cast::{RefTest, TestTarget};
 pub use compiler::{GcCompiler, RefPlace};
 pub use driver::{
     Compilation, CompilationEnded, CompileOptions, CompiledFunction, Compiler, FUNCTION_NAMESPACE,
-    HOST_CALL_NAMESPACE, ImageLinker, Meter, MeterCalls, ObjectReloc, ObjectTarget, OptLevel,
-    RegallocAlgorithm, Symbol, TYPE_WORD_NAMESPACE, VMCTX_SLOT_KEY, call_signature,
-    import_function, import_host_call, import_type_word, imported_host_call, tag_of_relay,
-    tag_of_throw, type_word, zero_extended,
+    FrameStep, HOST_CALL_NAMESPACE, ImageLinker, Meter, MeterCalls, ObjectCode, ObjectFrame,
+    ObjectReloc, ObjectTarget, OptLevel, RegallocAlgorithm, Symbol, TYPE_WORD_NAMESPACE,
+    VMCTX_SLOT_KEY, call_signature, import_function, import_host_call, import_type_word,
+    imported_host_call, tag_of_relay, tag_of_throw, type_word, zero_extended,
 };
 pub use env::{CollectorCode, GcEmitter, GcFuncEnv, host_call_signature, trap_code};
 pub use finish::{BuiltFunction, FinishedFunction, Finisher};

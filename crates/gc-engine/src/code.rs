@@ -75,8 +75,20 @@ pub(crate) enum Word {
     Global(Arc<str>, Type),
     /// The address of the constant array of the image's type with this number, and of these bytes.
     Constant(u32, Arc<[u8]>),
-    /// A word that no function reads: the function that asked for it could not be defined.
+    /// A word that no function reads: the function that asked for it could not be defined, or no code calls the
+    /// imported function.
     Unused,
+}
+
+impl Word {
+    /// The number of the function of the image to which it is a reference.
+    #[cfg(feature = "compiler")]
+    pub(crate) fn referenced(&self) -> Option<u32> {
+        match self {
+            Word::Reference(index, _) => Some(*index),
+            Word::Import(..) | Word::Global(..) | Word::Constant(..) | Word::Unused => None,
+        }
+    }
 }
 
 impl Code {
@@ -136,7 +148,7 @@ impl Code {
         self.0.functions.iter().map(|(name, (_, signature))| (name.as_str(), &**signature))
     }
 
-    /// The functions that it calls and does not have. The store into which it is loaded must have
+    /// The functions that it calls and does not have, or makes references to. The store into which it is loaded must have
     /// them.
     pub fn imports(&self) -> impl Iterator<Item = (&str, &Signature)> {
         self.0.words.iter().filter_map(|word| match word {

@@ -78,6 +78,12 @@ impl Engine {
         &self.0.abi
     }
 
+    /// Whether its objects have [tables for unwinders](CodeOptions::unwind_tables).
+    #[cfg(feature = "compiler")]
+    pub(crate) fn has_unwind_tables(&self) -> bool {
+        self.0.code.unwind_tables
+    }
+
     /// The options of its heaps.
     pub fn heap_options(&self) -> &HeapOptions {
         self.0.heaps.options()

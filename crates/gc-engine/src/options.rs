@@ -94,6 +94,12 @@ pub struct CodeOptions {
     /// # anyhow::Ok(())
     /// ```
     pub checked: bool,
+    /// Whether [objects](crate::native) have `.eh_frame`: tables by which unwinders walk the frames of compiled code
+    /// to their callers, such as `_Unwind_Backtrace` in a function of C, and profilers that follow no frame pointers.
+    /// They are for walks only: no exception of C++ or panic of Rust may leave compiled code.
+    ///
+    /// The tables describe functions after their first instructions and before the last ones, as Cranelift does.
+    pub unwind_tables: bool,
     /// Where compiled functions are kept, so that they are not compiled again. Engines can share a cache,
     /// whatever their options are. What it returns is trusted: see [`gc_compiler::cache`].
     pub cache: Option<Arc<dyn CacheStore>>,
@@ -114,13 +120,15 @@ impl CodeOptions {
 
 #[cfg(feature = "compiler")]
 impl Default for CodeOptions {
-    /// [`CompileOptions::default`], verified, with inlining, without tests of types, without a cache and without a limit of time.
+    /// [`CompileOptions::default`], verified, with inlining, without tests of types, without tables for
+    /// unwinders, without a cache and without a limit of time.
     fn default() -> CodeOptions {
         CodeOptions {
             compile: CompileOptions::default(),
             verify: true,
             inlining: true,
             checked: false,
+            unwind_tables: false,
             cache: None,
             time_limit: None,
         }
@@ -135,6 +143,7 @@ impl fmt::Debug for CodeOptions {
             .field("verify", &self.verify)
             .field("inlining", &self.inlining)
             .field("checked", &self.checked)
+            .field("unwind_tables", &self.unwind_tables)
             .field("cached", &self.cache.is_some())
             .field("time_limit", &self.time_limit)
             .finish()

@@ -32,6 +32,7 @@ mod heaps;
 mod instantiate;
 mod instantiate_many;
 mod list;
+mod native_objects;
 mod reachable;
 mod refs;
 mod spectests;
@@ -65,6 +66,7 @@ pub fn targets() -> Vec<Target> {
         heaps::OPS,
         instantiate::TARGET,
         instantiate_many::TARGET,
+        native_objects::TARGET,
         spectests::TARGET,
         stack_maps::TARGET,
         table_ops::TARGET,

@@ -16,6 +16,7 @@
 //!   checkers.
 //! * [`fuzz`]: the fuzz targets that need no Wasm.
 //! * [`choices`]: the choices of a generator of programs, from a seed or from bytes.
+//! * [`objects`]: damages what a linked program knows of its code.
 //! * [`panics`]: panics that a test expects.
 //! * `trials` (with the feature `trials`): runs trials, or a sample of them.
 //!
@@ -47,6 +48,7 @@ pub mod differential;
 pub mod fuzz;
 pub mod graph;
 pub mod mutator;
+pub mod objects;
 pub mod ops;
 pub mod panics;
 pub mod patterns;

@@ -49,12 +49,19 @@ enum Command {
         /// Keep what debuggers need
         #[arg(short = 'g')]
         debug: bool,
+        /// Let unwinders walk through the program's functions (`.eh_frame`)
+        #[arg(long)]
+        unwind_tables: bool,
     },
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let code = CodeOptions { checked: arguments.checked, ..CodeOptions::default() };
+    let code = CodeOptions {
+        checked: arguments.checked,
+        unwind_tables: matches!(arguments.command, Command::Build { unwind_tables: true, .. }),
+        ..CodeOptions::default()
+    };
     let mut engine = Engine::builder(arguments.collector)
         .heap_maximum(arguments.heap_max)
         .code(code)

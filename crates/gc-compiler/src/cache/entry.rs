@@ -5,7 +5,7 @@
 //! number of the name in the CLIF, and source locations are relative to the function's. So the entry
 //! is valid for every function with the key.
 
-use crate::driver::{CompiledFunction, Reloc, RelocTarget, machine, target_of};
+use crate::driver::{CompiledFunction, FrameStep, Reloc, RelocTarget, machine, target_of};
 use cranelift_codegen::ir::{self, UserExternalName, UserExternalNameRef};
 use gc_types::{CALLEE_SAVED, Catches, HandlerSite, Trap};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,7 @@ struct Tables {
     locations: Vec<(u32, u32, u32)>,
     vmctx_slot: Option<u32>,
     saved: [u32; CALLEE_SAVED],
+    frame: Vec<(u32, FrameStep)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,6 +83,7 @@ pub(super) fn encode(
             .collect(),
         vmctx_slot: compiled.vmctx_slot,
         saved: compiled.saved,
+        frame: compiled.frame.clone(),
     };
     let mut entry = vec![0; DIGEST];
     entry = postcard::to_extend(&tables, entry).ok()?;
@@ -140,6 +142,7 @@ pub(super) fn decode(key: &[u8], func: &ir::Function, entry: &[u8]) -> Option<Co
         inlined_calls: Vec::new(),
         vmctx_slot: tables.vmctx_slot,
         saved: tables.saved,
+        frame: tables.frame,
     })
 }
 

@@ -461,6 +461,7 @@ impl Compiler {
             inlined_calls: Vec::new(),
             vmctx_slot,
             saved: machine::saved_registers(&buffer.unwind_info)?,
+            frame: machine::frame_steps(&buffer.unwind_info)?,
         })
     }
 
@@ -532,7 +533,7 @@ fn target(
         ("enable_verifier", if options.verifier { "true" } else { "false" }),
         // Stack walks follow frame pointers.
         ("preserve_frame_pointers", "true"),
-        // It says where functions save callee-saved registers.
+        // It says where functions save callee-saved registers, and how they make frames.
         ("unwind_info", "true"),
         // Large frames are compared with the stack limit at the function's entry. The probes are
         // for functions without a stack limit.

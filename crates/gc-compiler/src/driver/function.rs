@@ -1,5 +1,6 @@
 //! [`CompiledFunction`]: the output of the [`Compiler`](crate::Compiler).
 
+use super::frame::FrameStep;
 use super::reloc::{Reloc, RelocTarget};
 use crate::inline::CodeLocation;
 use cranelift_codegen::ir;
@@ -67,6 +68,8 @@ pub struct CompiledFunction {
     pub(crate) vmctx_slot: Option<u32>,
     /// As in [`gc_types::ImageFunction::saved`].
     pub(crate) saved: [u32; CALLEE_SAVED],
+    /// As in [`ObjectFrame::steps`](super::ObjectFrame::steps).
+    pub(crate) frame: Vec<(u32, FrameStep)>,
 }
 
 impl CompiledFunction {

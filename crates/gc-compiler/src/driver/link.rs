@@ -2,6 +2,7 @@
 //! position-independent image.
 
 use super::compile::Compiler;
+use super::frame::ObjectFrame;
 use super::function::CompiledFunction;
 use super::reloc::RelocTarget;
 use super::{machine, trampoline};
@@ -73,6 +74,17 @@ pub struct ImageLinker {
     entries: BTreeSet<CallSignature>,
     exits: BTreeSet<CallSignature>,
     made_for: Option<Arc<Abi>>,
+}
+
+/// The code of an object.
+#[derive(Debug)]
+pub struct ObjectCode {
+    /// The code with its tables.
+    pub image: CodeImage,
+    /// The places in the code that a system linker fills in.
+    pub relocs: Vec<ObjectReloc>,
+    /// The frames of all functions and trampolines, ascending by offset.
+    pub frames: Vec<ObjectFrame>,
 }
 
 /// A place in an object's code that a system linker fills in: 32 bits, the distance from the place to the target,
@@ -199,17 +211,17 @@ impl ImageLinker {
     ///
     /// # Errors
     /// As for [`link`](ImageLinker::link).
-    pub fn link_object(self, compiler: &Compiler) -> Result<(CodeImage, Vec<ObjectReloc>)> {
-        let mut relocs = Vec::new();
-        let image = self.link_parts(compiler, Some(&mut relocs))?;
-        Ok((image, relocs))
+    pub fn link_object(self, compiler: &Compiler) -> Result<ObjectCode> {
+        let (mut relocs, mut frames) = (Vec::new(), Vec::new());
+        let image = self.link_parts(compiler, Some((&mut relocs, &mut frames)))?;
+        Ok(ObjectCode { image, relocs, frames })
     }
 
-    /// Links. With `outside`, what is elsewhere is listed there.
+    /// Links. With `outside`, what is elsewhere is listed there, and the frames of functions.
     fn link_parts(
         mut self,
         compiler: &Compiler,
-        mut outside: Option<&mut Vec<ObjectReloc>>,
+        mut outside: Option<(&mut Vec<ObjectReloc>, &mut Vec<ObjectFrame>)>,
     ) -> Result<CodeImage> {
         self.add_host_calls(compiler)?;
         let signatures: BTreeSet<_> = self.entries.union(&self.exits).cloned().collect();
@@ -250,6 +262,10 @@ impl ImageLinker {
                 vmctx_slot: function.vmctx_slot,
                 saved: function.saved,
             });
+            if let Some((_, frames)) = &mut outside {
+                let (size, steps) = (function.size(), function.frame.clone());
+                frames.push(ObjectFrame { offset: start, size, steps });
+            }
             for (at, trap) in &function.traps {
                 image.trap(start + at, *trap);
             }
@@ -321,7 +337,7 @@ impl ImageLinker {
                     RelocTarget::Symbol(symbol) => Some(ObjectTarget::Symbol(symbol)),
                     RelocTarget::Function(_) | RelocTarget::Itself(_) => None,
                 };
-                if let (Some(outside), Some(target)) = (&mut outside, elsewhere) {
+                if let (Some((relocs, _)), Some(target)) = (&mut outside, elsewhere) {
                     let is_word = matches!(target, ObjectTarget::TypeWord(_));
                     ensure!(
                         machine::is_load_of_address(reloc.kind) == is_word,
@@ -329,7 +345,7 @@ impl ImageLinker {
                         reloc.kind
                     );
                     let (offset, addend) = (start + reloc.offset, reloc.addend);
-                    outside.push(ObjectReloc { offset, target, addend });
+                    relocs.push(ObjectReloc { offset, target, addend });
                     continue;
                 }
                 let target = match reloc.target {

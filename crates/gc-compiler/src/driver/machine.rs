@@ -1,6 +1,7 @@
 //! The code that depends on the processor: the choice of the Cranelift backend, callee-saved
 //! registers, and relocations.
 
+use super::frame::FrameStep;
 use anyhow::{Context as _, Result, anyhow, bail};
 use cranelift_codegen::RegClass;
 use cranelift_codegen::binemit::Reloc;
@@ -58,6 +59,43 @@ pub(super) fn saved_registers(unwind_info: &[(u32, UnwindInst)]) -> Result<[u32;
         }
     }
     Ok(saved)
+}
+
+/// The numbers in DWARF of the integer registers, by their encodings (System V ABI, figure 3.36).
+const DWARF_REGISTERS: [u16; 16] = [0, 2, 1, 3, 7, 6, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15];
+/// The number in DWARF of the first vector register.
+const DWARF_VECTOR: u16 = 17;
+
+/// How a function makes its frame: the changes, each with the number of bytes of code before it.
+pub(super) fn frame_steps(unwind_info: &[(u32, UnwindInst)]) -> Result<Vec<(u32, FrameStep)>> {
+    let (mut steps, mut down) = (Vec::new(), None);
+    for (offset, step) in unwind_info {
+        let step = match *step {
+            UnwindInst::PushFrameRegs { offset_upward_to_caller_sp } => {
+                FrameStep::Pushed(offset_upward_to_caller_sp)
+            }
+            UnwindInst::DefineNewFrame { offset_downward_to_clobbers, .. } => {
+                down = Some(offset_downward_to_clobbers);
+                FrameStep::FramePointer
+            }
+            UnwindInst::SaveReg { clobber_offset, reg } => {
+                let down = down.context("a register is saved before there is a frame")?;
+                let encoding = reg.hw_enc();
+                let register = match reg.class() {
+                    RegClass::Int => DWARF_REGISTERS[usize::from(encoding)],
+                    RegClass::Float | RegClass::Vector => DWARF_VECTOR + u16::from(encoding),
+                };
+                FrameStep::Saved { register, below: down - clobber_offset }
+            }
+            // All is relative to the frame pointer.
+            UnwindInst::StackAlloc { .. } => continue,
+            UnwindInst::RegStackOffset { .. } | UnwindInst::Aarch64SetPointerAuth { .. } => {
+                bail!("a frame of an unknown form: {step:?}")
+            }
+        };
+        steps.push((*offset, step));
+    }
+    Ok(steps)
 }
 
 /// The signature for calls with handlers of functions with `signature`. It has a convention for
@@ -142,7 +180,11 @@ pub(super) fn apply_reloc(code: &mut [u8], offset: u32, kind: Reloc, target: i64
 
 #[cfg(test)]
 mod tests {
+    use super::super::{CompileOptions, Compiler, ImageLinker};
     use super::*;
+    use crate::GcCompiler as _;
+    use crate::collector::null::NullCompiler;
+    use gc_types::{Abi, CallSignature};
 
     #[test]
     fn a_call_is_linked_relative_to_its_own_field() {
@@ -152,6 +194,29 @@ mod tests {
         assert_eq!(i32::from_le_bytes(code[4..8].try_into().unwrap()), 12 - 8);
         assert!(apply_reloc(&mut code, 4, Reloc::X86CallPCRel4, 1 << 33).is_err());
         assert!(apply_reloc(&mut code, 0, Reloc::Abs8, 0).is_err());
+    }
+
+    #[test]
+    fn frames_have_the_saved_registers() {
+        let abi = Abi::new(NullCompiler.abi());
+        let compiler = Compiler::new(&NullCompiler, &abi, &CompileOptions::default()).unwrap();
+        let mut linker = ImageLinker::new();
+        // The host keeps all registers across this trampoline.
+        linker.entry(CallSignature::new([], []));
+        let code = linker.link_object(&compiler).unwrap();
+        let [frame] = &*code.frames else { panic!("{:?}", code.frames) };
+        let saved = code.image.saved_registers_at(frame.offset).unwrap();
+        let numbers = CALLEE_SAVED_REGISTERS.map(|it| DWARF_REGISTERS[usize::from(it)]);
+        let below = numbers.map(|number| {
+            let mut steps = frame.steps.iter();
+            steps.find_map(|(_, step)| match *step {
+                FrameStep::Saved { register, below } if register == number => Some(below),
+                _ => None,
+            })
+        });
+        assert_eq!(below, saved.map(Some));
+        assert_eq!(numbers, [3, 12, 13, 14, 15]);
+        assert!(!saved.contains(&0), "{saved:?}");
     }
 
     #[test]

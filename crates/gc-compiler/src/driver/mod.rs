@@ -10,13 +10,14 @@
 //!    thread interrupt loops. `relays`: handlers that stand for those of another call.
 //!    A [`Compilation`](crate::Compilation) can be ended early (`cancel`).
 //!    What was compiled before comes from a [`cache`](crate::cache), if there is one. `reloc`: what
-//!    the linker fills in.
+//!    the linker fills in. `frame`: what unwinders need.
 //! 3. `link`: [`ImageLinker`](crate::ImageLinker) links functions and the trampolines that they
 //!    need.
 //! 4. `trampoline`: the calls between host and compiled code. Every image contains its trampolines.
 
 mod cancel;
 mod compile;
+mod frame;
 mod function;
 mod link;
 pub(crate) mod machine;
@@ -34,8 +35,9 @@ mod weight;
 
 pub use cancel::{Compilation, CompilationEnded};
 pub use compile::{CompileOptions, Compiler, OptLevel, RegallocAlgorithm};
+pub use frame::{FrameStep, ObjectFrame};
 pub use function::{CompiledFunction, Symbol};
-pub use link::{ImageLinker, ObjectReloc, ObjectTarget};
+pub use link::{ImageLinker, ObjectCode, ObjectReloc, ObjectTarget};
 pub use meter::{Meter, MeterCalls};
 pub use names::{
     FUNCTION_NAMESPACE, HOST_CALL_NAMESPACE, TYPE_WORD_NAMESPACE, VMCTX_SLOT_KEY, import_function,

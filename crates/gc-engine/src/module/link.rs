@@ -8,10 +8,10 @@ use crate::{Code, Type};
 use anyhow::{Context as _, Result, bail, ensure};
 use cranelift_codegen::Context;
 use gc_compiler::inline::{InlineLimits, Inlining};
-use gc_compiler::{BuiltFunction, Compiler, ImageLinker};
+use gc_compiler::{BuiltFunction, Compiler, ImageLinker, Symbol};
 use gc_jit::CodeMemory;
 use gc_types::Machine;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Module {
     /// Compiles and links all functions, and makes their code executable. Small functions are inlined into
@@ -60,8 +60,9 @@ impl Module {
                     c_functions.push((handle, symbol));
                     continue;
                 }
-                FunctionBody::Imported(_) => {
-                    uses_heap |= handle.signature.has_refs();
+                FunctionBody::Imported(word) => {
+                    let is_called = words[word as usize] != Word::Unused;
+                    uses_heap |= is_called && handle.signature.has_refs();
                     continue;
                 }
                 FunctionBody::Declared => {
@@ -80,6 +81,8 @@ impl Module {
 
         let mut linker = ImageLinker::new();
         let mut exports = BTreeMap::new();
+        // The numbers of functions that code calls or makes references to.
+        let mut called: BTreeSet<u32> = words.iter().filter_map(Word::referenced).collect();
         let mut context = Context::new();
         for (handle, exported) in handles {
             let name = handle.name();
@@ -91,13 +94,18 @@ impl Module {
                 compiler.compile(&mut context, finished, &compilation)
             };
             let compiled = compile().with_context(|| format!("function `{name}`"))?;
+            called.extend(compiled.symbols().filter_map(|(_, symbol)| match symbol {
+                Symbol::Function(index) => Some(index),
+                Symbol::HostCall(_) | Symbol::TypeWord(_) => None,
+            }));
             linker.define(handle.index, name.to_owned(), compiled)?;
             if exported {
                 linker.export(handle.index)?;
                 exports.insert(name.to_owned(), (handle.index, handle.signature.clone()));
             }
         }
-        for (handle, symbol) in c_functions {
+        // The linker of the system need not find the others.
+        for (handle, symbol) in c_functions.into_iter().filter(|it| called.contains(&it.0.index)) {
             // Debuggers find the function of C by its own name.
             let name = format!("{} of C", handle.name());
             let signature = handle.signature.call_signature();
@@ -109,8 +117,8 @@ impl Module {
     }
 }
 
-/// The words, of which those are [unused](Word::Unused) that only functions have asked for whose definition
-/// failed.
+/// The words. Those that no code reads are [unused](Word::Unused): functions that are imported and not called, and what
+/// only functions have asked for whose definition failed. Globals are there without code, because the host uses them.
 ///
 /// # Errors
 /// If a function has a reference to one whose definition failed.
@@ -118,8 +126,10 @@ fn used_words(words: &[Word], functions: &[Function]) -> Result<Vec<Word>> {
     let mut used: Vec<Word> = words
         .iter()
         .map(|word| match word {
-            Word::Import(..) | Word::Global(..) => word.clone(),
-            Word::Reference(..) | Word::Constant(..) | Word::Unused => Word::Unused,
+            Word::Global(..) => word.clone(),
+            Word::Import(..) | Word::Reference(..) | Word::Constant(..) | Word::Unused => {
+                Word::Unused
+            }
         })
         .collect();
     for Function { handle, body, forgotten, .. } in functions {

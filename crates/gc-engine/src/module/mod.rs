@@ -252,7 +252,7 @@ impl Module {
 
     /// Declares a function of other code or of the host, which this module calls. It is found by its name
     /// when the code is [loaded](crate::Store::load) into a store, and may be
-    /// [replaced](crate::Store::replace) later. To import a function twice returns the same handle.
+    /// [replaced](crate::Store::replace) later. A function that no code calls need not be there. To import a function twice returns the same handle.
     ///
     /// # Errors
     /// If the module declares a function with this name, or imports one with other parameters or results,
@@ -284,8 +284,8 @@ impl Module {
     }
 
     /// Declares a function of C, which the code of an [object](crate::native) calls by its symbol. A system linker finds
-    /// it. To declare it twice is an error. [`compile`](Module::compile) fails if the module has such a function: only
-    /// [`emit_object`](Module::emit_object) can make code that calls it.
+    /// it if code calls it or makes references to it. To declare it twice is an error. [`compile`](Module::compile) fails
+    /// if code calls it: only [`emit_object`](Module::emit_object) can make such code.
     ///
     /// Numbers can be passed, and no references: C could not keep them. The C function must not use the store whose code
     /// calls it.

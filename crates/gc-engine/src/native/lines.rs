@@ -1,38 +1,15 @@
 //! Writes line tables for debuggers (DWARF 5, section 6.2), and the unit in `.debug_info` that refers to them.
 
+use super::dwarf::Part;
 use anyhow::Result;
 use gc_types::CodeImage;
 use gimli::write::{
-    Address, AttributeValue, DwarfUnit, EndianVec, LineProgram, LineString, RelocateWriter,
-    Relocation, RelocationTarget, Sections,
+    Address, AttributeValue, DwarfUnit, LineProgram, LineString, RelocationTarget, Sections,
 };
-use gimli::{Encoding, Format, LineEncoding, LittleEndian, SectionId};
+use gimli::{Encoding, Format, LineEncoding, SectionId};
 use object::write::Object;
 use object::{RelocationFlags, SectionKind, elf};
 use std::collections::BTreeMap;
-
-/// A section of DWARF that is being written.
-#[derive(Clone)]
-struct Part {
-    bytes: EndianVec<LittleEndian>,
-    relocations: Vec<Relocation>,
-}
-
-impl RelocateWriter for Part {
-    type Writer = EndianVec<LittleEndian>;
-
-    fn writer(&self) -> &Self::Writer {
-        &self.bytes
-    }
-
-    fn writer_mut(&mut self) -> &mut Self::Writer {
-        &mut self.bytes
-    }
-
-    fn relocate(&mut self, relocation: Relocation) {
-        self.relocations.push(relocation);
-    }
-}
 
 /// Adds the lines of an image's code, which is in the section `text`. Its source locations are lines of `file`.
 pub(super) fn write(
@@ -53,8 +30,7 @@ pub(super) fn write(
     root.set(gimli::DW_AT_comp_dir, text_of("."));
     root.set(gimli::DW_AT_low_pc, AttributeValue::Address(start));
     root.set(gimli::DW_AT_high_pc, AttributeValue::Udata(size.into()));
-    let empty = Part { bytes: EndianVec::new(LittleEndian), relocations: Vec::new() };
-    let mut sections = Sections::new(empty);
+    let mut sections = Sections::new(Part::new());
     dwarf.write(&mut sections)?;
 
     let mut written: BTreeMap<&str, _> = BTreeMap::new();

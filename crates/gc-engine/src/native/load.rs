@@ -178,13 +178,20 @@ impl Objects {
 /// # Safety
 /// The record is one of an object that this version has written, for the ABI of the engine.
 unsafe fn load(record: &'static Record, engine: &Engine) -> Result<Code> {
-    // SAFETY: the object has its code and its tables.
-    let (code, tables) = unsafe { (bytes(&record.code), bytes(&record.tables)) };
-    let checksum = record.checksum(tables);
+    // What the record says of sizes is checked before so much is read.
+    let checksum = record.checksum();
     ensure!(
         checksum == record.checksum,
-        "its tables are damaged: their checksum is {checksum:08x} and should be {:08x}",
+        "its record is damaged: the checksum is {checksum:08x} and should be {:08x}",
         record.checksum
+    );
+    // SAFETY: the object has its code and its tables.
+    let (code, tables) = unsafe { (bytes(&record.code), bytes(&record.tables)) };
+    let checksum = crc32fast::hash(tables);
+    ensure!(
+        checksum == record.tables_checksum,
+        "its tables are damaged: their checksum is {checksum:08x} and should be {:08x}",
+        record.tables_checksum
     );
     let place = |n: usize| -> Result<Range<usize>> {
         let word = |at: usize| -> Result<usize> {

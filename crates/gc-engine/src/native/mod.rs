@@ -15,6 +15,9 @@
 //! | `reclaim_words` | room for the words of types, which are written when the program starts |
 //! | `reclaim_objects` | one record, which says where the others are |
 //!
+//! With [`CodeOptions::unwind_tables`](crate::CodeOptions::unwind_tables) there is `.eh_frame` too, and the sections of
+//! DWARF for lines if the module [names its source file](crate::Module::source_file).
+//!
 //! The code of each object ends with its checksum, so that no linker takes the code of two objects for the same.
 //!
 //! A linker merges the sections of all objects, and `__start_reclaim_objects` and `__stop_reclaim_objects` are the
@@ -31,6 +34,10 @@
 //! - `reclaim.host_call.NAME` are the trampolines of the start object.
 
 #[cfg(feature = "compiler")]
+mod dwarf;
+#[cfg(feature = "compiler")]
+mod frames;
+#[cfg(feature = "compiler")]
 mod lines;
 mod load;
 #[cfg(feature = "compiler")]
@@ -41,7 +48,7 @@ pub use load::Objects;
 use serde::{Deserialize, Serialize};
 
 /// The version of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the start object of an executable or a library says ([`Engine::emit_start`](crate::Engine::emit_start)).
 ///
@@ -97,7 +104,7 @@ struct Record {
     /// Its bytes, with those references.
     size: u32,
     version: u32,
-    /// CRC-32 of the tables and of the record's numbers ([`Record::checksum`]).
+    /// CRC-32 of the record's numbers ([`Record::checksum`]).
     checksum: u32,
     needs: u32,
     /// The fingerprint of the ABI for which the code was compiled.
@@ -109,6 +116,9 @@ struct Record {
     words: [i64; 2],
     /// The distance to the symbol of the ABI.
     abi: i64,
+    /// CRC-32 of the tables.
+    tables_checksum: u32,
+    reserved: u32,
 }
 
 impl Record {
@@ -117,14 +127,15 @@ impl Record {
         (size_of::<Record>() + 4 * needs as usize).next_multiple_of(8)
     }
 
-    /// The checksum of its tables and its numbers. The code and the distances are not in it: a linker writes them.
-    fn checksum(&self, tables: &[u8]) -> u32 {
+    /// The checksum of its numbers, which say how much is read. The checksum of the tables is one of them. The code and
+    /// the distances are not in it: a linker writes them.
+    fn checksum(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
-        hasher.update(tables);
         hasher.update(&self.fingerprint);
-        let sizes =
-            [self.code[1], self.tables[1], self.words[1], self.size.into(), self.needs.into()];
+        let sizes = [self.code[1], self.tables[1], self.words[1]];
         sizes.iter().for_each(|size| hasher.update(&size.to_le_bytes()));
+        let numbers = [self.size, self.needs, self.tables_checksum, self.reserved];
+        numbers.iter().for_each(|number| hasher.update(&number.to_le_bytes()));
         hasher.finalize()
     }
 }

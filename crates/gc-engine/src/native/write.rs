@@ -1,13 +1,13 @@
 //! Writes objects: relocatable ELF.
 
-use super::{Header, Options, Record, Start, VERSION, lines};
+use super::{Header, Options, Record, Start, VERSION, frames, lines};
 use crate::code::Word;
 use crate::declarations::Declarations;
 use crate::registry::Definition;
 use crate::types::describe;
 use crate::{Engine, Module};
 use anyhow::{Context as _, Result, bail, ensure};
-use gc_compiler::{ImageLinker, ObjectReloc, ObjectTarget};
+use gc_compiler::{ImageLinker, ObjectCode, ObjectReloc, ObjectTarget};
 use gc_types::{Abi, CodeImage, HeapBounds, Section};
 use object::elf;
 use object::write::{Comdat, Object, Relocation, SectionId, Symbol, SymbolId, SymbolSection};
@@ -45,11 +45,11 @@ impl Module {
     pub fn emit_object(self) -> Result<Vec<u8>> {
         let (engine, c_symbols) = (self.engine().clone(), self.c_symbols.clone());
         let source_file = self.source_file.clone();
-        let (declared, (image, relocs)) = self.link(ImageLinker::link_object)?;
+        let (declared, code) = self.link(ImageLinker::link_object)?;
         let mut writer = Writer::new(&engine)?;
         writer.c_symbols = c_symbols;
         writer.source_file = source_file;
-        writer.object(&declared, &image, &relocs)
+        writer.object(&declared, &code)
     }
 }
 
@@ -63,7 +63,7 @@ impl Engine {
     pub fn emit_start(&self, start: &Start) -> Result<Vec<u8>> {
         let mut linker = ImageLinker::new();
         self.abi().host_calls().for_each(|(call, _)| linker.host_call(call));
-        let (image, relocs) = linker.link_object(self.compiler())?;
+        let code = linker.link_object(self.compiler())?;
         let declared = Declarations {
             types: Vec::new(),
             functions: BTreeMap::new(),
@@ -72,7 +72,7 @@ impl Engine {
         };
         let mut writer = Writer::new(self)?;
         writer.start(start)?;
-        writer.object(&declared, &image, &relocs)
+        writer.object(&declared, &code)
     }
 }
 
@@ -277,20 +277,16 @@ impl<'a> Writer<'a> {
     }
 
     /// Adds the code with its tables and its record.
-    fn object(
-        mut self,
-        declared: &Declarations,
-        image: &CodeImage,
-        relocs: &[ObjectReloc],
-    ) -> Result<Vec<u8>> {
+    fn object(mut self, declared: &Declarations, code: &ObjectCode) -> Result<Vec<u8>> {
+        let ObjectCode { image, relocs, frames } = code;
         ensure!(
             image.is_portable(),
             "the code contains type indices of its engine, so it cannot be in an object"
         );
         let table_bytes = tables(declared, image)?;
         // A linker must not merge the code of two objects that is the same, so it is different at its end.
-        let checksum = crc32fast::hash(&table_bytes).to_le_bytes();
-        let code = [image.code(), &checksum, &[0; 12]].concat();
+        let tables_checksum = crc32fast::hash(&table_bytes);
+        let code = [image.code(), &tables_checksum.to_le_bytes(), &[0; 12]].concat();
         let flags = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
         let text = self.section(".text.reclaim", SectionKind::Text, flags, &code, 64);
         let read = elf::SHF_ALLOC;
@@ -315,6 +311,9 @@ impl<'a> Writer<'a> {
         if let Some(file) = &self.source_file {
             lines::write(&mut self.object, text, image, file)?;
         }
+        if self.engine.has_unwind_tables() {
+            frames::write(&mut self.object, text, frames)?;
+        }
 
         let needs = self.needs(declared)?;
         let needed = u32::try_from(needs.len())?;
@@ -328,8 +327,10 @@ impl<'a> Writer<'a> {
             tables: [0, table_bytes.len() as i64],
             words: [0, count as i64],
             abi: 0,
+            tables_checksum,
+            reserved: 0,
         };
-        let record = Record { checksum: record.checksum(&table_bytes), ..record };
+        let record = Record { checksum: record.checksum(), ..record };
         let record = record.to_bytes();
         let flags = elf::SHF_ALLOC | elf::SHF_GNU_RETAIN;
         let place = self.section("reclaim_objects", SectionKind::ReadOnlyData, flags, &record, 8);
@@ -457,13 +458,15 @@ fn host_call_symbol(name: &str) -> String {
 impl Record {
     /// Its bytes, with room for the references to the symbols that it needs.
     fn to_bytes(self) -> Vec<u8> {
-        let Record { size, version, checksum, needs, fingerprint, code, tables, words, abi } = self;
+        let Record { size, version, checksum, needs, fingerprint, code, tables, words, .. } = self;
         let mut bytes = Vec::new();
         bytes.extend([size, version, checksum, needs].iter().flat_map(|word| word.to_le_bytes()));
         bytes.extend(fingerprint);
         let fields = [code, tables, words];
         bytes.extend(fields.as_flattened().iter().flat_map(|field| field.to_le_bytes()));
-        bytes.extend(abi.to_le_bytes());
+        bytes.extend(self.abi.to_le_bytes());
+        bytes.extend(self.tables_checksum.to_le_bytes());
+        bytes.extend(self.reserved.to_le_bytes());
         bytes.resize(size as usize, 0);
         bytes
     }

@@ -104,12 +104,39 @@ fn what_is_missing_or_there_twice_is_named_and_changes_nothing() {
     let error = store.replace(&module.compile().unwrap()).unwrap_err().to_string();
     assert_eq!(error, "the function `f` is of type (i64) -> (i64), not () -> ()");
     let mut module = Module::new(&engine);
-    module.import("f", [], [Type::Ref]).unwrap();
+    let f = module.import("f", [], [Type::Ref]).unwrap();
+    module
+        .function("caller", [], [Type::Ref], |body| {
+            let result = body.call(&f, &[]);
+            body.ret(&result);
+        })
+        .unwrap();
     let error = format!("{:#}", store.load(&module.compile().unwrap()).unwrap_err());
     let expected =
         "an imported function: the function `f` is of type (i64) -> (i64), not () -> (ref)";
     assert_eq!(error, expected);
     assert_eq!(store.pieces(), 1);
+}
+
+/// An import that no code calls does not ask for a function, and not for a heap.
+#[test]
+fn what_is_imported_and_not_called_need_not_be_there() {
+    let engine = engine();
+    let mut module = Module::new(&engine);
+    module.import("missing", [Type::Ref], [Type::Ref]).unwrap();
+    let called = module.import("called", [], [Type::I64]).unwrap();
+    module
+        .function("run", [], [Type::I64], |f| {
+            let result = f.call(&called, &[]);
+            f.ret(&result);
+        })
+        .unwrap();
+    let code = module.compile().unwrap();
+    assert!(code.imports().map(|(name, _)| name).eq(["called"]));
+    let mut store = Store::new(&engine, ()).unwrap();
+    store.func_wrap("called", |_: Caller<'_, ()>| 7_i64).unwrap();
+    store.load(&code).unwrap();
+    assert_eq!(store.function::<(), i64>("run").unwrap().call(&mut store, ()).unwrap(), 7);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::linkers::not_relocated;
 use anyhow::{Result, ensure};
 use cranelift_codegen::ir::{InstBuilder, condcodes::IntCC};
 use gc_engine::native::Start;
-use gc_engine::{Collector, Control, Engine, Module, Type};
+use gc_engine::{Collector, Control, Engine, Module, Signature, Store, Type};
 use std::process::Command;
 
 /// A host in C has stores in several threads, and loads a library. The library's code has the same types.
@@ -67,7 +67,8 @@ fn functions_of_c_are_called() -> Result<()> {
         let source = "#include <stdint.h>\n\
             int64_t mix(int32_t a, int64_t b, float c, double d, int64_t e, int64_t f, int64_t g, int64_t h) {\n\
                 return a + b + (int64_t)c + (int64_t)d + e + f * g + h * 1000; }\n\
-            static int64_t count; void tick(void) { count++; } int32_t ticks(void) { return count; }\n";
+            static int64_t count; void tick(void) { count++; } int32_t ticks(void) { return count; }\n\
+            int64_t next(int64_t n) { return n + 1; }\n";
         let c = folder.write("part.c", source.as_bytes())?;
         let part = folder.0.join("part.o");
         let compiled = Command::new("cc").args(["-O1", "-c", "-o"]).arg(&part).arg(&c).output()?;
@@ -80,6 +81,11 @@ fn functions_of_c_are_called() -> Result<()> {
         let root = module.extern_c("sqrt", [Type::F64], [Type::F64])?;
         let tick = module.extern_c("tick", [], [])?;
         let ticks = module.extern_c("ticks", [], [Type::I32])?;
+        let next = module.extern_c("next", [Type::I64], [Type::I64])?;
+        // Nobody defines these, and no code calls them.
+        module.extern_c("not_there", [Type::I64], [Type::I64])?;
+        module.import("not there", [Type::Ref], [Type::Ref])?;
+        let unary = Signature::new([Type::I64], [Type::I64]);
         module.function("start", [], [Type::I32], |f| {
             let (a, b, one, null) = (f.i32(-7), f.i64(100), f.i64(1), f.null());
             let float = f.ins().f32const(3.0);
@@ -104,8 +110,11 @@ fn functions_of_c_are_called() -> Result<()> {
             let count = f.call(&ticks, &[])[0];
             let count = f.ins().uextend(cranelift_codegen::ir::types::I64, count);
             let all = f.add(sum, count);
-            // -7 + 100 + 3 + 4 + 1 + 1 + 1000, and 100 ticks.
-            let expected = f.i64(1202);
+            // It is only called by a reference.
+            let next = f.func_ref(&next);
+            let all = f.call_indirect(&unary, next, &[all])[0];
+            // -7 + 100 + 3 + 4 + 1 + 1 + 1000, and 100 ticks, and 1.
+            let expected = f.i64(1203);
             let is_right = f.ins().icmp(IntCC::Equal, all, expected);
             let (right, wrong) = (f.i32(42), f.i32(7));
             f.if_then(is_right, |f| f.ret(&[right]));
@@ -129,6 +138,25 @@ fn functions_of_c_are_called() -> Result<()> {
     })?;
     let error = module.compile().expect_err("it was compiled").to_string();
     ensure!(error == "only code of an object can call abs of C", "{error}");
+    let mut module = Module::new(&Engine::new(Collector::copying())?);
+    let function = module.extern_c("abs", [Type::I32], [Type::I32])?;
+    module.function("run", [], [Type::Func], |f| {
+        let function = f.func_ref(&function);
+        f.ret(&[function]);
+    })?;
+    let error = module.compile().expect_err("it was compiled").to_string();
+    ensure!(error == "only code of an object can call abs of C", "{error}");
+    // A function that is only declared does no harm.
+    let engine = Engine::new(Collector::copying())?;
+    let mut module = Module::new(&engine);
+    module.extern_c("abs", [Type::I32], [Type::I32])?;
+    module.function("run", [], [Type::I32], |f| {
+        let result = f.i32(42);
+        f.ret(&[result]);
+    })?;
+    let mut store = Store::new(&engine, ())?;
+    store.load(&module.compile()?)?;
+    ensure!(store.function::<(), i32>("run")?.call(&mut store, ())? == 42);
     let mut module = Module::new(&Engine::new(Collector::copying())?);
     ensure!(module.extern_c("f", [Type::Ref], []).is_err());
     ensure!(module.extern_c("f", [], [Type::I32, Type::I32]).is_err());

@@ -23,21 +23,26 @@ fn has(linker: &str) -> bool {
     Command::new(linker).arg("--version").output().is_ok()
 }
 
+/// For each linker, the options with which `cc` uses it. The last one names it.
+pub(crate) fn linkers(folder: &Folder) -> Result<Vec<Vec<String>>> {
+    let mut linkers = vec![vec!["-fuse-ld=bfd".into()]];
+    match has("ld.gold") {
+        true => linkers.push(vec!["-fuse-ld=gold".into()]),
+        false => eprintln!("SKIPPED: there is no ld.gold"),
+    }
+    match lld(folder)? {
+        Some(folder) => linkers.push(vec![folder, "-fuse-ld=lld".into()]),
+        None => eprintln!("SKIPPED: this Rust has no rust-lld"),
+    }
+    Ok(linkers)
+}
+
 #[test]
 fn linkers_and_their_options() -> Result<()> {
     let folder = Folder::new("linkers")?;
     let engine = Engine::builder(Collector::generational()).zeal(5).build()?;
     let objects = objects(&folder, &engine)?;
-    let lld = lld(&folder)?;
-    let mut linkers = vec![vec!["-fuse-ld=bfd"]];
-    match has("ld.gold") {
-        true => linkers.push(vec!["-fuse-ld=gold"]),
-        false => eprintln!("SKIPPED: there is no ld.gold"),
-    }
-    match &lld {
-        Some(folder) => linkers.push(vec![folder, "-fuse-ld=lld"]),
-        None => eprintln!("SKIPPED: this Rust has no rust-lld"),
-    }
+    let linkers = linkers(&folder)?;
     let variants: [&[&str]; 9] = [
         &[],
         &["-static-pie"],
@@ -53,9 +58,10 @@ fn linkers_and_their_options() -> Result<()> {
         let some = if linker[0].ends_with("bfd") { 3 } else { 1 };
         let count = if is_thorough() { variants.len() } else { some };
         for variant in &variants[..count] {
-            let arguments: Vec<&str> = linker.iter().chain(*variant).copied().collect();
+            let own = linker.iter().map(String::as_str);
+            let arguments: Vec<&str> = own.chain(variant.iter().copied()).collect();
             // They do not know these.
-            let unknown: &[&str] = match linker[0] {
+            let unknown: &[&str] = match &*linker[0] {
                 "-fuse-ld=gold" => &["-static-pie", "-Wl,-z,start-stop-gc"],
                 "-fuse-ld=bfd" => &["-Wl,--icf=all"],
                 _ => &[],

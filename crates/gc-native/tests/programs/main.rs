@@ -7,3 +7,4 @@ mod linkers;
 mod mutated;
 mod options;
 mod refused;
+mod unwind;

@@ -1,0 +1,124 @@
+//! Writes `.eh_frame`: where unwinders find the caller's registers (DWARF 5, section 6.4; Linux Standard Base, "Exception
+//! Frames"). All distances in it are relative, so nothing is relocated when a program is loaded.
+
+use super::dwarf::Part;
+use anyhow::Result;
+use gc_compiler::{FrameStep, ObjectFrame};
+use gimli::write::{
+    Address, CallFrameInstruction, CommonInformationEntry, EhFrame, FrameDescriptionEntry,
+    FrameTable,
+};
+use gimli::{
+    DW_EH_PE_pcrel, DW_EH_PE_sdata4, Encoding, Format, Register, X86_64, constants::DwEhPe,
+};
+use object::write::{Object, Relocation, SectionId};
+use object::{RelocationFlags, SectionFlags, SectionKind, elf};
+
+/// Adds the frames of the functions in the section `text`.
+pub(super) fn write(
+    object: &mut Object<'_>,
+    text: SectionId,
+    frames: &[ObjectFrame],
+) -> Result<()> {
+    let encoding = Encoding { format: Format::Dwarf32, version: 1, address_size: 8 };
+    let mut common = CommonInformationEntry::new(encoding, 1, -8, X86_64::RA);
+    common.fde_address_encoding = DwEhPe(DW_EH_PE_pcrel.0 | DW_EH_PE_sdata4.0);
+    // A call has pushed the return address.
+    common.add_instruction(CallFrameInstruction::Cfa(X86_64::RSP, 8));
+    common.add_instruction(CallFrameInstruction::Offset(X86_64::RA, -8));
+    let mut table = FrameTable::default();
+    let common = table.add_cie(common);
+    for frame in frames {
+        let start = Address::Symbol { symbol: 0, addend: frame.offset.into() };
+        let mut entry = FrameDescriptionEntry::new(start, frame.size);
+        // The distance from the frame pointer up to the caller's stack pointer.
+        let mut up = 0;
+        for (at, step) in &frame.steps {
+            match *step {
+                FrameStep::Pushed(distance) => {
+                    up = i32::try_from(distance)?;
+                    entry.add_instruction(*at, CallFrameInstruction::CfaOffset(up));
+                    entry.add_instruction(*at, CallFrameInstruction::Offset(X86_64::RBP, -up));
+                }
+                FrameStep::FramePointer => {
+                    entry.add_instruction(*at, CallFrameInstruction::CfaRegister(X86_64::RBP));
+                }
+                FrameStep::Saved { register, below } => {
+                    let distance = -up - i32::try_from(below)?;
+                    let register = Register(register);
+                    entry.add_instruction(*at, CallFrameInstruction::Offset(register, distance));
+                }
+            }
+        }
+        table.add_fde(common, entry);
+    }
+    let mut section = EhFrame::from(Part::new());
+    table.write_eh_frame(&mut section)?;
+    let Part { bytes, relocations } = section.0;
+    let place = object.add_section(Vec::new(), b".eh_frame".to_vec(), SectionKind::ReadOnlyData);
+    object.section_mut(place).flags = SectionFlags::Elf { sh_flags: elf::SHF_ALLOC.into() };
+    object.set_section_data(place, bytes.slice().to_vec(), 8);
+    let symbol = object.section_symbol(text);
+    for relocation in relocations {
+        // The only ones are the starts of functions.
+        let flags = RelocationFlags::Elf { r_type: elf::R_X86_64_PC32 };
+        let (offset, addend) = (relocation.offset as u64, relocation.addend);
+        object.add_relocation(place, Relocation { offset, symbol, addend, flags })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gimli::{CfaRule, LittleEndian, RegisterRule, UnwindContext, UnwindSection as _};
+    use object::{Architecture, BinaryFormat, Endianness, Object as _, ObjectSection as _};
+
+    #[test]
+    fn registers_are_where_the_steps_say() {
+        let mut object = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
+        let text = object.add_section(Vec::new(), b".text".to_vec(), SectionKind::Text);
+        object.set_section_data(text, vec![0xcc; 96], 16);
+        let saved = FrameStep::Saved { register: X86_64::R12.0, below: 40 };
+        let steps = vec![(1, FrameStep::Pushed(16)), (4, FrameStep::FramePointer), (9, saved)];
+        write(&mut object, text, &[ObjectFrame { offset: 32, size: 50, steps }]).unwrap();
+        let bytes = object.write().unwrap();
+        let file = object::File::parse(&*bytes).unwrap();
+        let section = file.section_by_name(".eh_frame").unwrap();
+        let (at, relocation) = section.relocations().next().unwrap();
+        assert_eq!(section.relocations().count(), 1);
+        assert_eq!(relocation.addend(), 32);
+        // As a linker does, with the section of the code at 0x1000 and this one at 0.
+        let mut data = section.data().unwrap().to_vec();
+        let distance = 0x1020 - i32::try_from(at).unwrap();
+        data[at as usize..][..4].copy_from_slice(&distance.to_le_bytes());
+
+        let frames = gimli::EhFrame::new(&data, LittleEndian);
+        let bases = gimli::BaseAddresses::default().set_eh_frame(0);
+        let entry =
+            frames.fde_for_address(&bases, 0x1020, gimli::EhFrame::cie_from_offset).unwrap();
+        assert_eq!((entry.initial_address(), entry.len()), (0x1020, 50));
+        let mut context = UnwindContext::new();
+        let mut rows = entry.rows(&frames, &bases, &mut context).unwrap();
+        let mut found = Vec::new();
+        while let Some(row) = rows.next_row().unwrap() {
+            let CfaRule::RegisterAndOffset { register, offset } = *row.cfa() else {
+                panic!("{row:?}")
+            };
+            let rule = |register| match row.register(register) {
+                Some(RegisterRule::Offset(offset)) => offset,
+                _ => 0,
+            };
+            let rules = [X86_64::RA, X86_64::RBP, X86_64::R12].map(rule);
+            found.push((row.start_address() - 0x1020, register, offset, rules));
+        }
+        // The frame pointer is 16 bytes below the caller's stack pointer, and the slot 40 bytes below that.
+        let expected = [
+            (0, X86_64::RSP, 8, [-8, 0, 0]),
+            (1, X86_64::RSP, 16, [-8, -16, 0]),
+            (4, X86_64::RBP, 16, [-8, -16, 0]),
+            (9, X86_64::RBP, 16, [-8, -16, -56]),
+        ];
+        assert_eq!(found, expected);
+    }
+}
