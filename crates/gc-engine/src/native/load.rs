@@ -59,8 +59,19 @@ impl Objects {
             "the objects are of version {} of the format, but the library is of version {VERSION}",
             start.version
         );
+        // What it says of sizes is checked before so much is read.
+        ensure!(
+            start.checksum() == start.checksum,
+            "the start object is damaged: its checksum is wrong"
+        );
         // SAFETY: the start object has them.
-        let options = unsafe { bytes(&start.options) };
+        let [text, options] = unsafe { [bytes(&start.abi), bytes(&start.options)] };
+        let mut contents = crc32fast::Hasher::new();
+        [text, options].iter().for_each(|bytes| contents.update(bytes));
+        ensure!(
+            contents.finalize() == start.contents,
+            "the start object is damaged: the checksum of its options is wrong"
+        );
         let options = postcard::from_bytes(options).context("the options of the start object")?;
         Ok(Objects { start, options })
     }

@@ -146,6 +146,10 @@ impl Record {
 #[repr(C)]
 struct Header {
     version: u32,
+    /// CRC-32 of the header's numbers ([`Header::checksum`]).
+    checksum: u32,
+    /// CRC-32 of the text of the ABI and the options.
+    contents: u32,
     reserved: u32,
     /// The distance from this field to the text of the ABI, and its size in bytes.
     abi: [i64; 2],
@@ -155,6 +159,16 @@ struct Header {
     records: [i64; 2],
     /// The same for the words of types.
     words: [i64; 2],
+}
+
+impl Header {
+    /// The checksum of its numbers, which say how much is read. A linker writes the distances.
+    fn checksum(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        [self.abi[1], self.options[1]].iter().for_each(|size| hasher.update(&size.to_le_bytes()));
+        hasher.update(&self.contents.to_le_bytes());
+        hasher.finalize()
+    }
 }
 
 /// How an executable makes its engine, unless its user says otherwise.

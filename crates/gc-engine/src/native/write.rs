@@ -221,20 +221,27 @@ impl<'a> Writer<'a> {
         let options = postcard::to_stdvec(&options)?;
         let text = engine.abi().to_string();
         let data = [text.as_bytes(), &options].concat();
+        let contents = crc32fast::hash(&data);
         let read = elf::SHF_ALLOC;
         let data = self.section(".rodata.reclaim.start", SectionKind::ReadOnlyData, read, &data, 1);
         let name = abi_symbol(engine.abi());
         let abi = self.symbol(name, Some((data, 0)), SymbolScope::Linkage);
-        let mut start = Vec::new();
-        start.extend_from_slice(&VERSION.to_le_bytes());
-        start.extend_from_slice(&[0; 4]);
-        for size in [text.len(), options.len()] {
-            start.extend_from_slice(&[0; 8]);
-            start.extend_from_slice(&(size as u64).to_le_bytes());
-        }
-        start.resize(size_of::<Header>(), 0);
+        let header = Header {
+            version: VERSION,
+            checksum: 0,
+            contents,
+            reserved: 0,
+            abi: [0, text.len() as i64],
+            options: [0, options.len() as i64],
+            records: [0; 2],
+            words: [0; 2],
+        };
+        let words = [VERSION, header.checksum(), contents, header.reserved];
+        let mut start: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let fields = [header.abi, header.options, header.records, header.words];
+        start.extend(fields.as_flattened().iter().flat_map(|field| field.to_le_bytes()));
         let place =
-            self.section(".rodata.reclaim.start", SectionKind::ReadOnlyData, read, &start, 8);
+            self.section(".rodata.reclaim.header", SectionKind::ReadOnlyData, read, &start, 8);
         // A program finds that of a library by its name, and its own by the other, which is hidden.
         self.symbol("reclaim_start".into(), Some((place, 0)), SymbolScope::Dynamic);
         self.symbol("reclaim_own_start".into(), Some((place, 0)), SymbolScope::Linkage);

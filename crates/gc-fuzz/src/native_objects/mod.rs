@@ -128,14 +128,34 @@ fn run(input: &[u8]) -> Result<()> {
     }
 }
 
-/// Damages the start object: the text of the ABI, or its options. There may be an engine for it.
+/// Damages the start object: its header, the text of the ABI, or its options. That must be found. With right checksums,
+/// there may be an engine for it.
 fn with_another_start(linked: &mut Linked, choices: &mut Choices) -> Result<()> {
-    let (at, data) = linked.program.section(".rodata.reclaim.start")?;
-    let mut data = data.to_vec();
-    let all = 0..data.len();
-    change(&mut data, &all, choices);
-    linked.program.reset(|bytes| bytes.write(at, &data))?;
+    let (at, contents) = linked.program.section(".rodata.reclaim.start")?;
+    let (header_at, header) = linked.program.section(".rodata.reclaim.header")?;
+    let (mut contents, mut header) = (contents.to_vec(), header.to_vec());
+    let original = (contents.clone(), header.clone());
+    let mut is_found = true;
+    match choices.below(3) {
+        // The version, the checksums, and the sizes.
+        0 => change(&mut header, &choices.pick(&[0..12, 24..32, 40..48]), choices),
+        1 => change(&mut contents, &(0..original.0.len()), choices),
+        _ => {
+            change(&mut contents, &(0..original.0.len()), choices);
+            header[8..12].copy_from_slice(&crc32fast::hash(&contents).to_le_bytes());
+            let numbers = [&header[24..32], &header[40..48], &header[8..12]].concat();
+            header[4..8].copy_from_slice(&crc32fast::hash(&numbers).to_le_bytes());
+            is_found = false;
+        }
+    }
+    linked.program.reset(|bytes| {
+        bytes.write(at, &contents);
+        bytes.write(header_at, &header);
+    })?;
     let objects = linked.program.objects();
+    let same = (contents, header) == original;
+    ensure!(!same || objects.is_ok(), "what was not damaged is refused");
+    ensure!(same || !is_found || objects.is_err(), "damage of the start object was not found");
     let engine = objects.and_then(|objects| {
         let engine = objects.engine(objects.heap())?.build()?;
         objects.check(&engine).map(drop)

@@ -2,7 +2,9 @@
 
 use crate::common::{Folder, comes_to_42, is_thorough, link, objects, program};
 use anyhow::{Context as _, Result, ensure};
-use gc_engine::{Collector, Engine};
+use cranelift_codegen::ir::{InstBuilder as _, types};
+use gc_engine::native::Start;
+use gc_engine::{Collector, Engine, Module, Type};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -118,6 +120,38 @@ pub(crate) fn not_relocated(program: &Path) -> Result<()> {
         use object::read::elf::Dyn as _;
         let text = dynamic.iter().any(|entry| entry.d_tag(endian) == object::elf::DT_TEXTREL);
         ensure!(!text, "it has relocations in code");
+    }
+    Ok(())
+}
+
+/// A function that returns a number, which another object calls.
+fn number(engine: &Engine, number: i64) -> Result<Vec<u8>> {
+    let mut module = Module::new(engine);
+    module.function("number", [], [Type::I64], |f| {
+        let number = f.i64(number);
+        f.ret(&[number]);
+    })?;
+    module.emit_object()
+}
+
+#[test]
+fn an_object_is_replaced_alone() -> Result<()> {
+    let folder = Folder::new("replaced")?;
+    let engine = Engine::new(Collector::generational())?;
+    let mut module = Module::new(&engine);
+    let imported = module.import("number", [], [Type::I64])?;
+    module.function("run", [], [Type::I32], |f| {
+        let [number] = f.call(&imported, &[])[..] else { unreachable!("one result") };
+        let code = f.ins().ireduce(types::I32, number);
+        f.ret(&[code]);
+    })?;
+    let start = folder.write("start.o", &engine.emit_start(&Start::main("run"))?)?;
+    let main = folder.write("main.o", &module.emit_object()?)?;
+    for code in [7, 8] {
+        // Only this object is compiled again.
+        let number = folder.write("number.o", &number(&engine, code)?)?;
+        let program = program(&folder, &[start.clone(), main.clone(), number], &[])?;
+        ensure!(Command::new(program).status()?.code() == Some(code as i32));
     }
     Ok(())
 }
