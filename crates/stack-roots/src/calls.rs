@@ -6,7 +6,7 @@
 
 use cranelift_codegen::ir::{DebugTag, Function, Inst, Opcode};
 
-/// The debug tag of a quiet call. It is the first one of the call.
+/// The debug tag of a quiet call.
 pub(crate) const QUIET: DebugTag = DebugTag::User(0x5171_e700);
 
 /// Marks the calls of a function for which `may_collect` returns false. Calls that are not marked get a row in
@@ -41,5 +41,5 @@ pub fn mark_quiet_calls(func: &mut Function, mut may_collect: impl FnMut(&Functi
 
 /// Whether a call is marked as one that cannot collect.
 pub fn is_quiet(func: &Function, call: Inst) -> bool {
-    func.debug_tags.get(call).first() == Some(&QUIET)
+    func.debug_tags.get(call).contains(&QUIET)
 }

@@ -6,7 +6,7 @@
 //! the stack map of the call, and one for the derived pointer, which is in no map. The keys of the
 //! slots (`StackSlotKey`) tie them together, and so they reach the table.
 //!
-//! [`Frames::visit`](crate::walk::Frames::visit) makes the derived pointer relative before it shows the base to
+//! `Frames::visit` of the crate `stack-roots-walk` makes the derived pointer relative before it shows the base to
 //! the collector, and absolute again afterwards. So a collector sees only references.
 
 use cranelift_codegen::cursor::FuncCursor;

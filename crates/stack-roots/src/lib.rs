@@ -3,13 +3,17 @@
 //! Cranelift knows where the references of each frame are during each call, and tells it as user stack maps.
 //! `cranelift-object` and `cranelift-jit` drop them. This crate takes them from the compiled code, writes them where the
 //! running program finds them, and walks the stack. So a collector finds its roots exactly, and may move objects. It needs
-//! no other crate of the project it comes from.
+//! no heap and no collector of the project it comes from.
 //!
 //! | feature | for | what |
 //! |---|---|---|
 //! | `write` | the compiler | takes the maps of functions ([`write::Maps`]), marks calls that cannot collect ([`calls`]), keeps pointers into objects across calls ([`derived`]) |
 //! | `check` | the compiler | finds references in CLIF that a collection would miss ([`check::check_roots`]) |
-//! | `walk` | the runtime | the tables of a program ([`walk::Tables`]), entry and exit functions ([`entry!`], [`exit!`]), walks ([`walk::Frames`]). No Cranelift, and no other crate |
+//! | `walk` | the runtime | the tables of a program ([`walk::Tables`]), entry and exit functions ([`entry!`], [`exit!`]), walks ([`walk::Frames`]) |
+//!
+//! It works on x86-64 with ELF, for example on Linux. The feature `walk` is the crate `stack-roots-walk` under another name.
+//! A runtime in a static library should use that crate itself: it needs no other crate, and Cargo unites the features of
+//! a crate in a workspace, so that the library would contain Cranelift.
 //!
 //! # In a compiler
 //! Declare references to `cranelift-frontend` (`declare_value_needs_stack_map`), and compile with the setting
@@ -46,35 +50,7 @@
 //! ```
 //!
 //! # In a runtime
-//! ```
-//! # #[cfg(feature = "walk")] {
-//! use stack_roots::walk::Tables;
-//!
-//! // Compiled code calls `runtime_collect`. It records where compiled code was left, and calls `collect`.
-//! stack_roots::exit! {
-//!     pub extern "C" fn runtime_collect(tables: &Tables) = collect;
-//! }
-//! // The runtime calls compiled code with `call`. It records where compiled code was entered.
-//! stack_roots::entry! {
-//!     unsafe fn call(code: *const u8, argument: u64) -> u64;
-//! }
-//!
-//! extern "C" fn collect(tables: &Tables) {
-//!     // SAFETY: compiled code preserves frame pointers, and runs again after the frames are dropped.
-//!     match unsafe { tables.walk_current() } {
-//!         // `forward` moves an object and returns its new address.
-//!         Ok(mut frames) => frames.visit(|reference| forward(reference)),
-//!         // A frame has no map. Nothing was visited, and nothing may be freed.
-//!         Err(error) => panic!("{error}"),
-//!     }
-//! }
-//! # fn forward(reference: u64) -> u64 { reference }
-//!
-//! let tables = Tables::of_program()?;
-//! runtime_collect(&tables);
-//! # }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
+//! See the crate `stack-roots-walk`, or `walk` here.
 //!
 //! `examples/semispace` in the repository is a whole language with a moving collector.
 //!
@@ -86,8 +62,8 @@
 //! - Code that is compiled without frame pointers is refused.
 //!
 //! # Limits
-//! Objects are ELF, and the processor is x86-64. The runtime may be built without frame pointers. A runtime's functions
-//! have their arguments in registers.
+//! The maps of `cranelift-frontend` need Cranelift 0.135, which this crate uses. The runtime may be built without frame
+//! pointers. A runtime's functions have their arguments in registers.
 
 #[cfg(any(feature = "write", feature = "check"))]
 pub mod calls;
@@ -95,9 +71,11 @@ pub mod calls;
 pub mod check;
 #[cfg(any(feature = "write", feature = "check"))]
 pub mod derived;
-#[cfg(any(feature = "write", feature = "walk"))]
-pub mod format;
-#[cfg(feature = "walk")]
-pub mod walk;
 #[cfg(feature = "write")]
 pub mod write;
+
+/// The runtime's half: tables and walks.
+#[cfg(feature = "walk")]
+pub use stack_roots_walk as walk;
+#[cfg(feature = "walk")]
+pub use stack_roots_walk::{entry, exit};

@@ -9,8 +9,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use cranelift_object::{ObjectBuilder, ObjectModule, ObjectProduct};
-use stack_roots::calls::mark_quiet_calls;
-use stack_roots::check::{Language as _, check_roots};
+use stack_roots::check::check_roots;
 use stack_roots::write::Maps;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -99,8 +98,8 @@ fn define(
     let types =
         Emitter::new(builder, module, declared, runtime).function(&function.params, body)?;
     // ANCHOR: stack_maps
+    types.mark_quiet_calls(&mut context.func);
     check_roots(&context.func, &types)?;
-    mark_quiet_calls(&mut context.func, |func, call| types.may_collect(func, call));
     module.define_function(id, &mut context)?;
     maps.add(id, &context)?;
     // ANCHOR_END: stack_maps

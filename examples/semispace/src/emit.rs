@@ -89,8 +89,7 @@ impl<'f> Emitter<'f> {
     /// Loads a value from a pair.
     fn load(&mut self, pair: Value, offset: i32) -> Value {
         let value = self.builder.ins().load(types::I64, MemFlagsData::trusted(), pair, offset);
-        let load = self.builder.func.dfg.value_def(value).unwrap_inst();
-        self.types.declare_load(load, ValueType::Ref);
+        self.types.declare_value(value, ValueType::Ref);
         self.reference(value)
     }
 

@@ -2,7 +2,7 @@
 //! changed.
 
 use object::read::elf::{ElfFile64, FileHeader as _};
-use object::{Object as _, ObjectSection as _};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -92,6 +92,14 @@ fn objects_move_at_every_allocation() {
     prints(&program, &zeal, PRINTED);
     assert_eq!(run(&program, &zeal).stderr, b"3000 collections\n");
     not_relocated(&program);
+    // The runtime is built together with the compiler, and must not contain it.
+    let bytes = std::fs::read(&program).unwrap();
+    let elf: ElfFile64<'_> = ElfFile64::parse(&*bytes).unwrap();
+    let mut names = elf.symbols().filter_map(|symbol| symbol.name().ok());
+    assert!(names.any(|name| name.contains("stack_roots")));
+    assert!(
+        !elf.symbols().any(|symbol| symbol.name().is_ok_and(|name| name.contains("cranelift")))
+    );
 }
 
 #[test]

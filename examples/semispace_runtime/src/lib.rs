@@ -5,7 +5,7 @@
 pub mod heap;
 
 use heap::Heap;
-use stack_roots::walk::Tables;
+use stack_roots_walk::Tables;
 use std::cell::RefCell;
 
 /// The heap and the tables of a thread that runs the program.
@@ -30,13 +30,13 @@ fn fail(message: impl std::fmt::Display) -> ! {
 }
 
 // ANCHOR: stack_maps
-stack_roots::exit! {
+stack_roots_walk::exit! {
     /// Allocates a pair.
     #[unsafe(no_mangle)]
     pub extern "C" fn semispace_pair(head: u64, tail: u64) -> u64 = pair;
 }
 
-stack_roots::entry! {
+stack_roots_walk::entry! {
     /// Calls a compiled function.
     unsafe fn call(code: *const u8) -> u64;
 }

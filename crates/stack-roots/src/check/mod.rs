@@ -103,7 +103,8 @@ impl fmt::Display for CheckError {
 
 impl std::error::Error for CheckError {}
 
-/// Checks the roots of a function. The time is nearly proportional to its size.
+/// Checks the roots of a function. The time is nearly proportional to its size. An error has the function's name in CLIF
+/// (`Function::name`), to which a compiler may add its own.
 ///
 /// # Errors
 /// The first law that it breaks, and the instruction that breaks it.

@@ -12,7 +12,9 @@
 //! 4. The entries of a stack map are words inside their slots that do not overlap.
 //! 5. A value that is passed, returned or stored as a reference is a reference, null or an unboxed value.
 //!    So the types never call an integer a reference, or a reference an integer. Each value has a type.
-//! 6. A call that may collect is not marked as [quiet](crate::calls).
+//! 6. No load through a reference, or from a slot of a stack map, is both `readonly` and `can_move`: Cranelift may do it
+//!    after a call at which the object moves.
+//! 7. A call that may collect is not marked as [quiet](crate::calls).
 //!
 //! A [derived pointer](crate::derived) is in a slot that is current as long as the maps name its base.
 
@@ -21,13 +23,14 @@ use super::facts::{self, Facts, Slot};
 use super::kinds::ValueKinds;
 use super::types::ValueType;
 use crate::calls;
+use cranelift_codegen::entity::EntitySet;
 use cranelift_codegen::ir::{
     Block, ExceptionTableItem, Inst, InstructionData, Opcode, StackSlot, Value,
 };
 use std::collections::HashSet;
 
 pub(super) fn check(facts: &Facts<'_>) -> Result<(), BrokenLaw> {
-    let roots = Roots { facts };
+    let roots = Roots { facts, frame_addresses: frame_addresses(facts) };
     for &block in &facts.rpo {
         for inst in facts.func.layout.block_insts(block) {
             roots.inst(inst).map_err(|law| BrokenLaw { law, inst })?;
@@ -38,6 +41,8 @@ pub(super) fn check(facts: &Facts<'_>) -> Result<(), BrokenLaw> {
 
 struct Roots<'v, 'a> {
     facts: &'v Facts<'a>,
+    /// Addresses of stack slots, and what was computed from them.
+    frame_addresses: EntitySet<Value>,
 }
 
 /// A slot that must hold a current reference at the beginning of a block, because an instruction
@@ -121,22 +126,6 @@ impl Roots<'_, '_> {
         Ok(())
     }
 
-    /// Whether `address` is that of a stack slot, or was added to one.
-    fn is_frame_address(&self, mut address: Value) -> bool {
-        let is_slot = |value: Value| {
-            let definition = self.facts.definition(value);
-            definition.is_some_and(|(_, data)| matches!(data, InstructionData::StackAddr { .. }))
-        };
-        while let Some([a, b]) = self.facts.binary(Opcode::Iadd, address) {
-            // One that is added to something else is the second operand.
-            if is_slot(b) {
-                return true;
-            }
-            address = a;
-        }
-        is_slot(address)
-    }
-
     /// Checks the accesses to slots of stack maps.
     fn slot_access(&self, inst: Inst) -> Result<(), &'static str> {
         let dfg = &self.facts.func.dfg;
@@ -146,6 +135,12 @@ impl Roots<'_, '_> {
             }
             _ => false,
         };
+        if let InstructionData::StoreNoOffset { args, .. } = dfg.insts[inst]
+            && self.frame_addresses.contains(dfg.resolve_aliases(args[1]))
+            && self.facts.kind(args[0]).has(ValueKinds::MOVES)
+        {
+            return Err("a reference is stored in a slot that is in no stack map");
+        }
         let Some(access) = self.facts.access(inst) else {
             let passed = self.facts.destinations(inst).iter();
             let passed = passed.flat_map(|call| call.args(&dfg.value_lists));
@@ -155,12 +150,20 @@ impl Roots<'_, '_> {
             }
             return Ok(());
         };
+        let floats = access.flags.readonly() && access.flags.can_move();
+        if access.stored.is_none()
+            && floats
+            && (self.facts.kind(access.address).has(ValueKinds::MOVES)
+                || address_in(access.address))
+        {
+            return Err("a load that Cranelift may move after a call that may collect");
+        }
         if access.stored.is_some_and(address_in) {
             return Err("the address of a slot of a stack map escapes");
         }
         let in_frame = match self.facts.slot(inst) {
             Some(slot) => !self.facts.is_root_slot(slot),
-            None => self.is_frame_address(access.address),
+            None => self.frame_addresses.contains(access.address),
         };
         if in_frame
             && access.stored.is_some_and(|value| self.facts.kind(value).has(ValueKinds::MOVES))
@@ -254,14 +257,16 @@ impl Roots<'_, '_> {
     /// Law 2: goes back from each use of a slot to the stores that made it current.
     fn slots_are_good(&self) -> Result<(), BrokenLaw> {
         let mut good_at_end: HashSet<(Block, Slot)> = HashSet::new();
+        let mut lost_at_end: HashSet<(Block, Slot)> = HashSet::new();
         let mut collects: HashSet<Block> = HashSet::new();
         let mut work: Vec<Wanted> = Vec::new();
         for &block in &self.facts.rpo {
-            let mut good = HashSet::new();
-            if self.slots_in(block, &mut good, &mut work)? {
+            let (mut good, mut lost) = (HashSet::new(), HashSet::new());
+            if self.slots_in(block, &mut good, &mut lost, &mut work)? {
                 collects.insert(block);
             }
             good_at_end.extend(good.into_iter().map(|slot| (block, slot)));
+            lost_at_end.extend(lost.into_iter().map(|slot| (block, slot)));
         }
         let mut wanted: HashSet<(Block, Slot)> = HashSet::new();
         work.retain(|(block, slot, _)| wanted.insert((*block, *slot)));
@@ -275,7 +280,7 @@ impl Roots<'_, '_> {
                 if !self.facts.is_reachable(pred.block) || good_at_end.contains(&place) {
                     continue;
                 }
-                if collects.contains(&pred.block) {
+                if collects.contains(&pred.block) || lost_at_end.contains(&place) {
                     return Err(self.bad(inst));
                 }
                 if wanted.insert(place) {
@@ -286,22 +291,23 @@ impl Roots<'_, '_> {
         Ok(())
     }
 
-    /// Adds to `good` the slots that `block` makes current at its end, and to `wanted` the slots
-    /// that it uses as they were at its beginning. Returns whether a call in it may collect.
+    /// Adds to `good` the slots that `block` makes current at its end, to `lost` the slots of derived pointers whose base it
+    /// overwrites, and to `wanted` the slots that it uses as they were at its beginning. Returns whether a call in it may collect.
     fn slots_in(
         &self,
         block: Block,
         good: &mut HashSet<Slot>,
+        lost: &mut HashSet<Slot>,
         wanted: &mut Vec<Wanted>,
     ) -> Result<bool, BrokenLaw> {
         let func = self.facts.func;
         let mut collected = false;
         for inst in func.layout.block_insts(block) {
-            let mut want = |slot: Slot, good: &HashSet<Slot>| {
+            let mut want = |slot: Slot, good: &HashSet<Slot>, lost: &HashSet<Slot>| {
                 if good.contains(&slot) {
                     return Ok(());
                 }
-                if collected {
+                if collected || lost.contains(&slot) {
                     return Err(self.bad(inst));
                 }
                 wanted.push((block, slot, inst));
@@ -310,7 +316,7 @@ impl Roots<'_, '_> {
             if self.facts.is_safepoint(inst) {
                 let kept = self.facts.kept(inst);
                 for &slot in &kept {
-                    want(slot, good)?;
+                    want(slot, good, lost)?;
                 }
                 *good = kept;
                 collected = true;
@@ -320,9 +326,15 @@ impl Roots<'_, '_> {
             {
                 match access.stored {
                     Some(_) => {
+                        let derived = self.facts.derived_slots.iter();
+                        for (derived, _) in derived.filter(|(_, base)| **base == slot) {
+                            good.remove(derived);
+                            lost.insert(*derived);
+                        }
+                        lost.remove(&slot);
                         good.insert(slot);
                     }
-                    None => want(slot, good)?,
+                    None => want(slot, good, lost)?,
                 }
             }
         }
@@ -335,5 +347,41 @@ impl Roots<'_, '_> {
             false => "a reference is reloaded from a slot that may not hold a current one",
         };
         BrokenLaw { law, inst }
+    }
+}
+
+/// The addresses of stack slots, and all that may have been computed from them.
+fn frame_addresses(facts: &Facts<'_>) -> EntitySet<Value> {
+    let func = facts.func;
+    let mut found = EntitySet::new();
+    loop {
+        let mut again = false;
+        for inst in facts.rpo.iter().flat_map(|block| func.layout.block_insts(*block)) {
+            let data = func.dfg.insts[inst];
+            let opcode = data.opcode();
+            let is_new = matches!(data, InstructionData::StackAddr { .. });
+            let computes = !opcode.can_load() && !opcode.is_call() && !opcode.is_terminator();
+            let args = func.dfg.inst_args(inst);
+            let is_from = |arg: &Value| found.contains(func.dfg.resolve_aliases(*arg));
+            if is_new || computes && args.iter().any(is_from) {
+                for result in func.dfg.inst_results(inst) {
+                    again |= found.insert(*result);
+                }
+            }
+            for call in facts.destinations(inst) {
+                let params = func.dfg.block_params(call.block(&func.dfg.value_lists));
+                for (arg, param) in call.args(&func.dfg.value_lists).zip(params) {
+                    if arg
+                        .as_value()
+                        .is_some_and(|arg| found.contains(func.dfg.resolve_aliases(arg)))
+                    {
+                        again |= found.insert(*param);
+                    }
+                }
+            }
+        }
+        if !again {
+            return found;
+        }
     }
 }

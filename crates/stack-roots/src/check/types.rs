@@ -114,7 +114,7 @@ pub enum Unboxed {
     #[default]
     Never,
     /// Values whose lowest bit is set, as integers in OCaml. The checker recognizes constants and the usual
-    /// arithmetic, such as `(x << 1) | 1`. A shift of a reference to the right gives an integer.
+    /// arithmetic that sets the bit, such as `(x << 1) | 1`. A shift of a reference to the right by one gives an integer.
     LowestBitSet,
     /// Any value, for example because it is boxed in a NaN. So a value of this type that is not a reference is
     /// no error anywhere. Floats and values that are narrower than a reference are never taken for
@@ -141,7 +141,7 @@ pub struct Types {
     signatures: HashMap<SigRef, SignatureTypes>,
     functions: HashMap<FuncRef, SignatureTypes>,
     quiet: HashSet<FuncRef>,
-    loads: HashMap<Inst, ValueType>,
+    values: HashMap<Value, ValueType>,
     regions: HashMap<u32, ValueType>,
     unboxed: Unboxed,
     reference: Type,
@@ -157,7 +157,7 @@ impl Types {
             signatures: HashMap::new(),
             functions: HashMap::new(),
             quiet: HashSet::new(),
-            loads: HashMap::new(),
+            values: HashMap::new(),
             regions: HashMap::new(),
             unboxed: Unboxed::Never,
             reference: types::I64,
@@ -172,7 +172,8 @@ impl Types {
         self
     }
 
-    /// Declares the types of a function, if functions with other types have the same signature.
+    /// Declares the types of a function, if functions with other types have the same signature. `FuncRef`s are numbers of
+    /// one function of CLIF, as signatures are.
     pub fn declare_function(&mut self, function: FuncRef, types: SignatureTypes) -> &mut Types {
         self.functions.insert(function, types);
         self
@@ -184,9 +185,10 @@ impl Types {
         self
     }
 
-    /// Declares what a load gives. A load that was not declared gives [`ValueType::Data`].
-    pub fn declare_load(&mut self, load: Inst, ty: ValueType) -> &mut Types {
-        self.loads.insert(load, ty);
+    /// Declares the type of a load's result, or of a call's if it is another one than the function's types say. A load
+    /// that was not declared gives [`ValueType::Data`].
+    pub fn declare_value(&mut self, value: Value, ty: ValueType) -> &mut Types {
+        self.values.insert(value, ty);
         self
     }
 
@@ -221,6 +223,11 @@ impl Types {
         self
     }
 
+    /// [Marks](crate::calls::mark_quiet_calls) the calls of functions that were [declared](Types::declare_quiet) as quiet.
+    pub fn mark_quiet_calls(&self, func: &mut ir::Function) {
+        crate::calls::mark_quiet_calls(func, |func, call| self.may_collect(func, call));
+    }
+
     fn is_unboxed(&self, func: &ir::Function, value: Value) -> bool {
         self.unboxed == Unboxed::LowestBitSet && lowest_bit(func, value, 8) == Some(true)
     }
@@ -247,13 +254,25 @@ impl Language for Types {
         let arg = |n: usize| func.dfg.inst_args(definition.inst).get(n).copied();
         if opcode.can_load() && !opcode.is_call() && !facts.is_root_slot_access(definition.inst) {
             let region = || self.regions.get(&facts.region(definition.inst)?).copied();
-            let declared = self.loads.get(&definition.inst).copied().or_else(region);
+            let declared = self.values.get(&definition.value).copied().or_else(region);
             return declared.map(|declared| ValueKinds::of_type(declared, ty));
         }
         match opcode {
+            _ if opcode.is_call() => {
+                let declared = self.values.get(&definition.value);
+                declared.map(|declared| ValueKinds::of_type(*declared, ty))
+            }
             Opcode::SymbolValue if self.symbols_are_references => Some(ValueKinds::UNBOXED),
             Opcode::Iconst if ty == self.reference && self.unboxed == Unboxed::Any => {
                 Some(ValueKinds::UNBOXED)
+            }
+            // The lowest bits of an address are the same wherever the object is.
+            Opcode::Band
+                if (0..2).any(|n| {
+                    arg(n).is_some_and(|mask| matches!(facts.iconst(mask), Some(1..=7)))
+                }) =>
+            {
+                Some(ValueKinds::INT)
             }
             // They combine what their operands are.
             Opcode::Select | Opcode::SelectSpectreGuard | Opcode::Uextend => None,
@@ -262,13 +281,13 @@ impl Language for Types {
             }
             Opcode::Sshr | Opcode::Ushr
                 if self.unboxed == Unboxed::LowestBitSet
-                    && arg(1).is_some_and(|by| facts.iconst(by).is_some_and(|by| by & 63 != 0)) =>
+                    && arg(1).is_some_and(|by| facts.iconst(by) == Some(1)) =>
             {
                 Some(ValueKinds::INT)
             }
             _ if self.unboxed == Unboxed::Any
                 && !opcode.is_call()
-                && (!ty.is_int() || ty.bits() < self.reference.bits()) =>
+                && (ty.is_float() || ty.is_int() && ty.bits() < self.reference.bits()) =>
             {
                 Some(ValueKinds::integer(ty))
             }

@@ -1,9 +1,9 @@
 //! [`FunctionMap`]: the stack maps of one compiled function.
 
+use super::Slot;
 use super::error::MapError;
 use crate::calls::QUIET;
 use crate::derived;
-use crate::format::Slot;
 use cranelift_codegen::CompiledCode;
 use std::collections::{BTreeMap, BTreeSet};
 

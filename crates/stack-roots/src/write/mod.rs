@@ -2,7 +2,7 @@
 //!
 //! [`Maps::add`] takes the maps of a function after `Module::define_function`. [`Maps::write`] puts all of them into the
 //! object of a `cranelift-object` module; [`Maps::register`] adds those of a `cranelift-jit` module to the
-//! [`Tables`](crate::walk::Tables) of the running program. The machine code is left as it is.
+//! [`Tables`](stack_roots_walk::Tables) of the running program. The machine code is left as it is.
 //!
 //! Every call of a function gets a row, whether references are live across it or not, so a frame without a row is
 //! always an error. [`mark_quiet_calls`](crate::calls::mark_quiet_calls) leaves out calls that cannot collect.
@@ -13,10 +13,12 @@ mod object;
 
 pub use error::MapError;
 pub use function::{FunctionMap, Row};
+pub use stack_roots_walk::format::Slot;
 
 use cranelift_codegen::Context;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_module::FuncId;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The stack maps of the functions of a Cranelift module.
@@ -73,7 +75,7 @@ impl Maps {
             return Err(MapError::NoFramePointers);
         }
         let machine = match isa.name() {
-            "x64" => crate::format::X86_64,
+            "x64" => stack_roots_walk::format::X86_64,
             other => return Err(MapError::Machine(other.into())),
         };
         Ok(Maps { machine, functions: BTreeMap::new(), without: BTreeSet::new() })
@@ -95,9 +97,10 @@ impl Maps {
     /// # Errors
     /// If the function was added before.
     pub fn insert(&mut self, id: FuncId, map: FunctionMap) -> Result<(), MapError> {
-        if self.without.contains(&id) || self.functions.insert(id, map).is_some() {
-            return Err(MapError::Twice(id));
-        }
+        match self.functions.entry(id) {
+            Entry::Vacant(place) if !self.without.contains(&id) => place.insert(map),
+            _ => return Err(MapError::Twice(id)),
+        };
         Ok(())
     }
 
@@ -123,10 +126,10 @@ impl Maps {
     /// `JITModule::get_finalized_function`.
     ///
     /// # Errors
-    /// If a function was added to the tables before.
+    /// If other code is at the place of a function.
     ///
     /// # Examples
-    /// See [`entry!`](crate::entry) for the call of the function.
+    /// See `entry!` of `stack-roots-walk` for the call of the function.
     ///
     /// ```
     /// # use cranelift_jit::{JITBuilder, JITModule};
@@ -140,9 +143,9 @@ impl Maps {
     #[cfg(feature = "walk")]
     pub fn register(
         &self,
-        tables: &mut crate::walk::Tables,
+        tables: &mut stack_roots_walk::Tables,
         mut address: impl FnMut(FuncId) -> *const u8,
-    ) -> Result<(), crate::walk::TableError> {
+    ) -> Result<(), stack_roots_walk::TableError> {
         for (id, map) in &self.functions {
             let rows = map.rows().iter().map(|row| (row.return_address, row.words()));
             let rows: Vec<(u32, Vec<u32>)> = rows.collect();

@@ -1,13 +1,15 @@
 //! Writes stack maps into an object of `cranelift-object`.
 
 use super::{FunctionMap, MapError, Maps};
-use crate::format::{CHECKSUM, FUNCTION_WORDS, HEADER_WORDS, MAGIC, SECTION, VERSION, checksum};
 use cranelift_module::FuncId;
 use cranelift_object::ObjectProduct;
 use object::write::{Comdat, Object, Relocation, SectionId, Symbol, SymbolId, SymbolSection};
 use object::{
     BinaryFormat, ComdatKind, FileFlags, RelocationFlags, SectionFlags, SectionKind, SymbolFlags,
     SymbolKind, SymbolScope, elf,
+};
+use stack_roots_walk::format::{
+    CHECKSUM, FUNCTION_WORDS, HEADER_WORDS, MAGIC, SECTION, VERSION, checksum,
 };
 use std::collections::HashMap;
 
@@ -89,7 +91,7 @@ impl Maps {
     }
 
     /// Writes the bounds of a shared library's tables under an exported symbol, for
-    /// [`Tables::add_library`](crate::walk::Tables::add_library). Exactly one object of the library has it, and
+    /// [`Tables::add_library`](stack_roots_walk::Tables::add_library). Exactly one object of the library has it, and
     /// at least one has maps.
     ///
     /// # Errors
@@ -236,7 +238,7 @@ fn encode(machine: u16, places: &[Place<'_>]) -> Result<Vec<u8>, MapError> {
         }
     }
     let mut words = vec![0; HEADER_WORDS];
-    let row_count = rows.len() / crate::format::ROW_WORDS;
+    let row_count = rows.len() / stack_roots_walk::format::ROW_WORDS;
     words.extend(functions);
     words.extend(rows);
     words.extend(maps);

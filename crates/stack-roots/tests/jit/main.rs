@@ -199,7 +199,7 @@ fn derived_pointers_move_with_their_objects() {
 
 #[test]
 fn references_may_have_32_bits() {
-    use stack_roots::format::Slot;
+    use stack_roots::write::Slot;
     let mut machine = Machine::new(&[]);
     let collect = machine.collect;
     let main = machine.declare("main", 1, 1);

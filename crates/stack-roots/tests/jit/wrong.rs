@@ -91,6 +91,31 @@ fn code_that_calls_the_runtime_without_an_exit_is_an_error() {
     });
 }
 
+extern "C" fn nested() {
+    // The frame of this function is not one of compiled code.
+    rt_collect();
+    // The exit of the compiled code is still known.
+    collect();
+}
+
+stack_roots::exit! {
+    extern "C" fn rt_nested() = nested;
+}
+
+#[test]
+fn an_exit_function_that_the_runtime_calls_is_an_error() {
+    let mut machine = Machine::new(&[("nested", rt_nested as *const u8)]);
+    let nested = machine.import("nested", 0, 0);
+    let id = calls(&mut machine, nested, false);
+    let code = machine.finish(id);
+    // SAFETY: it is a compiled function with one parameter.
+    unsafe { enter(code, 8) };
+    RUNTIME.with_borrow(|runtime| {
+        assert_eq!(runtime.heap.errors.len(), 2, "{:?}", runtime.heap.errors);
+        assert_eq!(runtime.heap.frames, [1, 1]);
+    });
+}
+
 #[test]
 fn code_without_frame_pointers_has_no_maps() {
     let flags = cranelift_codegen::settings::Flags::new(cranelift_codegen::settings::builder());

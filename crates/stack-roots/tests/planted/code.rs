@@ -25,7 +25,7 @@ pub(crate) struct Said {
     pub(crate) own: SignatureTypes,
     pub(crate) signatures: Vec<(SigRef, SignatureTypes)>,
     pub(crate) quiet: Vec<FuncRef>,
-    pub(crate) loads: Vec<(Inst, ValueType)>,
+    pub(crate) loads: Vec<(Value, ValueType)>,
     pub(crate) regions: Vec<(u32, ValueType)>,
     pub(crate) unboxed: Unboxed,
     pub(crate) reference: Type,
@@ -39,7 +39,7 @@ impl Said {
             types.declare_signature(*signature, of.clone());
         }
         self.quiet.iter().for_each(|function| _ = types.declare_quiet(*function));
-        self.loads.iter().for_each(|(load, ty)| _ = types.declare_load(*load, *ty));
+        self.loads.iter().for_each(|(load, ty)| _ = types.declare_value(*load, *ty));
         self.regions.iter().for_each(|(region, ty)| _ = types.declare_region(*region, *ty));
         types.unboxed(self.unboxed).reference(self.reference).exception(self.exception);
         types
@@ -230,8 +230,7 @@ impl Code<'_> {
     /// Loads a reference.
     pub(crate) fn load_ref(&mut self, address: Value, offset: i32) -> Value {
         let value = self.load(self.said.reference, address, offset);
-        let load = self.builder.func.dfg.value_def(value).unwrap_inst();
-        self.said.loads.push((load, ValueType::Ref));
+        self.said.loads.push((value, ValueType::Ref));
         self.reference(value)
     }
 

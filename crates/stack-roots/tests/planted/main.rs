@@ -6,6 +6,7 @@
 
 mod code;
 mod correct;
+mod hidden;
 mod maps;
 mod plant;
 mod programs;

@@ -214,7 +214,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::new("a load is not said to give a reference", &[NOT_PASSED, NO_REF], |_, case| {
         let mut planted = Vec::new();
         for (n, (load, _)) in case.said.loads.iter().enumerate() {
-            if is_required(case, case.func.dfg.first_result(*load)) && !case.takes_any() {
+            if is_required(case, *load) && !case.takes_any() {
                 let mut changed = case.clone();
                 changed.said.loads.remove(n);
                 planted.push(changed);

@@ -130,7 +130,11 @@ impl fmt::Display for WalkError {
                     }
                     None => write!(f, ", which is in no known function")?,
                 }
-                write!(f, ", after {frame} frames")
+                write!(
+                    f,
+                    ", after {frame} frames; the maps of the function were not added, or the call was marked as one \
+                     that cannot collect"
+                )
             }
             WalkError::BrokenChain { frame_pointer, caller, frame } => write!(
                 f,

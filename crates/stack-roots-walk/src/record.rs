@@ -1,13 +1,13 @@
 //! Reads a record of the section: checks all of it, and trusts nothing that it says before.
 
-use super::error::{BadRecord, TableError};
+use crate::error::{BadRecord, TableError};
 use crate::format::{
     CHECKSUM, FUNCTION_WORDS, HEADER_WORDS, MAGIC, ROW_WORDS, Slot, VERSION, X86_64, checksum,
 };
 
 /// A record that was checked.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(crate) struct Record {
     functions: Vec<[u32; FUNCTION_WORDS]>,
     rows: Vec<[u32; ROW_WORDS]>,
     /// The words of all maps.
@@ -16,15 +16,15 @@ pub(super) struct Record {
 
 /// A function of a record.
 #[derive(Debug)]
-pub(super) struct FunctionRows<'r> {
+pub(crate) struct FunctionRows<'r> {
     /// Where the distance to the function is, from the beginning of the record in bytes.
-    pub(super) place: usize,
+    pub(crate) place: usize,
     /// From there to the function's code, in bytes.
-    pub(super) distance: i32,
+    pub(crate) distance: i32,
     /// The size of the code in bytes.
-    pub(super) size: u32,
+    pub(crate) size: u32,
     /// Return addresses, relative to the code, and their maps.
-    pub(super) rows: &'r [[u32; ROW_WORDS]],
+    pub(crate) rows: &'r [[u32; ROW_WORDS]],
 }
 
 /// The processor for which this program is compiled.
@@ -32,7 +32,7 @@ const MACHINE: u16 = if cfg!(target_arch = "x86_64") { X86_64 } else { 0 };
 
 impl Record {
     /// Reads the record at the beginning of `bytes`. Returns its size too.
-    pub(super) fn read(bytes: &[u8]) -> Result<(Record, usize), TableError> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<(Record, usize), TableError> {
         let word = |n: usize| {
             let at = bytes.get(4 * n..4 * n + 4).ok_or(BadRecord::Short)?;
             Ok::<u32, BadRecord>(u32::from_le_bytes(at.try_into().expect("four bytes")))
@@ -99,7 +99,7 @@ impl Record {
     }
 
     /// The functions, each with its rows.
-    pub(super) fn functions(&self) -> impl Iterator<Item = FunctionRows<'_>> {
+    pub(crate) fn functions(&self) -> impl Iterator<Item = FunctionRows<'_>> {
         let mut rest = &self.rows[..];
         self.functions.iter().enumerate().map(move |(n, &[distance, size, count])| {
             let (rows, after) = rest.split_at(rest.len().min(count as usize));
@@ -110,11 +110,16 @@ impl Record {
     }
 
     /// The words of the map at this place, if they are a map.
-    pub(super) fn map(&self, place: u32) -> Option<&[u32]> {
-        let map = self.maps.get(place as usize..)?;
-        let [roots, derived] = [*map.first()?, *map.get(1)?];
-        let len = (roots as usize).checked_add((derived as usize).checked_mul(2)?)?;
-        let map = map.get(..len.checked_add(2)?)?;
-        map[2..].iter().all(|word| Slot::is_word(*word)).then_some(map)
+    pub(crate) fn map(&self, place: u32) -> Option<&[u32]> {
+        map_at(&self.maps, place)
     }
+}
+
+/// The words of the map at this place, if they are a map.
+pub(crate) fn map_at(words: &[u32], place: u32) -> Option<&[u32]> {
+    let map = words.get(place as usize..)?;
+    let [roots, derived] = [*map.first()?, *map.get(1)?];
+    let len = (roots as usize).checked_add((derived as usize).checked_mul(2)?)?;
+    let map = map.get(..len.checked_add(2)?)?;
+    map[2..].iter().all(|word| Slot::is_word(*word)).then_some(map)
 }

@@ -1,4 +1,4 @@
-//! The format of the tables, which [`write`](crate::write) makes and [`walk`](crate::walk) reads.
+//! The format of the tables, which `stack-roots` writes and this crate reads.
 //!
 //! A record describes functions of one object. A linker joins the records of all objects in the section
 //! `stack_roots`. All numbers are little-endian words of 32 bits, if nothing else is said.
@@ -18,20 +18,24 @@
 /// The name of the section. The linker defines `__start_stack_roots` and `__stop_stack_roots`.
 pub const SECTION: &str = "stack_roots";
 
-pub(crate) const MAGIC: [u32; 2] = [0x6b63_7473, 0x746f_6f72];
+/// The first two words of a record.
+pub const MAGIC: [u32; 2] = [0x6b63_7473, 0x746f_6f72];
 
 /// The version of the format.
 pub const VERSION: u16 = 1;
 
 /// The number of x86-64 in ELF files.
-pub(crate) const X86_64: u16 = 62;
+pub const X86_64: u16 = 62;
 
-pub(crate) const HEADER_WORDS: usize = 8;
-pub(crate) const FUNCTION_WORDS: usize = 3;
-pub(crate) const ROW_WORDS: usize = 2;
+/// The words of a record's header.
+pub const HEADER_WORDS: usize = 8;
+/// The words of a function in a record.
+pub const FUNCTION_WORDS: usize = 3;
+/// The words of a row.
+pub const ROW_WORDS: usize = 2;
 
 /// The word of the header with the checksum's lower half.
-pub(crate) const CHECKSUM: usize = 6;
+pub const CHECKSUM: usize = 6;
 
 /// A place in a frame that holds a reference, or a pointer that was derived from one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +48,7 @@ pub struct Slot {
 
 impl Slot {
     /// The word of the slot, if its place and size can be in a table.
-    pub(crate) fn word(self) -> Option<u32> {
+    pub fn word(self) -> Option<u32> {
         let size = match self.bytes {
             4 => 0,
             8 => 1,
@@ -58,20 +62,18 @@ impl Slot {
     }
 
     /// The slot of a word of a map that was checked.
-    #[cfg(feature = "walk")]
     pub(crate) fn in_map(word: u32) -> Slot {
         Slot { offset: (word & !3).cast_signed(), bytes: 4 << (word & 3) }
     }
 
     /// Whether a word is that of a slot.
-    #[cfg(feature = "walk")]
     pub(crate) fn is_word(word: u32) -> bool {
         Slot::in_map(word).word() == Some(word)
     }
 }
 
 /// The checksum of a record.
-pub(crate) fn checksum(words: &[u32], functions: usize) -> u64 {
+pub fn checksum(words: &[u32], functions: usize) -> u64 {
     let is_distance = |n: usize| {
         n.checked_sub(HEADER_WORDS)
             .is_some_and(|n| n < functions * FUNCTION_WORDS && n % FUNCTION_WORDS == 0)

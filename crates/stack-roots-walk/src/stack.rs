@@ -1,9 +1,9 @@
 //! [`Activation`]: where the frames of compiled code are on a stack, and [`Frames`], a walk over them.
 
-use super::arch;
-use super::error::WalkError;
-use super::tables::Tables;
+use crate::arch;
+use crate::error::WalkError;
 use crate::format::Slot;
+use crate::tables::Tables;
 
 /// Where the frames of compiled code are on a stack.
 ///
@@ -14,9 +14,9 @@ use crate::format::Slot;
 #[repr(C)]
 pub struct Activation {
     /// The frame pointer of the exit function. Zero if compiled code runs or there is none.
-    pub(super) exit: usize,
+    pub(crate) exit: usize,
     /// The frame pointer of the entry function. Zero if no compiled code is on the stack.
-    pub(super) entry: usize,
+    pub(crate) entry: usize,
 }
 
 impl Activation {
@@ -119,7 +119,8 @@ impl Tables {
     /// # Safety
     /// The stack exists, and the code on it does not run, until the [`Frames`] are dropped: it is the stack of
     /// this thread, or one that is suspended. The activation is the stack's present one, and the compiled code
-    /// preserves frame pointers.
+    /// preserves frame pointers. The tables describe the code on the stack: they are those of its objects, or were
+    /// added with the right addresses and removed before other code was there.
     pub unsafe fn walk(&self, activation: Activation) -> Result<Frames<'_>, WalkError> {
         let mut frames = Vec::with_capacity(64);
         let Activation { mut exit, mut entry } = activation;
@@ -158,8 +159,8 @@ impl Tables {
     /// As [`walk`](Tables::walk).
     ///
     /// # Safety
-    /// The compiled code preserves frame pointers. The function that has called this one does not return to compiled
-    /// code until the [`Frames`] are dropped.
+    /// The compiled code preserves frame pointers, and the tables describe it. The function that has called this one does
+    /// not return to compiled code until the [`Frames`] are dropped.
     pub unsafe fn walk_current(&self) -> Result<Frames<'_>, WalkError> {
         // SAFETY: it is the stack of this thread, and the caller promises the rest.
         unsafe { self.walk(Activation::current()) }

@@ -1,6 +1,6 @@
 //! x86-64, with ELF and the System V calling convention.
 
-use crate::walk::Activation;
+use crate::Activation;
 use std::arch::{global_asm, naked_asm};
 
 // The activation of the current thread. The assembler of `exit!` and `entry!` uses it in other crates.
@@ -23,7 +23,7 @@ global_asm!(
 
 /// The place of the current thread's activation.
 #[unsafe(naked)]
-pub(in crate::walk) extern "C" fn activation() -> *mut Activation {
+pub(crate) extern "C" fn activation() -> *mut Activation {
     naked_asm!("mov rax, fs:[0]", "add rax, [rip + stack_roots_v1_activation@GOTTPOFF]", "ret",)
 }
 
@@ -38,22 +38,24 @@ extern "C" fn stop() -> *const u8 {
 }
 
 /// The bounds of the section of tables. Null if there is none.
-pub(in crate::walk) fn section() -> (*const u8, *const u8) {
+pub(crate) fn section() -> (*const u8, *const u8) {
     (start(), stop())
 }
 
 /// Declares functions of the runtime that compiled code calls and during which a collection may walk the stack.
 ///
 /// Each of them records the frame of its caller, calls the function after `=`, and forgets the frame again. It has the
-/// same type as this function, and its arguments and result are in registers: no more than six words of arguments.
-/// Both is checked when it is compiled. The function may not unwind.
+/// same type as this function, safe or `unsafe`, and its arguments and result are in registers: no more than six words of
+/// arguments. Both is checked when it is compiled. Compiled code calls it with the calling convention `SystemV`. The
+/// function may not unwind.
 ///
 /// A function of the runtime that compiled code calls directly cannot collect: the walk ends with
-/// [`WalkError::NoExit`](crate::walk::WalkError::NoExit).
+/// [`WalkError::NoExit`](crate::WalkError::NoExit). The runtime itself calls the function after `=`, and not the exit
+/// function, because its own frame is not one of compiled code.
 ///
 /// # Examples
 /// ```
-/// use stack_roots::walk::Tables;
+/// use stack_roots_walk::Tables;
 ///
 /// extern "C" fn collect(tables: &Tables) -> u64 {
 ///     // SAFETY: compiled code preserves frame pointers, and this function returns after the walk.
@@ -63,49 +65,112 @@ pub(in crate::walk) fn section() -> (*const u8, *const u8) {
 ///     }
 /// }
 ///
-/// stack_roots::exit! {
+/// unsafe extern "C" fn length(list: *const u64) -> u64 {
+///     // SAFETY: the caller promises it.
+///     unsafe { *list }
+/// }
+///
+/// stack_roots_walk::exit! {
 ///     /// Collects all garbage.
 ///     pub extern "C" fn runtime_collect(tables: &Tables) -> u64 = collect;
+///     unsafe extern "C" fn runtime_length(list: *const u64) -> u64 = length;
 /// }
 ///
 /// // No compiled code is on the stack.
 /// assert_eq!(runtime_collect(&Tables::new()), 0);
+/// assert_eq!(unsafe { runtime_length(&3) }, 3);
+/// ```
+///
+/// A function of another type, with arguments in memory or with too many of them is refused:
+///
+/// ```compile_fail,E0308
+/// extern "C" fn collect(bytes: u64) {}
+/// stack_roots_walk::exit! { extern "C" fn runtime_collect() = collect; }
+/// ```
+/// ```compile_fail,E0080
+/// extern "C" fn read(words: [u64; 3]) {}
+/// stack_roots_walk::exit! { extern "C" fn runtime_read(words: [u64; 3]) = read; }
+/// ```
+/// ```compile_fail,E0080
+/// extern "C" fn many(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, g: u64) {}
+/// stack_roots_walk::exit! {
+///     extern "C" fn runtime_many(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, g: u64) = many;
+/// }
+/// ```
+/// ```compile_fail,E0308
+/// unsafe extern "C" fn read(word: *const u64) {}
+/// stack_roots_walk::exit! { extern "C" fn runtime_read(word: *const u64) = read; }
+/// ```
+/// ```compile_fail,E0080
+/// extern "C" fn nothing() {}
+/// static POINTER: extern "C" fn() = nothing;
+/// stack_roots_walk::exit! { extern "C" fn runtime_nothing() = POINTER; }
 /// ```
 #[macro_export]
 macro_rules! exit {
-    ($($(#[$meta:meta])* $vis:vis extern "C" fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $result:ty)? = $target:path;)*) => {$(
+    () => {};
+    (@check $function:ty, $target:path, ($($ty:ty),*) $(, $result:ty)?) => {
         const _: () = {
-            let _: extern "C" fn($($ty),*) $(-> $result)? = $target;
-            let words = 0 $(+ size_of::<$ty>().div_ceil(8))*;
-            let result = 0 $(+ size_of::<$result>())?;
+            // The target is a function of this type, and no variable with its address.
+            let _: $function = $target;
+            let target = $target;
+            assert!(::core::mem::size_of_val(&target) == 0, "the target of an exit function is a function");
+            let words = 0 $(+ $crate::words_in_registers::<$ty>())*;
+            let result = 0 $(+ ::core::mem::size_of::<$result>())?;
             assert!(
                 words + (result > 16) as usize <= 6,
                 "an exit function has at most six words of arguments"
             );
         };
+    };
+    (@body $target:path) => {
+        ::core::arch::naked_asm!(
+            ".cfi_startproc",
+            "push rbp",
+            ".cfi_def_cfa_offset 16",
+            ".cfi_offset rbp, -16",
+            "mov rbp, rsp",
+            ".cfi_def_cfa_register rbp",
+            "mov r11, [rip + stack_roots_v1_activation@GOTTPOFF]",
+            // It is zero if compiled code has called this function.
+            "push fs:[r11]",
+            "sub rsp, 8",
+            "mov fs:[r11], rbp",
+            "call {target}",
+            "add rsp, 8",
+            "mov r11, [rip + stack_roots_v1_activation@GOTTPOFF]",
+            "pop fs:[r11]",
+            "pop rbp",
+            ".cfi_def_cfa rsp, 8",
+            "ret",
+            ".cfi_endproc",
+            target = sym $target,
+        )
+    };
+    ($(#[$meta:meta])* $vis:vis extern "C" fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $result:ty)? = $target:path; $($rest:tt)*) => {
+        $crate::exit!(@check extern "C" fn($($ty),*) $(-> $result)?, $target, ($($ty),*) $(, $result)?);
         $(#[$meta])*
         #[unsafe(naked)]
         $vis extern "C" fn $name($($arg: $ty),*) $(-> $result)? {
-            ::core::arch::naked_asm!(
-                "push rbp",
-                "mov rbp, rsp",
-                "mov r11, [rip + stack_roots_v1_activation@GOTTPOFF]",
-                "mov fs:[r11], rbp",
-                "call {target}",
-                "mov r11, [rip + stack_roots_v1_activation@GOTTPOFF]",
-                "mov qword ptr fs:[r11], 0",
-                "pop rbp",
-                "ret",
-                target = sym $target,
-            )
+            $crate::exit!(@body $target)
         }
-    )*};
+        $crate::exit!($($rest)*);
+    };
+    ($(#[$meta:meta])* $vis:vis unsafe extern "C" fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $result:ty)? = $target:path; $($rest:tt)*) => {
+        $crate::exit!(@check unsafe extern "C" fn($($ty),*) $(-> $result)?, $target, ($($ty),*) $(, $result)?);
+        $(#[$meta])*
+        #[unsafe(naked)]
+        $vis unsafe extern "C" fn $name($($arg: $ty),*) $(-> $result)? {
+            $crate::exit!(@body $target)
+        }
+        $crate::exit!($($rest)*);
+    };
 }
 
 /// Declares functions that enter compiled code. Each gets the address of a compiled function, and its arguments.
 ///
 /// It records that the frames of compiled code begin here. The arguments and the result are in registers: no more than
-/// five words of arguments and two of results, which is checked when it is compiled. The compiled function may have the
+/// five words of arguments and one of results, which is checked when it is compiled. The compiled function may have the
 /// calling conventions `SystemV`, `Fast` and `Tail` of Cranelift.
 ///
 /// # Safety
@@ -118,7 +183,7 @@ macro_rules! exit {
 ///     2 * n
 /// }
 ///
-/// stack_roots::entry! {
+/// stack_roots_walk::entry! {
 ///     /// Calls a compiled function.
 ///     pub unsafe fn call(code: *const u8, argument: u64) -> u64;
 /// }
@@ -126,23 +191,31 @@ macro_rules! exit {
 /// // A function of Rust stands for a compiled one.
 /// assert_eq!(unsafe { call(double as *const u8, 21) }, 42);
 /// ```
+///
+/// ```compile_fail,E0080
+/// stack_roots_walk::entry! { unsafe fn call(code: *const u8) -> u128; }
+/// ```
 #[macro_export]
 macro_rules! entry {
     ($($(#[$meta:meta])* $vis:vis unsafe fn $name:ident($code:ident: *const u8 $(, $arg:ident: $ty:ty)* $(,)?) $(-> $result:ty)?;)*) => {$(
         const _: () = {
-            let words = 0 $(+ size_of::<$ty>().div_ceil(8))*;
-            let result = 0 $(+ size_of::<$result>())?;
+            let words = 0 $(+ $crate::words_in_registers::<$ty>())*;
+            let result = 0 $(+ $crate::words_in_registers::<$result>())?;
             assert!(
-                words <= 5 && result <= 16,
-                "an entry function has at most five words of arguments and two of results"
+                words <= 5 && result <= 1,
+                "an entry function has at most five words of arguments and one of results"
             );
         };
         $(#[$meta])*
         #[unsafe(naked)]
         $vis unsafe extern "C" fn $name($code: *const u8 $(, $arg: $ty)*) $(-> $result)? {
             ::core::arch::naked_asm!(
+                ".cfi_startproc",
                 "push rbp",
+                ".cfi_def_cfa_offset 16",
+                ".cfi_offset rbp, -16",
                 "mov rbp, rsp",
+                ".cfi_def_cfa_register rbp",
                 // The activation before, and all registers that System V preserves.
                 "mov r11, [rip + stack_roots_v1_activation@GOTTPOFF]",
                 "push fs:[r11]",
@@ -172,7 +245,9 @@ macro_rules! entry {
                 "pop fs:[r11 + 8]",
                 "pop fs:[r11]",
                 "pop rbp",
+                ".cfi_def_cfa rsp, 8",
                 "ret",
+                ".cfi_endproc",
             )
         }
     )*};

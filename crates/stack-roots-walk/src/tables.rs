@@ -1,13 +1,13 @@
 //! [`Tables`]: the stack maps of all code, by return address.
 
-use super::error::{TableError, WalkError};
-use super::record::Record;
+use crate::error::{BadRecord, TableError, WalkError};
+use crate::record::Record;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// The hash of a return address: Fibonacci hashing (Knuth, volume 3, section 6.4).
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct AddressHasher(u64);
+pub(crate) struct AddressHasher(u64);
 
 impl Hasher for AddressHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -41,12 +41,12 @@ struct Function {
 ///
 /// # Examples
 /// ```
-/// use stack_roots::walk::Tables;
+/// use stack_roots_walk::Tables;
 ///
 /// // This program has no compiled code.
 /// let tables = Tables::of_program()?;
 /// assert_eq!(tables.len(), 0);
-/// # Ok::<(), stack_roots::walk::TableError>(())
+/// # Ok::<(), stack_roots_walk::TableError>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct Tables {
@@ -55,7 +55,7 @@ pub struct Tables {
     /// All different maps: the number of roots, that of derived pointers, and their slots.
     words: Vec<u32>,
     /// The places of maps in `words`. They stay when code is removed.
-    places: HashMap<Box<[u32]>, u32>,
+    places: BTreeMap<Box<[u32]>, u32>,
     /// Whether a map has derived pointers.
     has_derived: bool,
     /// The functions, by their addresses.
@@ -64,8 +64,14 @@ pub struct Tables {
 
 impl Tables {
     /// Tables without a function.
-    pub fn new() -> Tables {
-        Tables::default()
+    pub const fn new() -> Tables {
+        Tables {
+            rows: HashMap::with_hasher(BuildHasherDefault::new()),
+            words: Vec::new(),
+            places: BTreeMap::new(),
+            has_derived: false,
+            functions: BTreeMap::new(),
+        }
     }
 
     /// The tables of the objects that are linked into this program, or into this shared library if the crate is
@@ -77,7 +83,7 @@ impl Tables {
         let mut tables = Tables::new();
         // SAFETY: the linker defines the symbols around the section, which nobody writes to.
         unsafe {
-            let (start, stop) = super::arch::section();
+            let (start, stop) = crate::arch::section();
             if !start.is_null() {
                 tables.add_section(start, stop)?;
             }
@@ -86,20 +92,20 @@ impl Tables {
     }
 
     /// Adds the tables of a shared library that was loaded while the program runs.
-    /// [`write::Maps::write_library`](crate::write::Maps::write_library) writes the symbol that is passed here:
+    /// `Maps::write_library` of `stack-roots` writes the symbol that is passed here:
     ///
     /// ```no_run
-    /// # let mut tables = stack_roots::walk::Tables::new();
+    /// # let mut tables = stack_roots_walk::Tables::new();
     /// # unsafe {
     /// let library = libc::dlopen(c"plugin.so".as_ptr(), libc::RTLD_NOW);
     /// let bounds = libc::dlsym(library, c"plugin_stack_maps".as_ptr());
     /// tables.add_library(bounds.cast())?;
     /// # }
-    /// # Ok::<(), stack_roots::walk::TableError>(())
+    /// # Ok::<(), stack_roots_walk::TableError>(())
     /// ```
     ///
     /// # Errors
-    /// If a record is not one that this version of the crate wrote, or was added before.
+    /// If a record is not one that this version of the crate wrote, or other code is at the same place.
     ///
     /// # Safety
     /// `bounds` is such a symbol of a library that stays loaded until its functions are
@@ -119,7 +125,7 @@ impl Tables {
     /// `__stop_stack_roots` of a program or library.
     ///
     /// # Errors
-    /// If a record is not one that this version of the crate wrote, or was added before. Then none of the records
+    /// If a record is not one that this version of the crate wrote, or other code is at the same place. Then none of the records
     /// that come after it is there, and the tables should not be used.
     ///
     /// # Safety
@@ -144,16 +150,38 @@ impl Tables {
                 let rows = function.rows.iter().map(|&[return_address, map]| {
                     (return_address, record.map(map).expect("it was checked"))
                 });
-                self.insert(address, function.size, rows)?;
+                self.insert_checked(address, function.size, rows)?;
             }
             at += size;
         }
         Ok(())
     }
 
-    /// Adds a function whose code is at `address`: return addresses relative to it, in ascending order, and
-    /// their maps.
-    pub(crate) fn insert<'m>(
+    /// Adds a function whose code is at `address`, with this number of bytes. `rows` are return addresses relative to the
+    /// code, in ascending order, each with the [words of its map](crate::format). `Maps::register` of `stack-roots` calls it.
+    ///
+    /// # Errors
+    /// If code of another function is there, or the rows or maps are not valid.
+    pub fn insert<'m>(
+        &mut self,
+        address: usize,
+        size: u32,
+        rows: impl ExactSizeIterator<Item = (u32, &'m [u32])> + Clone,
+    ) -> Result<(), TableError> {
+        let mut last = 0;
+        for (return_address, map) in rows.clone() {
+            if return_address <= last || return_address > size {
+                return Err(BadRecord::Rows.into());
+            }
+            last = return_address;
+            if crate::record::map_at(map, 0).is_none_or(|whole| whole.len() != map.len()) {
+                return Err(BadRecord::Map.into());
+            }
+        }
+        self.insert_checked(address, size, rows)
+    }
+
+    fn insert_checked<'m>(
         &mut self,
         address: usize,
         size: u32,
@@ -226,7 +254,7 @@ impl Tables {
     }
 
     /// The place of the map of a return address.
-    pub(super) fn row(&self, return_address: usize, frame: usize) -> Result<u32, WalkError> {
+    pub(crate) fn row(&self, return_address: usize, frame: usize) -> Result<u32, WalkError> {
         self.rows.get(&return_address).copied().ok_or_else(|| WalkError::NoStackMap {
             return_address,
             function: self.function(return_address).map(|(start, _)| start),
@@ -236,14 +264,14 @@ impl Tables {
 
     /// The words of the map at this place: those of the slots of roots, and those of derived pointers, each after the one
     /// of its base.
-    pub(super) fn map(&self, place: u32) -> (&[u32], &[[u32; 2]]) {
+    pub(crate) fn map(&self, place: u32) -> (&[u32], &[[u32; 2]]) {
         let map = &self.words[place as usize..];
         let (roots, rest) = map[2..].split_at(map[0] as usize);
         (roots, &rest.as_chunks().0[..map[1] as usize])
     }
 
     /// Whether a map has derived pointers.
-    pub(super) fn has_derived(&self) -> bool {
+    pub(crate) fn has_derived(&self) -> bool {
         self.has_derived
     }
 }
