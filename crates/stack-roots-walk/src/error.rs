@@ -91,6 +91,8 @@ pub enum WalkError {
     /// Compiled code called the runtime, and not through a function of [`exit!`](crate::exit). So nobody knows where
     /// its frames begin.
     NoExit,
+    /// Compiled code was called, and not by a function of [`entry!`](crate::entry). So nobody knows where its frames end.
+    NoEntry,
     /// There is no stack map for a return address. The call was marked as one that cannot collect, or the
     /// function's maps were not added to the tables.
     NoStackMap {
@@ -119,22 +121,24 @@ impl fmt::Display for WalkError {
                 f,
                 "cannot walk the stack: compiled code called the runtime without an exit function"
             ),
+            WalkError::NoEntry => write!(
+                f,
+                "cannot walk the stack: compiled code was called without an entry function"
+            ),
             WalkError::NoStackMap { return_address, function, frame } => {
                 write!(
                     f,
                     "cannot walk the stack: no stack map for the return address {return_address:#x}"
                 )?;
                 match function {
-                    Some(start) => {
-                        write!(f, " ({:#x} in the function at {start:#x})", return_address - start)?
-                    }
-                    None => write!(f, ", which is in no known function")?,
+                    Some(start) => write!(
+                        f,
+                        " ({:#x} in the function at {start:#x}): the call was marked as one that cannot collect",
+                        return_address - start
+                    )?,
+                    None => write!(f, ", which is in no known function: its maps were not added")?,
                 }
-                write!(
-                    f,
-                    ", after {frame} frames; the maps of the function were not added, or the call was marked as one \
-                     that cannot collect"
-                )
+                write!(f, " (after {frame} frames)")
             }
             WalkError::BrokenChain { frame_pointer, caller, frame } => write!(
                 f,

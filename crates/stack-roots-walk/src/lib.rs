@@ -74,7 +74,7 @@ pub const fn words_in_registers<T>() -> usize {
     let size = size_of::<T>();
     assert!(
         size <= 16 && size <= 2 * align_of::<T>() || size == 0,
-        "a value of this type is not passed in registers"
+        "a value of this type may not be passed in registers"
     );
     size.div_ceil(8)
 }

@@ -128,6 +128,9 @@ impl Tables {
         // entry of an activation, because the chain only goes up.
         let word =
             |address: usize| unsafe { std::ptr::with_exposed_provenance::<usize>(address).read() };
+        if entry == 0 && exit != 0 && self.has_code_at(word(exit + 8)) {
+            return Err(WalkError::NoEntry);
+        }
         while entry != 0 {
             if exit == 0 || exit >= entry {
                 return Err(WalkError::NoExit);

@@ -253,6 +253,11 @@ impl Tables {
         (address - start < function.size as usize).then_some((start, function))
     }
 
+    /// Whether a return address is one of a function.
+    pub(crate) fn has_code_at(&self, return_address: usize) -> bool {
+        self.function(return_address).is_some()
+    }
+
     /// The place of the map of a return address.
     pub(crate) fn row(&self, return_address: usize, frame: usize) -> Result<u32, WalkError> {
         self.rows.get(&return_address).copied().ok_or_else(|| WalkError::NoStackMap {

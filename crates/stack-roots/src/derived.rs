@@ -6,6 +6,11 @@
 //! the stack map of the call, and one for the derived pointer, which is in no map. The keys of the
 //! slots (`StackSlotKey`) tie them together, and so they reach the table.
 //!
+//! Use the slots for a pointer that lives across a call that may collect, and not otherwise: a reference in a slot that is in no
+//! stack map is an error of the checker. Each such call between [`store`](DerivedSlots::store) and
+//! [`load`](DerivedSlots::load) keeps them ([`keep_across`](DerivedSlots::keep_across)). A `FunctionBuilder` gives a cursor by
+//! `cursor()`.
+//!
 //! `Frames::visit` of the crate `stack-roots-walk` makes the derived pointer relative before it shows the base to
 //! the collector, and absolute again afterwards. So a collector sees only references.
 
@@ -85,7 +90,8 @@ impl DerivedSlots {
         at.ins().load(self.ty, MemFlagsData::trusted(), address, 0)
     }
 
-    /// Adds the base to the stack map of `call`. The collections in this call keep both slots current.
+    /// Adds the base to the stack map of `call`. The collections in this call keep both slots current. Do it for each call
+    /// that may collect between the store and the load.
     pub fn keep_across(&self, func: &mut Function, call: Inst) {
         func.dfg.append_user_stack_map_entry(
             call,

@@ -3,7 +3,7 @@
 use crate::emit::{Emitter, Runtime};
 use crate::read::{Expression, Function};
 use anyhow::{Context as _, Result, bail, ensure};
-use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, types};
+use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, UserFuncName, types};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -93,6 +93,7 @@ fn define(
     let (id, params) = declared.functions[&function.name];
     let mut context = module.make_context();
     context.func.signature = signature(params);
+    context.func.name = UserFuncName::testcase(&function.name);
     let mut frontend = FunctionBuilderContext::new();
     let builder = FunctionBuilder::new(&mut context.func, &mut frontend);
     let types =

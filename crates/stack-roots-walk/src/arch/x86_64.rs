@@ -45,8 +45,8 @@ pub(crate) fn section() -> (*const u8, *const u8) {
 /// Declares functions of the runtime that compiled code calls and during which a collection may walk the stack.
 ///
 /// Each of them records the frame of its caller, calls the function after `=`, and forgets the frame again. It has the
-/// same type as this function, safe or `unsafe`, and its arguments and result are in registers: no more than six words of
-/// arguments. Both is checked when it is compiled. Compiled code calls it with the calling convention `SystemV`. The
+/// same type as this function, safe or `unsafe`, and its arguments and result are in registers: integers, pointers and
+/// floats, no more than six words of arguments. Both is checked when it is compiled. Compiled code calls it with the calling convention `SystemV`. The
 /// function may not unwind.
 ///
 /// A function of the runtime that compiled code calls directly cannot collect: the walk ends with
@@ -169,8 +169,9 @@ macro_rules! exit {
 
 /// Declares functions that enter compiled code. Each gets the address of a compiled function, and its arguments.
 ///
-/// It records that the frames of compiled code begin here. The arguments and the result are in registers: no more than
-/// five words of arguments and one of results, which is checked when it is compiled. The compiled function may have the
+/// It records that the frames of compiled code begin here. Compiled code that is called in another way, for example by a
+/// function pointer, ends the walk with [`WalkError::NoEntry`](crate::WalkError::NoEntry). The arguments and the result are
+/// in registers: integers, pointers and floats, no more than five words of arguments and one of results, which is checked when it is compiled. The compiled function may have the
 /// calling conventions `SystemV`, `Fast` and `Tail` of Cranelift.
 ///
 /// # Safety

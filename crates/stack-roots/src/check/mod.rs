@@ -97,8 +97,23 @@ pub struct CheckError {
 
 impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "function {}: {}: {}", self.function, self.law, self.instruction)
+        write!(f, "function {}: {}: {}", self.function, self.law, self.instruction)?;
+        match hint(self.law) {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
     }
+}
+
+/// What is usually missing where a law is broken.
+fn hint(law: &str) -> Option<&'static str> {
+    Some(match law {
+        roots::STALE => "is it declared to the frontend?",
+        roots::STALE_ADDRESS => "compute it again after the call, or see `stack_roots::derived`",
+        roots::NOT_PASSED => "is the type of the load or call that gives it declared?",
+        roots::NOT_DECLARED => "declare them with `Types::declare_signature` or `declare_function`",
+        _ => return None,
+    })
 }
 
 impl std::error::Error for CheckError {}

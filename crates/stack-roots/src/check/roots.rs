@@ -29,6 +29,12 @@ use cranelift_codegen::ir::{
 };
 use std::collections::HashSet;
 
+pub(super) const STALE: &str = "a reference is used after a call that may have moved its object";
+pub(super) const STALE_ADDRESS: &str =
+    "a value that was computed from a reference is used after a call that may collect";
+pub(super) const NOT_PASSED: &str = "a value that is not a reference is passed as one";
+pub(super) const NOT_DECLARED: &str = "a call whose types are not declared";
+
 pub(super) fn check(facts: &Facts<'_>) -> Result<(), BrokenLaw> {
     let roots = Roots { facts, frame_addresses: frame_addresses(facts) };
     for &block in &facts.rpo {
@@ -102,10 +108,8 @@ impl Roots<'_, '_> {
                 return Ok(());
             }
             Err(match kind.has(ValueKinds::DERIVED | ValueKinds::VECTOR_OF_REFS) {
-                false => "a reference is used after a call that may have moved its object",
-                true => {
-                    "a value that was computed from a reference is used after a call that may collect"
-                }
+                false => STALE,
+                true => STALE_ADDRESS,
             })
         };
         let before = self.facts.epochs.before(inst);
@@ -221,7 +225,7 @@ impl Roots<'_, '_> {
         } else if opcode.is_call() {
             let types = self.facts.language.call(func, inst);
             let signature = facts::signature(func, inst).map(|called| &dfg.signatures[called]);
-            types.zip(signature).ok_or("a call whose types are not declared")?
+            types.zip(signature).ok_or(NOT_DECLARED)?
         } else {
             return Ok(());
         };
@@ -240,7 +244,7 @@ impl Roots<'_, '_> {
             let kind = self.facts.kind(value);
             match ty {
                 ValueType::Ref if !self.facts.language.fits(kind) => {
-                    return Err("a value that is not a reference is passed as one");
+                    return Err(NOT_PASSED);
                 }
                 ValueType::Pointer if kind.has(ValueKinds::REF) => {
                     return Err("a reference is passed as a value that is not a reference");

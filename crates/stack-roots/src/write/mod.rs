@@ -128,8 +128,10 @@ impl Maps {
     /// # Errors
     /// If other code is at the place of a function.
     ///
+    /// Call the functions by an entry function (`entry!` of `stack-roots-walk`), and not by a function pointer: a walk ends with
+    /// an error otherwise. [`Tables::remove`](stack_roots_walk::Tables::remove) a function before its code is freed.
+    ///
     /// # Examples
-    /// See `entry!` of `stack-roots-walk` for the call of the function.
     ///
     /// ```
     /// # use cranelift_jit::{JITBuilder, JITModule};

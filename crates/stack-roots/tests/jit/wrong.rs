@@ -49,7 +49,7 @@ fn a_collection_in_a_quiet_call_is_an_error() {
             panic!("{:?}", runtime.heap.errors)
         };
         assert_eq!(*function, Some(code.addr()));
-        assert!(error.to_string().contains("no stack map for the return address"), "{error}");
+        assert!(error.to_string().contains("the call was marked"), "{error}");
     });
 }
 
@@ -113,6 +113,21 @@ fn an_exit_function_that_the_runtime_calls_is_an_error() {
     RUNTIME.with_borrow(|runtime| {
         assert_eq!(runtime.heap.errors.len(), 2, "{:?}", runtime.heap.errors);
         assert_eq!(runtime.heap.frames, [1, 1]);
+    });
+}
+
+#[test]
+fn code_that_is_called_without_an_entry_is_an_error() {
+    let mut machine = Machine::new(&[]);
+    let collect = machine.collect;
+    let id = calls(&mut machine, collect, false);
+    let code = machine.finish(id);
+    // SAFETY: it is a compiled function with one parameter.
+    let code: extern "C" fn(u64) -> u64 = unsafe { std::mem::transmute(code) };
+    assert_eq!(code(8), 8);
+    RUNTIME.with_borrow(|runtime| {
+        assert_eq!(runtime.heap.errors, [WalkError::NoEntry, WalkError::NoEntry]);
+        assert_eq!(runtime.heap.collections, 0);
     });
 }
 
