@@ -1,6 +1,6 @@
 //! Calls that cannot collect. They need no row in the table of stack maps.
 //!
-//! [`mark_quiet_calls`] marks them before a function is compiled, and [`FunctionMap`](crate::write::FunctionMap)
+//! [`mark_quiet_calls`] marks them before a function is compiled, and `write::FunctionMap`
 //! leaves them out. If a collection happens in such a call after all, the walk of the stack finds no row and
 //! ends with an error. So a call that was marked by mistake is not silent.
 

@@ -7,9 +7,9 @@
 //!
 //! | feature | for | what |
 //! |---|---|---|
-//! | `write` | the compiler | takes the maps of functions ([`write::Maps`]), marks calls that cannot collect ([`calls`]), keeps pointers into objects across calls ([`derived`]) |
-//! | `check` | the compiler | finds references in CLIF that a collection would miss ([`check::check_roots`]) |
-//! | `walk` | the runtime | the tables of a program ([`walk::Tables`]), entry and exit functions ([`entry!`], [`exit!`]), walks ([`walk::Frames`]) |
+//! | `write` | the compiler | takes the maps of functions (`write::Maps`), marks calls that cannot collect (`calls`), keeps pointers into objects across calls (`derived`) |
+//! | `check` | the compiler | finds references in CLIF that a collection would miss (`check::check_roots`) |
+//! | `walk` | the runtime | the tables of a program (`walk::Tables`), entry and exit functions (`entry!`, `exit!`), walks (`walk::Frames`) |
 //!
 //! It works on x86-64 with ELF, for example on Linux. The feature `walk` is the crate `stack-roots-walk` under another name.
 //! A runtime in a static library should use that crate itself: it needs no other crate, and Cargo unites the features of

@@ -4,6 +4,7 @@ mod c;
 mod common;
 mod lines;
 mod linkers;
+mod many;
 mod mutated;
 mod options;
 mod refused;

@@ -1,7 +1,7 @@
 //! Takes the stack maps of compiled functions, and writes them into objects or hands them to a JIT's runtime.
 //!
 //! [`Maps::add`] takes the maps of a function after `Module::define_function`. [`Maps::write`] puts all of them into the
-//! object of a `cranelift-object` module; [`Maps::register`] adds those of a `cranelift-jit` module to the
+//! object of a `cranelift-object` module; `Maps::register` adds those of a `cranelift-jit` module to the
 //! [`Tables`](stack_roots_walk::Tables) of the running program. The machine code is left as it is.
 //!
 //! Every call of a function gets a row, whether references are live across it or not, so a frame without a row is
