@@ -8,7 +8,7 @@
 //! | header | magic (two words); version and ELF number of the processor (16 bits each); size in bytes; number of functions; number of rows; checksum (64 bits) |
 //! | each function | distance from this word to the function's code; size of the code in bytes; number of its rows |
 //! | each row | return address, relative to the function's code; place of its map among the words of maps |
-//! | maps | for each different map: number of roots, number of derived pointers; the slots of the roots; the slots of each derived pointer and its base |
+//! | maps | for each different map: number of roots, number of derived pointers; the slots of the roots; for each derived pointer the slot of its base, and then its own |
 //!
 //! A slot is its offset from the frame pointer in bytes, with the logarithm of its size in words in the two
 //! lowest bits. The distances are relative, so nothing is relocated when a program is loaded. The checksum is

@@ -125,8 +125,8 @@ impl Tables {
     /// `__stop_stack_roots` of a program or library.
     ///
     /// # Errors
-    /// If a record is not one that this version of the crate wrote, or other code is at the same place. Then none of the records
-    /// that come after it is there, and the tables should not be used.
+    /// If a record is not one that this version of the crate wrote, or other code is at the same place. Then none of the
+    /// records that come after it is there, and the tables should not be used.
     ///
     /// # Safety
     /// The memory can be read, and the code that it describes exists as long as the tables are used.
@@ -140,25 +140,24 @@ impl Tables {
         let section = unsafe { std::slice::from_raw_parts(start, size) };
         let mut at = 0;
         while at < section.len() {
-            let (record, size) = Record::read(&section[at..]).map_err(|error| match error {
-                TableError::Record { what, .. } => TableError::Record { offset: at, what },
-                other => other,
-            })?;
+            let (record, size) = Record::read(&section[at..]).map_err(in_record(at))?;
             for function in record.functions() {
                 let place = start.addr() + at + function.place;
                 let address = place.wrapping_add_signed(function.distance as isize);
                 let rows = function.rows.iter().map(|&[return_address, map]| {
-                    (return_address, record.map(map).expect("it was checked"))
+                    // `insert` refuses words that are no map.
+                    (return_address, record.map(map).unwrap_or_default())
                 });
-                self.insert_checked(address, function.size, rows)?;
+                self.insert(address, function.size, rows).map_err(in_record(at))?;
             }
             at += size;
         }
         Ok(())
     }
 
-    /// Adds a function whose code is at `address`, with this number of bytes. `rows` are return addresses relative to the
-    /// code, in ascending order, each with the [words of its map](crate::format). `Maps::register` of `stack-roots` calls it.
+    /// Adds a function whose code is at `address`, with this number of bytes. `rows` are return addresses relative to
+    /// the code, in ascending order, each with the [words of its map](crate::format). `Maps::register` of `stack-roots`
+    /// calls it.
     ///
     /// # Errors
     /// If code of another function is there, or the rows or maps are not valid.
@@ -178,15 +177,6 @@ impl Tables {
                 return Err(BadRecord::Map.into());
             }
         }
-        self.insert_checked(address, size, rows)
-    }
-
-    fn insert_checked<'m>(
-        &mut self,
-        address: usize,
-        size: u32,
-        rows: impl ExactSizeIterator<Item = (u32, &'m [u32])>,
-    ) -> Result<(), TableError> {
         let mut inside = self.functions.range(address..address + size as usize);
         if let Some((start, known)) = inside.next().or_else(|| self.around(address)) {
             // A linker may take two functions with the same code for one. Their maps must be the same then.
@@ -278,5 +268,13 @@ impl Tables {
     /// Whether a map has derived pointers.
     pub(crate) fn has_derived(&self) -> bool {
         self.has_derived
+    }
+}
+
+/// Adds to an error the place of its record in the section.
+fn in_record(offset: usize) -> impl Fn(TableError) -> TableError {
+    move |error| match error {
+        TableError::Record { what, .. } => TableError::Record { offset, what },
+        other => other,
     }
 }

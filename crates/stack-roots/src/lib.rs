@@ -11,9 +11,9 @@
 //! | `check` | the compiler | finds references in CLIF that a collection would miss (`check::check_roots`) |
 //! | `walk` | the runtime | the tables of a program (`walk::Tables`), entry and exit functions (`entry!`, `exit!`), walks (`walk::Frames`) |
 //!
-//! It works on x86-64 with ELF, for example on Linux. The feature `walk` is the crate `stack-roots-walk` under another name.
-//! A runtime in a static library should use that crate itself: it needs no other crate, and Cargo unites the features of
-//! a crate in a workspace, so that the library would contain Cranelift.
+//! It works on x86-64 Linux. The feature `walk` is the crate `stack-roots-walk` under another name. A runtime in a
+//! static library should use that crate itself. It needs no other crate. Cargo unites the features of a crate in a
+//! workspace, so with the feature the library would contain Cranelift.
 //!
 //! # In a compiler
 //! Declare references to `cranelift-frontend` (`declare_value_needs_stack_map`), and compile with the setting
@@ -57,7 +57,8 @@
 //! # What goes wrong is an error
 //! - Every call has a row in the table. A frame without one ends the walk, before a root is visited.
 //! - Each record has a checksum, which is verified when the tables are made.
-//! - Compiled code that reaches the collector without an exit function ends the walk.
+//! - Compiled code that reaches the collector without an exit function ends the walk, and so does compiled code that was
+//!   called without an entry function.
 //! - A function that was defined and whose maps were not added is an error when the object is written.
 //! - Code that is compiled without frame pointers is refused.
 //!

@@ -252,7 +252,8 @@ impl Module {
 
     /// Declares a function of other code or of the host, which this module calls. It is found by its name
     /// when the code is [loaded](crate::Store::load) into a store, and may be
-    /// [replaced](crate::Store::replace) later. A function that no code calls need not be there. To import a function twice returns the same handle.
+    /// [replaced](crate::Store::replace) later. A function that no code calls need not be there. To import a function
+    /// twice returns the same handle.
     ///
     /// # Errors
     /// If the module declares a function with this name, or imports one with other parameters or results,

@@ -46,8 +46,8 @@ pub(crate) fn section() -> (*const u8, *const u8) {
 ///
 /// Each of them records the frame of its caller, calls the function after `=`, and forgets the frame again. It has the
 /// same type as this function, safe or `unsafe`, and its arguments and result are in registers: integers, pointers and
-/// floats, no more than six words of arguments. Both is checked when it is compiled. Compiled code calls it with the calling convention `SystemV`. The
-/// function may not unwind.
+/// floats, no more than six words of arguments. Both is checked when it is compiled. Compiled code calls it with the
+/// calling convention `SystemV`. The function may not unwind.
 ///
 /// A function of the runtime that compiled code calls directly cannot collect: the walk ends with
 /// [`WalkError::NoExit`](crate::WalkError::NoExit). The runtime itself calls the function after `=`, and not the exit
@@ -171,8 +171,8 @@ macro_rules! exit {
 ///
 /// It records that the frames of compiled code begin here. Compiled code that is called in another way, for example by a
 /// function pointer, ends the walk with [`WalkError::NoEntry`](crate::WalkError::NoEntry). The arguments and the result are
-/// in registers: integers, pointers and floats, no more than five words of arguments and one of results, which is checked when it is compiled. The compiled function may have the
-/// calling conventions `SystemV`, `Fast` and `Tail` of Cranelift.
+/// in registers: integers, pointers and floats, no more than five words of arguments and one of results. This is checked
+/// when it is compiled. The compiled function may have the calling conventions `SystemV`, `Fast` and `Tail` of Cranelift.
 ///
 /// # Safety
 /// The first argument of such a function is the address of compiled code that takes the other arguments, and nothing

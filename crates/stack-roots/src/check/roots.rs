@@ -295,8 +295,9 @@ impl Roots<'_, '_> {
         Ok(())
     }
 
-    /// Adds to `good` the slots that `block` makes current at its end, to `lost` the slots of derived pointers whose base it
-    /// overwrites, and to `wanted` the slots that it uses as they were at its beginning. Returns whether a call in it may collect.
+    /// Adds to `good` the slots that `block` makes current at its end, to `lost` the slots of derived pointers
+    /// whose base it overwrites, and to `wanted` the slots that it uses as they were at its beginning. Returns
+    /// whether a call in it may collect.
     fn slots_in(
         &self,
         block: Block,

@@ -153,13 +153,19 @@ fn maps_are_added_once_and_of_compiled_code() {
     let context = machine.compile(id, body, |_| {});
     machine.maps.add(id, &context).unwrap();
     assert_eq!(machine.maps.add(id, &context), Err(MapError::Twice(id)));
+    // The first maps stay.
+    let collect = machine.collect;
+    let other = calls(&mut machine, collect, false);
+    let map = machine.maps.get(other).unwrap().clone();
+    assert_eq!(machine.maps.insert(id, map), Err(MapError::Twice(id)));
+    assert_eq!(machine.maps.get(id).unwrap().rows(), []);
     assert_eq!(machine.maps.leave_out(id), Err(MapError::Twice(id)));
     let code = machine.finish(id);
     RUNTIME.with_borrow_mut(|runtime| {
         // The same function again is no error, because a linker may take two for one.
         let address = |id| machine.module.get_finalized_function(id);
         machine.maps.register(&mut runtime.tables, address).unwrap();
-        assert_eq!(runtime.tables.len(), 1);
+        assert_eq!(runtime.tables.len(), 2);
         let shifted = |_| code.wrapping_add(1);
         let overlap = machine.maps.register(&mut runtime.tables, shifted);
         assert_eq!(overlap, Err(TableError::Overlap { address: code.addr() + 1 }));
