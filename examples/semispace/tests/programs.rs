@@ -3,6 +3,7 @@
 
 use object::read::elf::{ElfFile64, FileHeader as _};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -55,7 +56,14 @@ fn library() -> PathBuf {
 }
 
 fn run(program: &Path, environment: &[(&str, &str)]) -> Output {
-    Command::new(program).envs(environment.iter().copied()).output().unwrap()
+    loop {
+        match Command::new(program).envs(environment.iter().copied()).output() {
+            // A process that another test has just started holds the file that this test wrote, until it has
+            // executed its own program.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            output => return output.unwrap(),
+        }
+    }
 }
 
 fn prints(program: &Path, environment: &[(&str, &str)], expected: &str) {
