@@ -1,12 +1,11 @@
 //! [`Code`]: a compiled module, with everything that a store needs.
 
-use crate::declarations::Declarations;
+use crate::declarations::{Declarations, Exported};
 use crate::registry::EngineType;
 use crate::{Engine, Signature, Type};
 use anyhow::Result;
-use gc_jit::CodeMemory;
+use gc_jit::{CodeMemory, EntryTrampoline};
 use gc_types::{CodeImage, GcLayout};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -55,12 +54,21 @@ pub(crate) struct Parts {
     pub(crate) memory: Arc<CodeMemory>,
     /// The types by their number in the image.
     pub(crate) types: Vec<EngineType>,
-    /// The functions that other code and the host can call, with their numbers in the image.
-    pub(crate) functions: BTreeMap<String, (u32, Arc<Signature>)>,
+    /// The functions that other code and the host can call, ascending by name.
+    pub(crate) functions: Vec<Function>,
     /// The words that it reads from its vmctx.
     pub(crate) words: Vec<Word>,
     /// Whether it can get or make references, so that it needs a heap.
     pub(crate) uses_heap: bool,
+}
+
+/// A function that other code and the host can call.
+pub(crate) struct Function {
+    pub(crate) exported: Exported,
+    /// The distance of its code from the image's start, in bytes.
+    pub(crate) offset: u32,
+    /// The trampoline by which the host calls it.
+    pub(crate) trampoline: EntryTrampoline,
 }
 
 /// A word of a vmctx, which belongs to one piece of code in one store.
@@ -145,7 +153,8 @@ impl Code {
 
     /// The functions that the host can call, with their signatures, by name.
     pub fn functions(&self) -> impl Iterator<Item = (&str, &Signature)> {
-        self.0.functions.iter().map(|(name, (_, signature))| (name.as_str(), &**signature))
+        let functions = self.0.functions.iter().map(|function| &function.exported);
+        functions.map(|exported| (&*exported.name, &*exported.signature))
     }
 
     /// The functions that it calls and does not have, or makes references to. The store into which it is loaded must have
@@ -160,6 +169,6 @@ impl Code {
 
 impl fmt::Debug for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.functions.keys()).finish()
+        f.debug_list().entries(self.functions().map(|(name, _)| name)).finish()
     }
 }

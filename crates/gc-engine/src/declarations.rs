@@ -5,27 +5,35 @@
 //! `PartialEq` between its values and other types, crates above this one would have to name the types in
 //! `assert_eq!(values, [])`.
 
-use crate::code::{Parts, Word};
+use crate::code::{Function, Parts, Word};
 use crate::registry::{Definition, EngineType};
-use crate::types::storage_name;
 use crate::{Code, Engine, Signature, Type};
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_jit::CodeMemory;
-use gc_types::{ArrayLayout, CodeImage, GcLayout, StorageType, StructLayout, TypeIndex};
+use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What belongs to the code of an image.
 pub(crate) struct Declarations {
     /// The types, in the order of their numbers in the image.
     pub(crate) types: Vec<Definition>,
-    /// The functions that other code and the host can call, with their numbers in the image.
-    pub(crate) functions: BTreeMap<String, (u32, Arc<Signature>)>,
+    /// The functions that other code and the host can call, ascending by name.
+    pub(crate) functions: Vec<Exported>,
     /// The words that the code reads from its vmctx.
     pub(crate) words: Vec<Word>,
     /// Whether it can get or make references, so that it needs a heap.
     pub(crate) uses_heap: bool,
+}
+
+/// A function that other code and the host can call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Exported {
+    pub(crate) name: Arc<str>,
+    /// Its number in the image.
+    pub(crate) index: u32,
+    pub(crate) signature: Arc<Signature>,
 }
 
 impl Declarations {
@@ -34,13 +42,16 @@ impl Declarations {
         let Parts { types, functions, words, uses_heap, .. } = code.parts();
         Declarations {
             types: types.iter().map(|ty| ty.definition().clone()).collect(),
-            functions: functions.clone(),
+            functions: functions.iter().map(|function| function.exported.clone()).collect(),
             words: words.clone(),
             uses_heap: *uses_heap,
         }
     }
 
     /// The code of an engine that has these. `publish` makes the image executable, with the indices of the types.
+    ///
+    /// # Errors
+    /// If `publish` fails, or if the image does not have the functions.
     pub(crate) fn into_code(
         self,
         engine: &Engine,
@@ -51,26 +62,85 @@ impl Declarations {
         let types = types.collect::<Result<Vec<_>>>()?;
         let indices: Vec<_> = types.iter().map(EngineType::index).collect();
         let (engine, memory) = (engine.clone(), publish(&indices)?);
+        let functions = functions.into_iter().map(|exported| {
+            let Exported { name, index, signature } = &exported;
+            let offset = memory.image().function_offset(*index);
+            let offset = offset
+                .with_context(|| format!("the image has no code of the function `{name}`"))?;
+            let trampoline = memory.entry_trampoline(&signature.call_signature());
+            let trampoline = trampoline.with_context(|| {
+                format!("the image has no entry trampoline for the function `{name}`")
+            })?;
+            Ok(Function { exported, offset, trampoline })
+        });
+        let functions = functions.collect::<Result<Vec<_>>>()?;
+        for word in &words {
+            if let Word::Reference(index, _) = word {
+                ensure!(
+                    memory.image().function_offset(*index).is_some(),
+                    "the image has no code of function {index}, to which it makes references"
+                );
+            }
+        }
         Ok(Code::new(Parts { engine, memory, types, functions, words, uses_heap }))
     }
 
     /// As bytes.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
-        let functions = self.functions.iter().map(|(name, (index, signature))| {
-            (*index, SavedFunction { name: name.into(), signature: save_signature(signature) })
+        let of_types = self.types.iter().filter_map(|ty| match ty {
+            Definition::Function(signature) => Some(signature),
+            Definition::Object(..) => None,
+        });
+        let of_functions = self.functions.iter().map(|function| &function.signature);
+        let of_words = self.words.iter().filter_map(|word| match word {
+            Word::Import(_, signature) | Word::Reference(_, signature) => Some(signature),
+            Word::Global(..) | Word::Constant(..) | Word::Unused => None,
+        });
+        let mut signatures: Vec<&Signature> = Vec::new();
+        let mut numbers = HashMap::new();
+        for signature in of_types.chain(of_functions).chain(of_words) {
+            numbers.entry(&**signature).or_insert_with(|| {
+                signatures.push(signature);
+                signatures.len() as u32 - 1
+            });
+        }
+        let number = |signature: &Arc<Signature>| numbers[&**signature];
+        let codes = |types: &[Type]| types.iter().map(|ty| code_of(*ty, &TYPES)).collect();
+        let signatures: Vec<[Vec<u8>; 2]> = signatures
+            .into_iter()
+            .map(|signature| [codes(signature.params()), codes(signature.results())])
+            .collect();
+        let fields: Vec<Vec<u8>> = self.types.iter().map(codes_of_fields).collect();
+
+        let types = self.types.iter().zip(&fields).map(|(ty, fields)| {
+            Ok(match ty {
+                Definition::Function(signature) => SavedType::Function(number(signature)),
+                Definition::Object(name, layout) => match &**layout {
+                    GcLayout::Struct(_) => SavedType::Struct(name, fields),
+                    GcLayout::Array(layout) => {
+                        SavedType::Array(name, code_of(layout.element, &StorageType::ALL))
+                    }
+                    GcLayout::Exn(_) => bail!("a module has no types of exceptions"),
+                },
+            })
+        });
+        let functions = self.functions.iter().map(|function| {
+            let Exported { name, index, signature } = function;
+            (*index, &**name, number(signature))
         });
         let words = self.words.iter().map(|word| match word {
-            Word::Import(name, ty) => {
-                let (name, signature) = ((&**name).into(), save_signature(ty));
-                SavedWord::Import(SavedFunction { name, signature })
-            }
-            Word::Reference(index, ty) => SavedWord::Reference(*index, save_signature(ty)),
-            Word::Global(name, ty) => SavedWord::Global((&**name).into(), ty.to_string()),
-            Word::Constant(ty, bytes) => SavedWord::Constant(*ty, bytes.to_vec()),
+            Word::Import(name, signature) => SavedWord::Import(name, number(signature)),
+            Word::Reference(index, signature) => SavedWord::Reference(*index, number(signature)),
+            Word::Global(name, ty) => SavedWord::Global(name, code_of(*ty, &TYPES)),
+            Word::Constant(ty, bytes) => SavedWord::Constant(*ty, bytes),
             Word::Unused => SavedWord::Unused,
         });
         let saved = Saved {
-            types: self.types.iter().map(save_type).collect::<Result<_>>()?,
+            types: types.collect::<Result<_>>()?,
+            signatures: signatures
+                .iter()
+                .map(|[params, results]| (&**params, &**results))
+                .collect(),
             functions: functions.collect(),
             words: words.collect(),
             uses_heap: self.uses_heap,
@@ -81,46 +151,44 @@ impl Declarations {
     /// From bytes that [`to_bytes`](Declarations::to_bytes) has made.
     ///
     /// # Errors
-    /// If they are others, or do not fit the image.
-    pub(crate) fn from_bytes(bytes: &[u8], image: &CodeImage) -> Result<Declarations> {
-        let (saved, rest): (Saved, _) =
+    /// If they are others.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Declarations> {
+        let (saved, rest): (Saved<'_>, _) =
             postcard::take_from_bytes(bytes).context("the declarations of code")?;
         ensure!(rest.is_empty(), "the declarations have {} bytes too many", rest.len());
-        let types = saved.types.iter().map(load_type).collect::<Result<Vec<_>>>()?;
-        let mut functions = BTreeMap::new();
-        for (index, SavedFunction { name, signature }) in &saved.functions {
-            let signature = load_signature(signature)?;
-            ensure!(
-                image.function_offset(*index).is_some(),
-                "the image has no code of the function `{name}`"
-            );
-            ensure!(
-                image.entry(&signature.call_signature()).is_some(),
-                "the image has no entry trampoline for the function `{name}`"
-            );
-            let before = functions.insert(name.to_string(), (*index, signature));
-            ensure!(before.is_none(), "two functions have the name `{name}`");
-        }
+        let signatures = saved.signatures.iter().map(|signature| {
+            let types = |codes: &[u8]| {
+                codes.iter().map(|code| type_of(*code, &TYPES)).collect::<Result<Vec<_>>>()
+            };
+            let (params, results) = signature;
+            let (params, results) = (types(params)?, types(results)?);
+            Ok(Arc::new(Signature::new(params, results)))
+        });
+        let signatures = signatures.collect::<Result<Vec<_>>>()?;
+        let signature = |number: u32| {
+            let found = signatures.get(number as usize).cloned();
+            found.with_context(|| format!("the declarations have no signature {number}"))
+        };
+        let types = saved.types.iter().map(|ty| load_type(ty, signature));
+        let types = types.collect::<Result<Vec<_>>>()?;
+        let functions = saved.functions.iter().map(|(index, name, number)| {
+            let (index, signature) = (*index, signature(*number)?);
+            Ok(Exported { name: (*name).into(), index, signature })
+        });
+        let functions = functions.collect::<Result<Vec<_>>>()?;
+        let is_sorted = functions.is_sorted_by(|before, after| before.name < after.name);
+        ensure!(is_sorted, "the names of functions are not ascending");
         let words = saved.words.iter().map(|word| match word {
-            SavedWord::Import(SavedFunction { name, signature }) => {
-                Ok(Word::Import((&**name).into(), load_signature(signature)?))
+            SavedWord::Import(name, number) => {
+                Ok(Word::Import((*name).into(), signature(*number)?))
             }
-            SavedWord::Reference(index, signature) => {
-                ensure!(
-                    image.function_offset(*index).is_some(),
-                    "the image has no code of function {index}, to which it makes references"
-                );
-                Ok(Word::Reference(*index, load_signature(signature)?))
-            }
-            SavedWord::Global(name, ty) => {
-                let ty = load_types(std::slice::from_ref(ty))?;
-                Ok(Word::Global((&**name).into(), ty[0]))
-            }
+            SavedWord::Reference(index, number) => Ok(Word::Reference(*index, signature(*number)?)),
+            SavedWord::Global(name, ty) => Ok(Word::Global((*name).into(), type_of(*ty, &TYPES)?)),
             SavedWord::Constant(ty, bytes) => {
                 let known = types.get(*ty as usize);
                 let is_object = matches!(known, Some(Definition::Object(..)));
                 ensure!(is_object, "a constant is of type {ty}, which is no type of objects");
-                Ok(Word::Constant(*ty, bytes.as_slice().into()))
+                Ok(Word::Constant(*ty, (*bytes).into()))
             }
             SavedWord::Unused => Ok(Word::Unused),
         });
@@ -129,108 +197,77 @@ impl Declarations {
     }
 }
 
-/// All types of values.
+/// All types of values. The place of each is its code in the bytes.
 const TYPES: [Type; 6] = [Type::I32, Type::I64, Type::F32, Type::F64, Type::Ref, Type::Func];
 
+/// The code of one of `all` types.
+fn code_of<T: PartialEq>(ty: T, all: &[T]) -> u8 {
+    let place = all.iter().position(|known| *known == ty).expect("the list has all types");
+    u8::try_from(place).expect("there are few types")
+}
+
+/// The type with a code.
+fn type_of<T: Copy>(code: u8, all: &[T]) -> Result<T> {
+    all.get(usize::from(code)).copied().with_context(|| format!("there is no type {code}"))
+}
+
 #[derive(Serialize, Deserialize)]
-struct Saved {
-    types: Vec<SavedType>,
-    functions: Vec<(u32, SavedFunction)>,
-    words: Vec<SavedWord>,
+struct Saved<'a> {
+    #[serde(borrow)]
+    types: Vec<SavedType<'a>>,
+    /// For each the codes of the types of parameters, and of those of results.
+    signatures: Vec<(&'a [u8], &'a [u8])>,
+    /// Numbers in the image, names, and numbers of signatures.
+    functions: Vec<(u32, &'a str, u32)>,
+    words: Vec<SavedWord<'a>>,
     uses_heap: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-enum SavedWord {
-    Import(SavedFunction),
-    Reference(u32, SavedSignature),
-    /// A name, and a type.
-    Global(String, String),
+enum SavedWord<'a> {
+    /// A name, and the number of a signature.
+    Import(&'a str, u32),
+    /// The number of a function in the image, and that of a signature.
+    Reference(u32, u32),
+    /// A name, and the code of a type.
+    Global(&'a str, u8),
     /// The number of a type, and bytes.
-    Constant(u32, Vec<u8>),
+    Constant(u32, &'a [u8]),
     Unused,
 }
 
 #[derive(Serialize, Deserialize)]
-enum SavedType {
-    /// A name, and the types of the fields.
-    Struct(String, Vec<String>),
-    /// A name, and the type of the elements.
-    Array(String, String),
-    Function(SavedSignature),
+enum SavedType<'a> {
+    /// A name, and the codes of the fields' types.
+    Struct(&'a str, &'a [u8]),
+    /// A name, and the code of the elements' type.
+    Array(&'a str, u8),
+    /// The number of a signature.
+    Function(u32),
 }
 
-#[derive(Serialize, Deserialize)]
-struct SavedFunction {
-    name: String,
-    signature: SavedSignature,
+/// The codes of the types of a struct's fields. For other types there are none.
+fn codes_of_fields(ty: &Definition) -> Vec<u8> {
+    let Definition::Object(_, layout) = ty else { return Vec::new() };
+    let GcLayout::Struct(layout) = &**layout else { return Vec::new() };
+    layout.fields.iter().map(|field| code_of(field.ty, &StorageType::ALL)).collect()
 }
 
-#[derive(Serialize, Deserialize)]
-struct SavedSignature {
-    params: Vec<String>,
-    results: Vec<String>,
-}
-
-fn save_type(ty: &Definition) -> Result<SavedType> {
-    Ok(match ty {
-        Definition::Function(signature) => SavedType::Function(save_signature(signature)),
-        Definition::Object(name, layout) => match &**layout {
-            GcLayout::Struct(layout) => {
-                let fields = layout.fields.iter().map(|field| storage_name(field.ty).into());
-                SavedType::Struct((&**name).into(), fields.collect())
-            }
-            GcLayout::Array(layout) => {
-                SavedType::Array((&**name).into(), storage_name(layout.element).into())
-            }
-            GcLayout::Exn(_) => bail!("a module has no types of exceptions"),
-        },
-    })
-}
-
-fn load_type(ty: &SavedType) -> Result<Definition> {
+fn load_type(
+    ty: &SavedType<'_>,
+    signature: impl Fn(u32) -> Result<Arc<Signature>>,
+) -> Result<Definition> {
     let (name, layout) = match ty {
-        SavedType::Function(signature) => {
-            return Ok(Definition::Function(load_signature(signature)?));
-        }
+        SavedType::Function(number) => return Ok(Definition::Function(signature(*number)?)),
         SavedType::Struct(name, fields) => {
-            let fields = fields.iter().map(|name| load_storage(name));
+            let fields = fields.iter().map(|code| type_of(*code, &StorageType::ALL));
             (name, GcLayout::Struct(StructLayout::new(fields.collect::<Result<Vec<_>>>()?)?))
         }
         SavedType::Array(name, element) => {
-            (name, GcLayout::Array(ArrayLayout::new(load_storage(element)?)))
+            (name, GcLayout::Array(ArrayLayout::new(type_of(*element, &StorageType::ALL)?)))
         }
     };
-    Ok(Definition::Object((&**name).into(), Arc::new(layout)))
-}
-
-fn load_storage(name: &str) -> Result<StorageType> {
-    let known = StorageType::ALL.into_iter().find(|known| storage_name(*known) == name);
-    known.with_context(|| format!("there is no type `{name}` of fields"))
-}
-
-fn save_signature(signature: &Signature) -> SavedSignature {
-    SavedSignature {
-        params: save_types(signature.params()),
-        results: save_types(signature.results()),
-    }
-}
-
-fn load_signature(signature: &SavedSignature) -> Result<Arc<Signature>> {
-    let SavedSignature { params, results } = signature;
-    Ok(Arc::new(Signature::new(load_types(params)?, load_types(results)?)))
-}
-
-fn save_types(types: &[Type]) -> Vec<String> {
-    types.iter().map(|ty| ty.to_string()).collect()
-}
-
-fn load_types(names: &[String]) -> Result<Vec<Type>> {
-    let types = names.iter().map(|name| {
-        let known = TYPES.into_iter().find(|ty| ty.to_string() == **name);
-        known.with_context(|| format!("there is no type `{name}` of values"))
-    });
-    types.collect()
+    Ok(Definition::Object((*name).into(), Arc::new(layout)))
 }
 
 #[cfg(test)]
@@ -238,17 +275,65 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_storage_type_has_a_name_of_its_own() {
+    fn the_lists_have_all_types() {
         for ty in StorageType::ALL {
-            assert_eq!(load_storage(storage_name(ty)).unwrap(), ty);
+            assert_eq!(type_of(code_of(ty, &StorageType::ALL), &StorageType::ALL).unwrap(), ty);
         }
-        assert!(load_storage("i128").is_err());
+        // The code of the one that was added last.
+        assert_eq!(code_of(Type::Func, &TYPES), 5);
+        assert!(type_of(6, &TYPES).is_err());
     }
 
     #[test]
-    fn every_type_has_a_name_of_its_own() {
-        let names = save_types(&TYPES);
-        assert_eq!(load_types(&names).unwrap(), TYPES);
-        assert!(load_types(&["externref".into()]).is_err());
+    fn declarations_are_the_same_again() {
+        let signature = |params: &[Type], results: &[Type]| {
+            Arc::new(Signature::new(params.iter().copied(), results.iter().copied()))
+        };
+        let (one, other) = (signature(&TYPES, &[Type::Ref]), signature(&[], &TYPES));
+        let layout = StructLayout::new(StorageType::ALL.to_vec()).unwrap();
+        let array = ArrayLayout::new(StorageType::I8);
+        let types = vec![
+            Definition::Object("all".into(), Arc::new(GcLayout::Struct(layout))),
+            Definition::Function(other.clone()),
+            Definition::Object("bytes".into(), Arc::new(GcLayout::Array(array))),
+        ];
+        let functions = [("a", 3, &one), ("b", 1, &other), ("c", 2, &one)];
+        let functions = functions.map(|(name, index, signature)| Exported {
+            name: name.into(),
+            index,
+            signature: signature.clone(),
+        });
+        let words = vec![
+            Word::Import("d".into(), other.clone()),
+            Word::Reference(2, one),
+            Word::Global("g".into(), Type::Func),
+            Word::Constant(2, b"text".as_slice().into()),
+            Word::Unused,
+        ];
+        let declared = Declarations { types, functions: functions.into(), words, uses_heap: true };
+        let bytes = declared.to_bytes().unwrap();
+        let again = Declarations::from_bytes(&bytes).unwrap();
+        assert_eq!(again.types, declared.types);
+        assert_eq!(again.words, declared.words);
+        assert!(again.functions == declared.functions && again.uses_heap);
+        for length in 0..bytes.len() {
+            assert!(Declarations::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn names_of_functions_are_there_once() {
+        let signature = Arc::new(Signature::new([], []));
+        let function =
+            |name: &str| Exported { name: name.into(), index: 0, signature: signature.clone() };
+        let declared = |names: [&str; 2]| Declarations {
+            types: Vec::new(),
+            functions: names.map(function).into(),
+            words: Vec::new(),
+            uses_heap: false,
+        };
+        let load = |names| Declarations::from_bytes(&declared(names).to_bytes().unwrap());
+        assert!(load(["f", "g"]).is_ok());
+        assert!(load(["f", "f"]).is_err() && load(["g", "f"]).is_err());
     }
 }

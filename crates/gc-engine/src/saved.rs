@@ -80,7 +80,7 @@ impl Code {
     fn from_saved(engine: &Engine, saved: SavedImage) -> Result<Code> {
         let (bytes, range) = saved.embedder();
         let bytes = &(*bytes).as_ref()[range];
-        let declared = Declarations::from_bytes(bytes, saved.image())?;
+        let declared = Declarations::from_bytes(bytes)?;
         declared.into_code(engine, |indices| saved.publish(indices))
     }
 }

@@ -1,6 +1,6 @@
 //! The interface for C, `reclaim_native.h`.
 
-use crate::{Program, load, program};
+use crate::{Program, program};
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_engine::native::Objects;
 use gc_engine::{Code, Store, Type, Val};
@@ -203,7 +203,7 @@ unsafe extern "C" fn reclaim_register(
                 new.insert(unsafe { Objects::at(start.cast())?.load(engine)? })
             }
         };
-        load(store, codes)
+        store.load_all(&*codes)
     };
     if reported(error, register).is_some() { 0 } else { -1 }
 }

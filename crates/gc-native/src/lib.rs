@@ -21,10 +21,9 @@
 mod c;
 mod limit;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail};
 use gc_engine::native::Objects;
 use gc_engine::{Code, Engine, HeapOptions, Store, size};
-use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::panic::{UnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -66,29 +65,8 @@ pub fn open<T: Send + Sync + 'static>(
     let Program { engine, codes } = program()?;
     let mut store = Store::new(engine, data)?;
     add(&mut store)?;
-    load(&mut store, codes)?;
+    store.load_all(codes)?;
     Ok(store)
-}
-
-/// Loads code into a store. What can be checked before anything is loaded is checked first.
-fn load<T: 'static>(store: &mut Store<T>, codes: &[Code]) -> Result<()> {
-    let mut names = BTreeSet::new();
-    for (name, _) in codes.iter().flat_map(Code::functions) {
-        ensure!(store.signature(name).is_none(), "the store already has a function `{name}`");
-        ensure!(names.insert(name), "two objects have a function `{name}`");
-    }
-    for (name, signature) in codes.iter().flat_map(Code::imports) {
-        ensure!(
-            names.contains(name) || store.signature(name).is_some(),
-            "there is no function `{name}{signature}`, which an object imports"
-        );
-    }
-    // Objects may call each other, so all names are there first.
-    for (name, signature) in codes.iter().flat_map(Code::functions) {
-        let (params, results) = (signature.params(), signature.results());
-        store.declare(name, params.iter().copied(), results.iter().copied())?;
-    }
-    codes.iter().try_for_each(|code| store.load(code))
 }
 
 /// Calls the main function of this executable. Returns the exit code: what the function returns, or 0.

@@ -2,7 +2,7 @@
 
 use super::{Built, Function, FunctionBody, Module};
 use crate::code::Word;
-use crate::declarations::Declarations;
+use crate::declarations::{Declarations, Exported};
 use crate::registry::Definition;
 use crate::{Code, Type};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -80,7 +80,7 @@ impl Module {
         let inlining = Inlining::new(small, limits)?;
 
         let mut linker = ImageLinker::new();
-        let mut exports = BTreeMap::new();
+        let mut exports = Vec::new();
         // The numbers of functions that code calls or makes references to.
         let mut called: BTreeSet<u32> = words.iter().filter_map(Word::referenced).collect();
         let mut context = Context::new();
@@ -101,7 +101,8 @@ impl Module {
             linker.define(handle.index, name.to_owned(), compiled)?;
             if exported {
                 linker.export(handle.index)?;
-                exports.insert(name.to_owned(), (handle.index, handle.signature.clone()));
+                let (index, signature) = (handle.index, handle.signature.clone());
+                exports.push(Exported { name: name.into(), index, signature });
             }
         }
         // The linker of the system need not find the others.
@@ -113,6 +114,7 @@ impl Module {
         }
         let linked = link(linker, compiler)?;
         let types = types.to_vec();
+        exports.sort_by(|a, b| a.name.cmp(&b.name));
         Ok((Declarations { types, functions: exports, words, uses_heap }, linked))
     }
 }

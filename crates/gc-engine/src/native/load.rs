@@ -219,7 +219,7 @@ unsafe fn load(record: &'static Record, engine: &Engine) -> Result<Code> {
     let image =
         CodeImage::with_code_apart(Arc::new(Bytes(code)), Arc::new(Bytes(tables)), sections)?;
     ensure!(image.type_words().len() as i64 == record.words[1], "it has another number of words");
-    let declared = Declarations::from_bytes(declared, &image)?;
+    let declared = Declarations::from_bytes(declared)?;
     let words = target(&raw const record.words[0]).cast_mut().cast::<u64>();
     declared.into_code(engine, |indices| {
         // SAFETY: as the caller promises. The linker has made room for the words.

@@ -2,7 +2,7 @@
 
 use super::{Header, Options, Record, Start, VERSION, frames, lines};
 use crate::code::Word;
-use crate::declarations::Declarations;
+use crate::declarations::{Declarations, Exported};
 use crate::registry::Definition;
 use crate::types::describe;
 use crate::{Engine, Module};
@@ -66,7 +66,7 @@ impl Engine {
         let code = linker.link_object(self.compiler())?;
         let declared = Declarations {
             types: Vec::new(),
-            functions: BTreeMap::new(),
+            functions: Vec::new(),
             words: Vec::new(),
             uses_heap: false,
         };
@@ -295,7 +295,7 @@ impl<'a> Writer<'a> {
         let tables_checksum = crc32fast::hash(&table_bytes);
         let code = [image.code(), &tables_checksum.to_le_bytes(), &[0; 12]].concat();
         let flags = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
-        let text = self.section(".text.reclaim", SectionKind::Text, flags, &code, 64);
+        let text = self.section(".text.reclaim", SectionKind::Text, flags, &code, 16);
         let read = elf::SHF_ALLOC;
         let tables =
             self.section(".rodata.reclaim", SectionKind::ReadOnlyData, read, &table_bytes, 8);
@@ -368,7 +368,7 @@ impl<'a> Writer<'a> {
             let (place, size) = (Some((text, function.offset.into())), function.size.into());
             self.typed_symbol(name, place, SymbolScope::Compilation, SymbolKind::Text, size);
         }
-        for (name, (index, _)) in &declared.functions {
+        for Exported { name, index, .. } in &declared.functions {
             let offset = image.function_offset(*index).expect("an exported function has code");
             let name = function_symbol(name);
             let place = Some((text, offset.into()));

@@ -11,7 +11,7 @@ use crate::Signature;
 use anyhow::{Result, ensure};
 use gc_jit::EntryTrampoline;
 use gc_types::CallSignature;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ptr::null;
 use std::sync::Arc;
 
@@ -39,8 +39,6 @@ pub(super) enum Target {
 pub(super) struct Slot {
     name: Arc<str>,
     pub(super) signature: Arc<Signature>,
-    /// The type at the machine level.
-    calls: CallSignature,
     pub(super) target: Target,
     reference: Reference,
 }
@@ -53,7 +51,7 @@ unsafe impl Sync for Target {}
 /// The functions of a store.
 #[derive(Default)]
 pub(crate) struct Functions {
-    names: BTreeMap<Arc<str>, SlotId>,
+    names: HashMap<Arc<str>, SlotId>,
     slots: Vec<Slot>,
     /// The trampolines by which compiled code calls host functions, by signature.
     exits: BTreeMap<CallSignature, Exit>,
@@ -79,21 +77,21 @@ impl Functions {
 
     /// The names and types, in alphabetical order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Signature)> {
-        self.names.iter().map(|(name, id)| (&**name, &*self.slot(*id).signature))
+        let mut sorted: Vec<_> = self.slots.iter().collect();
+        sorted.sort_by(|a, b| a.name.cmp(&b.name));
+        sorted.into_iter().map(|slot| (&*slot.name, &*slot.signature))
     }
 
     /// Adds a name.
     pub(super) fn add(
         &mut self,
-        name: &str,
+        name: Arc<str>,
         signature: Arc<Signature>,
         target: Target,
         reference: Reference,
     ) {
-        let name: Arc<str> = name.into();
         let id = SlotId(self.slots.len());
-        let calls = signature.call_signature();
-        self.slots.push(Slot { name: name.clone(), signature, calls, target, reference });
+        self.slots.push(Slot { name: name.clone(), signature, target, reference });
         self.names.insert(name, id);
         self.refer(id);
     }
@@ -107,12 +105,13 @@ impl Functions {
 
     /// Writes what compiled code reads of a function.
     fn refer(&mut self, id: SlotId) {
-        let Slot { calls, target, reference, .. } = &self.slots[id.0];
+        let Slot { signature, target, reference, .. } = &self.slots[id.0];
         let (code, vmctx) = match target {
             Target::Compiled { address, vmctx, .. } => (*address, *vmctx),
             // Without a trampoline there is no code that could call it.
             Target::Host(host) | Target::Missing(host) => {
-                (self.exits.get(calls).map_or(null(), |exit| exit.0), host.vmctx())
+                let exit = self.exits.get(&signature.call_signature());
+                (exit.map_or(null(), |exit| exit.0), host.vmctx())
             }
         };
         reference.set(code, vmctx);
@@ -130,7 +129,10 @@ impl Functions {
 
     /// Gives the host functions of this signature an exit trampoline, whose code the store keeps.
     pub(super) fn add_exit(&mut self, signature: CallSignature, address: *const u8) {
-        let waiting = |slot: &Slot| slot.calls == signature;
+        let waiting = |slot: &Slot| {
+            !matches!(slot.target, Target::Compiled { .. })
+                && slot.signature.call_signature() == signature
+        };
         let waiting: Vec<_> =
             (0..self.slots.len()).filter(|id| waiting(&self.slots[*id])).collect();
         self.exits.insert(signature, Exit(address));
@@ -141,8 +143,12 @@ impl Functions {
 impl Slot {
     /// Checks that the function has this type.
     pub(super) fn expect(&self, asked: &Signature) -> Result<()> {
-        let (name, signature) = (&self.name, &self.signature);
-        ensure!(**signature == *asked, "the function `{name}` is of type {signature}, not {asked}");
-        Ok(())
+        expect(&self.name, &self.signature, asked)
     }
+}
+
+/// Checks that the function with this name and this type is of the type that was asked for.
+pub(super) fn expect(name: &str, signature: &Signature, asked: &Signature) -> Result<()> {
+    ensure!(signature == asked, "the function `{name}` is of type {signature}, not {asked}");
+    Ok(())
 }

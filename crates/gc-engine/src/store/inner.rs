@@ -195,7 +195,7 @@ impl StoreInner {
     fn add(&mut self, name: &str, signature: Signature, target: Target) -> Result<()> {
         let signature = Arc::new(signature);
         let ty = self.function_type(&signature)?;
-        self.add_name(name, signature, ty, target);
+        self.add_name(name.into(), signature, ty, target);
         Ok(())
     }
 
@@ -207,7 +207,7 @@ impl StoreInner {
     /// Adds a name of a function of this type.
     pub(super) fn add_name(
         &mut self,
-        name: &str,
+        name: Arc<str>,
         signature: Arc<Signature>,
         ty: EngineType,
         target: Target,

@@ -2,15 +2,17 @@
 #![allow(unsafe_code)]
 
 use super::StoreInner;
-use super::functions::{SlotId, Target};
+use super::functions::{SlotId, Target, expect};
 use super::piece::{Piece, PieceId, Vmctx};
 use super::reference::Reference;
-use crate::Code;
-use crate::code::Word;
+use crate::code::{Function, Word};
+use crate::declarations::Exported;
 use crate::registry::EngineType;
 use crate::types::describe;
+use crate::{Code, Signature, Type};
 use anyhow::{Context as _, Result, bail, ensure};
-use gc_jit::CodeMemory;
+use gc_jit::{CodeMemory, VMContextPrefix};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The place of a function among those of the store.
@@ -20,125 +22,196 @@ enum Place {
     New(EngineType),
 }
 
+/// Code that is being loaded, when nothing that belongs to it can fail any more.
+struct Ready<'a> {
+    code: &'a Code,
+    /// The places of its functions.
+    places: Vec<Place>,
+    prefix: VMContextPrefix,
+    /// The words of its vmctx. Those of imports, globals and references are zero.
+    words: Vec<usize>,
+    references: Vec<(usize, *const u8, EngineType)>,
+}
+
 impl StoreInner {
     /// Loads code. Its functions may replace others if `replaces`.
     pub(super) fn load(&mut self, code: &Code, replaces: bool) -> Result<()> {
-        let parts = code.parts();
-        self.jit.check_code(&parts.memory)?;
-        ensure!(
-            self.engine.same(&parts.engine),
-            "the code was compiled for another engine, whose types have other indices: use \
-             `Code::for_engine`"
-        );
-        self.check_types(code)?;
-        self.check_words(code)?;
-        let mut exports = Vec::with_capacity(parts.functions.len());
-        for (name, (index, signature)) in &parts.functions {
-            let place = match self.functions.find(name) {
-                Some(id) => {
+        self.load_all(&[code], replaces)
+    }
+
+    /// Loads several pieces of code, which may import functions of each other.
+    pub(super) fn load_all(&mut self, codes: &[&Code], replaces: bool) -> Result<()> {
+        self.check_names(codes, replaces)?;
+        let mut ready = Vec::with_capacity(codes.len());
+        for code in codes {
+            match self.ready(code) {
+                Ok(code) => ready.push(code),
+                Err(error) => {
+                    for Ready { code, .. } in ready {
+                        self.forget_constants(code, code.parts().words.len());
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        let mut loaded = Vec::with_capacity(ready.len());
+        for code in ready {
+            loaded.push(self.add_piece(code));
+        }
+        // All functions have their names.
+        for id in loaded {
+            self.resolve(id);
+        }
+        self.free_retired();
+        Ok(())
+    }
+
+    /// Checks that functions, types and globals of the codes fit those of the store and of each other.
+    fn check_names(&self, codes: &[&Code], replaces: bool) -> Result<()> {
+        let mut functions: HashMap<&str, &Signature> = HashMap::new();
+        let mut types: HashMap<&str, &EngineType> = HashMap::new();
+        let mut globals: HashMap<&str, Type> = HashMap::new();
+        for code in codes {
+            let parts = code.parts();
+            self.jit.check_code(&parts.memory)?;
+            ensure!(
+                self.engine.same(&parts.engine),
+                "the code was compiled for another engine, whose types have other indices: use \
+                 `Code::for_engine`"
+            );
+            for ty in &parts.types {
+                let Some((name, layout)) = ty.object() else { continue };
+                let known = match self.types.get(name) {
+                    Some(known) => known,
+                    None => *types.entry(name).or_insert(ty),
+                };
+                if !known.same(ty) {
+                    let (_, other) = known.object().expect("a named type is one of objects");
+                    bail!(
+                        "the type `{name}` is {} in the code, but {} in the store",
+                        describe(layout),
+                        describe(other)
+                    );
+                }
+            }
+            for Exported { name, signature, .. } in parts.functions.iter().map(|it| &it.exported) {
+                if let Some(id) = self.functions.find(name) {
                     let slot = self.functions.slot(id);
                     let is_free = replaces || matches!(slot.target, Target::Missing(_));
                     ensure!(is_free, "the store already has a function `{name}`");
                     slot.expect(signature)?;
-                    Place::Known(id)
                 }
-                None => Place::New(self.function_type(signature)?),
-            };
-            let memory = &parts.memory;
-            let trampoline = memory.entry_trampoline(&signature.call_signature());
-            let address = memory.function_address(*index);
-            let found = trampoline.zip(address);
-            let found = found.with_context(|| format!("the image has no code for `{name}`"))?;
-            exports.push((name, place, signature, found));
+                let other = functions.insert(name, signature);
+                ensure!(other.is_none(), "two pieces of the code have a function `{name}`");
+            }
+            for word in &parts.words {
+                let Word::Global(name, ty) = word else { continue };
+                self.cells.check_global(name, *ty)?;
+                let known = *globals.entry(name).or_insert(*ty);
+                ensure!(known == *ty, "the global `{name}` is of type {known}, not {ty}");
+            }
         }
+        for word in codes.iter().flat_map(|code| &code.parts().words) {
+            let Word::Import(name, signature) = word else { continue };
+            let found = match functions.get(&**name) {
+                Some(found) => found,
+                None => self.signature_of(name).with_context(|| {
+                    format!(
+                        "the code imports a function `{name}{signature}`, which the store does not have"
+                    )
+                })?,
+            };
+            expect(name, found, signature).context("an imported function")?;
+        }
+        Ok(())
+    }
 
-        let function_references = self.function_references(code)?;
-
+    /// Everything for a piece of code that can fail, after [`check_names`](StoreInner::check_names). May collect.
+    fn ready<'a>(&mut self, code: &'a Code) -> Result<Ready<'a>> {
+        let parts = code.parts();
+        let exported = parts.functions.iter().map(|function| &function.exported);
+        let places =
+            exported.map(|Exported { name, signature, .. }| match self.functions.find(name) {
+                Some(id) => Ok(Place::Known(id)),
+                None => Ok(Place::New(self.function_type(signature)?)),
+            });
+        let places = places.collect::<Result<_>>()?;
+        let references = self.function_references(code)?;
+        let number = self.loaded as usize;
         let prefix = match parts.uses_heap {
-            true => self.jit.vmctx_prefix(self.loaded as usize)?,
-            false => self.jit.vmctx_prefix_without_heap(self.loaded as usize),
+            true => self.jit.vmctx_prefix(number)?,
+            false => self.jit.vmctx_prefix_without_heap(number),
         };
-        parts.types.iter().try_for_each(|ty| self.add_type(ty))?;
-        let mut words = self.words(code)?;
-        // Nothing fails from here on.
-        self.use_code(&parts.memory)?;
-        self.use_exits(&parts.memory)?;
-        let piece = PieceId(self.loaded);
         self.loaded += 1;
-        let mut references = Vec::new();
-        for (word, address, ty) in function_references {
+        parts.types.iter().try_for_each(|ty| self.add_type(ty))?;
+        let words = self.constants(code)?;
+        Ok(Ready { code, places, prefix, words, references })
+    }
+
+    /// Adds a piece with its functions.
+    fn add_piece(&mut self, ready: Ready<'_>) -> PieceId {
+        let Ready { code, places, prefix, mut words, references } = ready;
+        let parts = code.parts();
+        let piece = PieceId(prefix.number as u64);
+        self.use_code(&parts.memory);
+        self.use_exits(&parts.memory);
+        let references = references.into_iter().map(|(word, address, ty)| {
             let reference = Reference::new(&mut self.jit, ty);
             words[word] = reference.number() as usize;
-            references.push((address, reference));
-        }
+            (address, reference)
+        });
+        let references: Vec<_> = references.collect();
         let vmctx = Vmctx::new(prefix, &words);
         let address_of_vmctx = vmctx.as_ptr();
         for (address, reference) in &references {
             reference.set(*address, address_of_vmctx);
         }
         let references = references.into_iter().map(|(_, reference)| reference).collect();
-        let names = exports.len();
-        let loaded = Piece { code: code.clone(), _vmctx: vmctx, references, names };
+        let names = places.len();
+        let loaded = Piece { code: code.clone(), vmctx, references, names };
         self.pieces.insert(piece, loaded);
-        for (name, place, signature, (trampoline, address)) in exports {
-            let vmctx = address_of_vmctx;
-            let target = Target::Compiled { piece, address, vmctx, trampoline };
+        for (function, place) in parts.functions.iter().zip(places) {
+            let Function { exported, offset, trampoline } = function;
+            let target = Target::Compiled {
+                piece,
+                address: parts.memory.base().wrapping_add(*offset as usize),
+                vmctx: address_of_vmctx,
+                trampoline: trampoline.clone(),
+            };
+            let Exported { name, signature, .. } = exported;
             match place {
                 Place::Known(id) => self.set(id, target),
-                Place::New(ty) => self.add_name(name, signature.clone(), ty, target),
+                Place::New(ty) => self.add_name(name.clone(), signature.clone(), ty, target),
             }
         }
         if names == 0 {
             self.retired.push(piece);
         }
-        self.free_retired();
-        Ok(())
+        piece
     }
 
-    /// Checks that types of the code and of the store with one name are the same.
-    fn check_types(&self, code: &Code) -> Result<()> {
-        for ty in &code.parts().types {
-            let Some((name, layout)) = ty.object() else { continue };
-            if let Some(known) = self.types.get(name)
-                && !known.same(ty)
-            {
-                let (_, other) = known.object().expect("a named type is one of objects");
-                bail!(
-                    "the type `{name}` is {} in the code, but {} in the store",
-                    describe(layout),
-                    describe(other)
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks that the store has the functions that code imports, and no other globals of the same names.
-    fn check_words(&self, code: &Code) -> Result<()> {
-        for word in &code.parts().words {
-            match word {
-                Word::Import(name, signature) => {
-                    let id = self.functions.find(name).with_context(|| {
-                        format!(
-                            "the code imports a function `{name}{signature}`, which the store does not \
-                             have"
-                        )
-                    })?;
-                    self.functions.slot(id).expect(signature).context("an imported function")?;
+    /// Writes the addresses of the functions that a piece imports, and of its globals, to its vmctx.
+    fn resolve(&mut self, id: PieceId) {
+        let StoreInner { pieces, functions, cells, jit, .. } = self;
+        // It was freed if nobody can call it.
+        let Some(piece) = pieces.get_mut(&id) else { return };
+        for (number, word) in piece.code.parts().words.iter().enumerate() {
+            let address = match word {
+                Word::Import(name, _) => {
+                    let id = functions.find(name).expect("the function was there");
+                    functions.reference(id)
                 }
-                Word::Global(name, ty) => self.cells.check_global(name, *ty)?,
-                Word::Reference(..) | Word::Constant(..) | Word::Unused => {}
-            }
+                Word::Global(name, ty) => cells.global(jit.gc_mut(), name, *ty),
+                Word::Constant(..) | Word::Reference(..) | Word::Unused => continue,
+            };
+            piece.vmctx.set(number, address);
         }
-        Ok(())
     }
 
-    /// The words of a vmctx of the code, after [`check_words`](StoreInner::check_words). Those of references are
-    /// zero. May collect.
-    fn words(&mut self, code: &Code) -> Result<Vec<usize>> {
+    /// The words of a vmctx of the code with its constants. The others are zero. May collect.
+    fn constants(&mut self, code: &Code) -> Result<Vec<usize>> {
         let parts = code.parts();
         let mut words = vec![0; parts.words.len()];
-        // These can fail.
         for (number, word) in parts.words.iter().enumerate() {
             if let Word::Constant(ty, bytes) = word {
                 let ty = parts.types.get(*ty as usize).and_then(EngineType::object);
@@ -148,18 +221,6 @@ impl StoreInner {
                     self.forget_constants(code, number);
                     error.context("making a constant of the code")
                 })?;
-            }
-        }
-        for (number, word) in parts.words.iter().enumerate() {
-            match word {
-                Word::Import(name, _) => {
-                    let id = self.functions.find(name).expect("the function was there");
-                    words[number] = self.functions.reference(id);
-                }
-                Word::Global(name, ty) => {
-                    words[number] = self.cells.global(self.jit.gc_mut(), name, *ty);
-                }
-                Word::Constant(..) | Word::Reference(..) | Word::Unused => {}
             }
         }
         Ok(words)
@@ -193,27 +254,22 @@ impl StoreInner {
     }
 
     /// Uses the exit trampolines of `memory` for host functions of signatures that had none.
-    fn use_exits(&mut self, memory: &Arc<CodeMemory>) -> Result<()> {
+    fn use_exits(&mut self, memory: &Arc<CodeMemory>) {
         for signature in memory.image().signatures() {
             if self.functions.has_exit(&signature) {
                 continue;
             }
             if let Some(address) = memory.exit_trampoline(&signature) {
-                self.use_code(memory)?;
+                self.use_code(memory);
                 self.functions.add_exit(signature, address);
             }
         }
-        Ok(())
     }
 
-    /// Keeps code alive until the use ends ([`end_use`](StoreInner::end_use)).
-    ///
-    /// # Errors
-    /// If it is for another kind of store.
-    fn use_code(&mut self, memory: &Arc<CodeMemory>) -> Result<()> {
-        self.jit.keep_alive(memory.clone())?;
+    /// Keeps code, which was checked, alive until the use ends ([`end_use`](StoreInner::end_use)).
+    fn use_code(&mut self, memory: &Arc<CodeMemory>) {
+        self.jit.keep_alive(memory.clone()).expect("the code is for this kind of store");
         *self.uses.entry(memory.base().addr()).or_default() += 1;
-        Ok(())
     }
 
     /// Ends a use of code.

@@ -234,6 +234,46 @@ impl<T: 'static> Store<T> {
         self.inner.load(code, false)
     }
 
+    /// Loads several pieces of code, which may import functions of each other. Otherwise it is like
+    /// [`load`](Store::load) for each.
+    ///
+    /// # Errors
+    /// As for [`load`](Store::load), also if two pieces have a function of the same name. No function of any piece is
+    /// added then.
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(feature = "compiler")] {
+    /// use gc_engine::{Collector, Engine, Module, Store, Type};
+    ///
+    /// // Whether a number is even or odd. Each piece imports the function of the other.
+    /// let engine = Engine::new(Collector::copying())?;
+    /// let piece = |own: &str, other: &str, of_zero: i32| {
+    ///     let mut module = Module::new(&engine);
+    ///     let other = module.import(other, [Type::I32], [Type::I32])?;
+    ///     module.function(own, [Type::I32], [Type::I32], |f| {
+    ///         let n = f.param(0);
+    ///         let result = f.if_value(n, Type::I32, |f| {
+    ///             let one = f.i32(1);
+    ///             let less = f.sub(n, one);
+    ///             f.call(&other, &[less])[0]
+    ///         }, |f| f.i32(of_zero));
+    ///         f.ret(&[result]);
+    ///     })?;
+    ///     module.compile()
+    /// };
+    /// let (even, odd) = (piece("even", "odd", 1)?, piece("odd", "even", 0)?);
+    /// let mut store = Store::new(&engine, ())?;
+    /// store.load_all([&even, &odd])?;
+    /// assert_eq!(store.function::<i32, i32>("even")?.call(&mut store, 7)?, 0);
+    /// # }
+    /// # anyhow::Ok(())
+    /// ```
+    pub fn load_all<'a>(&mut self, codes: impl IntoIterator<Item = &'a Code>) -> Result<()> {
+        let codes: Vec<_> = codes.into_iter().collect();
+        self.inner.load_all(&codes, false)
+    }
+
     /// Loads code like [`load`](Store::load), but its functions replace those of the same names. All
     /// code that imports them, and every [`TypedFunction`], calls the new ones from now on. Calls within one module are
     /// direct, and still call its own functions.

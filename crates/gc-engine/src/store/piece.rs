@@ -16,7 +16,7 @@ pub(crate) struct PieceId(pub(super) u64);
 pub(super) struct Piece {
     pub(super) code: Code,
     /// Compiled code has its address.
-    pub(super) _vmctx: Vmctx,
+    pub(super) vmctx: Vmctx,
     /// References to its functions that code makes.
     pub(super) references: Vec<Reference>,
     /// The number of names that stand for its functions. If there is none, it is retired
@@ -58,6 +58,14 @@ impl Vmctx {
             address
         };
         Vmctx { address, layout }
+    }
+
+    /// Overwrites the word with this number.
+    pub(super) fn set(&mut self, number: usize, word: usize) {
+        let at = word_offset(0) as usize + number * size_of::<usize>();
+        assert!(at < self.layout.size(), "the vmctx has no word {number}");
+        // SAFETY: the word is inside. Compiled code that reads it does not run: the store is borrowed.
+        unsafe { self.address.add(at).cast::<usize>().write(word) };
     }
 
     pub(super) fn as_ptr(&self) -> *mut u8 {

@@ -510,10 +510,15 @@ impl CodeImage {
 
     fn find_signature(&self, signature: &CallSignature) -> Option<&Row<5>> {
         let table = self.table::<5>(Section::Signatures);
-        let codes = |types: &'_ [ValueType]| types.iter().map(|ty| ty.code()).collect::<Vec<u8>>();
-        let wanted = (codes(signature.params()), codes(signature.results()));
-        let wanted = (&*wanted.0, &*wanted.1);
-        let at = table.binary_search_by(|row| self.signature_codes(row).cmp(&wanted)).ok()?;
+        let compare = |codes: &[u8], types: &[ValueType]| {
+            codes.iter().copied().cmp(types.iter().map(|ty| ty.code()))
+        };
+        let found = table.binary_search_by(|row| {
+            let (params, results) = self.signature_codes(row);
+            let params = compare(params, signature.params());
+            params.then_with(|| compare(results, signature.results()))
+        });
+        let at = found.ok()?;
         Some(&table[at])
     }
 
