@@ -1,6 +1,6 @@
 //! [`Code`]: a compiled module, with everything that a store needs.
 
-use crate::declarations::{Declarations, Exported};
+use crate::declarations::Declarations;
 use crate::registry::EngineType;
 use crate::{Engine, Signature, Type};
 use anyhow::Result;
@@ -64,11 +64,20 @@ pub(crate) struct Parts {
 
 /// A function that other code and the host can call.
 pub(crate) struct Function {
-    pub(crate) exported: Exported,
+    pub(crate) name: Arc<str>,
+    /// Its number in the image.
+    pub(crate) index: u32,
+    pub(crate) ty: EngineType,
     /// The distance of its code from the image's start, in bytes.
     pub(crate) offset: u32,
     /// The trampoline by which the host calls it.
     pub(crate) trampoline: EntryTrampoline,
+}
+
+impl Function {
+    pub(crate) fn signature(&self) -> &Arc<Signature> {
+        self.ty.signature().expect("it is a type of functions")
+    }
 }
 
 /// A word of a vmctx, which belongs to one piece of code in one store.
@@ -153,8 +162,7 @@ impl Code {
 
     /// The functions that the host can call, with their signatures, by name.
     pub fn functions(&self) -> impl Iterator<Item = (&str, &Signature)> {
-        let functions = self.0.functions.iter().map(|function| &function.exported);
-        functions.map(|exported| (&*exported.name, &*exported.signature))
+        self.0.functions.iter().map(|function| (&*function.name, &**function.signature()))
     }
 
     /// The functions that it calls and does not have, or makes references to. The store into which it is loaded must have

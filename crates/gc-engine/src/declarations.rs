@@ -11,8 +11,8 @@ use crate::{Code, Engine, Signature, Type};
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_jit::CodeMemory;
 use gc_types::{ArrayLayout, GcLayout, StorageType, StructLayout, TypeIndex};
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What belongs to the code of an image.
@@ -42,7 +42,14 @@ impl Declarations {
         let Parts { types, functions, words, uses_heap, .. } = code.parts();
         Declarations {
             types: types.iter().map(|ty| ty.definition().clone()).collect(),
-            functions: functions.iter().map(|function| function.exported.clone()).collect(),
+            functions: functions
+                .iter()
+                .map(|function| Exported {
+                    name: function.name.clone(),
+                    index: function.index,
+                    signature: function.signature().clone(),
+                })
+                .collect(),
             words: words.clone(),
             uses_heap: *uses_heap,
         }
@@ -58,31 +65,13 @@ impl Declarations {
         publish: impl FnOnce(&[TypeIndex]) -> Result<Arc<CodeMemory>>,
     ) -> Result<Code> {
         let Declarations { types, functions, words, uses_heap } = self;
-        let types = types.iter().map(|ty| engine.types().register(ty));
-        let types = types.collect::<Result<Vec<_>>>()?;
-        let indices: Vec<_> = types.iter().map(EngineType::index).collect();
-        let (engine, memory) = (engine.clone(), publish(&indices)?);
-        let functions = functions.into_iter().map(|exported| {
-            let Exported { name, index, signature } = &exported;
-            let offset = memory.image().function_offset(*index);
-            let offset = offset
-                .with_context(|| format!("the image has no code of the function `{name}`"))?;
-            let trampoline = memory.entry_trampoline(&signature.call_signature());
-            let trampoline = trampoline.with_context(|| {
-                format!("the image has no entry trampoline for the function `{name}`")
-            })?;
-            Ok(Function { exported, offset, trampoline })
+        let register = |ty: &Definition| engine.types().register(ty);
+        let types = types.iter().map(register).collect::<Result<Vec<_>>>()?;
+        let functions = functions.into_iter().map(|Exported { name, index, signature }| {
+            Ok((name, index, register(&Definition::Function(signature))?))
         });
         let functions = functions.collect::<Result<Vec<_>>>()?;
-        for word in &words {
-            if let Word::Reference(index, _) = word {
-                ensure!(
-                    memory.image().function_offset(*index).is_some(),
-                    "the image has no code of function {index}, to which it makes references"
-                );
-            }
-        }
-        Ok(Code::new(Parts { engine, memory, types, functions, words, uses_heap }))
+        Registered { types, functions, words, uses_heap }.into_code(engine, publish)
     }
 
     /// As bytes.
@@ -97,7 +86,7 @@ impl Declarations {
             Word::Global(..) | Word::Constant(..) | Word::Unused => None,
         });
         let mut signatures: Vec<&Signature> = Vec::new();
-        let mut numbers = HashMap::new();
+        let mut numbers = FxHashMap::default();
         for signature in of_types.chain(of_functions).chain(of_words) {
             numbers.entry(&**signature).or_insert_with(|| {
                 signatures.push(signature);
@@ -147,36 +136,59 @@ impl Declarations {
         };
         Ok(postcard::to_stdvec(&saved)?)
     }
+}
 
-    /// From bytes that [`to_bytes`](Declarations::to_bytes) has made.
+/// Makes code of bytes. Types and signatures that several pieces of code have are made once.
+pub(crate) struct Loader<'a> {
+    engine: &'a Engine,
+    signatures: FxHashMap<SavedSignature<'a>, EngineType>,
+    objects: FxHashMap<SavedType<'a>, EngineType>,
+}
+
+impl<'a> Loader<'a> {
+    /// One for code of this engine.
+    pub(crate) fn new(engine: &'a Engine) -> Loader<'a> {
+        Loader { engine, signatures: FxHashMap::default(), objects: FxHashMap::default() }
+    }
+
+    /// The code with the declarations that [`to_bytes`](Declarations::to_bytes) has written. `publish` makes its image
+    /// executable, with the indices of the types.
     ///
     /// # Errors
-    /// If they are others.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Declarations> {
-        let (saved, rest): (Saved<'_>, _) =
+    /// If they are others, if `publish` fails, or if the image does not have the functions.
+    pub(crate) fn load(
+        &mut self,
+        bytes: &'a [u8],
+        publish: impl FnOnce(&[TypeIndex]) -> Result<Arc<CodeMemory>>,
+    ) -> Result<Code> {
+        self.read(bytes)?.into_code(self.engine, publish)
+    }
+
+    fn read(&mut self, bytes: &'a [u8]) -> Result<Registered> {
+        let (saved, rest): (Saved<'a>, _) =
             postcard::take_from_bytes(bytes).context("the declarations of code")?;
         ensure!(rest.is_empty(), "the declarations have {} bytes too many", rest.len());
-        let signatures = saved.signatures.iter().map(|signature| {
-            let types = |codes: &[u8]| {
-                codes.iter().map(|code| type_of(*code, &TYPES)).collect::<Result<Vec<_>>>()
-            };
-            let (params, results) = signature;
-            let (params, results) = (types(params)?, types(results)?);
-            Ok(Arc::new(Signature::new(params, results)))
-        });
+        let signatures = saved.signatures.iter().map(|it| self.signature(*it));
         let signatures = signatures.collect::<Result<Vec<_>>>()?;
-        let signature = |number: u32| {
-            let found = signatures.get(number as usize).cloned();
+        let ty = |number: u32| {
+            let found = signatures.get(number as usize);
             found.with_context(|| format!("the declarations have no signature {number}"))
         };
-        let types = saved.types.iter().map(|ty| load_type(ty, signature));
-        let types = types.collect::<Result<Vec<_>>>()?;
-        let functions = saved.functions.iter().map(|(index, name, number)| {
-            let (index, signature) = (*index, signature(*number)?);
-            Ok(Exported { name: (*name).into(), index, signature })
+        let signature = |number: u32| -> Result<Arc<Signature>> {
+            let signature = ty(number)?.signature();
+            Ok(signature.expect("it is a type of functions").clone())
+        };
+        let types = saved.types.iter().map(|saved| match saved {
+            SavedType::Function(number) => ty(*number).cloned(),
+            SavedType::Struct(..) | SavedType::Array(..) => self.object(saved),
         });
-        let functions = functions.collect::<Result<Vec<_>>>()?;
-        let is_sorted = functions.is_sorted_by(|before, after| before.name < after.name);
+        let types = types.collect::<Result<Vec<_>>>()?;
+        let functions = saved
+            .functions
+            .iter()
+            .map(|(index, name, number)| Ok(((*name).into(), *index, ty(*number)?.clone())));
+        let functions: Vec<(Arc<str>, u32, EngineType)> = functions.collect::<Result<_>>()?;
+        let is_sorted = functions.is_sorted_by(|(before, ..), (after, ..)| before < after);
         ensure!(is_sorted, "the names of functions are not ascending");
         let words = saved.words.iter().map(|word| match word {
             SavedWord::Import(name, number) => {
@@ -185,15 +197,91 @@ impl Declarations {
             SavedWord::Reference(index, number) => Ok(Word::Reference(*index, signature(*number)?)),
             SavedWord::Global(name, ty) => Ok(Word::Global((*name).into(), type_of(*ty, &TYPES)?)),
             SavedWord::Constant(ty, bytes) => {
-                let known = types.get(*ty as usize);
-                let is_object = matches!(known, Some(Definition::Object(..)));
-                ensure!(is_object, "a constant is of type {ty}, which is no type of objects");
+                let known = types.get(*ty as usize).and_then(EngineType::object);
+                ensure!(known.is_some(), "a constant is of type {ty}, which is no type of objects");
                 Ok(Word::Constant(*ty, (*bytes).into()))
             }
             SavedWord::Unused => Ok(Word::Unused),
         });
         let words = words.collect::<Result<_>>()?;
-        Ok(Declarations { types, functions, words, uses_heap: saved.uses_heap })
+        Ok(Registered { types, functions, words, uses_heap: saved.uses_heap })
+    }
+
+    fn signature(&mut self, saved: SavedSignature<'a>) -> Result<EngineType> {
+        if let Some(known) = self.signatures.get(&saved) {
+            return Ok(known.clone());
+        }
+        let types = |codes: &[u8]| {
+            codes.iter().map(|code| type_of(*code, &TYPES)).collect::<Result<Vec<_>>>()
+        };
+        let (params, results) = saved;
+        let signature = Arc::new(Signature::new(types(params)?, types(results)?));
+        let ty = self.engine.types().register(&Definition::Function(signature))?;
+        self.signatures.insert(saved, ty.clone());
+        Ok(ty)
+    }
+
+    fn object(&mut self, saved: &SavedType<'a>) -> Result<EngineType> {
+        if let Some(known) = self.objects.get(saved) {
+            return Ok(known.clone());
+        }
+        let (name, layout) = match saved {
+            SavedType::Function(_) => bail!("a type of functions is no type of objects"),
+            SavedType::Struct(name, fields) => {
+                let fields = fields.iter().map(|code| type_of(*code, &StorageType::ALL));
+                (name, GcLayout::Struct(StructLayout::new(fields.collect::<Result<Vec<_>>>()?)?))
+            }
+            SavedType::Array(name, element) => {
+                (name, GcLayout::Array(ArrayLayout::new(type_of(*element, &StorageType::ALL)?)))
+            }
+        };
+        let definition = Definition::Object((*name).into(), Arc::new(layout));
+        let ty = self.engine.types().register(&definition)?;
+        self.objects.insert(*saved, ty.clone());
+        Ok(ty)
+    }
+}
+
+/// [`Declarations`] whose types are those of an engine.
+struct Registered {
+    types: Vec<EngineType>,
+    /// Names, numbers in the image, and types.
+    functions: Vec<(Arc<str>, u32, EngineType)>,
+    words: Vec<Word>,
+    uses_heap: bool,
+}
+
+impl Registered {
+    /// The code that has these.
+    fn into_code(
+        self,
+        engine: &Engine,
+        publish: impl FnOnce(&[TypeIndex]) -> Result<Arc<CodeMemory>>,
+    ) -> Result<Code> {
+        let Registered { types, functions, words, uses_heap } = self;
+        let indices: Vec<_> = types.iter().map(EngineType::index).collect();
+        let (engine, memory) = (engine.clone(), publish(&indices)?);
+        let functions = functions.into_iter().map(|(name, index, ty)| {
+            let offset = memory.image().function_offset(index);
+            let offset = offset
+                .with_context(|| format!("the image has no code of the function `{name}`"))?;
+            let signature = ty.signature().expect("it is a type of functions");
+            let trampoline = memory.entry_trampoline(signature.call_signature());
+            let trampoline = trampoline.with_context(|| {
+                format!("the image has no entry trampoline for the function `{name}`")
+            })?;
+            Ok(Function { name, index, ty, offset, trampoline })
+        });
+        let functions = functions.collect::<Result<Vec<_>>>()?;
+        for word in &words {
+            if let Word::Reference(index, _) = word {
+                ensure!(
+                    memory.image().function_offset(*index).is_some(),
+                    "the image has no code of function {index}, to which it makes references"
+                );
+            }
+        }
+        Ok(Code::new(Parts { engine, memory, types, functions, words, uses_heap }))
     }
 }
 
@@ -216,7 +304,7 @@ struct Saved<'a> {
     #[serde(borrow)]
     types: Vec<SavedType<'a>>,
     /// For each the codes of the types of parameters, and of those of results.
-    signatures: Vec<(&'a [u8], &'a [u8])>,
+    signatures: Vec<SavedSignature<'a>>,
     /// Numbers in the image, names, and numbers of signatures.
     functions: Vec<(u32, &'a str, u32)>,
     words: Vec<SavedWord<'a>>,
@@ -236,7 +324,10 @@ enum SavedWord<'a> {
     Unused,
 }
 
-#[derive(Serialize, Deserialize)]
+/// The codes of the types of a function's parameters, and of those of its results.
+type SavedSignature<'a> = (&'a [u8], &'a [u8]);
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum SavedType<'a> {
     /// A name, and the codes of the fields' types.
     Struct(&'a str, &'a [u8]),
@@ -253,26 +344,10 @@ fn codes_of_fields(ty: &Definition) -> Vec<u8> {
     layout.fields.iter().map(|field| code_of(field.ty, &StorageType::ALL)).collect()
 }
 
-fn load_type(
-    ty: &SavedType<'_>,
-    signature: impl Fn(u32) -> Result<Arc<Signature>>,
-) -> Result<Definition> {
-    let (name, layout) = match ty {
-        SavedType::Function(number) => return Ok(Definition::Function(signature(*number)?)),
-        SavedType::Struct(name, fields) => {
-            let fields = fields.iter().map(|code| type_of(*code, &StorageType::ALL));
-            (name, GcLayout::Struct(StructLayout::new(fields.collect::<Result<Vec<_>>>()?)?))
-        }
-        SavedType::Array(name, element) => {
-            (name, GcLayout::Array(ArrayLayout::new(type_of(*element, &StorageType::ALL)?)))
-        }
-    };
-    Ok(Definition::Object((*name).into(), Arc::new(layout)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Collector;
 
     #[test]
     fn the_lists_have_all_types() {
@@ -312,12 +387,22 @@ mod tests {
         ];
         let declared = Declarations { types, functions: functions.into(), words, uses_heap: true };
         let bytes = declared.to_bytes().unwrap();
-        let again = Declarations::from_bytes(&bytes).unwrap();
-        assert_eq!(again.types, declared.types);
-        assert_eq!(again.words, declared.words);
-        assert!(again.functions == declared.functions && again.uses_heap);
+        let engine = Engine::new(Collector::copying()).unwrap();
+        let mut loader = Loader::new(&engine);
+        // The second time, the types are known.
+        for _ in 0..2 {
+            let again = loader.read(&bytes).unwrap();
+            let types: Vec<_> = again.types.iter().map(|ty| ty.definition().clone()).collect();
+            assert_eq!(types, declared.types);
+            assert_eq!(again.words, declared.words);
+            let functions = again.functions.into_iter().map(|(name, index, ty)| {
+                let signature = ty.signature().unwrap().clone();
+                Exported { name, index, signature }
+            });
+            assert!(functions.eq(declared.functions.iter().cloned()) && again.uses_heap);
+        }
         for length in 0..bytes.len() {
-            assert!(Declarations::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+            assert!(loader.read(&bytes[..length]).is_err(), "{length} bytes");
         }
     }
 
@@ -332,8 +417,12 @@ mod tests {
             words: Vec::new(),
             uses_heap: false,
         };
-        let load = |names| Declarations::from_bytes(&declared(names).to_bytes().unwrap());
-        assert!(load(["f", "g"]).is_ok());
-        assert!(load(["f", "f"]).is_err() && load(["g", "f"]).is_err());
+        let engine = Engine::new(Collector::copying()).unwrap();
+        let is_read = |names| {
+            let bytes = declared(names).to_bytes().unwrap();
+            Loader::new(&engine).read(&bytes).is_ok()
+        };
+        assert!(is_read(["f", "g"]));
+        assert!(!is_read(["f", "f"]) && !is_read(["g", "f"]));
     }
 }

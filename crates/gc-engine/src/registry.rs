@@ -119,6 +119,14 @@ impl EngineType {
         }
     }
 
+    /// The signature of a type of functions.
+    pub(crate) fn signature(&self) -> Option<&Arc<Signature>> {
+        match &self.0.definition {
+            Definition::Object(..) => None,
+            Definition::Function(signature) => Some(signature),
+        }
+    }
+
     /// Whether both are the same type of one engine.
     pub(crate) fn same(&self, other: &EngineType) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -4,7 +4,7 @@
 //! [declarations](crate::declarations).
 #![allow(unsafe_code)]
 
-use crate::declarations::Declarations;
+use crate::declarations::{Declarations, Loader};
 use crate::{Code, Engine};
 use anyhow::{Context as _, Result};
 use gc_jit::SavedImage;
@@ -80,7 +80,6 @@ impl Code {
     fn from_saved(engine: &Engine, saved: SavedImage) -> Result<Code> {
         let (bytes, range) = saved.embedder();
         let bytes = &(*bytes).as_ref()[range];
-        let declared = Declarations::from_bytes(bytes)?;
-        declared.into_code(engine, |indices| saved.publish(indices))
+        Loader::new(engine).load(bytes, |indices| saved.publish(indices))
     }
 }

@@ -82,6 +82,8 @@ impl From<Type> for StorageType {
 pub struct Signature {
     params: Box<[Type]>,
     results: Box<[Type]>,
+    /// The same at the machine level.
+    calls: CallSignature,
 }
 
 impl Signature {
@@ -90,7 +92,11 @@ impl Signature {
         params: impl IntoIterator<Item = Type>,
         results: impl IntoIterator<Item = Type>,
     ) -> Signature {
-        Signature { params: params.into_iter().collect(), results: results.into_iter().collect() }
+        let params: Box<[Type]> = params.into_iter().collect();
+        let results: Box<[Type]> = results.into_iter().collect();
+        let types = |types: &[Type]| types.iter().map(|ty| ty.value_type()).collect::<Vec<_>>();
+        let calls = CallSignature::new(types(&params), types(&results));
+        Signature { params, results, calls }
     }
 
     /// The parameters' types.
@@ -110,9 +116,8 @@ impl Signature {
     }
 
     /// The signature at the machine level.
-    pub(crate) fn call_signature(&self) -> CallSignature {
-        let types = |types: &[Type]| types.iter().map(|ty| ty.value_type()).collect::<Vec<_>>();
-        CallSignature::new(types(&self.params), types(&self.results))
+    pub(crate) fn call_signature(&self) -> &CallSignature {
+        &self.calls
     }
 }
 

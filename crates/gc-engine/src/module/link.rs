@@ -110,7 +110,7 @@ impl Module {
             // Debuggers find the function of C by its own name.
             let name = format!("{} of C", handle.name());
             let signature = handle.signature.call_signature();
-            linker.define_c(compiler, handle.index, name, &signature, symbol)?;
+            linker.define_c(compiler, handle.index, name, signature, symbol)?;
         }
         let linked = link(linker, compiler)?;
         let types = types.to_vec();

@@ -2,11 +2,11 @@
 #![allow(unsafe_code)]
 
 use super::{Header, Options, Record, VERSION};
-use crate::declarations::Declarations;
+use crate::declarations::Loader;
 use crate::{Code, Collector, Engine, EngineBuilder, HeapOptions, RunOptions};
 use anyhow::{Context as _, Result, ensure};
 use gc_jit::CodeMemory;
-use gc_types::{CodeImage, Fingerprint, HeapBounds, Section};
+use gc_types::{Abi, CodeImage, Fingerprint, HeapBounds, Section};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,15 +16,6 @@ use std::sync::Arc;
 pub struct Objects {
     start: &'static Header,
     options: Options,
-}
-
-/// The bytes of a program, which never change.
-struct Bytes(&'static [u8]);
-
-impl AsRef<[u8]> for Bytes {
-    fn as_ref(&self) -> &[u8] {
-        self.0
-    }
 }
 
 /// The address to which the distance at `field` leads.
@@ -128,6 +119,7 @@ impl Objects {
         let fingerprint = Fingerprint::of(text).to_bytes();
         let [mut at, end] = [0, 1].map(|n| target(&raw const self.start.records[n]));
         let (mut codes, mut bases) = (Vec::new(), BTreeSet::new());
+        let mut loader = Loader::new(engine);
         while at < end {
             ensure!(
                 end.addr() - at.addr() >= size_of::<Record>(),
@@ -157,7 +149,7 @@ impl Objects {
                 named()
             );
             // SAFETY: the record is one of an object whose code was compiled for this ABI.
-            let code = unsafe { load(record, engine) }.with_context(named)?;
+            let code = unsafe { load(record, engine.abi(), &mut loader) }.with_context(named)?;
             ensure!(
                 bases.insert(code.memory().base()),
                 "{} has the code of another: a linker has merged them",
@@ -188,7 +180,7 @@ impl Objects {
 ///
 /// # Safety
 /// The record is one of an object that this version has written, for the ABI of the engine.
-unsafe fn load(record: &'static Record, engine: &Engine) -> Result<Code> {
+unsafe fn load(record: &'static Record, abi: &Arc<Abi>, loader: &mut Loader<'_>) -> Result<Code> {
     // What the record says of sizes is checked before so much is read.
     let checksum = record.checksum();
     ensure!(
@@ -216,13 +208,11 @@ unsafe fn load(record: &'static Record, engine: &Engine) -> Result<Code> {
         sections[section as usize] = place(section as usize)?;
     }
     let declared = tables.get(place(Section::COUNT)?).context("its tables are too short")?;
-    let image =
-        CodeImage::with_code_apart(Arc::new(Bytes(code)), Arc::new(Bytes(tables)), sections)?;
+    let image = CodeImage::with_code_apart(code, tables, sections)?;
     ensure!(image.type_words().len() as i64 == record.words[1], "it has another number of words");
-    let declared = Declarations::from_bytes(declared)?;
     let words = target(&raw const record.words[0]).cast_mut().cast::<u64>();
-    declared.into_code(engine, |indices| {
+    loader.load(declared, |indices| {
         // SAFETY: as the caller promises. The linker has made room for the words.
-        unsafe { CodeMemory::publish_in_place(image, engine.abi(), indices, words) }
+        unsafe { CodeMemory::publish_in_place(image, abi, indices, words) }
     })
 }

@@ -11,7 +11,8 @@ use crate::Signature;
 use anyhow::{Result, ensure};
 use gc_jit::EntryTrampoline;
 use gc_types::CallSignature;
-use std::collections::{BTreeMap, HashMap};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::null;
 use std::sync::Arc;
 
@@ -51,10 +52,12 @@ unsafe impl Sync for Target {}
 /// The functions of a store.
 #[derive(Default)]
 pub(crate) struct Functions {
-    names: HashMap<Arc<str>, SlotId>,
+    names: FxHashMap<Arc<str>, SlotId>,
     slots: Vec<Slot>,
     /// The trampolines by which compiled code calls host functions, by signature.
     exits: BTreeMap<CallSignature, Exit>,
+    /// The signatures of host functions for which no code of the store has an exit trampoline.
+    without_exit: BTreeSet<CallSignature>,
 }
 
 /// An exit trampoline of a piece of code that the store keeps.
@@ -110,7 +113,7 @@ impl Functions {
             Target::Compiled { address, vmctx, .. } => (*address, *vmctx),
             // Without a trampoline there is no code that could call it.
             Target::Host(host) | Target::Missing(host) => {
-                let exit = self.exits.get(&signature.call_signature());
+                let exit = self.exits.get(signature.call_signature());
                 (exit.map_or(null(), |exit| exit.0), host.vmctx())
             }
         };
@@ -122,19 +125,30 @@ impl Functions {
         self.slot(id).reference.address()
     }
 
-    /// Whether host functions of this signature have an exit trampoline.
-    pub(super) fn has_exit(&self, signature: &CallSignature) -> bool {
-        self.exits.contains_key(signature)
+    /// Whether it is not known if code of the store has an exit trampoline for host functions of this signature.
+    pub(super) fn needs_exit(&self, signature: &CallSignature) -> bool {
+        !self.exits.contains_key(signature) && !self.without_exit.contains(signature)
+    }
+
+    /// No code of the store has an exit trampoline for host functions of this signature.
+    pub(super) fn has_no_exit(&mut self, signature: &CallSignature) {
+        self.without_exit.insert(signature.clone());
+    }
+
+    /// The signatures of host functions for which code that is loaded may have the first exit trampoline.
+    pub(super) fn without_exit(&self) -> impl Iterator<Item = &CallSignature> {
+        self.without_exit.iter()
     }
 
     /// Gives the host functions of this signature an exit trampoline, whose code the store keeps.
     pub(super) fn add_exit(&mut self, signature: CallSignature, address: *const u8) {
         let waiting = |slot: &Slot| {
             !matches!(slot.target, Target::Compiled { .. })
-                && slot.signature.call_signature() == signature
+                && *slot.signature.call_signature() == signature
         };
         let waiting: Vec<_> =
             (0..self.slots.len()).filter(|id| waiting(&self.slots[*id])).collect();
+        self.without_exit.remove(&signature);
         self.exits.insert(signature, Exit(address));
         waiting.into_iter().for_each(|id| self.refer(SlotId(id)));
     }

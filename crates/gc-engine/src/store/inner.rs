@@ -155,6 +155,7 @@ impl StoreInner {
         signature: Signature,
         host: Host,
     ) -> Result<()> {
+        self.find_exit(signature.call_signature());
         let placed = self.place(name, host, &signature);
         match self.functions.find(name) {
             None => self.add(name, signature, Target::Host(placed)),
@@ -184,6 +185,7 @@ impl StoreInner {
     /// Adds a name without a function.
     pub(super) fn declare(&mut self, name: &str, signature: Signature) -> Result<()> {
         ensure!(self.functions.find(name).is_none(), "the store already has a function `{name}`");
+        self.find_exit(signature.call_signature());
         let placed = self.place(name, Host::missing(), &signature);
         self.add(name, signature, Target::Missing(placed))
     }
@@ -193,9 +195,8 @@ impl StoreInner {
     }
 
     fn add(&mut self, name: &str, signature: Signature, target: Target) -> Result<()> {
-        let signature = Arc::new(signature);
-        let ty = self.function_type(&signature)?;
-        self.add_name(name.into(), signature, ty, target);
+        let ty = self.function_type(&Arc::new(signature))?;
+        self.add_name(name.into(), ty, target);
         Ok(())
     }
 
@@ -205,13 +206,8 @@ impl StoreInner {
     }
 
     /// Adds a name of a function of this type.
-    pub(super) fn add_name(
-        &mut self,
-        name: Arc<str>,
-        signature: Arc<Signature>,
-        ty: EngineType,
-        target: Target,
-    ) {
+    pub(super) fn add_name(&mut self, name: Arc<str>, ty: EngineType, target: Target) {
+        let signature = ty.signature().expect("it is a type of functions").clone();
         let reference = Reference::new(&mut self.jit, ty);
         self.functions.add(name, signature, target, reference);
     }

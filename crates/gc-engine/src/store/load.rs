@@ -2,31 +2,22 @@
 #![allow(unsafe_code)]
 
 use super::StoreInner;
-use super::functions::{SlotId, Target, expect};
+use super::functions::{Target, expect};
 use super::piece::{Piece, PieceId, Vmctx};
 use super::reference::Reference;
 use crate::code::{Function, Word};
-use crate::declarations::Exported;
 use crate::registry::EngineType;
 use crate::types::describe;
 use crate::{Code, Signature, Type};
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_jit::{CodeMemory, VMContextPrefix};
-use std::collections::HashMap;
+use gc_types::CallSignature;
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
-
-/// The place of a function among those of the store.
-enum Place {
-    Known(SlotId),
-    /// A new one, for functions of this type.
-    New(EngineType),
-}
 
 /// Code that is being loaded, when nothing that belongs to it can fail any more.
 struct Ready<'a> {
     code: &'a Code,
-    /// The places of its functions.
-    places: Vec<Place>,
     prefix: VMContextPrefix,
     /// The words of its vmctx. Those of imports, globals and references are zero.
     words: Vec<usize>,
@@ -68,9 +59,9 @@ impl StoreInner {
 
     /// Checks that functions, types and globals of the codes fit those of the store and of each other.
     fn check_names(&self, codes: &[&Code], replaces: bool) -> Result<()> {
-        let mut functions: HashMap<&str, &Signature> = HashMap::new();
-        let mut types: HashMap<&str, &EngineType> = HashMap::new();
-        let mut globals: HashMap<&str, Type> = HashMap::new();
+        let mut functions: FxHashMap<&str, &Signature> = FxHashMap::default();
+        let mut types: FxHashMap<&str, &EngineType> = FxHashMap::default();
+        let mut globals: FxHashMap<&str, Type> = FxHashMap::default();
         for code in codes {
             let parts = code.parts();
             self.jit.check_code(&parts.memory)?;
@@ -94,7 +85,7 @@ impl StoreInner {
                     );
                 }
             }
-            for Exported { name, signature, .. } in parts.functions.iter().map(|it| &it.exported) {
+            for (name, signature) in code.functions() {
                 if let Some(id) = self.functions.find(name) {
                     let slot = self.functions.slot(id);
                     let is_free = replaces || matches!(slot.target, Target::Missing(_));
@@ -129,13 +120,7 @@ impl StoreInner {
     /// Everything for a piece of code that can fail, after [`check_names`](StoreInner::check_names). May collect.
     fn ready<'a>(&mut self, code: &'a Code) -> Result<Ready<'a>> {
         let parts = code.parts();
-        let exported = parts.functions.iter().map(|function| &function.exported);
-        let places =
-            exported.map(|Exported { name, signature, .. }| match self.functions.find(name) {
-                Some(id) => Ok(Place::Known(id)),
-                None => Ok(Place::New(self.function_type(signature)?)),
-            });
-        let places = places.collect::<Result<_>>()?;
+
         let references = self.function_references(code)?;
         let number = self.loaded as usize;
         let prefix = match parts.uses_heap {
@@ -145,12 +130,12 @@ impl StoreInner {
         self.loaded += 1;
         parts.types.iter().try_for_each(|ty| self.add_type(ty))?;
         let words = self.constants(code)?;
-        Ok(Ready { code, places, prefix, words, references })
+        Ok(Ready { code, prefix, words, references })
     }
 
     /// Adds a piece with its functions.
     fn add_piece(&mut self, ready: Ready<'_>) -> PieceId {
-        let Ready { code, places, prefix, mut words, references } = ready;
+        let Ready { code, prefix, mut words, references } = ready;
         let parts = code.parts();
         let piece = PieceId(prefix.number as u64);
         self.use_code(&parts.memory);
@@ -167,21 +152,19 @@ impl StoreInner {
             reference.set(*address, address_of_vmctx);
         }
         let references = references.into_iter().map(|(_, reference)| reference).collect();
-        let names = places.len();
+        let names = parts.functions.len();
         let loaded = Piece { code: code.clone(), vmctx, references, names };
         self.pieces.insert(piece, loaded);
-        for (function, place) in parts.functions.iter().zip(places) {
-            let Function { exported, offset, trampoline } = function;
+        for Function { name, ty, offset, trampoline, .. } in &parts.functions {
             let target = Target::Compiled {
                 piece,
                 address: parts.memory.base().wrapping_add(*offset as usize),
                 vmctx: address_of_vmctx,
                 trampoline: trampoline.clone(),
             };
-            let Exported { name, signature, .. } = exported;
-            match place {
-                Place::Known(id) => self.set(id, target),
-                Place::New(ty) => self.add_name(name.clone(), signature.clone(), ty, target),
+            match self.functions.find(name) {
+                Some(id) => self.set(id, target),
+                None => self.add_name(name.clone(), ty.clone(), target),
             }
         }
         if names == 0 {
@@ -255,14 +238,31 @@ impl StoreInner {
 
     /// Uses the exit trampolines of `memory` for host functions of signatures that had none.
     fn use_exits(&mut self, memory: &Arc<CodeMemory>) {
-        for signature in memory.image().signatures() {
-            if self.functions.has_exit(&signature) {
-                continue;
+        let exits = self
+            .functions
+            .without_exit()
+            .filter_map(|signature| Some((signature.clone(), memory.exit_trampoline(signature)?)));
+        let exits: Vec<_> = exits.collect();
+        for (signature, address) in exits {
+            self.use_code(memory);
+            self.functions.add_exit(signature, address);
+        }
+    }
+
+    /// Finds an exit trampoline for host functions of this signature.
+    pub(super) fn find_exit(&mut self, signature: &CallSignature) {
+        if !self.functions.needs_exit(signature) {
+            return;
+        }
+        let memories = self.pieces.values().map(|piece| piece.code.memory());
+        let found =
+            memories.filter_map(|it| Some((it.clone(), it.exit_trampoline(signature)?))).next();
+        match found {
+            Some((memory, address)) => {
+                self.use_code(&memory);
+                self.functions.add_exit(signature.clone(), address);
             }
-            if let Some(address) = memory.exit_trampoline(&signature) {
-                self.use_code(memory);
-                self.functions.add_exit(signature, address);
-            }
+            None => self.functions.has_no_exit(signature),
         }
     }
 

@@ -55,7 +55,7 @@ fn ascending<T: PartialOrd>(mut items: impl Iterator<Item = T>) -> bool {
 /// Checks all of `image`.
 pub(super) fn check(image: &CodeImage) -> Result<(), ImageError> {
     for section in Section::ALL {
-        let range = &image.sections[section as usize];
+        let range = image.range(section);
         ensure(image.bytes(section).get(range.clone()).is_some(), || {
             format!("section {section:?} is outside the bytes")
         })?;

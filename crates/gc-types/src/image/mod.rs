@@ -214,8 +214,8 @@ enum Backing {
     Shared(ImageBytes),
     /// The code is in other bytes than the tables.
     Apart {
-        code: ImageBytes,
-        tables: ImageBytes,
+        code: &'static [u8],
+        tables: &'static [u8],
     },
 }
 
@@ -249,7 +249,8 @@ enum Backing {
 #[derive(Clone)]
 pub struct CodeImage {
     backing: Backing,
-    sections: [Range<usize>; Section::COUNT],
+    /// The start and the end of each.
+    sections: [[u32; 2]; Section::COUNT],
     /// The ABI of the engine whose type indices the code contains.
     made_for: Option<Arc<Abi>>,
 }
@@ -282,8 +283,8 @@ impl CodeImage {
     /// # Errors
     /// As for [`new`](CodeImage::new).
     pub fn with_code_apart(
-        code: ImageBytes,
-        tables: ImageBytes,
+        code: &'static [u8],
+        tables: &'static [u8],
         sections: [Range<usize>; Section::COUNT],
     ) -> Result<CodeImage, ImageError> {
         CodeImage::checked(Backing::Apart { code, tables }, sections, None)
@@ -306,7 +307,15 @@ impl CodeImage {
         sections: [Range<usize>; Section::COUNT],
         made_for: Option<Arc<Abi>>,
     ) -> Result<CodeImage, ImageError> {
-        let image = CodeImage { backing, sections, made_for };
+        let mut bounds = [[0; 2]; Section::COUNT];
+        for (bounds, Range { start, end }) in bounds.iter_mut().zip(sections) {
+            let small = |number| {
+                u32::try_from(number)
+                    .map_err(|_| ImageError { why: "the image is larger than 4 GiB".into() })
+            };
+            *bounds = [small(start)?, small(end)?];
+        }
+        let image = CodeImage { backing, sections: bounds, made_for };
         check::check(&image)?;
         Ok(image)
     }
@@ -317,15 +326,22 @@ impl CodeImage {
         match &self.backing {
             Backing::Owned(bytes) => bytes,
             Backing::Shared(bytes) => (**bytes).as_ref(),
-            Backing::Apart { code, .. } if section == Section::Text => (**code).as_ref(),
-            Backing::Apart { tables, .. } => (**tables).as_ref(),
+            Backing::Apart { code, .. } if section == Section::Text => code,
+            Backing::Apart { tables, .. } => tables,
         }
+    }
+
+    /// The place of a section in its bytes.
+    #[inline]
+    fn range(&self, section: Section) -> Range<usize> {
+        let [start, end] = self.sections[section as usize];
+        start as usize..end as usize
     }
 
     /// The bytes of a section.
     #[inline]
     pub fn section(&self, section: Section) -> &[u8] {
-        &self.bytes(section)[self.sections[section as usize].clone()]
+        &self.bytes(section)[self.range(section)]
     }
 
     /// The bytes that were passed to [`new`](CodeImage::new), if the image was made so.
