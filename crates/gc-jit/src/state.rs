@@ -274,17 +274,18 @@ impl<S: JitStore> JitState<S> {
         self.context.func_refs_len.set(table.len());
     }
 
-    /// Keeps `code` alive as long as the store.
+    /// Keeps `code` alive as long as the store. Returns whether the store did not keep it before.
     ///
     /// # Errors
     /// If it was published for another kind of store. The error names the difference.
-    pub fn keep_alive(&mut self, code: Arc<CodeMemory>) -> Result<()> {
+    pub fn keep_alive(&mut self, code: Arc<CodeMemory>) -> Result<bool> {
         self.check_code(&code)?;
         let place = self.code.partition_point(|kept| kept.base() < code.base());
-        if self.code.get(place).is_none_or(|kept| kept.base() != code.base()) {
+        let is_new = self.code.get(place).is_none_or(|kept| kept.base() != code.base());
+        if is_new {
             self.code.insert(place, code);
         }
-        Ok(())
+        Ok(is_new)
     }
 
     /// Stops keeping `code` alive.

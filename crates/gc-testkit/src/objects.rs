@@ -88,8 +88,14 @@ impl NativeObject {
 
     /// The places of a section's bytes in the tables, by its number. After the sections come the declarations.
     fn place(&self, number: usize) -> Result<Range<usize>> {
-        let [start, end] = [0, 4].map(|n| word(&self.tables, 8 * number + n));
-        let range = start? as usize..end? as usize;
+        let end = |number| Ok::<_, anyhow::Error>(word(&self.tables, 4 * number)? as usize);
+        let range = match number {
+            // It is in the code.
+            0 => 0..0,
+            1 => 4 * Section::COUNT..end(1)?,
+            Section::COUNT => end(number - 1)?..self.tables.len(),
+            _ => end(number - 1)?.next_multiple_of(4)..end(number)?,
+        };
         self.tables.get(range.clone()).context("a section is outside of the tables")?;
         Ok(range)
     }
@@ -126,7 +132,7 @@ impl NativeObject {
             }
             Damage::Tables => {
                 // First those of the places, then those of sections.
-                let places = 0..8 * (Section::COUNT + 1);
+                let places = 0..4 * Section::COUNT;
                 let mut ranges = vec![places];
                 // The range of the code is not one of the tables.
                 for section in Section::ALL.into_iter().filter(|it| *it != Section::Text) {

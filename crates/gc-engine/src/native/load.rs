@@ -7,8 +7,6 @@ use crate::{Code, Collector, Engine, EngineBuilder, HeapOptions, RunOptions};
 use anyhow::{Context as _, Result, ensure};
 use gc_jit::CodeMemory;
 use gc_types::{Abi, CodeImage, Fingerprint, HeapBounds, Section};
-use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// The objects of an executable or a library that is in memory.
@@ -118,7 +116,7 @@ impl Objects {
         let text = self.check(engine)?;
         let fingerprint = Fingerprint::of(text).to_bytes();
         let [mut at, end] = [0, 1].map(|n| target(&raw const self.start.records[n]));
-        let (mut codes, mut bases) = (Vec::new(), BTreeSet::new());
+        let mut codes = Vec::new();
         let mut loader = Loader::new(engine);
         while at < end {
             ensure!(
@@ -150,14 +148,15 @@ impl Objects {
             );
             // SAFETY: the record is one of an object whose code was compiled for this ABI.
             let code = unsafe { load(record, engine.abi(), &mut loader) }.with_context(named)?;
-            ensure!(
-                bases.insert(code.memory().base()),
-                "{} has the code of another: a linker has merged them",
-                named()
-            );
             codes.push(code);
             at = at.wrapping_add(size);
         }
+        let mut bases: Vec<_> = codes.iter().map(|code: &Code| code.memory().base()).collect();
+        bases.sort_unstable();
+        ensure!(
+            bases.is_sorted_by(|before, after| before < after),
+            "two objects of the executable have the same code: a linker has merged it"
+        );
         self.protect_words()?;
         Ok(codes)
     }
@@ -196,19 +195,8 @@ unsafe fn load(record: &'static Record, abi: &Arc<Abi>, loader: &mut Loader<'_>)
         "its tables are damaged: their checksum is {checksum:08x} and should be {:08x}",
         record.tables_checksum
     );
-    let place = |n: usize| -> Result<Range<usize>> {
-        let word = |at: usize| -> Result<usize> {
-            let bytes = tables.get(at..at + 4).context("its tables are too short")?;
-            Ok(u32::from_le_bytes(bytes.try_into()?) as usize)
-        };
-        Ok(word(8 * n)?..word(8 * n + 4)?)
-    };
-    let mut sections = [const { 0..0 }; Section::COUNT];
-    for section in Section::ALL {
-        sections[section as usize] = place(section as usize)?;
-    }
-    let declared = tables.get(place(Section::COUNT)?).context("its tables are too short")?;
-    let image = CodeImage::with_code_apart(code, tables, sections)?;
+    let image = CodeImage::with_code_apart(code, tables)?;
+    let declared = tables.get(image.end_of_tables()..).context("its tables are too short")?;
     ensure!(image.type_words().len() as i64 == record.words[1], "it has another number of words");
     let words = target(&raw const record.words[0]).cast_mut().cast::<u64>();
     loader.load(declared, |indices| {

@@ -479,32 +479,24 @@ impl Record {
     }
 }
 
-/// The tables of an image and its declarations, with their places first: the start and the end of each section, and of
-/// the declarations.
+/// The tables of an image as [`CodeImage::with_code_apart`] reads them, and then the declarations.
 fn tables(declared: &Declarations, image: &CodeImage) -> Result<Vec<u8>> {
-    let declarations = declared.to_bytes()?;
-    let mut bytes = vec![0; 8 * (Section::COUNT + 1)];
-    let mut places = Vec::new();
+    let mut bytes = vec![0; 4 * Section::COUNT];
     for section in Section::ALL {
-        match section {
-            Section::Text => places.push((0, image.code().len())),
-            // All objects of a program have the same ABI.
-            Section::Abi => places.push((0, 0)),
+        let end = match section {
+            Section::Text => image.code().len(),
             section => {
                 bytes.resize(bytes.len().next_multiple_of(4), 0);
-                let start = bytes.len();
-                bytes.extend_from_slice(image.section(section));
-                places.push((start, bytes.len()));
+                // All objects of a program have the same ABI.
+                if section != Section::Abi {
+                    bytes.extend_from_slice(image.section(section));
+                }
+                bytes.len()
             }
-        }
+        };
+        let end = u32::try_from(end)?;
+        bytes[4 * section as usize..][..4].copy_from_slice(&end.to_le_bytes());
     }
-    let start = bytes.len();
-    bytes.extend_from_slice(&declarations);
-    places.push((start, bytes.len()));
-    for (n, (start, end)) in places.into_iter().enumerate() {
-        for (at, value) in [(8 * n, start), (8 * n + 4, end)] {
-            bytes[at..at + 4].copy_from_slice(&u32::try_from(value)?.to_le_bytes());
-        }
-    }
+    bytes.extend_from_slice(&declared.to_bytes()?);
     Ok(bytes)
 }

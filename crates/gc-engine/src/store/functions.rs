@@ -9,7 +9,6 @@ use super::piece::PieceId;
 use super::reference::Reference;
 use crate::Signature;
 use anyhow::{Result, ensure};
-use gc_jit::EntryTrampoline;
 use gc_types::CallSignature;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +26,8 @@ pub(super) enum Target {
         piece: PieceId,
         address: *const u8,
         vmctx: *mut u8,
-        /// The trampoline by which the host calls functions of this signature.
-        trampoline: EntryTrampoline,
+        /// The function's number among those of the code.
+        function: u32,
     },
     /// A host function.
     Host(PlacedHost),
@@ -39,7 +38,6 @@ pub(super) enum Target {
 /// A name with its function.
 pub(super) struct Slot {
     name: Arc<str>,
-    pub(super) signature: Arc<Signature>,
     pub(super) target: Target,
     reference: Reference,
 }
@@ -69,6 +67,12 @@ unsafe impl Send for Exit {}
 unsafe impl Sync for Exit {}
 
 impl Functions {
+    /// Makes room for further names.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.names.reserve(count);
+        self.slots.reserve(count);
+    }
+
     /// The slot of a name.
     pub(super) fn find(&self, name: &str) -> Option<SlotId> {
         self.names.get(name).copied()
@@ -82,19 +86,13 @@ impl Functions {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Signature)> {
         let mut sorted: Vec<_> = self.slots.iter().collect();
         sorted.sort_by(|a, b| a.name.cmp(&b.name));
-        sorted.into_iter().map(|slot| (&*slot.name, &*slot.signature))
+        sorted.into_iter().map(|slot| (&*slot.name, slot.signature()))
     }
 
     /// Adds a name.
-    pub(super) fn add(
-        &mut self,
-        name: Arc<str>,
-        signature: Arc<Signature>,
-        target: Target,
-        reference: Reference,
-    ) {
+    pub(super) fn add(&mut self, name: Arc<str>, target: Target, reference: Reference) {
         let id = SlotId(self.slots.len());
-        self.slots.push(Slot { name: name.clone(), signature, target, reference });
+        self.slots.push(Slot { name: name.clone(), target, reference });
         self.names.insert(name, id);
         self.refer(id);
     }
@@ -108,12 +106,13 @@ impl Functions {
 
     /// Writes what compiled code reads of a function.
     fn refer(&mut self, id: SlotId) {
-        let Slot { signature, target, reference, .. } = &self.slots[id.0];
+        let slot = &self.slots[id.0];
+        let Slot { target, reference, .. } = slot;
         let (code, vmctx) = match target {
             Target::Compiled { address, vmctx, .. } => (*address, *vmctx),
             // Without a trampoline there is no code that could call it.
             Target::Host(host) | Target::Missing(host) => {
-                let exit = self.exits.get(signature.call_signature());
+                let exit = self.exits.get(slot.signature().call_signature());
                 (exit.map_or(null(), |exit| exit.0), host.vmctx())
             }
         };
@@ -144,7 +143,7 @@ impl Functions {
     pub(super) fn add_exit(&mut self, signature: CallSignature, address: *const u8) {
         let waiting = |slot: &Slot| {
             !matches!(slot.target, Target::Compiled { .. })
-                && *slot.signature.call_signature() == signature
+                && *slot.signature().call_signature() == signature
         };
         let waiting: Vec<_> =
             (0..self.slots.len()).filter(|id| waiting(&self.slots[*id])).collect();
@@ -157,7 +156,11 @@ impl Functions {
 impl Slot {
     /// Checks that the function has this type.
     pub(super) fn expect(&self, asked: &Signature) -> Result<()> {
-        expect(&self.name, &self.signature, asked)
+        expect(&self.name, self.signature(), asked)
+    }
+
+    pub(super) fn signature(&self) -> &Signature {
+        self.reference.signature()
     }
 }
 

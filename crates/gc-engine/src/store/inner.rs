@@ -36,8 +36,8 @@ pub struct StoreInner {
     pub(super) look_at: usize,
     /// The functions of the host for which no name stands. They may run.
     pub(super) retired_hosts: Vec<PlacedHost>,
-    /// The number of uses of each code, by its address: by pieces, and by references to host functions, which
-    /// have exit trampolines of some code.
+    /// The number of uses of each code that has more than one, by its address: by pieces, and by references to host
+    /// functions, which have exit trampolines of some code.
     pub(super) uses: BTreeMap<usize, usize>,
     /// The types of all code that was ever loaded, by name: there may be objects of them.
     pub(super) types: BTreeMap<Arc<str>, EngineType>,
@@ -142,7 +142,7 @@ impl StoreInner {
         let slot = self.functions.slot(id);
         slot.expect(asked)?;
         let trampoline = match &slot.target {
-            Target::Compiled { trampoline, .. } => Some(trampoline.clone()),
+            Target::Compiled { piece, function, .. } => Some(self.trampoline(*piece, *function)),
             Target::Host(_) | Target::Missing(_) => None,
         };
         Ok((id, trampoline))
@@ -179,7 +179,7 @@ impl StoreInner {
     /// The type of the function with this name.
     pub(super) fn signature_of(&self, name: &str) -> Option<&Signature> {
         let id = self.functions.find(name)?;
-        Some(&self.functions.slot(id).signature)
+        Some(self.functions.slot(id).signature())
     }
 
     /// Adds a name without a function.
@@ -200,6 +200,12 @@ impl StoreInner {
         Ok(())
     }
 
+    /// The entry trampoline of a function of a piece, by its number among those of the code.
+    fn trampoline(&self, piece: PieceId, function: u32) -> EntryTrampoline {
+        let piece = self.pieces.get(&piece).expect("it has a name");
+        piece.code.parts().functions[function as usize].trampoline.clone()
+    }
+
     /// The type of functions with this signature.
     pub(super) fn function_type(&self, signature: &Arc<Signature>) -> Result<EngineType> {
         self.engine.types().register(&Definition::Function(signature.clone()))
@@ -207,9 +213,8 @@ impl StoreInner {
 
     /// Adds a name of a function of this type.
     pub(super) fn add_name(&mut self, name: Arc<str>, ty: EngineType, target: Target) {
-        let signature = ty.signature().expect("it is a type of functions").clone();
         let reference = Reference::new(&mut self.jit, ty);
-        self.functions.add(name, signature, target, reference);
+        self.functions.add(name, target, reference);
     }
 
     /// Makes a name stand for another function.
@@ -276,7 +281,8 @@ impl StoreInner {
         slots: &mut [ValRaw],
     ) -> Result<()> {
         let result = match &self.functions.slot(id).target {
-            Target::Compiled { address, vmctx, trampoline: own, .. } => {
+            Target::Compiled { piece, address, vmctx, function } => {
+                let (piece, function) = (*piece, *function);
                 let (address, vmctx) = (*address, *vmctx);
                 match trampoline {
                     // SAFETY: the store keeps the code. It was compiled with a stack limit and for this
@@ -285,7 +291,7 @@ impl StoreInner {
                         gc_jit::call(self, trampoline, address, vmctx, slots)
                     },
                     None => {
-                        let own = own.clone();
+                        let own = self.trampoline(piece, function);
                         // SAFETY: as above.
                         unsafe { gc_jit::call(self, &own, address, vmctx, slots) }
                     }

@@ -10,19 +10,11 @@ use crate::registry::EngineType;
 use crate::types::describe;
 use crate::{Code, Signature, Type};
 use anyhow::{Context as _, Result, bail, ensure};
-use gc_jit::{CodeMemory, VMContextPrefix};
+use gc_jit::CodeMemory;
 use gc_types::CallSignature;
 use rustc_hash::FxHashMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
-
-/// Code that is being loaded, when nothing that belongs to it can fail any more.
-struct Ready<'a> {
-    code: &'a Code,
-    prefix: VMContextPrefix,
-    /// The words of its vmctx. Those of imports, globals and references are zero.
-    words: Vec<usize>,
-    references: Vec<(usize, *const u8, EngineType)>,
-}
 
 impl StoreInner {
     /// Loads code. Its functions may replace others if `replaces`.
@@ -33,26 +25,21 @@ impl StoreInner {
     /// Loads several pieces of code, which may import functions of each other.
     pub(super) fn load_all(&mut self, codes: &[&Code], replaces: bool) -> Result<()> {
         self.check_names(codes, replaces)?;
-        let mut ready = Vec::with_capacity(codes.len());
+        let first = self.loaded;
         for code in codes {
-            match self.ready(code) {
-                Ok(code) => ready.push(code),
-                Err(error) => {
-                    for Ready { code, .. } in ready {
-                        self.forget_constants(code, code.parts().words.len());
-                    }
-                    return Err(error);
+            if let Err(error) = self.add_piece(code) {
+                // No function of theirs has a name yet.
+                for (_, piece) in self.pieces.split_off(&PieceId(first)) {
+                    // SAFETY: its functions were never called.
+                    unsafe { self.free(piece) };
                 }
+                return Err(error);
             }
         }
-        let mut loaded = Vec::with_capacity(ready.len());
-        for code in ready {
-            loaded.push(self.add_piece(code));
-        }
+        self.functions.reserve(codes.iter().map(|code| code.parts().functions.len()).sum());
+        (first..self.loaded).for_each(|id| self.name_functions(PieceId(id)));
         // All functions have their names.
-        for id in loaded {
-            self.resolve(id);
-        }
+        (first..self.loaded).for_each(|id| self.resolve(PieceId(id)));
         self.free_retired();
         Ok(())
     }
@@ -60,6 +47,7 @@ impl StoreInner {
     /// Checks that functions, types and globals of the codes fit those of the store and of each other.
     fn check_names(&self, codes: &[&Code], replaces: bool) -> Result<()> {
         let mut functions: FxHashMap<&str, &Signature> = FxHashMap::default();
+        functions.reserve(codes.len());
         let mut types: FxHashMap<&str, &EngineType> = FxHashMap::default();
         let mut globals: FxHashMap<&str, Type> = FxHashMap::default();
         for code in codes {
@@ -117,67 +105,62 @@ impl StoreInner {
         Ok(())
     }
 
-    /// Everything for a piece of code that can fail, after [`check_names`](StoreInner::check_names). May collect.
-    fn ready<'a>(&mut self, code: &'a Code) -> Result<Ready<'a>> {
+    /// Adds a piece of code, after [`check_names`](StoreInner::check_names). Its functions have no names, and its vmctx
+    /// has only constants and references. May collect.
+    fn add_piece(&mut self, code: &Code) -> Result<()> {
         let parts = code.parts();
-
-        let references = self.function_references(code)?;
+        let function_references = self.function_references(code)?;
         let number = self.loaded as usize;
         let prefix = match parts.uses_heap {
             true => self.jit.vmctx_prefix(number)?,
             false => self.jit.vmctx_prefix_without_heap(number),
         };
-        self.loaded += 1;
         parts.types.iter().try_for_each(|ty| self.add_type(ty))?;
-        let words = self.constants(code)?;
-        Ok(Ready { code, prefix, words, references })
-    }
-
-    /// Adds a piece with its functions.
-    fn add_piece(&mut self, ready: Ready<'_>) -> PieceId {
-        let Ready { code, prefix, mut words, references } = ready;
-        let parts = code.parts();
-        let piece = PieceId(prefix.number as u64);
+        let mut words = self.constants(code)?;
+        // Nothing fails from here on.
         self.use_code(&parts.memory);
-        self.use_exits(&parts.memory);
-        let references = references.into_iter().map(|(word, address, ty)| {
+        let references = function_references.into_iter().map(|(word, address, ty)| {
             let reference = Reference::new(&mut self.jit, ty);
             words[word] = reference.number() as usize;
             (address, reference)
         });
         let references: Vec<_> = references.collect();
         let vmctx = Vmctx::new(prefix, &words);
-        let address_of_vmctx = vmctx.as_ptr();
         for (address, reference) in &references {
-            reference.set(*address, address_of_vmctx);
+            reference.set(*address, vmctx.as_ptr());
         }
         let references = references.into_iter().map(|(_, reference)| reference).collect();
-        let names = parts.functions.len();
-        let loaded = Piece { code: code.clone(), vmctx, references, names };
-        self.pieces.insert(piece, loaded);
-        for Function { name, ty, offset, trampoline, .. } in &parts.functions {
-            let target = Target::Compiled {
-                piece,
-                address: parts.memory.base().wrapping_add(*offset as usize),
-                vmctx: address_of_vmctx,
-                trampoline: trampoline.clone(),
-            };
+        let piece = Piece { code: code.clone(), vmctx, references, names: 0 };
+        self.pieces.insert(PieceId(self.loaded), piece);
+        self.loaded += 1;
+        Ok(())
+    }
+
+    /// Gives the functions of a new piece their names.
+    fn name_functions(&mut self, id: PieceId) {
+        let piece = self.pieces.get_mut(&id).expect("it is new");
+        let (code, vmctx) = (piece.code.clone(), piece.vmctx.as_ptr());
+        let parts = code.parts();
+        piece.names = parts.functions.len();
+        self.use_exits(&parts.memory);
+        for (number, function) in parts.functions.iter().enumerate() {
+            let Function { name, ty, offset, .. } = function;
+            let address = parts.memory.base().wrapping_add(*offset as usize);
+            let target = Target::Compiled { piece: id, address, vmctx, function: number as u32 };
             match self.functions.find(name) {
-                Some(id) => self.set(id, target),
+                Some(known) => self.set(known, target),
                 None => self.add_name(name.clone(), ty.clone(), target),
             }
         }
-        if names == 0 {
-            self.retired.push(piece);
+        if parts.functions.is_empty() {
+            self.retired.push(id);
         }
-        piece
     }
 
     /// Writes the addresses of the functions that a piece imports, and of its globals, to its vmctx.
     fn resolve(&mut self, id: PieceId) {
         let StoreInner { pieces, functions, cells, jit, .. } = self;
-        // It was freed if nobody can call it.
-        let Some(piece) = pieces.get_mut(&id) else { return };
+        let piece = pieces.get_mut(&id).expect("it is new");
         for (number, word) in piece.code.parts().words.iter().enumerate() {
             let address = match word {
                 Word::Import(name, _) => {
@@ -201,7 +184,7 @@ impl StoreInner {
                 let ty = ty.context("it is of no type of objects");
                 let made = ty.and_then(|(name, layout)| self.constant(name, layout, bytes));
                 words[number] = made.map_err(|error| {
-                    self.forget_constants(code, number);
+                    self.forget_first_constants(code, number);
                     error.context("making a constant of the code")
                 })?;
             }
@@ -209,8 +192,13 @@ impl StoreInner {
         Ok(words)
     }
 
-    /// A piece that had the constants among the first `count` words of the code is gone.
-    pub(super) fn forget_constants(&mut self, code: &Code, count: usize) {
+    /// A piece that had the constants of the code is gone.
+    fn forget_constants(&mut self, code: &Code) {
+        self.forget_first_constants(code, code.parts().words.len());
+    }
+
+    /// The same for those among the first `count` words.
+    fn forget_first_constants(&mut self, code: &Code, count: usize) {
         let parts = code.parts();
         for word in &parts.words[..count] {
             let Word::Constant(ty, bytes) = word else { continue };
@@ -268,8 +256,10 @@ impl StoreInner {
 
     /// Keeps code, which was checked, alive until the use ends ([`end_use`](StoreInner::end_use)).
     fn use_code(&mut self, memory: &Arc<CodeMemory>) {
-        self.jit.keep_alive(memory.clone()).expect("the code is for this kind of store");
-        *self.uses.entry(memory.base().addr()).or_default() += 1;
+        let is_new = self.jit.keep_alive(memory.clone());
+        if !is_new.expect("the code is for this kind of store") {
+            *self.uses.entry(memory.base().addr()).or_insert(1) += 1;
+        }
     }
 
     /// Ends a use of code.
@@ -277,13 +267,28 @@ impl StoreInner {
     /// # Safety
     /// Nothing of this use can run or be called any more: none of the code is on the stack, and nothing else has
     /// an address in it that belongs to this use.
-    pub(super) unsafe fn end_use(&mut self, memory: &CodeMemory) {
-        let uses = self.uses.entry(memory.base().addr()).or_default();
-        *uses = uses.saturating_sub(1);
-        if *uses == 0 {
-            self.uses.remove(&memory.base().addr());
+    unsafe fn end_use(&mut self, memory: &CodeMemory) {
+        match self.uses.entry(memory.base().addr()) {
+            Entry::Occupied(mut uses) => {
+                *uses.get_mut() -= 1;
+                if *uses.get() == 1 {
+                    uses.remove();
+                }
+            }
             // SAFETY: as the caller promises, and this was the last use.
-            unsafe { self.jit.release(memory) };
+            Entry::Vacant(_) => unsafe { self.jit.release(memory) },
         }
+    }
+
+    /// Frees a piece that is removed from the store.
+    ///
+    /// # Safety
+    /// None of it is on the stack. No name stands for a function of the piece, and no object refers to one.
+    pub(super) unsafe fn free(&mut self, piece: Piece) {
+        self.forget_constants(&piece.code);
+        let jit = &mut self.jit;
+        piece.references.into_iter().for_each(|reference| reference.forget(jit));
+        // SAFETY: as the caller promises.
+        unsafe { self.end_use(piece.code.memory()) };
     }
 }

@@ -244,7 +244,7 @@ impl<T: 'static> Store<T> {
     /// # Examples
     /// ```
     /// # #[cfg(feature = "compiler")] {
-    /// use gc_engine::{Collector, Engine, Module, Store, Type};
+    /// use gc_engine::{Collector, Control, Engine, Module, Store, Type};
     ///
     /// // Whether a number is even or odd. Each piece imports the function of the other.
     /// let engine = Engine::new(Collector::copying())?;
@@ -253,7 +253,7 @@ impl<T: 'static> Store<T> {
     ///     let other = module.import(other, [Type::I32], [Type::I32])?;
     ///     module.function(own, [Type::I32], [Type::I32], |f| {
     ///         let n = f.param(0);
-    ///         let result = f.if_value(n, Type::I32, |f| {
+    ///         let result = f.if_value(Type::I32, n, |f| {
     ///             let one = f.i32(1);
     ///             let less = f.sub(n, one);
     ///             f.call(&other, &[less])[0]

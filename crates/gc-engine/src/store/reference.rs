@@ -1,6 +1,7 @@
 //! References to functions, which compiled code reads.
 #![allow(unsafe_code)]
 
+use crate::Signature;
 use crate::registry::EngineType;
 use gc_jit::{JitState, VMFuncRef};
 use std::ptr::{NonNull, null, null_mut};
@@ -9,8 +10,8 @@ use std::ptr::{NonNull, null, null_mut};
 /// have it.
 pub(super) struct Reference {
     address: NonNull<VMFuncRef>,
-    /// Keeps the index of the function's type.
-    _ty: EngineType,
+    /// The function's type, whose index it keeps.
+    ty: EngineType,
 }
 
 // SAFETY: a reference points to what belongs to the same store and moves with it.
@@ -29,7 +30,7 @@ impl Reference {
         jit.refresh_func_refs();
         // SAFETY: it is there, and nobody else uses it yet.
         unsafe { (*address.as_ptr()).id = id };
-        Reference { address, _ty: ty }
+        Reference { address, ty }
     }
 
     /// Removes the number of the function from the table, before the reference is dropped while the store goes
@@ -47,6 +48,11 @@ impl Reference {
             (*self.address.as_ptr()).code = code;
             (*self.address.as_ptr()).vmctx = vmctx;
         }
+    }
+
+    /// The function's signature.
+    pub(super) fn signature(&self) -> &Signature {
+        self.ty.signature().expect("it is a type of functions")
     }
 
     /// The number of the function in the store's table.

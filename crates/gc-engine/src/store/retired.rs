@@ -129,12 +129,9 @@ impl StoreInner {
             is_needed
         });
         for piece in freed {
-            self.forget_constants(&piece.code, piece.code.parts().words.len());
-            let jit = self.jit_mut();
-            piece.references.into_iter().for_each(|reference| reference.forget(jit));
             // SAFETY: none of it is on the stack. No name stands for a function of this piece, and no object
             // refers to one.
-            unsafe { self.end_use(piece.code.memory()) };
+            unsafe { self.free(piece) };
         }
     }
 }

@@ -232,6 +232,6 @@ impl CodeImageBuilder {
             bytes.extend_from_slice(&section);
             start..bytes.len()
         });
-        CodeImage::checked(Backing::Owned(bytes.into()), ranges, self.made_for)
+        CodeImage::checked(Backing::Owned(bytes.into()), super::own(ranges)?, self.made_for)
     }
 }

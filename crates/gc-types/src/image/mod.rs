@@ -219,6 +219,15 @@ enum Backing {
     },
 }
 
+/// The places of the sections.
+#[derive(Clone)]
+enum Sections {
+    /// The start and the end of each.
+    Own(Arc<[[u32; 2]; Section::COUNT]>),
+    /// The words at the start of the tables of [`CodeImage::with_code_apart`].
+    Static(&'static [Row<1>; Section::COUNT]),
+}
+
 /// Linked code and its tables. Cheap to clone.
 ///
 /// # Examples
@@ -249,10 +258,22 @@ enum Backing {
 #[derive(Clone)]
 pub struct CodeImage {
     backing: Backing,
-    /// The start and the end of each.
-    sections: [[u32; 2]; Section::COUNT],
+    sections: Sections,
     /// The ABI of the engine whose type indices the code contains.
     made_for: Option<Arc<Abi>>,
+}
+
+fn own(sections: [Range<usize>; Section::COUNT]) -> Result<Sections, ImageError> {
+    let mut bounds = [[0; 2]; Section::COUNT];
+    for (bounds, Range { start, end }) in bounds.iter_mut().zip(sections) {
+        for (bound, number) in bounds.iter_mut().zip([start, end]) {
+            let number = u32::try_from(number);
+            let number =
+                number.map_err(|_| ImageError { why: "the image is larger than 4 GiB".into() })?;
+            *bound = number;
+        }
+    }
+    Ok(Sections::Own(Arc::new(bounds)))
 }
 
 impl fmt::Debug for CodeImage {
@@ -274,20 +295,23 @@ impl CodeImage {
         bytes: ImageBytes,
         sections: [Range<usize>; Section::COUNT],
     ) -> Result<CodeImage, ImageError> {
-        CodeImage::checked(Backing::Shared(bytes), sections, None)
+        CodeImage::checked(Backing::Shared(bytes), own(sections)?, None)
     }
 
-    /// Makes an image whose code is `code`, and whose tables are at these ranges of `tables`. The range of
-    /// [`Section::Text`] is one of `code`. Each call that may collect must have a stack map.
+    /// Makes an image whose code is `code`. `tables` begins with a word of 32 bits for each section: the end of
+    /// [`Section::Text`] in `code`, and of the others in `tables`. Those come one after the other, and each begins at a
+    /// multiple of four. Each call that may collect must have a stack map.
     ///
     /// # Errors
     /// As for [`new`](CodeImage::new).
     pub fn with_code_apart(
         code: &'static [u8],
         tables: &'static [u8],
-        sections: [Range<usize>; Section::COUNT],
     ) -> Result<CodeImage, ImageError> {
-        CodeImage::checked(Backing::Apart { code, tables }, sections, None)
+        let sections = rows(tables).first_chunk();
+        let sections =
+            sections.ok_or_else(|| ImageError { why: "its tables are too short".into() })?;
+        CodeImage::checked(Backing::Apart { code, tables }, Sections::Static(sections), None)
     }
 
     /// Whether the code can be loaded into any engine with an equal ABI. It cannot if it contains
@@ -304,18 +328,10 @@ impl CodeImage {
 
     fn checked(
         backing: Backing,
-        sections: [Range<usize>; Section::COUNT],
+        sections: Sections,
         made_for: Option<Arc<Abi>>,
     ) -> Result<CodeImage, ImageError> {
-        let mut bounds = [[0; 2]; Section::COUNT];
-        for (bounds, Range { start, end }) in bounds.iter_mut().zip(sections) {
-            let small = |number| {
-                u32::try_from(number)
-                    .map_err(|_| ImageError { why: "the image is larger than 4 GiB".into() })
-            };
-            *bounds = [small(start)?, small(end)?];
-        }
-        let image = CodeImage { backing, sections: bounds, made_for };
+        let image = CodeImage { backing, sections, made_for };
         check::check(&image)?;
         Ok(image)
     }
@@ -334,8 +350,24 @@ impl CodeImage {
     /// The place of a section in its bytes.
     #[inline]
     fn range(&self, section: Section) -> Range<usize> {
-        let [start, end] = self.sections[section as usize];
+        let number = section as usize;
+        let [start, end] = match &self.sections {
+            Sections::Own(sections) => sections[number],
+            Sections::Static(ends) => {
+                let start = match number {
+                    0 => 0,
+                    1 => size_of_val(*ends) as u32,
+                    _ => ends[number - 1].word(0).saturating_add(3) & !3,
+                };
+                [start, ends[number].word(0)]
+            }
+        };
         start as usize..end as usize
+    }
+
+    /// The number of bytes of the tables up to the end of the last section.
+    pub fn end_of_tables(&self) -> usize {
+        self.range(Section::ALL[Section::COUNT - 1]).end
     }
 
     /// The bytes of a section.
