@@ -66,11 +66,11 @@ impl Declarations {
     ) -> Result<Code> {
         let Declarations { types, functions, words, uses_heap } = self;
         let register = |ty: &Definition| engine.types().register(ty);
-        let types = types.iter().map(register).collect::<Result<Vec<_>>>()?;
+        let types = all(types.iter().map(register))?;
         let functions = functions.into_iter().map(|Exported { name, index, signature }| {
             Ok((name, index, register(&Definition::Function(signature))?))
         });
-        let functions = functions.collect::<Result<Vec<_>>>()?;
+        let functions = all(functions)?;
         Registered { types, functions, words, uses_heap }.into_code(engine, publish)
     }
 
@@ -169,7 +169,7 @@ impl<'a> Loader<'a> {
             postcard::take_from_bytes(bytes).context("the declarations of code")?;
         ensure!(rest.is_empty(), "the declarations have {} bytes too many", rest.len());
         let signatures = saved.signatures.iter().map(|it| self.signature(*it));
-        let signatures = signatures.collect::<Result<Vec<_>>>()?;
+        let signatures = all(signatures)?;
         let ty = |number: u32| {
             let found = signatures.get(number as usize);
             found.with_context(|| format!("the declarations have no signature {number}"))
@@ -182,12 +182,12 @@ impl<'a> Loader<'a> {
             SavedType::Function(number) => ty(*number).cloned(),
             SavedType::Struct(..) | SavedType::Array(..) => self.object(saved),
         });
-        let types = types.collect::<Result<Vec<_>>>()?;
+        let types = all(types)?;
         let functions = saved
             .functions
             .iter()
             .map(|(index, name, number)| Ok(((*name).into(), *index, ty(*number)?.clone())));
-        let functions: Vec<(Arc<str>, u32, EngineType)> = functions.collect::<Result<_>>()?;
+        let functions: Vec<(Arc<str>, u32, EngineType)> = all(functions)?;
         let is_sorted = functions.is_sorted_by(|(before, ..), (after, ..)| before < after);
         ensure!(is_sorted, "the names of functions are not ascending");
         let words = saved.words.iter().map(|word| match word {
@@ -203,7 +203,7 @@ impl<'a> Loader<'a> {
             }
             SavedWord::Unused => Ok(Word::Unused),
         });
-        let words = words.collect::<Result<_>>()?;
+        let words = all(words)?;
         Ok(Registered { types, functions, words, uses_heap: saved.uses_heap })
     }
 
@@ -242,6 +242,15 @@ impl<'a> Loader<'a> {
     }
 }
 
+/// All items, in a list that is as large as they are: `collect` makes room for four at least.
+fn all<T>(items: impl ExactSizeIterator<Item = Result<T>>) -> Result<Vec<T>> {
+    let mut all = Vec::with_capacity(items.len());
+    for item in items {
+        all.push(item?);
+    }
+    Ok(all)
+}
+
 /// [`Declarations`] whose types are those of an engine.
 struct Registered {
     types: Vec<EngineType>,
@@ -272,7 +281,7 @@ impl Registered {
             })?;
             Ok(Function { name, index, ty, offset, trampoline })
         });
-        let functions = functions.collect::<Result<Vec<_>>>()?;
+        let functions = all(functions)?;
         for word in &words {
             if let Word::Reference(index, _) = word {
                 ensure!(
