@@ -167,12 +167,11 @@ impl CodeMemory {
         types: &[TypeIndex],
         words: *mut u64,
     ) -> Result<Arc<CodeMemory>> {
-        let table = type_words(&image, types)?;
-        let base = image.code().as_ptr();
-        // SAFETY: the caller promises that there is room.
-        unsafe {
-            std::ptr::copy_nonoverlapping(table.as_ptr(), words.cast::<u8>(), table.len());
+        for (n, word) in words_of(&image, types).enumerate() {
+            // SAFETY: the caller promises that there is room.
+            unsafe { words.add(n).write(word?) };
         }
+        let base = image.code().as_ptr();
         Ok(CodeMemory::register(image, abi.clone(), Mapping::InPlace, base))
     }
 
@@ -288,14 +287,21 @@ pub unsafe fn protect_read_only(start: *const u8, size: usize) -> Result<()> {
     unsafe { region::protect(start, size, region::Protection::READ) }.context("cannot protect data")
 }
 
-/// The table of words after the code.
-fn type_words(image: &CodeImage, types: &[TypeIndex]) -> Result<Vec<u8>> {
-    let mut table = Vec::with_capacity(8 * image.type_words().len());
-    for word in image.type_words() {
+/// The words of types that the code reads.
+fn words_of(image: &CodeImage, types: &[TypeIndex]) -> impl Iterator<Item = Result<u64>> {
+    image.type_words().map(|word| {
         let index = types.get(word.ty().as_u32() as usize).with_context(|| {
             format!("the code uses type {}, of {}", word.ty().as_u32(), types.len())
         })?;
-        table.extend_from_slice(&u64::from(word.value(*index)).to_le_bytes());
+        Ok(word.value(*index).into())
+    })
+}
+
+/// The table of words after the code.
+fn type_words(image: &CodeImage, types: &[TypeIndex]) -> Result<Vec<u8>> {
+    let mut table = Vec::with_capacity(8 * image.type_words().len());
+    for word in words_of(image, types) {
+        table.extend_from_slice(&word?.to_le_bytes());
     }
     Ok(table)
 }

@@ -6,7 +6,7 @@ use crate::declarations::Loader;
 use crate::{Code, Collector, Engine, EngineBuilder, HeapOptions, RunOptions};
 use anyhow::{Context as _, Result, ensure};
 use gc_jit::CodeMemory;
-use gc_types::{Abi, CodeImage, Fingerprint, HeapBounds, Section};
+use gc_types::{Abi, CodeImage, Fingerprint, HeapBounds};
 use std::sync::Arc;
 
 /// The objects of an executable or a library that is in memory.

@@ -116,20 +116,17 @@ impl StoreInner {
             false => self.jit.vmctx_prefix_without_heap(number),
         };
         parts.types.iter().try_for_each(|ty| self.add_type(ty))?;
-        let mut words = self.constants(code)?;
+        let mut vmctx = Vmctx::new(prefix, parts.words.len());
+        self.constants(code, &mut vmctx)?;
         // Nothing fails from here on.
         self.use_code(&parts.memory);
         let references = function_references.into_iter().map(|(word, address, ty)| {
             let reference = Reference::new(&mut self.jit, ty);
-            words[word] = reference.number() as usize;
-            (address, reference)
+            reference.set(address, vmctx.as_ptr());
+            vmctx.set(word, reference.number() as usize);
+            reference
         });
-        let references: Vec<_> = references.collect();
-        let vmctx = Vmctx::new(prefix, &words);
-        for (address, reference) in &references {
-            reference.set(*address, vmctx.as_ptr());
-        }
-        let references = references.into_iter().map(|(_, reference)| reference).collect();
+        let references = references.collect();
         let piece = Piece { code: code.clone(), vmctx, references, names: 0 };
         self.pieces.insert(PieceId(self.loaded), piece);
         self.loaded += 1;
@@ -174,22 +171,22 @@ impl StoreInner {
         }
     }
 
-    /// The words of a vmctx of the code with its constants. The others are zero. May collect.
-    fn constants(&mut self, code: &Code) -> Result<Vec<usize>> {
+    /// Writes the addresses of the code's constants to its vmctx. May collect.
+    fn constants(&mut self, code: &Code, vmctx: &mut Vmctx) -> Result<()> {
         let parts = code.parts();
-        let mut words = vec![0; parts.words.len()];
         for (number, word) in parts.words.iter().enumerate() {
             if let Word::Constant(ty, bytes) = word {
                 let ty = parts.types.get(*ty as usize).and_then(EngineType::object);
                 let ty = ty.context("it is of no type of objects");
                 let made = ty.and_then(|(name, layout)| self.constant(name, layout, bytes));
-                words[number] = made.map_err(|error| {
+                let address = made.map_err(|error| {
                     self.forget_first_constants(code, number);
                     error.context("making a constant of the code")
                 })?;
+                vmctx.set(number, address);
             }
         }
-        Ok(words)
+        Ok(())
     }
 
     /// A piece that had the constants of the code is gone.

@@ -43,18 +43,17 @@ pub(crate) fn word_offset(number: u32) -> u32 {
 }
 
 impl Vmctx {
-    pub(super) fn new(prefix: VMContextPrefix, words: &[usize]) -> Vmctx {
-        let size = word_offset(0) as usize + size_of_val(words);
+    /// One whose words are zero.
+    pub(super) fn new(prefix: VMContextPrefix, words: usize) -> Vmctx {
+        let size = word_offset(0) as usize + words * size_of::<usize>();
         let layout = Layout::from_size_align(size, align_of::<VMContextPrefix>());
         let layout = layout.expect("a vmctx is smaller than the address space");
-        // SAFETY: the layout's size is not zero. All words are written inside of it.
+        // SAFETY: the layout's size is not zero, and a vmctx begins with its prefix.
         let address = unsafe {
             let Some(address) = NonNull::new(alloc_zeroed(layout)) else {
                 handle_alloc_error(layout)
             };
             address.cast::<VMContextPrefix>().write(prefix);
-            let first = address.add(word_offset(0) as usize).cast::<usize>();
-            first.copy_from_nonoverlapping(NonNull::from(words).cast(), words.len());
             address
         };
         Vmctx { address, layout }
