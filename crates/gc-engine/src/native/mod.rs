@@ -130,13 +130,17 @@ impl Record {
     /// The checksum of its numbers, which say how much is read. The checksum of the tables is one of them. The code and
     /// the distances are not in it: a linker writes them.
     fn checksum(&self) -> u32 {
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&self.fingerprint);
+        let mut bytes = [0; 56];
+        bytes[..16].copy_from_slice(&self.fingerprint);
         let sizes = [self.code[1], self.tables[1], self.words[1]];
-        sizes.iter().for_each(|size| hasher.update(&size.to_le_bytes()));
+        for (bytes, size) in bytes[16..40].chunks_exact_mut(8).zip(sizes) {
+            bytes.copy_from_slice(&size.to_le_bytes());
+        }
         let numbers = [self.size, self.needs, self.tables_checksum, self.reserved];
-        numbers.iter().for_each(|number| hasher.update(&number.to_le_bytes()));
-        hasher.finalize()
+        for (bytes, number) in bytes[40..].chunks_exact_mut(4).zip(numbers) {
+            bytes.copy_from_slice(&number.to_le_bytes());
+        }
+        crc32fast::hash(&bytes)
     }
 }
 
