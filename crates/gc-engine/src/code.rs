@@ -166,7 +166,7 @@ impl Code {
     }
 
     /// The functions that it calls and does not have, or makes references to. The store into which it is loaded must have
-    /// them.
+    /// them, or another piece that is loaded [with it](crate::Store::load_all).
     pub fn imports(&self) -> impl Iterator<Item = (&str, &Signature)> {
         self.0.words.iter().filter_map(|word| match word {
             Word::Import(name, signature) => Some((&**name, &**signature)),

@@ -169,7 +169,7 @@ impl CodeMemory {
     ) -> Result<Arc<CodeMemory>> {
         for (n, word) in words_of(&image, types).enumerate() {
             // SAFETY: the caller promises that there is room.
-            unsafe { words.add(n).write(word?) };
+            unsafe { words.add(n).write_unaligned(word?) };
         }
         let base = image.code().as_ptr();
         Ok(CodeMemory::register(image, abi.clone(), Mapping::InPlace, base))

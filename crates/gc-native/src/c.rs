@@ -203,7 +203,7 @@ unsafe extern "C" fn reclaim_register(
                 new.insert(unsafe { Objects::at(start.cast())?.load(engine)? })
             }
         };
-        store.load_all(&*codes)
+        store.load_all(&*codes).context("loading the objects of the library")
     };
     if reported(error, register).is_some() { 0 } else { -1 }
 }

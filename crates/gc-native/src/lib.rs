@@ -65,7 +65,7 @@ pub fn open<T: Send + Sync + 'static>(
     let Program { engine, codes } = program()?;
     let mut store = Store::new(engine, data)?;
     add(&mut store)?;
-    store.load_all(codes)?;
+    store.load_all(codes).context("loading the objects of the executable")?;
     Ok(store)
 }
 

@@ -87,6 +87,11 @@ pub struct ObjectCode {
     pub frames: Vec<ObjectFrame>,
 }
 
+impl ObjectCode {
+    /// The code begins at a multiple of this number of bytes.
+    pub const ALIGNMENT: u64 = 16;
+}
+
 /// A place in an object's code that a system linker fills in: 32 bits, the distance from the place to the target,
 /// plus the addend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,6 +250,11 @@ impl ImageLinker {
         let mut code = Vec::new();
         let mut starts = BTreeMap::new();
         for (id, (name, function)) in &self.functions {
+            ensure!(
+                outside.is_none() || u64::from(function.alignment) <= ObjectCode::ALIGNMENT,
+                "function {name} must be aligned to {} bytes",
+                function.alignment
+            );
             let start = code.len().next_multiple_of(function.alignment as usize);
             ensure!(
                 start + function.code.len() <= i32::MAX as usize,

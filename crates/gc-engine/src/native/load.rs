@@ -155,7 +155,7 @@ impl Objects {
         bases.sort_unstable();
         ensure!(
             bases.is_sorted_by(|before, after| before < after),
-            "two objects of the executable have the same code: a linker has merged it"
+            "two of the objects have the same code: a linker has merged them"
         );
         self.protect_words()?;
         Ok(codes)

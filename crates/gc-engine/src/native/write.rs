@@ -274,7 +274,8 @@ impl<'a> Writer<'a> {
             // endbr64; jmp reclaim_main
             let code = [0xf3, 0x0f, 0x1e, 0xfa, 0xe9, 0, 0, 0, 0];
             let flags = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
-            let text = self.section(".text.main", SectionKind::Text, flags, &code, 16);
+            let text =
+                self.section(".text.main", SectionKind::Text, flags, &code, ObjectCode::ALIGNMENT);
             let (kind, size) = (SymbolKind::Text, code.len() as u64);
             self.typed_symbol("main".into(), Some((text, 0)), SymbolScope::Dynamic, kind, size);
             let target = self.symbol(runtime.clone(), None, SymbolScope::Unknown);
@@ -295,7 +296,8 @@ impl<'a> Writer<'a> {
         let tables_checksum = crc32fast::hash(&table_bytes);
         let code = [image.code(), &tables_checksum.to_le_bytes(), &[0; 12]].concat();
         let flags = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
-        let text = self.section(".text.reclaim", SectionKind::Text, flags, &code, 16);
+        let text =
+            self.section(".text.reclaim", SectionKind::Text, flags, &code, ObjectCode::ALIGNMENT);
         let read = elf::SHF_ALLOC;
         let tables =
             self.section(".rodata.reclaim", SectionKind::ReadOnlyData, read, &table_bytes, 8);

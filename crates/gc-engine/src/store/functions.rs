@@ -124,7 +124,7 @@ impl Functions {
         self.slot(id).reference.address()
     }
 
-    /// Whether it is not known if code of the store has an exit trampoline for host functions of this signature.
+    /// Whether nobody has looked yet for an exit trampoline for host functions of this signature.
     pub(super) fn needs_exit(&self, signature: &CallSignature) -> bool {
         !self.exits.contains_key(signature) && !self.without_exit.contains(signature)
     }
@@ -134,7 +134,7 @@ impl Functions {
         self.without_exit.insert(signature.clone());
     }
 
-    /// The signatures of host functions for which code that is loaded may have the first exit trampoline.
+    /// The signatures of host functions that have no exit trampoline.
     pub(super) fn without_exit(&self) -> impl Iterator<Item = &CallSignature> {
         self.without_exit.iter()
     }

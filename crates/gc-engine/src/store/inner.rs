@@ -9,7 +9,7 @@ use super::reference::Reference;
 use crate::function::CallBacktrace;
 use crate::registry::{Definition, EngineType};
 use crate::{Engine, Handle, Rooted, Signature, StructRef, Type};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use gc_jit::{CallError, EntryTrampoline, JitState, JitStore, ThrownException};
 use gc_runtime::{GcLeft, GcStore, HeapError, TraceRoots};
 use gc_types::{VMGcKind, VMGcRef, ValRaw};
@@ -37,7 +37,7 @@ pub struct StoreInner {
     /// The functions of the host for which no name stands. They may run.
     pub(super) retired_hosts: Vec<PlacedHost>,
     /// The number of uses of each code that has more than one, by its address: by pieces, and by references to host
-    /// functions, which have exit trampolines of some code.
+    /// functions, which have exit trampolines of some code. Code that is used once is not in it.
     pub(super) uses: BTreeMap<usize, usize>,
     /// The types of all code that was ever loaded, by name: there may be objects of them.
     pub(super) types: BTreeMap<Arc<str>, EngineType>,
@@ -155,16 +155,18 @@ impl StoreInner {
         signature: Signature,
         host: Host,
     ) -> Result<()> {
+        let known = self.functions.find(name);
+        if let Some(id) = known {
+            let slot = self.functions.slot(id);
+            slot.expect(&signature)?;
+            let is_missing = matches!(slot.target, Target::Missing(_));
+            ensure!(is_missing, "the store already has a function `{name}`");
+        }
         self.find_exit(signature.call_signature());
         let placed = self.place(name, host, &signature);
-        match self.functions.find(name) {
+        match known {
             None => self.add(name, signature, Target::Host(placed)),
             Some(id) => {
-                let slot = self.functions.slot(id);
-                slot.expect(&signature)?;
-                if !matches!(slot.target, Target::Missing(_)) {
-                    bail!("the store already has a function `{name}`");
-                }
                 self.set(id, Target::Host(placed));
                 Ok(())
             }

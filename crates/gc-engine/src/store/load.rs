@@ -67,9 +67,14 @@ impl StoreInner {
                 if !known.same(ty) {
                     let (_, other) = known.object().expect("a named type is one of objects");
                     bail!(
-                        "the type `{name}` is {} in the code, but {} in the store",
+                        "the type `{name}` is {} in the code, but {} in {}",
                         describe(layout),
-                        describe(other)
+                        describe(other),
+                        if self.types.contains_key(name) {
+                            "the store"
+                        } else {
+                            "another piece of it"
+                        }
                     );
                 }
             }
@@ -81,7 +86,7 @@ impl StoreInner {
                     slot.expect(signature)?;
                 }
                 let other = functions.insert(name, signature);
-                ensure!(other.is_none(), "two pieces of the code have a function `{name}`");
+                ensure!(other.is_none(), "two of the pieces of code have a function `{name}`");
             }
             for word in &parts.words {
                 let Word::Global(name, ty) = word else { continue };
@@ -239,7 +244,8 @@ impl StoreInner {
         if !self.functions.needs_exit(signature) {
             return;
         }
-        let memories = self.pieces.values().map(|piece| piece.code.memory());
+        // The newest is not replaced yet.
+        let memories = self.pieces.values().rev().map(|piece| piece.code.memory());
         let found =
             memories.filter_map(|it| Some((it.clone(), it.exit_trampoline(signature)?))).next();
         match found {
@@ -253,8 +259,9 @@ impl StoreInner {
 
     /// Keeps code, which was checked, alive until the use ends ([`end_use`](StoreInner::end_use)).
     fn use_code(&mut self, memory: &Arc<CodeMemory>) {
-        let is_new = self.jit.keep_alive(memory.clone());
-        if !is_new.expect("the code is for this kind of store") {
+        let is_new =
+            self.jit.keep_alive(memory.clone()).expect("the code is for this kind of store");
+        if !is_new {
             *self.uses.entry(memory.base().addr()).or_insert(1) += 1;
         }
     }

@@ -235,11 +235,11 @@ impl<T: 'static> Store<T> {
     }
 
     /// Loads several pieces of code, which may import functions of each other. Otherwise it is like
-    /// [`load`](Store::load) for each.
+    /// [`load`](Store::load) for each. May collect.
     ///
     /// # Errors
     /// As for [`load`](Store::load), also if two pieces have a function of the same name. No function of any piece is
-    /// added then.
+    /// added then, but the store may have types of the first ones.
     ///
     /// # Examples
     /// ```

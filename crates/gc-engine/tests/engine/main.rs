@@ -8,6 +8,7 @@ mod exceptions;
 mod first_hour;
 mod functions;
 mod globals;
+mod groups;
 mod host_values;
 mod late_heap;
 mod mistakes;

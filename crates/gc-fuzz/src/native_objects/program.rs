@@ -19,11 +19,7 @@ pub(super) fn objects(engine: &Engine, turns: i64) -> Result<Vec<Vec<u8>>> {
 /// Runs the program in a store of its own.
 pub(super) fn run(engine: &Engine, codes: &[Code]) -> Result<i64> {
     let mut store = Store::new(engine, ())?;
-    for (name, signature) in codes.iter().flat_map(Code::functions) {
-        let (params, results) = (signature.params(), signature.results());
-        store.declare(name, params.iter().copied(), results.iter().copied())?;
-    }
-    codes.iter().try_for_each(|code| store.load(code))?;
+    store.load_all(codes)?;
     store.function::<(), i64>("run")?.call(&mut store, ())
 }
 

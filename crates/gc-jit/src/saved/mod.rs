@@ -27,7 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The beginning of the trailer. The last two digits are the version of the format.
-const MAGIC: &[u8; 16] = b"reclaim image 04";
+const MAGIC: &[u8; 16] = b"reclaim image 05";
 
 /// The size of the trailer in bytes: the magic, the length of the file (u64), the checksum (u32).
 const TRAILER: usize = 16 + 8 + 4;

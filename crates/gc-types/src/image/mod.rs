@@ -263,13 +263,14 @@ pub struct CodeImage {
     made_for: Option<Arc<Abi>>,
 }
 
+/// The places of sections, as numbers of 32 bits.
 fn own(sections: [Range<usize>; Section::COUNT]) -> Result<Sections, ImageError> {
     let mut bounds = [[0; 2]; Section::COUNT];
     for (bounds, Range { start, end }) in bounds.iter_mut().zip(sections) {
         for (bound, number) in bounds.iter_mut().zip([start, end]) {
             let number = u32::try_from(number);
             let number =
-                number.map_err(|_| ImageError { why: "the image is larger than 4 GiB".into() })?;
+                number.map_err(|_| ImageError { why: "a section ends after 4 GiB".into() })?;
             *bound = number;
         }
     }
@@ -289,7 +290,7 @@ impl CodeImage {
     /// Makes an image whose sections are at these ranges of `bytes`. The bytes are read in place.
     ///
     /// # Errors
-    /// If a section lies outside the bytes, or if a table is not as [`Section`] says: it is not
+    /// If a section lies outside the bytes or ends after 4 GiB, or if a table is not as [`Section`] says: it is not
     /// sorted, or a number or an offset in it is out of range.
     pub fn new(
         bytes: ImageBytes,
@@ -365,7 +366,8 @@ impl CodeImage {
         start as usize..end as usize
     }
 
-    /// The number of bytes of the tables up to the end of the last section.
+    /// The end of the last section in its bytes. Behind it are those of whoever made the tables of
+    /// [`with_code_apart`](CodeImage::with_code_apart).
     pub fn end_of_tables(&self) -> usize {
         self.range(Section::ALL[Section::COUNT - 1]).end
     }
