@@ -65,8 +65,16 @@ fn a_group_that_does_not_fit_changes_nothing() {
         module.function(name, [], [], |_| ()).unwrap();
         module.compile().unwrap()
     };
-    let global = |ty| with("a", &|module| drop(module.global("counter", ty).unwrap()));
-    let cell = |ty| with("a", &|module| drop(module.struct_type("cell", [ty]).unwrap()));
+    let global = |name: &str, ty| {
+        with(name, &|module| {
+            module.global("counter", ty).unwrap();
+        })
+    };
+    let cell = |ty| {
+        with("a", &|module| {
+            module.struct_type("cell", [ty]).unwrap();
+        })
+    };
     let mut store = Store::new(&engine, ()).unwrap();
     let mut fails = |codes: [Code; 2], expected: &str| {
         let error = format!("{:#}", store.load_all(&codes).unwrap_err());
@@ -74,16 +82,14 @@ fn a_group_that_does_not_fit_changes_nothing() {
         assert_eq!((store.pieces(), store.functions().count()), (0, 0));
         assert_eq!(store.globals().count(), 0);
     };
-    let both = |of: &dyn Fn(Type) -> Code| [of(Type::I64), of(Type::Ref)];
-    // The functions of both have the same name, but what they declare is looked at first.
+    // The functions have the same name too, but types are looked at first.
     fails(
-        both(&cell),
+        [cell(Type::I64), cell(Type::Ref)],
         "the type `cell` is a struct (ref) in the code, but a struct (i64) in another piece of it",
     );
     let twice = "two of the pieces of code have a function `a`";
-    fails(both(&|_| global(Type::I64)), twice);
-    let named = |name: &str, ty| with(name, &|module| drop(module.global("counter", ty).unwrap()));
-    let globals = [named("a", Type::I64), named("b", Type::F64)];
+    fails([global("a", Type::I64), global("a", Type::I64)], twice);
+    let globals = [global("a", Type::I64), global("b", Type::F64)];
     fails(globals, "the global `counter` is of type i64, not f64");
     let missing = "the code imports a function `h(i64) -> (i64)`, which the store does not have";
     fails([piece(&engine, "f", Some("h"), 1), piece(&engine, "g", None, 1)], missing);
