@@ -110,7 +110,7 @@ fn what_is_no_saved_image_is_refused() {
     let refused = format!("{:#}", folder.unwrap_err());
     assert!(refused.ends_with(": not a regular file"), "{refused}");
     let other = forged(&bytes, "reclaim image 05", "reclaim image 04");
-    assert_eq!(error(&other, &abi), "a saved image of format `03`, where this reads `04`");
+    assert_eq!(error(&other, &abi), "a saved image of format `04`, where this reads `05`");
     let mut longer = bytes[..64].to_vec();
     longer.extend_from_slice(&bytes);
     let message =
