@@ -12,9 +12,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long a run with zeal may take, unless it is the last one, in milliseconds. `TESTKIT_SCALE` scales it: longer runs
-/// collect more often.
-const LIMIT: u64 = 1500;
+/// How long a run with zeal may take, unless it is the last one.
+const LIMIT: Duration = Duration::from_secs(6);
 
 /// How long the last one may take.
 const LAST_LIMIT: Duration = Duration::from_secs(300);
@@ -87,10 +86,7 @@ impl Expected<'_> {
                 let options = ["run", &*saved, "--collector", collector, "--gc-zeal", n];
                 let began = Instant::now();
                 let args = [&options, self.args].concat();
-                let limit = match Some(n) == ZEAL.last() {
-                    true => LAST_LIMIT,
-                    false => Duration::from_millis(gc_testkit::scaled(LIMIT)),
-                };
+                let limit = if Some(n) == ZEAL.last() { LAST_LIMIT } else { LIMIT };
                 let Some(ran) = reclaim_within(limit, &args, self.input) else { return false };
                 self.check(&ran, &format!("{module} under {collector}, zeal {n}"));
                 eprintln!("{name}: {collector}, zeal {n}: {:?}", began.elapsed());
