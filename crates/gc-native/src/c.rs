@@ -186,10 +186,14 @@ unsafe extern "C" fn reclaim_register(
     start: *const c_void,
     error: *mut *mut c_char,
 ) -> c_int {
-    /// The code of each library, by the address of its symbol.
-    static LIBRARIES: Mutex<Option<HashMap<usize, Vec<Code>>>> = Mutex::new(None);
+    /// The code of each library, by the address of its symbol, or why it could not be loaded.
+    static LIBRARIES: Mutex<Option<HashMap<usize, Result<Vec<Code>, String>>>> = Mutex::new(None);
     let register = || {
         ensure!(!start.is_null(), "the symbol is NULL");
+        ensure!(
+            start.addr() != crate::own_start().addr(),
+            "the symbol is that of the executable, whose code is in every store"
+        );
         // SAFETY: C passes a store that `reclaim_open` returned.
         let (_used, store) = unsafe { Use::begin(store)? };
         let Program { engine, .. } = program()?;
@@ -198,12 +202,14 @@ unsafe extern "C" fn reclaim_register(
         let codes = match libraries.entry(start.addr()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                // SAFETY: C passes the address of the symbol `reclaim_start` of a library that stays loaded. This is the
-                // first time.
-                new.insert(unsafe { Objects::at(start.cast())?.load(engine)? })
+                // SAFETY: C passes the address of the symbol `reclaim_start` of a library that stays loaded. There is an
+                // entry from the first time on.
+                let loaded = unsafe { Objects::at(start.cast()).and_then(|it| it.load(engine)) };
+                new.insert(loaded.map_err(|why| format!("{why:#}")))
             }
         };
-        store.load_all(&*codes).context("loading the objects of the library")
+        let codes = codes.as_ref().map_err(|why| anyhow::Error::msg(why.clone()))?;
+        store.load_all(codes).context("loading the objects of the library")
     };
     if reported(error, register).is_some() { 0 } else { -1 }
 }

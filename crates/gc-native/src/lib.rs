@@ -112,9 +112,14 @@ pub fn guarded(main: impl FnOnce() -> i32 + UnwindSafe) -> i32 {
     code
 }
 
+/// The symbol of the start object in this executable or library.
+fn own_start() -> *const u8 {
+    &raw const reclaim_own_start
+}
+
 fn objects() -> Result<Objects> {
     // SAFETY: a system linker has put the start object into this executable.
-    unsafe { Objects::at(&raw const reclaim_own_start) }
+    unsafe { Objects::at(own_start()) }
 }
 
 /// `main!(symbol, function)` exports `function` under the name `symbol`. The function is a `fn() -> i32` that returns the

@@ -7,6 +7,7 @@ use crate::{Code, Collector, Engine, EngineBuilder, HeapOptions, RunOptions};
 use anyhow::{Context as _, Result, ensure};
 use gc_jit::CodeMemory;
 use gc_types::{Abi, CodeImage, Fingerprint, HeapBounds};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// The objects of an executable or a library that is in memory.
@@ -31,6 +32,9 @@ unsafe fn bytes(fields: &'static [i64; 2]) -> &'static [u8] {
     unsafe { std::slice::from_raw_parts(target(&raw const fields[0]), fields[1] as usize) }
 }
 
+/// The sizes in bytes that parts of objects can have.
+const SIZES: RangeInclusive<i64> = 0..=i32::MAX as i64;
+
 impl Objects {
     /// Those of the executable or the library that has this symbol `reclaim_start`.
     ///
@@ -52,6 +56,10 @@ impl Objects {
         ensure!(
             start.checksum() == start.checksum,
             "the start object is damaged: its checksum is wrong"
+        );
+        ensure!(
+            [start.abi[1], start.options[1]].iter().all(|size| SIZES.contains(size)),
+            "the start object is damaged: a size is out of range"
         );
         // SAFETY: the start object has them.
         let [text, options] = unsafe { [bytes(&start.abi), bytes(&start.options)] };
@@ -137,7 +145,7 @@ impl Objects {
             ensure!(
                 size == Record::size_with(record.needs)
                     && size <= end.addr() - at.addr()
-                    && sizes.iter().all(|size| (0..=i64::from(i32::MAX)).contains(size)),
+                    && sizes.iter().all(|size| SIZES.contains(size)),
                 "the record of {} is damaged",
                 named()
             );
@@ -203,4 +211,30 @@ unsafe fn load(record: &'static Record, abi: &Arc<Abi>, loader: &mut Loader<'_>)
         // SAFETY: as the caller promises. The linker has made room for the words.
         unsafe { CodeMemory::publish_in_place(image, abi, indices, words) }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_of_the_start_object_are_checked() {
+        for size in [-1, i64::MIN, i64::from(i32::MAX) + 1] {
+            let mut header = Header {
+                version: VERSION,
+                checksum: 0,
+                contents: 0,
+                reserved: 0,
+                abi: [0, size],
+                options: [0; 2],
+                records: [0; 2],
+                words: [0; 2],
+            };
+            header.checksum = header.checksum();
+            // SAFETY: the header is in memory to the end of the process, and says nothing of other memory that is read.
+            let error = unsafe { Objects::at((&raw const *Box::leak(Box::new(header))).cast()) };
+            let error = error.unwrap_err().to_string();
+            assert_eq!(error, "the start object is damaged: a size is out of range");
+        }
+    }
 }

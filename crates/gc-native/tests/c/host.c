@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The symbol of the executable. */
+extern const char reclaim_start[];
+
 static void fail(const char *what, char *error) {
     fprintf(stderr, "%s: %s\n", what, error ? error : "no error");
     exit(1);
@@ -53,6 +56,9 @@ int main(int count, char **arguments) {
     if (!strstr(error, "are NULL")) fail("another error", error);
     reclaim_free_error(error);
     reclaim_close(NULL);
+    if (!reclaim_register(store, reclaim_start, &error)) fail("it was registered", NULL);
+    if (!strstr(error, "is that of the executable")) fail("another error", error);
+    reclaim_free_error(error);
 
     if (count == 2) {
         void *library = dlopen(arguments[1], RTLD_NOW);
