@@ -179,6 +179,9 @@ unsafe extern "C" fn reclaim_call(
     if reported(error, call).is_some() { 0 } else { -1 }
 }
 
+/// The code of a library, or why it could not be loaded.
+type Loaded = Result<Vec<Code>, String>;
+
 /// Loads the code of a library into a store. Returns 0, or -1 if that fails.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn reclaim_register(
@@ -187,7 +190,7 @@ unsafe extern "C" fn reclaim_register(
     error: *mut *mut c_char,
 ) -> c_int {
     /// The code of each library, by the address of its symbol, or why it could not be loaded.
-    static LIBRARIES: Mutex<Option<HashMap<usize, Result<Vec<Code>, String>>>> = Mutex::new(None);
+    static LIBRARIES: Mutex<Option<HashMap<usize, Loaded>>> = Mutex::new(None);
     let register = || {
         ensure!(!start.is_null(), "the symbol is NULL");
         ensure!(
