@@ -23,7 +23,7 @@
 //!   memory and verify themselves before and after each collection.
 #![deny(unsafe_code)]
 
-mod clock;
+mod arch;
 mod collection;
 mod error;
 mod extern_ref;
@@ -37,6 +37,7 @@ mod limiter;
 mod memory;
 mod object;
 mod options;
+mod os;
 mod pauses;
 mod policy;
 pub mod remember;

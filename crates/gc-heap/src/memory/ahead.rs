@@ -13,7 +13,7 @@
 #![allow(unsafe_code)]
 
 use super::reservation::Base;
-use super::system;
+use crate::os;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -53,7 +53,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn thread() -> Option<&'static Sender<Arc<Shared>>> {
     static THREAD: OnceLock<Option<Sender<Arc<Shared>>>> = OnceLock::new();
     let start = || {
-        if !system::CAN_TOUCH || thread::available_parallelism().map_or(1, |n| n.get()) == 1 {
+        if !os::CAN_TOUCH || thread::available_parallelism().map_or(1, |n| n.get()) == 1 {
             return None;
         }
         let (sender, receiver) = channel();
@@ -101,7 +101,7 @@ impl Shared {
         };
         // SAFETY: the pages are part of the mapping (`want`), which is not released before `stop`
         // has returned, and that waits for `touching`.
-        Some(unsafe { system::touch(self.base.0.as_ptr().add(step.start), step.len()) })
+        Some(unsafe { os::touch(self.base.0.as_ptr().add(step.start), step.len()) })
     }
 }
 

@@ -15,15 +15,12 @@
 mod admission;
 mod ahead;
 mod bytes;
-mod cache;
 mod kept;
 mod mapped;
 mod on_demand;
 mod pool;
 mod reservation;
 mod source;
-#[cfg_attr(miri, path = "miri.rs")]
-mod system;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -32,8 +29,6 @@ mod zeroed;
 
 pub use admission::Admission;
 use ahead::Ahead;
-pub(crate) use bytes::{even_below, prefetch};
-pub(crate) use cache::last_level_cache;
 pub(crate) use kept::KeptWords;
 pub use mapped::MappedMemory;
 pub use on_demand::OnDemand;
@@ -44,7 +39,7 @@ pub use source::{Growth, MemoryPurpose, MemoryRequest, MemorySource};
 pub use view::{HeapBytes, HeapView, SharedBytes};
 pub use zeroed::{ZeroIsNone, Zeroable, ZeroedVec};
 
-use crate::{HeapBounds, HeapError, HeapOptions};
+use crate::{HeapBounds, HeapError, HeapOptions, os};
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{CollectorAbi, HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE, SideTable};
 use std::any::Any;
@@ -239,7 +234,7 @@ impl HeapMemory {
     /// The bytes of address space for memory with these options, and the
     /// [`maximum`](HeapMemory::maximum) of the memory.
     fn size_to_reserve(options: &HeapOptions) -> Result<(usize, u64), HeapError> {
-        let page = system::page_size() as u64;
+        let page = os::page_size() as u64;
         if options.maximum > 4 << 30 {
             return Err(HeapError::Options {
                 what: format!("a GC heap of {} bytes: 32-bit indices reach 4 GiB", options.maximum),
@@ -266,7 +261,7 @@ impl HeapMemory {
     pub(crate) fn maximum_for(bytes: u64) -> u64 {
         bytes
             .min(HeapOptions::MAX_SIZE)
-            .next_multiple_of(system::page_size() as u64)
+            .next_multiple_of(os::page_size() as u64)
             .clamp(NULL_PAGE, HeapOptions::MAX_SIZE)
     }
 
@@ -323,16 +318,16 @@ impl HeapMemory {
     /// The bytes that [`grow`](HeapMemory::grow) would map: whole pages up to the limit.
     pub fn growth(&self, bytes: u64) -> u64 {
         let room = self.maximum - self.len;
-        bytes.max(1).min(room).next_multiple_of(system::page_size() as u64).min(room)
+        bytes.max(1).min(room).next_multiple_of(os::page_size() as u64).min(room)
     }
 
     /// Asks for huge pages from index `from` on, as far as they are wanted.
     fn advise_huge(&self, from: u64) {
         let base = self.base().addr() as u64;
-        let from = (base + from.max(HUGE.start)).next_multiple_of(system::HUGE_PAGE) - base;
+        let from = (base + from.max(HUGE.start)).next_multiple_of(os::HUGE_PAGE) - base;
         if let Some(bytes) = self.len.min(HUGE.end).checked_sub(from).filter(|&bytes| bytes > 0) {
             // SAFETY: it is a part of the mapped memory, and begins at a huge page.
-            unsafe { system::advise_huge(self.base().add(from as usize), bytes as usize) };
+            unsafe { os::advise_huge(self.base().add(from as usize), bytes as usize) };
         }
     }
 
@@ -340,7 +335,7 @@ impl HeapMemory {
     /// The system may then provide memory for them on another thread, before they are written. It
     /// changes no byte, and is only a hint.
     pub fn touch_ahead(&self, at: u64, count: u64) {
-        let page = system::page_size() as u64;
+        let page = os::page_size() as u64;
         let end = at.saturating_add(count).min(self.len) / page * page;
         let start = at.max(NULL_PAGE).checked_next_multiple_of(page);
         if let Some(start) = start.filter(|&start| start < end) {
@@ -363,7 +358,7 @@ impl HeapMemory {
         }
         self.mapping.memory.grow((self.usable() + grown) as usize)?;
         // A huge page may have begun before.
-        let from = self.len.saturating_sub(system::HUGE_PAGE);
+        let from = self.len.saturating_sub(os::HUGE_PAGE);
         self.len += grown;
         self.publish_bound();
         self.advise_huge(from);
@@ -390,14 +385,14 @@ impl HeapMemory {
     #[must_use]
     pub fn give_back(&mut self, at: u64, count: u64) -> Option<()> {
         let pointer = self.pointer(at, count)?;
-        let page = system::page_size() as u64;
+        let page = os::page_size() as u64;
         if at.is_multiple_of(page) && count.is_multiple_of(page) {
             if count > 0 {
                 self.mapping.ahead.get().inspect(|ahead| ahead.cancel());
 
                 // SAFETY: the range is mapped for reading and writing, belongs to
                 // this value, and both its ends are multiples of the page size.
-                unsafe { system::zero(pointer, count as usize) };
+                unsafe { os::zero(pointer, count as usize) };
             }
             Some(())
         } else {
@@ -415,7 +410,7 @@ impl HeapMemory {
     pub fn zero(&mut self, at: u64, count: u64) -> Option<()> {
         self.pointer(at, count)?;
         let end = at + count;
-        let page = system::page_size() as u64;
+        let page = os::page_size() as u64;
         let first = at.next_multiple_of(page);
         if count < LEAST_EXAMINED {
             return self.fill(at, count, 0);
@@ -450,7 +445,7 @@ impl HeapMemory {
         let resident = &mut resident[..(bytes / page) as usize];
         let Some(first) = self.pointer(pages.start, bytes) else { return false };
         // SAFETY: they are whole pages of the mapped memory, and there is an entry for each.
-        let known = unsafe { system::resident(first, bytes as usize, resident) };
+        let known = unsafe { os::resident(first, bytes as usize, resident) };
         let present: usize = resident.iter().map(|page| usize::from(page & 1)).sum();
         known && present < resident.len() / 2
     }

@@ -5,9 +5,9 @@
 //! only by [`clear`](UsedReservation::clear).
 #![allow(unsafe_code)]
 
-use super::system;
 use super::{MemoryPurpose, MemoryRequest};
 use crate::HeapError;
+use crate::os;
 use std::fmt;
 use std::ptr::NonNull;
 
@@ -73,7 +73,7 @@ impl Space {
         if bytes > 0 {
             let at = self.first().wrapping_add(self.accessible);
             // SAFETY: the range is in the reservation, as was checked, and was not accessible.
-            unsafe { system::commit(at, bytes) }.map_err(|error| refused(purpose, bytes, error))?;
+            unsafe { os::commit(at, bytes) }.map_err(|error| refused(purpose, bytes, error))?;
             self.accessible = accessible;
         }
         Ok(())
@@ -92,8 +92,7 @@ impl Space {
             // SAFETY: the range is accessible, and nobody uses it: in `Reservation` and
             // `UsedReservation` the space belongs to no store, and `MappedMemory` passes the bytes
             // to which it has given no access.
-            unsafe { system::decommit(at, bytes) }
-                .map_err(|error| refused(purpose, bytes, error))?;
+            unsafe { os::decommit(at, bytes) }.map_err(|error| refused(purpose, bytes, error))?;
             self.accessible = accessible;
         }
         Ok(())
@@ -106,13 +105,13 @@ impl Space {
     /// All other pages are given back, also those that seem never to have been used: the system does
     /// not distinguish them from those it has swapped out.
     pub(super) fn clear(&mut self, keep: usize) {
-        let page = system::page_size();
+        let page = os::page_size();
         let mut pages = [0_u8; EXAMINED];
         let count = (self.accessible / page).min(EXAMINED);
         // SAFETY: the range is accessible, and there is an entry for each page.
         let known = count > 0
             && keep >= page
-            && unsafe { system::resident(self.first(), count * page, &mut pages[..count]) };
+            && unsafe { os::resident(self.first(), count * page, &mut pages[..count]) };
         let pages = if known { &pages[..count] } else { &[] };
         let (mut left, mut done) = (keep / page, 0);
         for _run in 0..RUNS {
@@ -135,7 +134,7 @@ impl Space {
     fn give_pages_back(&mut self, at: usize, bytes: usize) {
         if bytes > 0 {
             // SAFETY: the range is accessible and nobody uses it, because it belongs to no store.
-            unsafe { system::zero(self.first().add(at), bytes) };
+            unsafe { os::zero(self.first().add(at), bytes) };
         }
     }
 }
@@ -143,7 +142,7 @@ impl Space {
 impl Drop for Space {
     fn drop(&mut self) {
         // SAFETY: this is the whole reservation, and it belongs to this value alone.
-        unsafe { system::release(self.base.0, self.size) }
+        unsafe { os::release(self.base.0, self.size) }
     }
 }
 
@@ -171,7 +170,7 @@ impl Reservation {
     /// If the system refuses.
     pub fn new(request: &MemoryRequest) -> Result<Reservation, HeapError> {
         let size = request.reserved();
-        let base = system::reserve(size).map_err(|error| refused(request.purpose, size, error))?;
+        let base = os::reserve(size).map_err(|error| refused(request.purpose, size, error))?;
         let base = Base(base);
         Ok(Reservation(Space {
             base,
@@ -242,7 +241,7 @@ impl UsedReservation {
     }
 }
 
-#[cfg(all(test, target_os = "linux", not(miri)))]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
     use crate::{MappedMemory, MemorySource, OnDemand};
@@ -252,7 +251,7 @@ mod tests {
     /// whichever pages were used.
     #[test]
     fn cleared_memory_is_zero_and_small() {
-        let (page, pages) = (system::page_size(), 3 * EXAMINED);
+        let (page, pages) = (os::page_size(), 3 * EXAMINED);
         let source: Arc<dyn MemorySource> = Arc::new(OnDemand::keeping(0, 0));
         let everything: Vec<usize> = (0..pages).collect();
         let every_third: Vec<usize> = (0..pages).step_by(3).collect();
@@ -274,7 +273,7 @@ mod tests {
                 let mut resident = vec![0; pages];
                 let first = reservation.0.first();
                 // SAFETY: the range is accessible, and there is an entry for each page.
-                assert!(unsafe { system::resident(first, pages * page, &mut resident) });
+                assert!(unsafe { os::resident(first, pages * page, &mut resident) });
                 let counted = reservation.resident();
                 let resident = resident.iter().filter(|page| **page & 1 == 1).count();
                 assert!(resident <= keep / page && resident <= used.len(), "{keep}: {resident}");

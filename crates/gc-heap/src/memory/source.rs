@@ -5,7 +5,8 @@
 //! or refused. It cannot break a store: it handles address space only as values that this crate
 //! makes, so an implementation needs no `unsafe`.
 
-use super::{MappedMemory, Reservation, UsedReservation, system};
+use super::{MappedMemory, Reservation, UsedReservation};
+use crate::os;
 use crate::{HeapError, KeptHeaps};
 use std::fmt;
 
@@ -76,7 +77,7 @@ impl MemoryRequest {
 
     /// Refuses a start that is not in whole pages, and more initial bytes than have room.
     pub(super) fn check(&self) -> Result<(), HeapError> {
-        if !self.unmapped.is_multiple_of(system::page_size()) {
+        if !self.unmapped.is_multiple_of(os::page_size()) {
             return Err(self.refused(format_args!(
                 "{} bytes at its start should stay unmapped, which are not whole pages",
                 self.unmapped
@@ -93,7 +94,7 @@ impl MemoryRequest {
 
 /// The bytes of the pages for `bytes` bytes. No system has as many as the largest number.
 fn whole_pages(bytes: usize) -> usize {
-    let page = system::page_size();
+    let page = os::page_size();
     bytes.checked_next_multiple_of(page).unwrap_or(usize::MAX / page * page)
 }
 

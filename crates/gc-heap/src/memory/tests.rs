@@ -42,7 +42,11 @@ fn even_words_below_an_end_are_found() {
         for words in edges.as_flattened().windows(16) {
             let bit = |n: usize| u32::from(words[n] < end && words[n].is_multiple_of(2)) << n;
             let bits = (0..16).map(bit).sum();
-            assert_eq!(even_below(words.try_into().unwrap(), end), bits, "{words:x?} {end:#x}");
+            assert_eq!(
+                crate::arch::even_below(words.try_into().unwrap(), end),
+                bits,
+                "{words:x?} {end:#x}"
+            );
         }
     }
 }
@@ -257,7 +261,7 @@ fn ranges_are_zeroed_and_nothing_else() {
 
 /// A range of which little is in memory stays so, however its pages lie to those that are.
 #[test]
-#[cfg(all(target_os = "linux", not(miri)))]
+#[cfg(not(miri))]
 fn what_is_zeroed_does_not_come_into_memory() {
     let size = 64 << 20;
     let options = HeapOptions { initial: size, maximum: size, ..options(HeapBounds::Checked) };
@@ -272,7 +276,7 @@ fn what_is_zeroed_does_not_come_into_memory() {
         let mut pages = vec![0; memory.usable() as usize / 4096];
         let first = memory.pointer(NULL_PAGE, memory.usable()).unwrap();
         // SAFETY: it is the mapped memory, and there is an entry for each page.
-        assert!(unsafe { system::resident(first, memory.usable() as usize, &mut pages) });
+        assert!(unsafe { os::resident(first, memory.usable() as usize, &mut pages) });
         let resident: usize = pages.iter().map(|page| usize::from(page & 1)).sum();
         assert!(resident <= 3 * 512, "{resident} pages after {shift}");
     }

@@ -7,8 +7,8 @@
 //! is generic over the view is compiled for each.
 #![allow(unsafe_code)]
 
-use super::bytes::{prefetch, prefetch_for_write};
 use super::{HeapMemory, NULL_PAGE};
+use crate::arch::{prefetch, prefetch_for_write};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 

@@ -10,7 +10,7 @@
 //! its bundle, and only the cards of dirty bundles are read (the garbage collector of .NET has card
 //! bundles too).
 
-use crate::memory::prefetch;
+use crate::arch::prefetch;
 use crate::{HeapError, HeapMemory, IndexedTable};
 use gc_types::SideTable;
 

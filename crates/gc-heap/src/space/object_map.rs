@@ -182,7 +182,7 @@ impl ObjectMap {
     #[inline]
     pub fn prefetch(&self, index: u32) {
         let pair = self.pairs.as_ptr().wrapping_add((index >> WORD_SHIFT) as usize);
-        crate::memory::prefetch(pair.cast());
+        crate::arch::prefetch(pair.cast());
     }
 
     /// The last object that begins before `index` and not before `floor`.

@@ -168,7 +168,7 @@ impl LiveMap {
     #[inline]
     pub fn prefetch(&self, index: u32) {
         let group = self.groups.as_ptr().wrapping_add((index >> GROUP_SHIFT) as usize);
-        crate::memory::prefetch(group.cast());
+        crate::arch::prefetch(group.cast());
     }
 
     /// Whether an object begins at `index`, which may be any number.

@@ -248,7 +248,7 @@ impl Blocks {
     #[inline(always)]
     pub fn prefetch_owner(&self, index: u32) {
         let page = index.wrapping_sub(self.start) / PAGE_SIZE;
-        crate::memory::prefetch(self.pages.as_ptr().wrapping_add(page as usize).cast());
+        crate::arch::prefetch(self.pages.as_ptr().wrapping_add(page as usize).cast());
     }
 
     /// Bytes of the run of pages that the large object at `start` has.

@@ -65,7 +65,7 @@ fn cached_size() -> u32 {
     const MOST: u64 = 16 << 20;
     static SIZE: OnceLock<u32> = OnceLock::new();
     *SIZE.get_or_init(|| {
-        let cache = crate::memory::last_level_cache().unwrap_or(2 * MOST);
+        let cache = crate::os::last_level_cache().unwrap_or(2 * MOST);
         (cache / 2).clamp(LEAST, MOST) as u32 / NURSERY_ALIGN * NURSERY_ALIGN
     })
 }

@@ -18,7 +18,7 @@ pub(crate) use run::{BATCH_BYTES, young_among};
 use super::forwarding::OFFSET;
 use super::grey::Grey;
 use super::shapes::{BAD_OBJECT, Shapes};
-use crate::clock::thread_time;
+use crate::os::thread_time;
 use crate::remember::Cards;
 use crate::space::Generations;
 use crate::space::nursery::size::NurseryUse;

@@ -23,7 +23,7 @@
 
 use super::Work;
 use crate::HeapView;
-use crate::memory::even_below;
+use crate::arch::even_below;
 use crate::remember::Cards;
 use crate::space::mark_region::blocks::Owner;
 use crate::space::mark_region::{Bump, MarkRegion};

@@ -1,14 +1,10 @@
-//! The size of the machine's last-level cache.
+//! Linux: the size of the machine's last-level cache.
 
 use std::fs;
 use std::path::Path;
 
-/// Bytes of the last-level cache of the first processor. `None` if the system does not tell. Only
-/// Linux does, in its folder `/sys`.
+/// Bytes of the last-level cache of the first processor. `None` if the folder `/sys` does not tell.
 pub(crate) fn last_level_cache() -> Option<u64> {
-    if cfg!(miri) || !cfg!(target_os = "linux") {
-        return None;
-    }
     let caches = fs::read_dir("/sys/devices/system/cpu/cpu0/cache").ok()?;
     let sizes = caches.filter_map(|cache| {
         let cache = cache.ok()?.path();

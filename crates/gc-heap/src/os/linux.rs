@@ -1,18 +1,19 @@
-//! Reserves, commits, zeroes and releases pages of the operating system.
-#![allow(unsafe_code)]
+//! Linux: reserves, commits, zeroes and releases pages.
 
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags};
+use rustix::time::{ClockId, clock_gettime};
 use std::ptr::NonNull;
+use std::time::Duration;
 
 /// Bytes of a page. This is not that of `rustix`, which reads the kernel's vDSO. Under valgrind that is
 /// not mapped.
-pub(super) fn page_size() -> usize {
+pub(crate) fn page_size() -> usize {
     region::page::size()
 }
 
 /// Reserves inaccessible address space.
-pub(super) fn reserve(bytes: usize) -> Result<NonNull<u8>, Errno> {
+pub(crate) fn reserve(bytes: usize) -> Result<NonNull<u8>, Errno> {
     // SAFETY: a private mapping at an address that the system picks touches no existing memory.
     let base = unsafe {
         rustix::mm::mmap_anonymous(
@@ -29,7 +30,7 @@ pub(super) fn reserve(bytes: usize) -> Result<NonNull<u8>, Errno> {
 ///
 /// # Safety
 /// The range is page-aligned and inside one of our reservations.
-pub(super) unsafe fn commit(at: *mut u8, bytes: usize) -> Result<(), Errno> {
+pub(crate) unsafe fn commit(at: *mut u8, bytes: usize) -> Result<(), Errno> {
     // SAFETY: the caller's.
     unsafe { rustix::mm::mprotect(at.cast(), bytes, MprotectFlags::READ | MprotectFlags::WRITE) }
 }
@@ -38,7 +39,7 @@ pub(super) unsafe fn commit(at: *mut u8, bytes: usize) -> Result<(), Errno> {
 ///
 /// # Safety
 /// The range is page-aligned and inside one of our reservations, and nobody uses it any more.
-pub(super) unsafe fn decommit(at: *mut u8, bytes: usize) -> Result<(), Errno> {
+pub(crate) unsafe fn decommit(at: *mut u8, bytes: usize) -> Result<(), Errno> {
     // SAFETY: the caller's. Only Linux promises zeroes after MADV_DONTNEED.
     unsafe {
         zero(at, bytes);
@@ -50,11 +51,11 @@ pub(super) unsafe fn decommit(at: *mut u8, bytes: usize) -> Result<(), Errno> {
 ///
 /// # Safety
 /// The range is page-aligned and accessible, and nobody holds references to it.
-pub(super) unsafe fn zero(at: *mut u8, bytes: usize) {
+pub(crate) unsafe fn zero(at: *mut u8, bytes: usize) {
     // Only Linux promises zeroes after MADV_DONTNEED.
     // SAFETY: the caller's.
-    let given_back = cfg!(target_os = "linux")
-        && unsafe { rustix::mm::madvise(at.cast(), bytes, Advice::LinuxDontNeed) }.is_ok();
+    let given_back =
+        unsafe { rustix::mm::madvise(at.cast(), bytes, Advice::LinuxDontNeed) }.is_ok();
     if !given_back {
         // SAFETY: the caller's.
         unsafe { at.write_bytes(0, bytes) };
@@ -62,33 +63,29 @@ pub(super) unsafe fn zero(at: *mut u8, bytes: usize) {
 }
 
 /// Bytes of a huge page.
-pub(super) const HUGE_PAGE: u64 = 2 << 20;
+pub(crate) const HUGE_PAGE: u64 = 2 << 20;
 
 /// Asks for huge pages in a range that will be written. It is only a hint.
 ///
 /// # Safety
 /// The range is page-aligned and inside one of our reservations.
-pub(super) unsafe fn advise_huge(at: *mut u8, bytes: usize) {
-    #[cfg(target_os = "linux")]
+pub(crate) unsafe fn advise_huge(at: *mut u8, bytes: usize) {
     // SAFETY: the caller's. The contents do not change.
     if let Err(error) = unsafe { rustix::mm::madvise(at.cast(), bytes, Advice::LinuxHugepage) } {
         // Not every kernel has them.
         log::trace!("no huge pages: {error}");
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (at, bytes);
 }
 
 /// Whether the system can [touch](touch) pages. An old one may refuse nevertheless.
-pub(super) const CAN_TOUCH: bool = cfg!(target_os = "linux");
+pub(crate) const CAN_TOUCH: bool = true;
 
 /// Makes the system provide memory for a range, as if each page was written. It changes no byte.
 /// Returns whether the system knows how.
 ///
 /// # Safety
 /// The range is page-aligned and inside one of our reservations.
-pub(super) unsafe fn touch(at: *mut u8, bytes: usize) -> bool {
-    #[cfg(target_os = "linux")]
+pub(crate) unsafe fn touch(at: *mut u8, bytes: usize) -> bool {
     // SAFETY: the caller's. The contents do not change.
     match unsafe { rustix::mm::madvise(at.cast(), bytes, Advice::LinuxPopulateWrite) } {
         // Before Linux 5.14.
@@ -99,11 +96,6 @@ pub(super) unsafe fn touch(at: *mut u8, bytes: usize) -> bool {
         }
         Ok(()) => true,
     }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = (at, bytes);
-        false
-    }
 }
 
 /// Sets the lowest bit of the `n`th entry of `pages` if the `n`th page is in physical memory now.
@@ -113,20 +105,26 @@ pub(super) unsafe fn touch(at: *mut u8, bytes: usize) -> bool {
 /// # Safety
 /// The range is page-aligned and inside one of our reservations. `pages` has an entry for each of
 /// its pages.
-pub(super) unsafe fn resident(at: *mut u8, bytes: usize, pages: &mut [u8]) -> bool {
+pub(crate) unsafe fn resident(at: *mut u8, bytes: usize, pages: &mut [u8]) -> bool {
     debug_assert!(pages.len() * page_size() >= bytes);
     // SAFETY: the caller's.
-    cfg!(target_os = "linux")
-        && unsafe { libc::mincore(at.cast(), bytes, pages.as_mut_ptr().cast()) } == 0
+    unsafe { libc::mincore(at.cast(), bytes, pages.as_mut_ptr().cast()) == 0 }
 }
 
 /// Releases address space.
 ///
 /// # Safety
 /// The range is one of our whole reservations, and nobody uses it any more.
-pub(super) unsafe fn release(base: NonNull<u8>, bytes: usize) {
+pub(crate) unsafe fn release(base: NonNull<u8>, bytes: usize) {
     // SAFETY: the caller's.
     if let Err(error) = unsafe { rustix::mm::munmap(base.as_ptr().cast(), bytes) } {
         log::error!("unmapping {bytes} bytes: {error}");
     }
+}
+
+/// The time for which this thread has used a processor. Unlike wall-clock time, it does not grow while
+/// other processes use the processor. Each call takes some 200 ns.
+pub(crate) fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
