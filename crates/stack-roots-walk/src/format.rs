@@ -27,6 +27,9 @@ pub const VERSION: u16 = 1;
 /// The number of x86-64 in ELF files.
 pub const X86_64: u16 = 62;
 
+/// The number of aarch64 in ELF files.
+pub const AARCH64: u16 = 183;
+
 /// The words of a record's header.
 pub const HEADER_WORDS: usize = 8;
 /// The words of a function in a record.

@@ -11,7 +11,7 @@
 //! The compiler's half is the crate `stack-roots`, which uses Cranelift. This one uses no other crate, so a runtime that is
 //! built in the same workspace as its compiler does not contain Cranelift.
 //!
-//! It works on x86-64 Linux.
+//! It works on x86-64 and aarch64 Linux.
 //!
 //! # Examples
 //! ```
@@ -57,6 +57,7 @@ mod arch;
 mod error;
 pub mod format;
 mod record;
+mod shims;
 mod stack;
 mod tables;
 
@@ -65,7 +66,7 @@ pub use stack::{Activation, Frame, Frames};
 pub use tables::Tables;
 
 /// The registers in which a value of this type is passed, for [`exit!`] and [`entry!`]. Values of up to two words are passed
-/// in registers, unless they are packed (System V ABI for x86-64, section 3.2.3).
+/// in registers, unless they are packed (System V ABI for x86-64, section 3.2.3; AAPCS64, section 6.8.2).
 ///
 /// # Panics
 /// If it is passed in memory.

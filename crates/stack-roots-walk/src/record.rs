@@ -1,9 +1,10 @@
 //! Reads a record of the section. Its sizes and its checksum are checked first. [`Tables::insert`](crate::Tables::insert)
 //! checks its rows and maps.
 
+use crate::arch::MACHINE;
 use crate::error::{BadRecord, TableError};
 use crate::format::{
-    CHECKSUM, FUNCTION_WORDS, HEADER_WORDS, MAGIC, ROW_WORDS, Slot, VERSION, X86_64, checksum,
+    CHECKSUM, FUNCTION_WORDS, HEADER_WORDS, MAGIC, ROW_WORDS, Slot, VERSION, checksum,
 };
 
 /// A record whose checksum is right.
@@ -27,9 +28,6 @@ pub(crate) struct FunctionRows<'r> {
     /// Return addresses, relative to the code, and their maps.
     pub(crate) rows: &'r [[u32; ROW_WORDS]],
 }
-
-/// The processor for which this program is compiled.
-const MACHINE: u16 = if cfg!(target_arch = "x86_64") { X86_64 } else { 0 };
 
 impl Record {
     /// Reads the record at the beginning of `bytes`. Returns its size too.

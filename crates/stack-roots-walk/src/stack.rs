@@ -128,7 +128,7 @@ impl Tables {
         // entry of an activation, because the chain only goes up.
         let word =
             |address: usize| unsafe { std::ptr::with_exposed_provenance::<usize>(address).read() };
-        if entry == 0 && exit != 0 && self.has_code_at(word(exit + 8)) {
+        if entry == 0 && exit != 0 && self.has_code_at(arch::without_signature(word(exit + 8))) {
             return Err(WalkError::NoEntry);
         }
         while entry != 0 {
@@ -137,7 +137,8 @@ impl Tables {
             }
             let mut frame_pointer = exit;
             loop {
-                let (caller, return_address) = (word(frame_pointer), word(frame_pointer + 8));
+                let caller = word(frame_pointer);
+                let return_address = arch::without_signature(word(frame_pointer + 8));
                 if caller <= frame_pointer || caller > entry || !caller.is_multiple_of(8) {
                     let frame = frames.len();
                     return Err(WalkError::BrokenChain { frame_pointer, caller, frame });

@@ -11,7 +11,7 @@
 //! | `check` | the compiler | finds references in CLIF that a collection would miss (`check::check_roots`) |
 //! | `walk` | the runtime | the tables of a program (`walk::Tables`), entry and exit functions (`entry!`, `exit!`), walks (`walk::Frames`) |
 //!
-//! It works on x86-64 Linux. The feature `walk` is the crate `stack-roots-walk` under another name. A runtime in a
+//! It works on x86-64 and aarch64 Linux. The feature `walk` is the crate `stack-roots-walk` under another name. A runtime in a
 //! static library should use that crate itself. It needs no other crate. Cargo unites the features of a crate in a
 //! workspace, so with the feature the library would contain Cranelift.
 //!

@@ -7,6 +7,7 @@
 //! Every call of a function gets a row, whether references are live across it or not, so a frame without a row is
 //! always an error. [`mark_quiet_calls`](crate::calls::mark_quiet_calls) leaves out calls that cannot collect.
 
+mod arch;
 mod error;
 mod function;
 mod object;
@@ -15,6 +16,7 @@ pub use error::MapError;
 pub use function::{FunctionMap, Row};
 pub use stack_roots_walk::format::Slot;
 
+use arch::Arch;
 use cranelift_codegen::Context;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_module::FuncId;
@@ -59,7 +61,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// ```
 #[derive(Debug)]
 pub struct Maps {
-    machine: u16,
+    arch: &'static Arch,
     functions: BTreeMap<FuncId, FunctionMap>,
     without: BTreeSet<FuncId>,
 }
@@ -74,11 +76,8 @@ impl Maps {
         if !isa.flags().preserve_frame_pointers() {
             return Err(MapError::NoFramePointers);
         }
-        let machine = match isa.name() {
-            "x64" => stack_roots_walk::format::X86_64,
-            other => return Err(MapError::Machine(other.into())),
-        };
-        Ok(Maps { machine, functions: BTreeMap::new(), without: BTreeSet::new() })
+        let arch = arch::of(isa.name()).ok_or_else(|| MapError::Machine(isa.name().into()))?;
+        Ok(Maps { arch, functions: BTreeMap::new(), without: BTreeSet::new() })
     }
 
     /// Adds the maps of a function. Call it after `define_function`, which compiles the function, and before the context

@@ -1,5 +1,6 @@
 //! Writes stack maps into an object of `cranelift-object`.
 
+use super::arch::Arch;
 use super::{FunctionMap, MapError, Maps};
 use cranelift_module::FuncId;
 use cranelift_object::ObjectProduct;
@@ -39,7 +40,7 @@ impl Maps {
         }
         // The linker keeps the section, also if it drops what only its bounds refer to.
         let flags = elf::SHF_ALLOC | elf::SHF_GNU_RETAIN;
-        record(object, self.machine, &places, flags)?;
+        record(object, self.arch, &places, flags)?;
         Ok(())
     }
 
@@ -73,7 +74,7 @@ impl Maps {
                 return Err(MapError::SharedSection(name));
             }
             let flags = elf::SHF_ALLOC | elf::SHF_GROUP;
-            let section = record(object, self.machine, std::slice::from_ref(place), flags)?;
+            let section = record(object, self.arch, std::slice::from_ref(place), flags)?;
             let signature = match scope {
                 SymbolScope::Dynamic | SymbolScope::Linkage => place.symbol,
                 _ => local_symbol(object, format!("stack_roots.{unit}.{n}.{name}"), section),
@@ -126,7 +127,7 @@ impl Maps {
                 section: SymbolSection::Undefined,
                 flags: SymbolFlags::None,
             });
-            relocation(object, section, 8 * n as u64, symbol, 0, elf::R_X86_64_PC64)?;
+            relocation(object, section, 8 * n as u64, symbol, 0, self.arch.distance_64)?;
         }
         Ok(())
     }
@@ -174,11 +175,11 @@ fn mark_gnu(object: &mut Object<'_>) {
 /// Writes a record into a new section.
 fn record(
     object: &mut Object<'_>,
-    machine: u16,
+    arch: &Arch,
     places: &[Place<'_>],
     flags: u32,
 ) -> Result<SectionId, MapError> {
-    let bytes = encode(machine, places)?;
+    let bytes = encode(arch.machine, places)?;
     let section = object.add_section(Vec::new(), SECTION.into(), SectionKind::ReadOnlyData);
     object.section_mut(section).flags = SectionFlags::Elf { sh_flags: flags.into() };
     object.set_section_data(section, bytes, 8);
@@ -187,7 +188,7 @@ fn record(
         let target = object.section_symbol(place.section);
         let at = 4 * (HEADER_WORDS + n * FUNCTION_WORDS) as u64;
         let addend = i64::try_from(place.offset).map_err(|_| MapError::TooLarge)?;
-        relocation(object, section, at, target, addend, elf::R_X86_64_PC32)?;
+        relocation(object, section, at, target, addend, arch.distance_32)?;
     }
     Ok(section)
 }
