@@ -27,11 +27,14 @@ impl CallSite {
         let handlers = image.handler_site_of(code.offset_of(pc)?);
         // The return address of a call at a function's end is outside of the function.
         let call = code.offset_of(pc - 1)?;
+        let mut saved = [0; CALLEE_SAVED];
+        let slots = image.saved_registers_at(call)?;
+        saved.iter_mut().zip(slots).for_each(|(place, slot)| *place = slot);
         Some(CallSite {
             pc,
             handlers: handlers.map_or(0, |site| site as u32 + 1),
             vmctx_slot: image.vmctx_slot_at(call).unwrap_or(0),
-            saved: image.saved_registers_at(call)?,
+            saved,
         })
     }
 

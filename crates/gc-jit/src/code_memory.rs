@@ -4,8 +4,8 @@
 use crate::registry;
 use crate::saved::FileMapping;
 use anyhow::{Context as _, Result, ensure};
-use gc_types::{Abi, CodeImage, FunctionId, TypeIndex};
-use std::sync::Arc;
+use gc_types::{Abi, CodeImage, FunctionId, Machine, TypeIndex};
+use std::sync::{Arc, LazyLock};
 
 /// Published code. It is unregistered and unmapped when its last `Arc` is dropped. Any value that
 /// may still run the code, or has a frame of it on the stack, must hold an `Arc`.
@@ -105,11 +105,14 @@ impl CodeMemory {
         abi: Arc<Abi>,
         types: &[TypeIndex],
     ) -> Result<Arc<CodeMemory>> {
+        runs_here(&abi)?;
         let size = image.code().len();
         ensure!(
             size.is_multiple_of(CodeImage::PAGE_SIZE as usize),
             "the code does not end at a page boundary"
         );
+        // The pages are zero, and the code may end with as much.
+        let used = image.code().iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let words = type_words(&image, types)?;
         let total = size + words.len();
         let mut mapping = region::alloc(total, region::Protection::READ_WRITE)
@@ -118,7 +121,7 @@ impl CodeMemory {
         // SAFETY: only we use the mapping, which is writable and has at least `total` bytes. The
         // code ends with a page.
         unsafe {
-            std::ptr::copy_nonoverlapping(image.code().as_ptr(), base, size);
+            std::ptr::copy_nonoverlapping(image.code().as_ptr(), base, used);
             std::ptr::copy_nonoverlapping(words.as_ptr(), base.add(size), words.len());
             make_executable(base, size, words.len())?;
         }
@@ -134,6 +137,7 @@ impl CodeMemory {
         file: Arc<FileMapping>,
         types: &[TypeIndex],
     ) -> Result<Arc<CodeMemory>> {
+        runs_here(&abi)?;
         let words = type_words(&image, types)?;
         let size = image.code().len();
         let offset = image.code().as_ptr().addr() - file.base().addr();
@@ -256,6 +260,14 @@ impl Drop for CodeMemory {
     fn drop(&mut self) {
         registry::unregister(self);
     }
+}
+
+/// Checks that this machine has what code needs.
+fn runs_here(abi: &Abi) -> Result<()> {
+    static HOST: LazyLock<Machine> = LazyLock::new(Machine::host);
+    let machine = abi.machine();
+    ensure!(HOST.runs(machine), "the code is for {machine}, and this machine is {}", *HOST);
+    Ok(())
 }
 
 /// Makes `size` bytes of code executable and the `words` bytes after them readable.

@@ -7,11 +7,12 @@
 #![allow(unsafe_code)]
 
 use crate::VMStoreContext;
+use crate::os::Event;
 use crate::vmcontext::Word;
 use anyhow::{Context as _, Result};
 use gc_types::VMOffsets;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -113,7 +114,7 @@ impl InterruptHandle {
 pub(crate) struct Interrupt {
     requested: AtomicBool,
     page: PollPage,
-    event: OnceLock<OwnedFd>,
+    event: OnceLock<Event>,
     /// Held while the state is changed.
     change: Mutex<()>,
 }
@@ -153,7 +154,7 @@ impl Interrupt {
         fence(Ordering::SeqCst);
         limit.set(NO_STACK);
         if let Some(event) = self.event.get() {
-            signal(event);
+            event.signal();
         }
     }
 
@@ -176,31 +177,22 @@ impl Interrupt {
         self.requested.store(false, Ordering::SeqCst);
         self.page.protect(MprotectFlags::READ);
         if let Some(event) = self.event.get() {
-            // It is empty if it was made after the interrupt.
-            let _empty = rustix::io::read(event, &mut [0; 8]);
+            event.clear();
         }
     }
 
     fn event(&self) -> Result<BorrowedFd<'_>> {
-        use rustix::event::{EventfdFlags, eventfd};
         if let Some(event) = self.event.get() {
-            return Ok(event.as_fd());
+            return Ok(event.file());
         }
         let _changing = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let new = eventfd(0, flags).context("making a file to wait for an interrupt")?;
+        let new = Event::new()?;
         let event = self.event.get_or_init(|| new);
         if self.is_requested() {
-            signal(event);
+            event.signal();
         }
-        Ok(event.as_fd())
+        Ok(event.file())
     }
-}
-
-/// Makes an event readable.
-fn signal(event: &OwnedFd) {
-    // If its count is at its maximum, it is readable.
-    let _full = rustix::io::write(event, &1u64.to_ne_bytes());
 }
 
 /// The page that loops read.

@@ -44,6 +44,7 @@ mod guard;
 mod host_calls;
 mod interrupt;
 mod meter;
+mod os;
 pub mod perf;
 mod registry;
 mod saved;

@@ -1,7 +1,7 @@
 //! Faults of compiled code become traps.
 //!
-//! Compiled code makes few checks itself. A null dereference, a division by zero and an explicit
-//! trap (`ud2`) raise a signal. The handler asks four questions. Does this thread run compiled
+//! Compiled code makes few checks itself. A null dereference, an explicit trap and, on some processors, a division by
+//! zero raise a signal. The handler asks four questions. Does this thread run compiled
 //! code? Did the kernel raise the signal because of an instruction? Is that instruction in
 //! published code and listed as one that may trap? For a heap access, is the address in the heap?
 //! If the answers are yes, the handler records the stack for a backtrace, sets the registers to the
@@ -14,15 +14,14 @@
 //! again.
 #![allow(unsafe_code)]
 
-use crate::arch::Interrupted;
+use crate::arch::{Interrupted, SIGNALS};
+use crate::os;
 use crate::walk::RawFrames;
 use crate::{fault, registry, stack};
 use anyhow::{Result, anyhow};
 use gc_types::Trap;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
-
-const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
 
 /// The actions that were installed before, by index in [`SIGNALS`].
 static PREVIOUS: [OnceLock<libc::sigaction>; SIGNALS.len()] =
@@ -67,7 +66,7 @@ unsafe extern "C" fn handle(
 ) {
     // SAFETY: the arguments are the kernel's. `errno` belongs to this thread and is restored.
     unsafe {
-        let errno = *libc::__errno_location();
+        let errno = *os::errno();
         let interrupted = Interrupted::new(context);
         let pc = interrupted.pc();
         let ours = deliver(signal, &*info, interrupted);
@@ -75,7 +74,7 @@ unsafe extern "C" fn handle(
         if !ours && (*info).si_code > 0 && !stack::running().is_null() {
             report(signal, pc, &*info);
         }
-        *libc::__errno_location() = errno;
+        *os::errno() = errno;
         if !ours {
             forward(signal, info, context);
         }
@@ -126,14 +125,11 @@ unsafe fn deliver(
     true
 }
 
-/// The code of a signal with which the kernel says no more.
-const SI_KERNEL: libc::c_int = 0x80;
-
 /// Says which function raised the signal, if compiled code did.
 unsafe fn report(signal: libc::c_int, pc: usize, info: &libc::siginfo_t) {
     // The kernel does not tell an address that no page can have.
     // SAFETY: these signals have an address.
-    let address = || (info.si_code != SI_KERNEL).then(|| unsafe { info.si_addr() }.addr());
+    let address = || (info.si_code != os::SI_KERNEL).then(|| unsafe { info.si_addr() }.addr());
     match signal {
         libc::SIGSEGV => fault::report("SIGSEGV", pc, address()),
         libc::SIGBUS => fault::report("SIGBUS", pc, address()),

@@ -21,7 +21,7 @@
 #![allow(unsafe_code)]
 
 use crate::vmcontext::{StackWords, SuspendedStack};
-use crate::{VMStoreContext, arch, stack_bounds};
+use crate::{VMStoreContext, arch, os, stack_bounds};
 use std::cell::Cell;
 use std::ptr::{null, null_mut};
 
@@ -134,7 +134,7 @@ pub(crate) unsafe fn words_of(context: &VMStoreContext) -> Option<Vec<usize>> {
         activation = outer.previous;
     }
     // The embedder may have switched to another stack, now or before the code was entered.
-    let stack = stack_bounds::this_thread()?;
+    let stack = os::this_thread_stack()?;
     let sp = arch::stack_pointer();
     if !stack.contains(&sp) || end <= sp || end > stack.end {
         return None;

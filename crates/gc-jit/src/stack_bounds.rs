@@ -1,7 +1,6 @@
 //! The part of a native stack that compiled code may use.
-#![allow(unsafe_code)]
 
-use std::ops::Range;
+use crate::os;
 
 /// Bytes of stack below compiled code's limit that are reserved for the host. Host functions,
 /// collectors and signal handlers run there. A thread with a small stack reserves a quarter of it.
@@ -15,24 +14,7 @@ pub(crate) fn lowest_on(bottom: usize, size: usize) -> usize {
 /// The lowest address that compiled code's stack pointer may have on the stack of this thread. `None`
 /// if the system does not tell.
 pub(crate) fn of_this_thread() -> Option<usize> {
-    this_thread().map(|stack| lowest_on(stack.start, stack.len()))
-}
-
-/// The addresses of the stack of this thread. `None` if the system does not tell.
-pub(crate) fn this_thread() -> Option<Range<usize>> {
-    let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: the calls ask about the calling thread. The attributes are initialised if and only if
-    // the first call succeeds, and they are destroyed once.
-    unsafe {
-        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
-            return None;
-        }
-        let mut lowest = std::ptr::null_mut();
-        let mut size = 0;
-        let found = libc::pthread_attr_getstack(attributes.as_ptr(), &mut lowest, &mut size);
-        libc::pthread_attr_destroy(attributes.as_mut_ptr());
-        (found == 0).then(|| lowest.addr()..lowest.addr() + size)
-    }
+    os::this_thread_stack().map(|stack| lowest_on(stack.start, stack.len()))
 }
 
 #[cfg(test)]

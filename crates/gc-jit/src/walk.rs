@@ -10,7 +10,7 @@
 #![allow(unsafe_code)]
 
 use crate::vmcontext::SuspendedStack;
-use crate::{Activation, CodeMemory, FrameInfo, VMStoreContext, lookup_code};
+use crate::{Activation, CodeMemory, FrameInfo, VMStoreContext, arch, lookup_code};
 use gc_heap::{FrameSlot, GcRootsList, IncompleteWalk};
 use gc_types::StackMap;
 use std::marker::PhantomData;
@@ -169,7 +169,7 @@ impl RawFrame {
     unsafe fn caller(fp: usize) -> RawFrame {
         let fp: *const usize = std::ptr::with_exposed_provenance(fp);
         // SAFETY: the caller promises two readable words of the stack.
-        unsafe { RawFrame { fp: fp.read(), pc: fp.add(1).read() } }
+        unsafe { RawFrame { fp: fp.read(), pc: arch::without_signature(fp.add(1).read()) } }
     }
 }
 

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod abi;
+mod arch;
 mod bounds;
 mod call_signature;
 mod data;
@@ -37,6 +38,7 @@ mod wrap;
 pub mod collector;
 
 pub use abi::{Abi, AbiDifference, CollectorAbi, Fingerprint, SideForm, SideTable};
+pub use arch::Processor;
 pub use bounds::HeapBounds;
 pub use call_signature::{CallSignature, ValueType};
 pub use data::HeapDataOffsets;

@@ -1,13 +1,13 @@
 //! [`Machine`]: the machine that code is compiled for and runs on.
 
+use crate::arch::{self, Processor};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The number of registers that a call of compiled code preserves, besides the stack and the frame
-/// pointer. On x86-64 these are `rbx`, `r12`, `r13`, `r14` and `r15`, in this order (System V ABI,
-/// section 3.2.1).
-pub const CALLEE_SAVED: usize = 5;
+/// The number of registers that a call of compiled code of this program's processor preserves, besides the stack and the
+/// frame pointer ([`Processor::callee_saved`]).
+pub const CALLEE_SAVED: usize = arch::host::CALLEE_SAVED;
 
 /// A processor family, an operating system, and the instruction-set extensions that compiled code
 /// may use.
@@ -34,7 +34,7 @@ impl Machine {
             system: std::env::consts::OS.into(),
             features: BTreeSet::new(),
         };
-        machine.with_features(host_features().iter().copied())
+        machine.with_features(arch::host::features())
     }
 
     /// A machine of this processor family and system without extensions. The names are those of
@@ -43,26 +43,49 @@ impl Machine {
         Machine { arch: arch.into(), system: system.into(), features: BTreeSet::new() }
     }
 
-    /// A machine of this system with a level of the x86-64 architecture: `x86-64` (its first version), `x86-64-v2`,
-    /// `x86-64-v3` (System V ABI for x86-64, section 3.1.1). `None` if there is no level of this name.
+    /// A machine of this system with a level of an architecture: `x86-64` (its first version), `x86-64-v2`, `x86-64-v3`
+    /// (System V ABI for x86-64, section 3.1.1), or `armv8-a`, `armv8.1-a` (Arm Architecture Reference
+    /// Manual, chapter A2). `None` if there is no level of this name.
     ///
     /// ```
     /// use gc_types::Machine;
     ///
     /// let machine = Machine::baseline("x86-64-v2").unwrap();
     /// assert!(machine.features().any(|feature| feature == "sse42"));
+    /// assert_eq!(Machine::baseline("armv8-a").unwrap().arch(), "aarch64");
     /// assert!(Machine::baseline("x86-64-v9").is_none());
     /// ```
     pub fn baseline(name: &str) -> Option<Machine> {
-        const V2: [&str; 6] = ["cmpxchg16b", "popcnt", "sse3", "sse41", "sse42", "ssse3"];
-        const V3: [&str; 6] = ["avx", "avx2", "bmi1", "bmi2", "fma", "lzcnt"];
-        let machine = Machine::new("x86_64", std::env::consts::OS);
-        Some(match name {
-            "x86-64" => machine,
-            "x86-64-v2" => machine.with_features(V2),
-            "x86-64-v3" => machine.with_features(V2.into_iter().chain(V3)),
-            _ => return None,
-        })
+        let (processor, features) = Processor::level(name)?;
+        let machine = Machine::new(processor.name(), std::env::consts::OS);
+        Some(machine.with_features(features.iter().copied()))
+    }
+
+    /// The machine of a target triple such as `aarch64-unknown-linux-gnu`, without extensions, or of a
+    /// [level](Machine::baseline). `None` if its processor is unknown, or its system is not this one.
+    ///
+    /// ```
+    /// use gc_types::Machine;
+    ///
+    /// let system = std::env::consts::OS;
+    /// let arm = Machine::target(&format!("aarch64-unknown-{system}-gnu")).unwrap();
+    /// assert_eq!(arm.to_string(), format!("aarch64-{system}"));
+    /// assert_eq!(Machine::target("armv8-a"), Some(arm));
+    /// assert_eq!(Machine::target("pdp11-linux"), None);
+    /// ```
+    pub fn target(name: &str) -> Option<Machine> {
+        if let Some(machine) = Machine::baseline(name) {
+            return Some(machine);
+        }
+        let mut parts = name.split('-');
+        let processor = Processor::named(parts.next()?)?;
+        let system = std::env::consts::OS;
+        parts.any(|part| part == system).then(|| Machine::new(processor.name(), system))
+    }
+
+    /// The processor of code for this machine. `None` if no code can be compiled for it.
+    pub fn processor(&self) -> Option<&'static Processor> {
+        Processor::named(&self.arch)
     }
 
     /// Replaces the extensions. Their names are those of Cranelift's settings, without `has_`.
@@ -74,6 +97,13 @@ impl Machine {
     /// The processor family.
     pub fn arch(&self) -> &str {
         &self.arch
+    }
+
+    /// The machine that the text of an [`Abi`](crate::Abi) names, without its extensions.
+    pub(crate) fn of_abi(text: &str) -> Option<Machine> {
+        let line = text.lines().find_map(|line| line.strip_prefix("machine: "))?;
+        let (arch, system) = line.split(' ').next()?.split_once('-')?;
+        Some(Machine::new(arch.to_owned(), system.to_owned()))
     }
 
     /// The operating system.
@@ -98,43 +128,6 @@ impl fmt::Display for Machine {
         write!(f, "{}-{}", self.arch, self.system)?;
         self.features().try_for_each(|feature| write!(f, " {feature}"))
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn host_features() -> Vec<&'static str> {
-    macro_rules! detect {
-        ($($name:literal = $detected:tt,)*) => {
-            [$(($name, std::is_x86_feature_detected!($detected)),)*]
-        };
-    }
-    // The extensions for which Cranelift's x64 backend has a setting.
-    let all = detect! {
-        "cmpxchg16b" = "cmpxchg16b",
-        "sse3" = "sse3",
-        "ssse3" = "ssse3",
-        "sse41" = "sse4.1",
-        "sse42" = "sse4.2",
-        "popcnt" = "popcnt",
-        "avx" = "avx",
-        "avx2" = "avx2",
-        "fma" = "fma",
-        "avx_vnni" = "avxvnni",
-        "avx512vnni" = "avx512vnni",
-        "bmi1" = "bmi1",
-        "bmi2" = "bmi2",
-        "avx512bitalg" = "avx512bitalg",
-        "avx512dq" = "avx512dq",
-        "avx512f" = "avx512f",
-        "avx512vl" = "avx512vl",
-        "avx512vbmi" = "avx512vbmi",
-        "lzcnt" = "lzcnt",
-    };
-    all.into_iter().filter(|(_, detected)| *detected).map(|(name, _)| name).collect()
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn host_features() -> Vec<&'static str> {
-    Vec::new()
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@
 //! number of the name in the CLIF, and source locations are relative to the function's. So the entry
 //! is valid for every function with the key.
 
-use crate::driver::{CompiledFunction, FrameStep, Reloc, RelocTarget, machine, target_of};
+use crate::driver::{CompiledFunction, FrameStep, Reloc, RelocTarget, arch, target_of};
 use cranelift_codegen::ir::{self, UserExternalName, UserExternalNameRef};
-use gc_types::{CALLEE_SAVED, Catches, HandlerSite, Trap};
+use gc_types::{Catches, HandlerSite, Trap};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeSet, HashMap};
@@ -31,7 +31,7 @@ struct Tables {
     /// First, end, and location relative to the function's.
     locations: Vec<(u32, u32, u32)>,
     vmctx_slot: Option<u32>,
-    saved: [u32; CALLEE_SAVED],
+    saved: Vec<u32>,
     frame: Vec<(u32, FrameStep)>,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn encode(
         target => names.get(&target.name()?).map(|number| Target::Name(*number)),
     };
     let reloc = |reloc: &Reloc| {
-        let kind = machine::reloc_code(reloc.kind)?;
+        let kind = arch::reloc_code(reloc.kind)?;
         Some((reloc.offset, kind, target(reloc.target)?, reloc.addend))
     };
     let base = func.params.base_srcloc().bits();
@@ -82,7 +82,7 @@ pub(super) fn encode(
             .map(|(first, end, location)| (*first, *end, location.wrapping_sub(base)))
             .collect(),
         vmctx_slot: compiled.vmctx_slot,
-        saved: compiled.saved,
+        saved: compiled.saved.clone(),
         frame: compiled.frame.clone(),
     };
     let mut entry = vec![0; DIGEST];
@@ -109,7 +109,7 @@ pub(super) fn decode(key: &[u8], func: &ir::Function, entry: &[u8]) -> Option<Co
         }
     };
     let reloc = |(offset, kind, to, addend)| {
-        let kind = machine::reloc_kind(kind)?;
+        let kind = arch::reloc_kind(kind)?;
         Some(Reloc { offset, kind, target: target(to)?, addend })
     };
     let trap = |(at, code)| Some((at, Trap::from_code(code)?));

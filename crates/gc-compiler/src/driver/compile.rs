@@ -1,11 +1,12 @@
 //! [`Compiler`]: Cranelift with the settings that compiled code needs.
 
+use super::arch::{self, Arch};
 use super::cancel::{Cancellation, Compilation};
 use super::function::CompiledFunction;
 use super::relays::Site;
 use super::reloc::{Reloc, RelocTarget, target_of};
 use super::weight::weight;
-use super::{machine, names, nesting, polls, refuse, relays, signature, try_calls};
+use super::{names, nesting, polls, refuse, relays, signature, try_calls};
 use crate::GcCompiler;
 use crate::cache::{CacheStore, FunctionCache};
 use crate::finish::{BuiltFunction, FinishedFunction, Finisher};
@@ -158,6 +159,7 @@ pub(super) enum Trampoline {
 /// ```
 pub struct Compiler {
     finisher: Finisher,
+    arch: &'static dyn Arch,
     isa: OwnedTargetIsa,
     /// For huge functions.
     huge_isa: OwnedTargetIsa,
@@ -188,6 +190,7 @@ impl Compiler {
         ensure!(name == of, "the code is that of `{name}`, but the ABI is that of `{of}`");
         Ok(Compiler {
             finisher: Finisher::new(collector, abi, options),
+            arch: arch::of(abi.machine())?,
             isa: target(abi, options, options.opt_level, options.regalloc)?,
             huge_isa: target(abi, options, OptLevel::None, RegallocAlgorithm::SinglePass)?,
             huge_function: options.huge_function,
@@ -226,6 +229,11 @@ impl Compiler {
     /// The ABI of the code that it compiles.
     pub fn abi(&self) -> &Abi {
         self.finisher.abi()
+    }
+
+    /// What depends on the processor.
+    pub(super) fn arch(&self) -> &'static dyn Arch {
+        self.arch
     }
 
     /// The target machine and the settings.
@@ -309,7 +317,7 @@ impl Compiler {
             || self.huge_function != usize::MAX
                 && nesting::is_deeper(&context.func, CompileOptions::NESTED_LOOPS);
         let calls_by_reference = calls_by_reference(&context.func);
-        try_calls::keep_registers(&mut context.func);
+        try_calls::keep_registers(self.arch, &mut context.func);
         let isa = if huge { &*self.huge_isa } else { &*self.isa };
         compilation.check()?;
         let function = self.find_or_compile(cache, isa, context)?;
@@ -362,7 +370,7 @@ impl Compiler {
                     })?
                 }
                 FinalizedRelocTarget::ExternalName(ExternalName::LibCall(call))
-                    if let Some(extension) = machine::extension_for(*call) =>
+                    if let Some(extension) = self.arch.extension_for(*call) =>
                 {
                     bail!(
                         "the code needs a processor with `{extension}`, which {} does not have",
@@ -402,7 +410,7 @@ impl Compiler {
         let quiet = relocs.iter().filter_map(|reloc: &Reloc| match reloc.target {
             RelocTarget::HostCall(index) => {
                 let call = HostCall::from_index(index);
-                (!self.abi().may_collect(call)).then_some(reloc.offset + machine::CALL_FIELD)
+                (!self.abi().may_collect(call)).then_some(reloc.offset + arch::CALL_FIELD)
             }
             _ => None,
         });
@@ -460,8 +468,8 @@ impl Compiler {
             locations: Vec::new(),
             inlined_calls: Vec::new(),
             vmctx_slot,
-            saved: machine::saved_registers(&buffer.unwind_info)?,
-            frame: machine::frame_steps(&buffer.unwind_info)?,
+            saved: arch::saved_registers(self.arch, &buffer.unwind_info)?,
+            frame: arch::frame_steps(self.arch, &buffer.unwind_info)?,
         })
     }
 
@@ -546,7 +554,7 @@ fn target(
     ] {
         flags.set(name, value).with_context(|| format!("Cranelift setting {name}={value}"))?;
     }
-    machine::backend(abi.machine())?
+    arch::backend(abi.machine())?
         .finish(settings::Flags::new(flags))
         .with_context(|| format!("cannot configure Cranelift for {}", abi.machine()))
 }

@@ -4,7 +4,7 @@ use super::frame::FrameStep;
 use super::reloc::{Reloc, RelocTarget};
 use crate::inline::CodeLocation;
 use cranelift_codegen::ir;
-use gc_types::{CALLEE_SAVED, CallSignature, HandlerSite, HostCall, InlinedCall, Trap, TypeWord};
+use gc_types::{CallSignature, HandlerSite, HostCall, InlinedCall, Trap, TypeWord};
 use std::collections::BTreeSet;
 
 /// What an instruction of a [`CompiledFunction`] refers to, outside of the function.
@@ -67,7 +67,7 @@ pub struct CompiledFunction {
     /// The distance in bytes from the vmctx slot up to the frame pointer.
     pub(crate) vmctx_slot: Option<u32>,
     /// As in [`gc_types::ImageFunction::saved`].
-    pub(crate) saved: [u32; CALLEE_SAVED],
+    pub(crate) saved: Vec<u32>,
     /// As in [`ObjectFrame::steps`](super::ObjectFrame::steps).
     pub(crate) frame: Vec<(u32, FrameStep)>,
 }

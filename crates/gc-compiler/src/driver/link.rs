@@ -4,10 +4,11 @@
 use super::compile::Compiler;
 use super::frame::ObjectFrame;
 use super::function::CompiledFunction;
-use super::reloc::RelocTarget;
-use super::{machine, trampoline};
+use super::reloc::{Reloc, RelocTarget};
+use super::trampoline;
 use crate::inline::CodeLocation;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use cranelift_codegen::control::ControlPlane;
 use gc_types::{
     Abi, CallSignature, CodeImage, CodeImageBuilder, FunctionId, HandlerSite, HostCall,
     ImageFunction, InlinedCall, TypeWord,
@@ -74,6 +75,16 @@ pub struct ImageLinker {
     entries: BTreeSet<CallSignature>,
     exits: BTreeSet<CallSignature>,
     made_for: Option<Arc<Abi>>,
+    force_veneers: bool,
+}
+
+/// The function or trampoline that a relocation refers to.
+fn callee(target: RelocTarget) -> Option<FunctionId> {
+    match target {
+        RelocTarget::Function(index) => Some(FunctionId::Function(index)),
+        RelocTarget::HostCall(index) => Some(FunctionId::HostCall(HostCall::from_index(index))),
+        RelocTarget::TypeWord(_) | RelocTarget::Symbol(_) | RelocTarget::Itself(_) => None,
+    }
 }
 
 /// The code of an object.
@@ -92,15 +103,16 @@ impl ObjectCode {
     pub const ALIGNMENT: u64 = 16;
 }
 
-/// A place in an object's code that a system linker fills in: 32 bits, the distance from the place to the target,
-/// plus the addend.
+/// A place in an object's code that a system linker fills in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectReloc {
     /// The place, in bytes from the code's start.
     pub offset: u32,
+    /// The type of the relocation in ELF for the processor. The instruction loads a word of a type, or calls the target.
+    pub elf_type: u32,
     /// The target.
     pub target: ObjectTarget,
-    /// What is added to the distance.
+    /// What is added to the target's address.
     pub addend: i64,
 }
 
@@ -193,6 +205,12 @@ impl ImageLinker {
         self.made_for = Some(abi.clone());
     }
 
+    /// Lets calls go to jumps between functions, as if their callees were too far away for direct calls, where the processor
+    /// has such jumps. This is for tests: real code of that size takes minutes to compile.
+    pub fn force_veneers(&mut self) {
+        self.force_veneers = true;
+    }
+
     /// Adds the trampolines and links everything, for the [`Abi`](gc_types::Abi) of `compiler`.
     ///
     /// # Errors
@@ -247,30 +265,22 @@ impl ImageLinker {
         if let Some(abi) = &self.made_for {
             image.made_for(abi);
         }
-        let mut code = Vec::new();
-        let mut starts = BTreeMap::new();
+        let arch = compiler.arch();
+        let (mut code, starts) = self.place(compiler)?;
         for (id, (name, function)) in &self.functions {
             ensure!(
                 outside.is_none() || u64::from(function.alignment) <= ObjectCode::ALIGNMENT,
                 "function {name} must be aligned to {} bytes",
                 function.alignment
             );
-            let start = code.len().next_multiple_of(function.alignment as usize);
-            ensure!(
-                start + function.code.len() <= i32::MAX as usize,
-                "the code exceeds 2 GiB at function {name}"
-            );
-            code.resize(start, machine::PADDING);
-            code.extend_from_slice(&function.code);
-            let start = start as u32;
-            starts.insert(*id, start);
+            let start = starts[id];
             image.function(ImageFunction {
                 id: *id,
                 name: name.clone(),
                 offset: start,
                 size: function.size(),
                 vmctx_slot: function.vmctx_slot,
-                saved: function.saved,
+                saved: function.saved.clone(),
             });
             if let Some((_, frames)) = &mut outside {
                 let (size, steps) = (function.size(), function.frame.clone());
@@ -311,9 +321,9 @@ impl ImageLinker {
         // The return address of a call at the end is inside the image too.
         let end = match outside {
             Some(_) => 16,
-            None => CodeImage::PAGE_SIZE as usize,
+            None => arch.processor().page_size() as usize,
         };
-        code.resize((code.len() + 1).next_multiple_of(end), machine::PADDING);
+        code.resize((code.len() + 1).next_multiple_of(end), arch.padding().unwrap_or(0));
 
         let words: BTreeSet<u32> = self
             .functions
@@ -334,65 +344,81 @@ impl ImageLinker {
 
         for (id, (name, function)) in &self.functions {
             let start = starts[id];
-            for reloc in &function.relocs {
-                let elsewhere = match reloc.target {
-                    RelocTarget::TypeWord(code) => {
-                        words_at.get(&code).map(|n| ObjectTarget::TypeWord(*n))
+            for Reloc { offset, kind, target, addend } in &function.relocs {
+                let offset = start + offset;
+                let (outer, inner) = match *target {
+                    // The others are in place.
+                    target if callee(target).is_some_and(|id| starts.contains_key(&id)) => continue,
+                    RelocTarget::Itself(at) => (None, Some(start + at)),
+                    RelocTarget::TypeWord(word) => {
+                        let number = words_at[&word];
+                        (Some(ObjectTarget::TypeWord(number)), Some(code_end + 8 * number))
                     }
                     RelocTarget::HostCall(index) => {
-                        let call = HostCall::from_index(index);
-                        let is_here = starts.contains_key(&FunctionId::HostCall(call));
-                        (!is_here).then_some(ObjectTarget::HostCall(call))
+                        (Some(ObjectTarget::HostCall(HostCall::from_index(index))), None)
                     }
-                    RelocTarget::Symbol(symbol) => Some(ObjectTarget::Symbol(symbol)),
-                    RelocTarget::Function(_) | RelocTarget::Itself(_) => None,
-                };
-                if let (Some((relocs, _)), Some(target)) = (&mut outside, elsewhere) {
-                    let is_word = matches!(target, ObjectTarget::TypeWord(_));
-                    ensure!(
-                        machine::is_load_of_address(reloc.kind) == is_word,
-                        "{name} has a relocation of the kind {:?}, which no object has",
-                        reloc.kind
-                    );
-                    let (offset, addend) = (start + reloc.offset, reloc.addend);
-                    relocs.push(ObjectReloc { offset, target, addend });
-                    continue;
-                }
-                let target = match reloc.target {
-                    RelocTarget::Itself(offset) => Some(start + offset),
-                    RelocTarget::Symbol(_) => {
-                        bail!("only code of an object can call {name}")
-                    }
-                    RelocTarget::TypeWord(code) => {
-                        words_at.get(&code).map(|number| code_end + 8 * number)
-                    }
-                    RelocTarget::Function(index) => {
-                        starts.get(&FunctionId::Function(index)).copied()
-                    }
-                    RelocTarget::HostCall(index) => {
-                        starts.get(&FunctionId::HostCall(HostCall::from_index(index))).copied()
-                    }
+                    RelocTarget::Symbol(symbol) => (Some(ObjectTarget::Symbol(symbol)), None),
+                    RelocTarget::Function(_) => (None, None),
                 };
                 // There is a table of type words, and none of functions.
-                let is_word = matches!(reloc.target, RelocTarget::TypeWord(_));
                 ensure!(
-                    is_word || !machine::is_load_of_address(reloc.kind),
-                    "{name} takes the address of {:?}, which compiled code can only call",
-                    reloc.target
+                    arch.is_load(*kind) == matches!(target, RelocTarget::TypeWord(_)),
+                    "{name} takes the address of {target:?}, which compiled code can only call"
                 );
-                let target = target.ok_or_else(|| {
-                    anyhow!("{name} calls {:?}, which is not defined", reloc.target)
-                })?;
-                machine::apply_reloc(
-                    &mut code,
-                    start + reloc.offset,
-                    reloc.kind,
-                    i64::from(target) + reloc.addend,
-                )
-                .with_context(|| format!("cannot link {name}"))?;
+                if let (Some((relocs, _)), Some(target)) = (&mut outside, outer) {
+                    let elf_type = arch.elf_type(*kind);
+                    let elf_type = elf_type.with_context(|| {
+                        format!("{name} has a relocation of the kind {kind:?}, which no object has")
+                    })?;
+                    relocs.push(ObjectReloc { offset, elf_type, target, addend: *addend });
+                    continue;
+                }
+                let inner = match (target, inner) {
+                    (_, Some(inner)) => inner,
+                    (RelocTarget::Symbol(_), _) => bail!("only code of an object can call {name}"),
+                    _ => bail!("{name} calls {target:?}, which is not defined"),
+                };
+                arch.apply(&mut code, offset, *kind, i64::from(inner) + addend)
+                    .with_context(|| format!("cannot link {name}"))?;
             }
         }
         Ok(image.finish(&code, compiler.abi())?)
+    }
+
+    /// Places the functions one after the other, and makes their calls of each other. If one is too far away for a direct
+    /// call, the call goes to a jump between two functions (a veneer). Returns the code, and where each function begins.
+    fn place(&self, compiler: &Compiler) -> Result<(Vec<u8>, BTreeMap<FunctionId, u32>)> {
+        let labels: BTreeMap<_, _> = self.functions.keys().copied().zip(0..).collect();
+        let mut text = compiler.isa().text_section_builder(labels.len());
+        if self.force_veneers {
+            text.force_veneers();
+        }
+        let control = &mut ControlPlane::default();
+        let (mut starts, mut gaps, mut end) = (BTreeMap::new(), Vec::new(), 0);
+        for (id, (name, function)) in &self.functions {
+            let most = end as usize + function.alignment as usize + function.code.len();
+            ensure!(most <= i32::MAX as usize, "the code exceeds 2 GiB at function {name}");
+            let start = text.append(true, &function.code, function.alignment, control) as u32;
+            starts.insert(*id, start);
+            gaps.push(end as usize..start as usize);
+            end = start + function.size();
+            for reloc in &function.relocs {
+                let label = callee(reloc.target).and_then(|id| labels.get(&id));
+                let Some(label) = label else { continue };
+                let at = (start + reloc.offset).into();
+                ensure!(
+                    text.resolve_reloc(at, reloc.kind, reloc.addend, *label),
+                    "{name} takes the address of {:?}, which compiled code can only call",
+                    reloc.target
+                );
+            }
+        }
+        let mut code = text.finish(control);
+        if let Some(padding) = compiler.arch().padding() {
+            // There are no jumps between functions on this processor.
+            gaps.into_iter().for_each(|gap| code[gap].fill(padding));
+        }
+        Ok((code, starts))
     }
 
     fn add_host_calls(&mut self, compiler: &Compiler) -> Result<()> {

@@ -15,12 +15,13 @@
 //!    need.
 //! 4. `trampoline`: the calls between host and compiled code. Every image contains its trampolines.
 
+pub(crate) mod arch;
 mod cancel;
 mod compile;
 mod frame;
 mod function;
 mod link;
-pub(crate) mod machine;
+
 mod meter;
 mod names;
 mod nesting;

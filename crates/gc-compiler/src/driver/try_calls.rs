@@ -6,30 +6,37 @@
 //! another convention, which passes the same values in the same registers. The driver restores the
 //! registers when it unwinds ([`ImageFunction::saved`](gc_types::ImageFunction::saved)).
 
-use super::machine;
+use super::arch::{self, Arch, WithHandlers};
 use cranelift_codegen::ir::{
-    self, ExceptionTableData, ExtFuncData, FuncRef, InstructionData, SigRef,
+    self, BlockArg, ExceptionTableData, ExtFuncData, FuncRef, InstructionData, SigRef,
 };
 use std::collections::HashMap;
 
 /// Changes the signatures of the calls with handlers of `func`, where that is possible.
-pub(super) fn keep_registers(func: &mut ir::Function) {
+pub(super) fn keep_registers(arch: &dyn Arch, func: &mut ir::Function) {
     if func.dfg.exception_tables.is_empty() {
         return;
     }
-    let mut signatures: HashMap<SigRef, Option<SigRef>> = HashMap::new();
+    let mut signatures: HashMap<SigRef, Option<(SigRef, usize)>> = HashMap::new();
     let mut callees: HashMap<FuncRef, FuncRef> = HashMap::new();
     let ir::Function { stencil: ir::function::FunctionStencil { dfg, layout, .. }, .. } = func;
     for inst in layout.blocks().filter_map(|block| layout.last_inst(block)) {
         let Some(table) = dfg.insts[inst].exception_table() else { continue };
         let old = dfg.exception_tables[table].signature();
         let new = signatures.entry(old).or_insert_with(|| {
-            let signature = machine::signature_with_handlers(&dfg.signatures[old])?;
-            Some(dfg.signatures.push(signature))
+            let WithHandlers { signature, unused } =
+                arch::signature_with_handlers(arch, &dfg.signatures[old])?;
+            Some((dfg.signatures.push(signature), unused))
         });
-        let Some(signature) = *new else { continue };
+        let Some((signature, unused)) = *new else { continue };
+        pass_more(dfg, inst, unused);
         let data = &dfg.exception_tables[table];
-        let data = ExceptionTableData::new(signature, *data.normal_return(), data.items());
+        let mut returned = *data.normal_return();
+        returned.update_args(&mut dfg.value_lists, |arg| match arg {
+            BlockArg::TryCallRet(number) => BlockArg::TryCallRet(number + unused as u32),
+            other => other,
+        });
+        let data = ExceptionTableData::new(signature, returned, data.items());
         dfg.exception_tables[table] = data;
         if let InstructionData::TryCall { func_ref, .. } = &mut dfg.insts[inst] {
             let callee = callees.entry(*func_ref).or_insert_with(|| {
@@ -41,9 +48,26 @@ pub(super) fn keep_registers(func: &mut ir::Function) {
     }
 }
 
+/// Passes the first argument of a call `count` more times.
+fn pass_more(dfg: &mut ir::DataFlowGraph, inst: ir::Inst, count: usize) {
+    if count == 0 {
+        return;
+    }
+    let (list, at) = match &mut dfg.insts[inst] {
+        InstructionData::TryCall { args, .. } => (args, 0),
+        // The first is the address of the callee.
+        InstructionData::TryCallIndirect { args, .. } => (args, 1),
+        other => unreachable!("a call with handlers: {other:?}"),
+    };
+    let mut values = list.as_slice(&dfg.value_lists).to_vec();
+    values.splice(at..at, std::iter::repeat_n(values[at], count).collect::<Vec<_>>());
+    *list = ir::ValueList::from_slice(&values, &mut dfg.value_lists);
+}
+
 #[cfg(test)]
 mod tests {
     use crate::collector::copying::CopyingCompiler;
+    use crate::driver::arch::TailRegisters;
     use crate::{BuiltFunction, CompileOptions, Compiler, GcCompiler, import_function};
     use cranelift_codegen::cursor::{Cursor, FuncCursor};
     use cranelift_codegen::ir::{
@@ -51,7 +75,7 @@ mod tests {
         Function, InstBuilder, Signature, types,
     };
     use cranelift_codegen::isa::CallConv;
-    use gc_types::{Abi, CALLEE_SAVED};
+    use gc_types::{Abi, CALLEE_SAVED, Machine};
 
     /// The number of callee-saved registers that a function uses or loses, which makes a call with a
     /// handler and whose only parameter lives across it. The callee takes and returns this many
@@ -104,12 +128,16 @@ mod tests {
 
     #[test]
     fn calls_with_handlers_keep_registers_where_the_conventions_agree() {
-        for (args, results) in [(0, 0), (1, 1), (5, 1)] {
+        let arch = crate::driver::arch::of(&Machine::host()).unwrap();
+        let TailRegisters { params: [params, _], results: [results, _], .. } =
+            arch.tail_registers();
+        // One of the parameters is the vmctx.
+        for (args, results) in [(0, 0), (1, 1), (params - 1, results)] {
             assert_eq!(registers(args, results), 1, "{args} {results}");
         }
         // Arguments on the stack, which the callee removes, or other result registers: the call
         // loses all registers.
-        for (args, results) in [(6, 1), (1, 2)] {
+        for (args, results) in [(params, results), (1, results + 1)] {
             assert_eq!(registers(args, results), CALLEE_SAVED, "{args} {results}");
         }
     }

@@ -60,7 +60,7 @@
 //! let mut references = References::default();
 //! references.mark(reference);
 //! let flags = settings::Flags::new(settings::builder());
-//! let isa = isa::lookup_by_name("x86_64")?.finish(flags)?;
+//! let isa = isa::lookup_by_name(std::env::consts::ARCH)?.finish(flags)?;
 //! builder.finalize(isa.frontend_config());
 //! place_safepoints(&mut func, &references, &|_, callee| callee.as_u32() == 0)?;
 //!
@@ -128,7 +128,7 @@
 //! references.mark(result);
 //! # builder.seal_all_blocks();
 //! # let flags = settings::Flags::new(settings::builder());
-//! # let isa = isa::lookup_by_name("x86_64")?.finish(flags)?;
+//! # let isa = isa::lookup_by_name(std::env::consts::ARCH)?.finish(flags)?;
 //! # builder.finalize(isa.frontend_config());
 //! place_safepoints(&mut func, &references, &|_, _| true)?;
 //!

@@ -4,7 +4,7 @@
 
 use super::{RawArgs, build, host_isa};
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, UserFuncName, types};
-use cranelift_codegen::{Context, FinalizedRelocTarget, binemit::Reloc};
+use cranelift_codegen::{Context, FinalizedRelocTarget};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_compiler::{GcCompiler, host_call_signature};
 use gc_types::{Abi, HeapDataOffsets, HostCall, NULL_PAGE_SIZE, TypeIndex, VMGcKind, VMOffsets};
@@ -176,37 +176,44 @@ pub(crate) struct Code {
 impl Code {
     pub(crate) fn new(compiler: &dyn GcCompiler, options: &Abi, op: super::Op<'_>) -> Code {
         let isa = host_isa();
-        let mut image = Vec::new();
-        let mut calls = Vec::new();
-        let compile = |func, image: &mut Vec<u8>| {
-            image.resize(image.len().next_multiple_of(16), 0xcc);
-            let start = image.len();
+        let compile = |func| {
             let mut context = Context::for_function(func);
             let compiled = context.compile(&*isa, &mut Default::default()).unwrap();
-            image.extend_from_slice(compiled.code_buffer());
+            let code = compiled.code_buffer().to_vec();
             let relocs: Vec<_> = compiled.buffer.relocs().to_vec();
-            (start, relocs, context.func)
+            (code, relocs, context.func)
         };
-        let (_, relocs, func) = compile(build(&isa, compiler, options, op), &mut image);
-        for reloc in relocs {
-            assert_eq!(reloc.kind, Reloc::X86CallPCRel4);
+        let control = &mut Default::default();
+        let (code, relocs, func) = compile(build(&isa, compiler, options, op));
+        let mut text = isa.text_section_builder(1 + relocs.len());
+        text.append(true, &code, 16, control);
+        for (label, reloc) in (1..).zip(relocs) {
             let FinalizedRelocTarget::ExternalName(ir::ExternalName::User(name)) = reloc.target
             else {
                 panic!("only host calls are linked")
             };
-            let call = func.params.user_named_funcs()[name].index;
-            calls.push((reloc.offset as usize, call, reloc.addend));
-        }
-        for (at, call, addend) in calls {
-            let (start, relocs, _) = compile(trampoline(HostCall::from_index(call)), &mut image);
+            let call = HostCall::from_index(func.params.user_named_funcs()[name].index);
+            let is_call = text.resolve_reloc(reloc.offset.into(), reloc.kind, reloc.addend, label);
+            assert!(is_call, "{:?}", reloc.kind);
+            let (code, relocs, _) = compile(trampoline(call));
             assert!(relocs.is_empty());
-            let distance = (start as i64 + addend - at as i64) as i32;
-            image[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+            text.append(true, &code, 16, control);
         }
+        let image = text.finish(control);
         let mut memory =
             region::alloc(image.len(), region::Protection::READ_WRITE_EXECUTE).unwrap();
         // SAFETY: the allocation is at least as long as the image.
         unsafe { memory.as_mut_ptr::<u8>().copy_from(image.as_ptr(), image.len()) };
+        #[cfg(target_arch = "aarch64")]
+        {
+            unsafe extern "C" {
+                /// Makes new instructions visible, in the compiler's library.
+                fn __clear_cache(start: *const u8, end: *const u8);
+            }
+            let range = memory.as_ptr_range::<u8>();
+            // SAFETY: the range is mapped.
+            unsafe { __clear_cache(range.start, range.end) };
+        }
         Code { memory }
     }
 }

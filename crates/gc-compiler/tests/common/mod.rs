@@ -2,7 +2,6 @@
 //! collector and options.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-#[cfg(all(target_arch = "x86_64", unix))]
 pub(crate) mod machine;
 
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, UserFuncName, types};

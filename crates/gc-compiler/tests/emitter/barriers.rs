@@ -1,5 +1,4 @@
 //! Runs the barriers and the allocation of `drc`: counts, the list, the notes, the cold calls.
-#![cfg(all(target_arch = "x86_64", unix))]
 
 use crate::common::machine::{Call, Code, Machine};
 use crate::common::*;

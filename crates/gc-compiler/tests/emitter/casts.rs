@@ -1,5 +1,4 @@
 //! Runs tests, casts and function references, and compares them with a model of the type hierarchy.
-#![cfg(all(target_arch = "x86_64", unix))]
 
 use crate::common::machine::{Code, Machine};
 use crate::common::*;

@@ -1,6 +1,5 @@
 //! Runs emitted code: allocation, fields, elements, `i31`s, traps, each with and without bounds
 //! checks.
-#![cfg(all(target_arch = "x86_64", unix))]
 
 use crate::common::machine::{Code, Machine};
 use crate::common::*;

@@ -1,5 +1,4 @@
 //! Runs the barriers of `generational`: cards, remembered slots, the log.
-#![cfg(all(target_arch = "x86_64", unix))]
 
 use crate::common::machine::{Code, Machine};
 use crate::common::*;

@@ -1,6 +1,5 @@
 //! Runs copies and fills of array elements: short ones, which are emitted, and long ones, which call
 //! the host.
-#![cfg(all(target_arch = "x86_64", unix))]
 
 use crate::common::machine::{Code, Machine};
 use crate::common::*;

@@ -8,7 +8,7 @@ use gc_compiler::collector::{copying::CopyingCompiler, null::NullCompiler};
 use gc_compiler::{
     BuiltFunction, CompileOptions, Compiler, GcCompiler, GcEmitter, GcFuncEnv, import_function,
 };
-use gc_types::{Abi, HostCall, Machine};
+use gc_types::{Abi, HostCall};
 
 fn signature(call_conv: CallConv) -> ir::Signature {
     let mut signature = ir::Signature::new(call_conv);
@@ -144,6 +144,7 @@ fn the_address_of_a_function_is_refused() {
 
 /// Vector instructions that x86-64 machines have only with an extension. The error names it.
 #[test]
+#[cfg(any(target_arch = "x86_64", feature = "cross"))]
 fn instructions_that_the_machine_lacks() {
     type Emit = fn(&mut FunctionBuilder<'_>, ir::Value) -> ir::Value;
     let cases: [(&[&'static str], &str, Emit); 4] = [
@@ -159,7 +160,8 @@ fn instructions_that_the_machine_lacks() {
         (&[], "", |builder, a| builder.ins().iadd(a, a)),
     ];
     for (features, missing, emit) in cases {
-        let machine = Machine::new("x86_64", "linux").with_features(features.iter().copied());
+        let machine =
+            gc_types::Machine::new("x86_64", "linux").with_features(features.iter().copied());
         let abi = Abi::new(NullCompiler.abi()).with_machine(machine);
         let compiler = Compiler::new(&NullCompiler, &abi, &CompileOptions::default()).unwrap();
         let mut signature = signature(CallConv::Tail);
@@ -191,6 +193,7 @@ fn instructions_that_the_machine_lacks() {
 }
 
 /// `value` as a vector of type `ty`.
+#[cfg(any(target_arch = "x86_64", feature = "cross"))]
 fn cast(builder: &mut FunctionBuilder<'_>, ty: ir::Type, value: ir::Value) -> ir::Value {
     let flags = ir::MemFlagsData::new().with_endianness(ir::Endianness::Little);
     builder.ins().bitcast(ty, flags, value)

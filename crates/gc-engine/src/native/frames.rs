@@ -1,6 +1,7 @@
 //! Writes `.eh_frame`: where unwinders find the caller's registers (DWARF 5, section 6.4; Linux Standard Base, "Exception
 //! Frames"). All distances in it are relative, so nothing is relocated when a program is loaded.
 
+use super::arch::{Arch, Unwind};
 use super::dwarf::Part;
 use anyhow::Result;
 use gc_compiler::{FrameStep, ObjectFrame};
@@ -8,24 +9,25 @@ use gimli::write::{
     Address, CallFrameInstruction, CommonInformationEntry, EhFrame, FrameDescriptionEntry,
     FrameTable,
 };
-use gimli::{
-    DW_EH_PE_pcrel, DW_EH_PE_sdata4, Encoding, Format, Register, X86_64, constants::DwEhPe,
-};
+use gimli::{DW_EH_PE_pcrel, DW_EH_PE_sdata4, Encoding, Format, Register, constants::DwEhPe};
 use object::write::{Object, Relocation, SectionId};
 use object::{RelocationFlags, SectionFlags, SectionKind, elf};
 
 /// Adds the frames of the functions in the section `text`.
 pub(super) fn write(
     object: &mut Object<'_>,
+    arch: &Arch,
     text: SectionId,
     frames: &[ObjectFrame],
 ) -> Result<()> {
     let encoding = Encoding { format: Format::Dwarf32, version: 1, address_size: 8 };
-    let mut common = CommonInformationEntry::new(encoding, 1, -8, X86_64::RA);
+    let Unwind { stack_pointer, frame_pointer, return_address, pushed } = arch.unwind;
+    let mut common = CommonInformationEntry::new(encoding, 1, -8, return_address);
     common.fde_address_encoding = DwEhPe(DW_EH_PE_pcrel.0 | DW_EH_PE_sdata4.0);
-    // A call has pushed the return address.
-    common.add_instruction(CallFrameInstruction::Cfa(X86_64::RSP, 8));
-    common.add_instruction(CallFrameInstruction::Offset(X86_64::RA, -8));
+    common.add_instruction(CallFrameInstruction::Cfa(stack_pointer, pushed));
+    if pushed > 0 {
+        common.add_instruction(CallFrameInstruction::Offset(return_address, -pushed));
+    }
     let mut table = FrameTable::default();
     let common = table.add_cie(common);
     for frame in frames {
@@ -38,10 +40,14 @@ pub(super) fn write(
                 FrameStep::Pushed(distance) => {
                     up = i32::try_from(distance)?;
                     entry.add_instruction(*at, CallFrameInstruction::CfaOffset(up));
-                    entry.add_instruction(*at, CallFrameInstruction::Offset(X86_64::RBP, -up));
+                    entry.add_instruction(*at, CallFrameInstruction::Offset(frame_pointer, -up));
+                    if pushed == 0 {
+                        let place = CallFrameInstruction::Offset(return_address, 8 - up);
+                        entry.add_instruction(*at, place);
+                    }
                 }
                 FrameStep::FramePointer => {
-                    entry.add_instruction(*at, CallFrameInstruction::CfaRegister(X86_64::RBP));
+                    entry.add_instruction(*at, CallFrameInstruction::CfaRegister(frame_pointer));
                 }
                 FrameStep::Saved { register, below } => {
                     let distance = -up - i32::try_from(below)?;
@@ -61,7 +67,7 @@ pub(super) fn write(
     let symbol = object.section_symbol(text);
     for relocation in relocations {
         // The only ones are the starts of functions.
-        let flags = RelocationFlags::Elf { r_type: elf::R_X86_64_PC32 };
+        let flags = RelocationFlags::Elf { r_type: arch.distance_32 };
         let (offset, addend) = (relocation.offset as u64, relocation.addend);
         object.add_relocation(place, Relocation { offset, symbol, addend, flags })?;
     }
@@ -72,16 +78,18 @@ pub(super) fn write(
 mod tests {
     use super::*;
     use gimli::{CfaRule, LittleEndian, RegisterRule, UnwindContext, UnwindSection as _};
-    use object::{Architecture, BinaryFormat, Endianness, Object as _, ObjectSection as _};
+    use object::{BinaryFormat, Endianness, Object as _, ObjectSection as _};
 
-    #[test]
-    fn registers_are_where_the_steps_say() {
-        let mut object = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
+    /// The rules of one function with the `saved` register: after so many bytes of code, the register and the offset of the
+    /// caller's stack pointer, and where the return address, the frame pointer and the saved register are.
+    fn rules(arch: &Arch, saved: Register) -> Vec<(u64, Register, i64, [i64; 3])> {
+        let Unwind { frame_pointer, return_address, .. } = arch.unwind;
+        let mut object = Object::new(BinaryFormat::Elf, arch.architecture, Endianness::Little);
         let text = object.add_section(Vec::new(), b".text".to_vec(), SectionKind::Text);
         object.set_section_data(text, vec![0xcc; 96], 16);
-        let saved = FrameStep::Saved { register: X86_64::R12.0, below: 40 };
-        let steps = vec![(1, FrameStep::Pushed(16)), (4, FrameStep::FramePointer), (9, saved)];
-        write(&mut object, text, &[ObjectFrame { offset: 32, size: 50, steps }]).unwrap();
+        let step = FrameStep::Saved { register: saved.0, below: 40 };
+        let steps = vec![(4, FrameStep::Pushed(16)), (8, FrameStep::FramePointer), (12, step)];
+        write(&mut object, arch, text, &[ObjectFrame { offset: 32, size: 50, steps }]).unwrap();
         let bytes = object.write().unwrap();
         let file = object::File::parse(&*bytes).unwrap();
         let section = file.section_by_name(".eh_frame").unwrap();
@@ -109,16 +117,26 @@ mod tests {
                 Some(RegisterRule::Offset(offset)) => offset,
                 _ => 0,
             };
-            let rules = [X86_64::RA, X86_64::RBP, X86_64::R12].map(rule);
+            let rules = [return_address, frame_pointer, saved].map(rule);
             found.push((row.start_address() - 0x1020, register, offset, rules));
         }
-        // The frame pointer is 16 bytes below the caller's stack pointer, and the slot 40 bytes below that.
-        let expected = [
-            (0, X86_64::RSP, 8, [-8, 0, 0]),
-            (1, X86_64::RSP, 16, [-8, -16, 0]),
-            (4, X86_64::RBP, 16, [-8, -16, 0]),
-            (9, X86_64::RBP, 16, [-8, -16, -56]),
-        ];
-        assert_eq!(found, expected);
+        found
+    }
+
+    #[test]
+    fn registers_are_where_the_steps_say() {
+        for arch in crate::native::arch::ALL {
+            let saved = Register(12);
+            let Unwind { stack_pointer, frame_pointer, pushed, .. } = arch.unwind;
+            let up = i64::from(pushed);
+            // The frame pointer is 16 bytes below the caller's stack pointer, and the slot 40 bytes below that.
+            let expected = [
+                (0, stack_pointer, up, [-up, 0, 0]),
+                (4, stack_pointer, 16, [-8, -16, 0]),
+                (8, frame_pointer, 16, [-8, -16, 0]),
+                (12, frame_pointer, 16, [-8, -16, -56]),
+            ];
+            assert_eq!(rules(arch, saved), expected, "{:?}", arch.architecture);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Writes line tables for debuggers (DWARF 5, section 6.2), and the unit in `.debug_info` that refers to them.
 
+use super::arch::Arch;
 use super::dwarf::Part;
 use anyhow::Result;
 use gc_types::CodeImage;
@@ -8,12 +9,13 @@ use gimli::write::{
 };
 use gimli::{Encoding, Format, LineEncoding, SectionId};
 use object::write::Object;
-use object::{RelocationFlags, SectionKind, elf};
+use object::{RelocationFlags, SectionKind};
 use std::collections::BTreeMap;
 
 /// Adds the lines of an image's code, which is in the section `text`. Its source locations are lines of `file`.
 pub(super) fn write(
     object: &mut Object<'_>,
+    arch: &Arch,
     text: object::write::SectionId,
     image: &CodeImage,
     file: &str,
@@ -50,7 +52,7 @@ pub(super) fn write(
                 RelocationTarget::Section(id) => written[id.name()],
             };
             let symbol = object.section_symbol(target);
-            let r_type = if relocation.size == 8 { elf::R_X86_64_64 } else { elf::R_X86_64_32 };
+            let r_type = if relocation.size == 8 { arch.address_64 } else { arch.address_32 };
             let relocation = object::write::Relocation {
                 offset: relocation.offset as u64,
                 symbol,

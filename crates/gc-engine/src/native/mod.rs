@@ -34,6 +34,8 @@
 //! - `reclaim.host_call.NAME` are the trampolines of the start object.
 
 #[cfg(feature = "compiler")]
+mod arch;
+#[cfg(feature = "compiler")]
 mod dwarf;
 #[cfg(feature = "compiler")]
 mod frames;

@@ -1,5 +1,6 @@
 //! Writes objects: relocatable ELF.
 
+use super::arch::{self, Arch, Main};
 use super::{Header, Options, Record, Start, VERSION, frames, lines};
 use crate::code::Word;
 use crate::declarations::{Declarations, Exported};
@@ -12,8 +13,8 @@ use gc_types::{Abi, CodeImage, HeapBounds, Section};
 use object::elf;
 use object::write::{Comdat, Object, Relocation, SectionId, Symbol, SymbolId, SymbolSection};
 use object::{
-    Architecture, BinaryFormat, ComdatKind, Endianness, FileFlags, RelocationFlags, SectionFlags,
-    SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+    BinaryFormat, ComdatKind, Endianness, FileFlags, RelocationFlags, SectionFlags, SectionKind,
+    SymbolFlags, SymbolKind, SymbolScope,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
@@ -23,7 +24,7 @@ impl Module {
     /// libraries. The same module gives the same bytes.
     ///
     /// # Errors
-    /// As for [`compile`](Module::compile). Also if the machine is not x86-64.
+    /// As for [`compile`](Module::compile). Also if there are no objects for the machine.
     ///
     /// # Examples
     /// ```
@@ -103,6 +104,7 @@ fn abi_symbol(abi: &Abi) -> String {
 /// An object that is being written.
 struct Writer<'a> {
     engine: &'a Engine,
+    arch: &'static Arch,
     object: Object<'a>,
     /// Whether it is the start object.
     is_start: bool,
@@ -116,15 +118,13 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(engine: &'a Engine) -> Result<Writer<'a>> {
-        let architecture = match engine.abi().machine().arch() {
-            "x86_64" => Architecture::X86_64,
-            other => bail!("there are no objects with code for {other}"),
-        };
-        let mut object = Object::new(BinaryFormat::Elf, architecture, Endianness::Little);
+        let arch = arch::of(engine.abi())?;
+        let mut object = Object::new(BinaryFormat::Elf, arch.architecture, Endianness::Little);
         // The flag that keeps a section is one of GNU.
         object.flags = FileFlags::Elf { os_abi: elf::ELFOSABI_GNU, abi_version: 0, e_flags: 0 };
         Ok(Writer {
             engine,
+            arch,
             object,
             is_start: false,
             needs: BTreeSet::new(),
@@ -187,7 +187,7 @@ impl<'a> Writer<'a> {
         symbol: SymbolId,
         addend: i64,
     ) -> Result<()> {
-        self.reloc(section, offset as u64, symbol, addend, elf::R_X86_64_PC64)
+        self.reloc(section, offset as u64, symbol, addend, self.arch.distance_64)
     }
 
     fn reloc(
@@ -271,15 +271,15 @@ impl<'a> Writer<'a> {
         }
         self.needs.extend(main.iter().chain(roots).map(|name| function_symbol(name)));
         if main.is_some() {
-            // endbr64; jmp reclaim_main
-            let code = [0xf3, 0x0f, 0x1e, 0xfa, 0xe9, 0, 0, 0, 0];
+            let Main { code, jump } = &self.arch.main;
             let flags = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
             let text =
-                self.section(".text.main", SectionKind::Text, flags, &code, ObjectCode::ALIGNMENT);
+                self.section(".text.main", SectionKind::Text, flags, code, ObjectCode::ALIGNMENT);
             let (kind, size) = (SymbolKind::Text, code.len() as u64);
             self.typed_symbol("main".into(), Some((text, 0)), SymbolScope::Dynamic, kind, size);
             let target = self.symbol(runtime.clone(), None, SymbolScope::Unknown);
-            self.reloc(text, 5, target, -4, elf::R_X86_64_PLT32)?;
+            let (offset, r_type, addend) = *jump;
+            self.reloc(text, offset, target, addend, r_type)?;
         }
         Ok(())
     }
@@ -304,7 +304,7 @@ impl<'a> Writer<'a> {
         let count = image.type_words().len();
         // The pages of the words are protected. The words of the start object make the section begin with a page.
         let (size, align) = match self.is_start {
-            true => (u64::from(CodeImage::PAGE_SIZE), u64::from(CodeImage::PAGE_SIZE)),
+            true => (self.arch.page_size(), self.arch.page_size()),
             false => (8 * count as u64, 8),
         };
         let words = self.object.add_section(
@@ -318,10 +318,10 @@ impl<'a> Writer<'a> {
         self.functions(declared, image, text);
         self.relocs(text, words, relocs)?;
         if let Some(file) = &self.source_file {
-            lines::write(&mut self.object, text, image, file)?;
+            lines::write(&mut self.object, self.arch, text, image, file)?;
         }
         if self.engine.has_unwind_tables() {
-            frames::write(&mut self.object, text, frames)?;
+            frames::write(&mut self.object, self.arch, text, frames)?;
         }
 
         let needs = self.needs(declared)?;
@@ -354,7 +354,7 @@ impl<'a> Writer<'a> {
         }
         for (n, needed) in needs.into_iter().enumerate() {
             let at = size_of::<Record>() + 4 * n;
-            self.reloc(place, at as u64, needed, 0, elf::R_X86_64_PC32)?;
+            self.reloc(place, at as u64, needed, 0, self.arch.distance_32)?;
         }
         // No stack is executable.
         self.section(".note.GNU-stack", SectionKind::Other, 0, &[], 1);
@@ -391,12 +391,12 @@ impl<'a> Writer<'a> {
     fn relocs(&mut self, text: SectionId, words: SectionId, relocs: &[ObjectReloc]) -> Result<()> {
         let words = self.object.section_symbol(words);
         let mut symbols: BTreeMap<String, SymbolId> = BTreeMap::new();
-        for ObjectReloc { offset, target, addend } in relocs {
+        for ObjectReloc { offset, elf_type, target, addend } in relocs {
             let offset = u64::from(*offset);
             let (name, scope) = match target {
                 ObjectTarget::TypeWord(number) => {
                     let addend = addend + 8 * i64::from(*number);
-                    self.reloc(text, offset, words, addend, elf::R_X86_64_PC32)?;
+                    self.reloc(text, offset, words, addend, *elf_type)?;
                     continue;
                 }
                 ObjectTarget::HostCall(call) => {
@@ -417,7 +417,7 @@ impl<'a> Writer<'a> {
                     symbol
                 }
             };
-            self.reloc(text, offset, symbol, *addend, elf::R_X86_64_PLT32)?;
+            self.reloc(text, offset, symbol, *addend, *elf_type)?;
         }
         Ok(())
     }

@@ -5,6 +5,19 @@ use crate::vmcontext::{NextPlace, VMStoreContext};
 use std::arch::{asm, naked_asm};
 use std::mem::offset_of;
 
+/// The number of the processor in ELF files.
+pub(crate) const ELF_MACHINE: u16 = object::elf::EM_X86_64;
+
+/// The signals that instructions of compiled code raise: accesses of memory, `ud2`, and divisions.
+pub(crate) const SIGNALS: [libc::c_int; 4] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+
+/// The return address in a frame.
+#[inline(always)]
+pub(crate) fn without_signature(return_address: usize) -> usize {
+    return_address
+}
+
 /// Makes newly written code visible to instruction fetch. On x86-64 there is nothing to do: the
 /// caches are coherent, and no code was executed at this address before `mprotect`.
 pub(crate) fn flush_instruction_cache(_start: *const u8, _size: usize) {}

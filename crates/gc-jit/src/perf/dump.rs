@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::{SourceLines, name};
-use crate::CodeMemory;
-use anyhow::{Context as _, Result, bail};
+use crate::{CodeMemory, arch};
+use anyhow::{Context as _, Result};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::time::{ClockId, clock_gettime};
 use std::ffi::c_void;
@@ -41,10 +41,7 @@ impl Dump {
     /// Maps the file, and writes its header if it is empty. The file is locked.
     pub(super) fn begin(mut file: &File) -> Result<Dump> {
         if file.metadata()?.len() == 0 {
-            let machine = match std::env::consts::ARCH {
-                "x86_64" => u32::from(object::elf::EM_X86_64),
-                other => bail!("unsupported: a dump for `perf` on {other}"),
-            };
+            let machine = u32::from(arch::ELF_MACHINE);
             let mut header = Vec::new();
             for word in [MAGIC, VERSION, HEADER, machine, 0, std::process::id()] {
                 header.extend(word.to_ne_bytes());

@@ -20,9 +20,8 @@
 //! tests.
 
 mod dump;
-mod process;
 
-use crate::CodeMemory;
+use crate::{CodeMemory, os};
 use anyhow::{Context as _, Result};
 use dump::Dump;
 use gc_types::{FunctionId, FunctionInfo};
@@ -91,15 +90,8 @@ impl PerfFile {
     /// same number has left there is removed.
     ///
     /// # Errors
-    /// If this is not Linux, or if the file cannot be opened.
+    /// If the file cannot be opened.
     pub fn open(format: PerfFormat) -> Result<PerfFile> {
-        let name = match format {
-            PerfFormat::Map => "map",
-            PerfFormat::JitDump => "dump",
-        };
-        if !cfg!(target_os = "linux") {
-            anyhow::bail!("unsupported: a {name} for `perf`, which is a profiler of Linux");
-        }
         let id = std::process::id();
         let path = match format {
             PerfFormat::Map => PathBuf::from(format!("/tmp/perf-{id}.map")),
@@ -121,7 +113,7 @@ impl PerfFile {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path)?;
         file.lock()?;
-        if file.metadata()?.modified()? < process::start()? {
+        if file.metadata()?.modified()? < os::process_start()? {
             file.set_len(0)?;
         }
         let dump = match format {
@@ -207,7 +199,7 @@ mod tests {
             let path = std::env::temp_dir().join(name);
             std::fs::write(&path, "what another process wrote, which was longer than a header")?;
             let hour = Duration::from_secs(3600);
-            let start = process::start()?;
+            let start = os::process_start()?;
             OpenOptions::new().append(true).open(&path)?.set_modified(start - hour)?;
             let own = PerfFile::open_at(path.clone(), format)?;
             assert_eq!(std::fs::metadata(&path)?.len(), header);

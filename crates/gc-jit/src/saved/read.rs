@@ -33,6 +33,11 @@ impl Contents {
         for section in Section::ALL {
             sections[section as usize] = find(name(section))?;
         }
+        let compiled_for = std::str::from_utf8(&bytes[sections[Section::Abi as usize].clone()])
+            .context("the ABI of a saved image")?;
+        abi.check(compiled_for).context(
+            "the saved code does not fit this engine (here: this engine; there: the saved code)",
+        )?;
         let text = &sections[Section::Text as usize];
         let words = find(WORDS)?;
         let count = sections[Section::TypeWords as usize].len() / 4;
@@ -43,11 +48,6 @@ impl Contents {
                 && (count == 0 || words == (text.end..text.end + 8 * count)),
             "the code of a saved image is at a wrong offset"
         );
-        let compiled_for = std::str::from_utf8(&bytes[sections[Section::Abi as usize].clone()])
-            .context("the ABI of a saved image")?;
-        abi.check(compiled_for).context(
-            "the saved code does not fit this engine (here: this engine; there: the saved code)",
-        )?;
         Ok(Contents { sections, embedder: find(EMBEDDER)? })
     }
 }

@@ -1,12 +1,11 @@
 //! Writes images to bytes.
 
 use super::{EMBEDDER, MAGIC, TRAILER, WORDS, name};
-use anyhow::{Context as _, Result, bail, ensure};
+use crate::arch;
+use anyhow::{Context as _, Result, ensure};
 use gc_types::{CodeImage, Section};
 use object::write::{Object, Symbol, SymbolSection};
-use object::{
-    Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
-};
+use object::{BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 
 /// The bytes of a file with `image` and the embedder's data. The same image gives the same bytes.
 ///
@@ -18,18 +17,16 @@ pub fn save(image: &CodeImage, embedder: &[u8]) -> Result<Vec<u8>> {
         image.is_portable(),
         "the code contains type indices of its engine, so it cannot be saved"
     );
-    let machine = image.abi().lines().find_map(|line| line.strip_prefix("machine: "));
-    let architecture = match machine.and_then(|machine| machine.split('-').next()) {
-        Some("x86_64") => Architecture::X86_64,
-        other => bail!("cannot save code for {}", other.unwrap_or("an unknown machine")),
-    };
+    let processor = image.processor().context("the image does not tell its processor")?;
+    let architecture = arch::of_elf(processor)
+        .with_context(|| format!("cannot save code for {}", processor.name()))?;
     let mut object = Object::new(BinaryFormat::Elf, architecture, Endianness::Little);
     let mut add = |name: &str, kind, data: &[u8], align| {
         let id = object.add_section(Vec::new(), name.into(), kind);
         object.set_section_data(id, data.to_vec(), align);
         id
     };
-    let page = u64::from(CodeImage::PAGE_SIZE);
+    let page = u64::from(processor.page_size());
     let text = add(name(Section::Text), SectionKind::Text, image.code(), page);
     // This section follows the code, which ends at a page boundary. It is filled at publication.
     let words = vec![0; 8 * image.type_words().len()];

@@ -3,11 +3,12 @@
 
 use crate::common::*;
 use anyhow::Result;
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
 use gc_compiler::{ImageLinker, import_function, import_host_call, import_type_word, type_word};
-use gc_jit::{CallError, EntryTrampoline, host_call_guard, lookup_code};
+use gc_jit::{CallError, CodeMemory, EntryTrampoline, host_call_guard, lookup_code};
 use gc_types::host_calls::Ref;
-use gc_types::{HostCall, HostSignature, Trap, TypeIndex, TypeWord, VMGcKind, ValRaw};
+use gc_types::{HostCall, HostSignature, Machine, Trap, TypeIndex, TypeWord, VMGcKind, ValRaw};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -36,6 +37,52 @@ fn values_of_every_type_go_in_and_come_out() {
     assert_eq!(f32::from_bits(results[2].get_f32()), 2.5);
     assert_eq!(results[3].get_i64(), i64::MIN + 3);
     assert_eq!(results[4].get_i32(), -7);
+}
+
+/// Calls go to jumps between functions where those are too far away for direct calls of the processor, in both directions.
+#[test]
+fn calls_reach_functions_that_are_far_away() {
+    const FUNCTIONS: u32 = 6;
+    let compiler = compiler();
+    let signature = signature(&[types::I64], &[types::I64]);
+    // Each calls another one with one more, until it is ten.
+    let function = |next: u32| {
+        compile(&compiler, signature.clone(), |b, params| {
+            let [end, go_on] = [b.create_block(), b.create_block()];
+            let ends = b.ins().icmp_imm_s(IntCC::Equal, params[1], 10);
+            b.ins().brif(ends, end, &[], go_on, &[]);
+            b.switch_to_block(end);
+            b.ins().return_(&[params[1]]);
+            b.switch_to_block(go_on);
+            let callee = import_function(b.func, next, signature.clone());
+            let more = b.ins().iadd_imm_s(params[1], 1);
+            let call = b.ins().call(callee, &[params[0], more]);
+            let result = b.inst_results(call)[0];
+            let result = b.ins().iadd_imm_s(result, 100);
+            b.ins().return_(&[result]);
+        })
+    };
+    let mut sizes = Vec::new();
+    for forced in [false, true] {
+        let mut linker = ImageLinker::new();
+        if forced {
+            linker.force_veneers();
+        }
+        for n in 0..FUNCTIONS {
+            linker.define(n, format!("f{n}"), function((n + 4) % FUNCTIONS)).unwrap();
+            linker.export(n).unwrap();
+        }
+        let image = linker.link(&compiler).unwrap();
+        sizes.push(image.functions().map(|function| function.offset).max().unwrap());
+        let code = CodeMemory::publish(image, &Arc::new(abi(&[])), &[]).unwrap();
+        for n in 0..FUNCTIONS {
+            let results = fixture().call(&code, n, &signature, &[ValRaw::i64(0)]).unwrap();
+            assert_eq!(results[0].get_i64(), 1010);
+        }
+    }
+    // Direct calls of x86-64 reach all code that an image can have.
+    let has_jumps = sizes[1] > sizes[0];
+    assert_eq!(has_jumps, Machine::host().arch() != "x86_64");
 }
 
 #[test]

@@ -74,6 +74,23 @@ impl JitStore for Store {
     }
 }
 
+/// The offset in bytes of the word of a vmctx that has the address of a function.
+const ADDRESS: usize = size_of::<VMContextPrefix>();
+
+/// The words of a vmctx.
+fn prefix_words(prefix: &VMContextPrefix) -> Vec<usize> {
+    let VMContextPrefix { heap_base, heap_data, store_context, number, poll_page } = *prefix;
+    let mut words = vec![0; ADDRESS / 8];
+    words[..5].copy_from_slice(&[
+        heap_base.expose_provenance(),
+        heap_data.expose_provenance(),
+        store_context.expose_provenance(),
+        number,
+        poll_page.expose_provenance(),
+    ]);
+    words
+}
+
 /// The signature of all functions: from a reference to a number.
 fn own() -> Signature {
     signature(&[types::I64], &[types::I64])
@@ -179,8 +196,8 @@ fn code(compiler: &Compiler, handlers: &[Handler]) -> Arc<CodeMemory> {
     publish_for(abi(CALLS), vec![throw, catch, through])
 }
 
-#[test]
-fn handlers_are_found_by_tag_and_activation() {
+/// A compiler, and a store with an exception: its reference.
+fn store_with_exception() -> (Compiler, Store, u32) {
     let abi = Arc::new(abi(CALLS));
     let compiler = compiler_for(&abi);
     let gc = GcStore::new(&NullCollector, &HeapOptions::default()).unwrap();
@@ -190,7 +207,12 @@ fn handlers_are_found_by_tag_and_activation() {
     let layout = Arc::new(GcLayout::Exn(ExnLayout::new([]).unwrap()));
     store.jit.gc_mut().ensure_layout(EXN, &layout).unwrap();
     let exn = store.jit.gc_mut().alloc_exn(&mut NoStack, EXN, 7, 3).unwrap();
-    let word = exn.as_raw_u32();
+    (compiler, store, exn.as_raw_u32())
+}
+
+#[test]
+fn handlers_are_found_by_tag_and_activation() {
+    let (compiler, mut store, word) = store_with_exception();
     let mut prefix: Box<VMContextPrefix> = Box::new(store.jit.vmctx_prefix(7).unwrap());
     let vmctx: *mut u8 = (&raw mut *prefix).cast();
 
@@ -237,4 +259,138 @@ fn handlers_are_found_by_tag_and_activation() {
     // So is something that is no exception.
     let error = enter(&mut store, &code, 1, vmctx, 5).unwrap_err();
     assert_eq!(error.trap(), Some(Trap::CorruptHeap));
+}
+
+/// The sum of numbers, each times its place, so that the sum tells which number is where.
+fn weighted(b: &mut FunctionBuilder<'_>, numbers: &[Value]) -> Value {
+    let zero = b.ins().iconst(types::I64, 0);
+    (1..).zip(numbers).fold(zero, |sum, (place, number)| {
+        let product = b.ins().imul_imm_s(*number, place);
+        b.ins().iadd(sum, product)
+    })
+}
+
+/// Different numbers that are made from one.
+fn numbers(b: &mut FunctionBuilder<'_>, from: Value, count: i64) -> Vec<Value> {
+    let number = |n| {
+        let product = b.ins().imul_imm_s(from, n + 3);
+        b.ins().iadd_imm_s(product, n)
+    };
+    (0..count).map(number).collect()
+}
+
+/// A call with handlers passes as many integers and floats as there are registers for, and gets results in them, and the
+/// values that live across it are the same afterwards, whether the callee returns or throws. Every function on the way uses
+/// all callee-saved registers.
+#[test]
+fn calls_with_handlers_use_every_register() {
+    const LIVE: i64 = 14;
+    let (compiler, mut store, word) = store_with_exception();
+    let mut prefix: Box<VMContextPrefix> = Box::new(store.jit.vmctx_prefix(7).unwrap());
+    let vmctx: *mut u8 = (&raw mut *prefix).cast();
+    for (ints, floats, results) in [(5, 8, [1, 2]), (5, 8, [6, 8]), (6, 8, [1, 2]), (5, 9, [1, 2])]
+    {
+        let params = [vec![types::I64; ints], vec![types::F64; floats]].concat();
+        let returns = [vec![types::I64; results[0]], vec![types::F64; results[1]]].concat();
+        let many = signature(&params, &returns);
+        let none = signature(&[], &[]);
+        let nothing = compile(&compiler, none.clone(), |b, _| {
+            b.ins().return_(&[]);
+        });
+        // Throws its first parameter, if it is not null. Otherwise returns numbers that tell its parameters.
+        let callee = compile(&compiler, many.clone(), |b, params| {
+            let (ints, floats) = params[1..].split_at(ints);
+            let kept = numbers(b, ints[1], LIVE);
+            let nothing = import_function(b.func, 0, none.clone());
+            b.ins().call(nothing, &params[..1]);
+            let kept = weighted(b, &kept);
+            let [throws, returns] = [b.create_block(), b.create_block()];
+            b.ins().brif(ints[0], throws, &[], returns, &[]);
+            b.switch_to_block(throws);
+            let throw = HostCall::THROW;
+            let throw = import_host_call(b.func, throw, throw.gc_signature().unwrap());
+            b.ins().call(throw, &[params[0], ints[0]]);
+            b.ins().trap(gc_compiler::trap_code(Trap::UnreachableCodeReached));
+            b.switch_to_block(returns);
+            let floats: Vec<_> =
+                floats.iter().map(|float| b.ins().fcvt_to_sint_sat(types::I64, *float)).collect();
+            let all = weighted(b, &[ints, &floats].concat());
+            let all = b.ins().iadd(all, kept);
+            let of_ints =
+                (0..results[0] as i64).map(|n| b.ins().iadd_imm_s(all, n)).collect::<Vec<_>>();
+            let of_floats = (0..results[1] as i64).map(|n| {
+                let number = b.ins().iadd_imm_s(all, 100 * n);
+                b.ins().fcvt_from_sint(types::F64, number)
+            });
+            let values = [of_ints, of_floats.collect()].concat();
+            b.ins().return_(&values);
+        });
+        for indirect in [false, true] {
+            let caller = compile(&compiler, own(), |b, own| {
+                let callee = import_function(b.func, 1, many.clone());
+                let signature = b.func.dfg.ext_funcs[callee].signature;
+                let base = b.ins().iconst(types::I64, 5);
+                let kept = numbers(b, base, LIVE);
+                let mut args = vec![own[0], own[1]];
+                args.extend((1..ints as i64).map(|n| b.ins().iconst(types::I64, 10 * n)));
+                args.extend((0..floats).map(|n| b.ins().f64const(1000.0 * (n + 1) as f64)));
+                let address = indirect.then(|| {
+                    b.ins().load(types::I64, ir::MemFlagsData::trusted(), own[0], ADDRESS as i32)
+                });
+                let returned = b.create_block();
+                let thrown = b.create_block();
+                let values: Vec<_> =
+                    returns.iter().map(|ty| b.append_block_param(returned, *ty)).collect();
+                let exn = b.append_block_param(thrown, types::I64);
+                let pool = &mut b.func.dfg.value_lists;
+                let count = 0..returns.len() as u32;
+                let normal = BlockCall::new(returned, count.map(BlockArg::TryCallRet), pool);
+                let handler = BlockCall::new(thrown, [BlockArg::TryCallExn(0)], pool);
+                let items = [ExceptionTableItem::Default(handler)];
+                let table = ExceptionTableData::new(signature, normal, items);
+                let table = b.func.dfg.exception_tables.push(table);
+                match address {
+                    Some(address) => b.ins().try_call_indirect(address, &args, table),
+                    None => b.ins().try_call(callee, &args, table),
+                };
+                b.switch_to_block(thrown);
+                let sum = weighted(b, &kept);
+                let sum = b.ins().iadd(sum, exn);
+                b.ins().return_(&[sum]);
+                b.switch_to_block(returned);
+                let numbers: Vec<_> = values
+                    .iter()
+                    .map(|value| match b.func.dfg.value_type(*value) {
+                        types::I64 => *value,
+                        _ => b.ins().fcvt_to_sint_sat(types::I64, *value),
+                    })
+                    .collect();
+                let kept = weighted(b, &kept);
+                let sum = weighted(b, &numbers);
+                let sum = b.ins().iadd(sum, kept);
+                b.ins().return_(&[sum]);
+            });
+            let code = publish_for(abi(CALLS), vec![nothing.clone(), callee.clone(), caller]);
+            let mut words = [prefix_words(&prefix), vec![0; 2]].concat();
+            words[ADDRESS / 8] = code.function_address(1).unwrap().expose_provenance();
+            let vmctx = if indirect { words.as_mut_ptr().cast() } else { vmctx };
+
+            let weigh = |numbers: &[i64]| (1..).zip(numbers).map(|(n, it)| n * it).sum::<i64>();
+            let made = |from: i64| (0..LIVE).map(|n| from * (n + 3) + n).collect::<Vec<_>>();
+            let kept = weigh(&made(5));
+            let thrown = enter(&mut store, &code, 2, vmctx, word).unwrap();
+            assert_eq!(thrown as i64, kept + i64::from(word), "{ints} {floats} {indirect}");
+            let passed: Vec<i64> = (0..ints as i64)
+                .map(|n| 10 * n)
+                .chain((0..floats as i64).map(|n| 1000 * (n + 1)))
+                .collect();
+            let all = weigh(&passed) + weigh(&made(10));
+            let results: Vec<i64> = (0..results[0] as i64)
+                .map(|n| all + n)
+                .chain((0..results[1] as i64).map(|n| all + 100 * n))
+                .collect();
+            let returned = enter(&mut store, &code, 2, vmctx, 0).unwrap();
+            assert_eq!(returned as i64, weigh(&results) + kept, "{ints} {floats} {indirect}");
+        }
+    }
 }

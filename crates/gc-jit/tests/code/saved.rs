@@ -4,7 +4,7 @@ use crate::common::*;
 use cranelift_codegen::ir::{InstBuilder, types};
 use gc_compiler::{ImageLinker, call_signature};
 use gc_jit::{CodeMemory, SavedImage, save};
-use gc_types::{CodeImage, HeapBounds, Machine, Section, ValRaw};
+use gc_types::{CodeImage, HeapBounds, Machine, Processor, Section, ValRaw};
 use std::sync::Arc;
 
 /// `f0(a, b) = a + b`.
@@ -79,13 +79,18 @@ fn code_for_something_else_is_refused_and_the_difference_named() {
         error(&bytes, &checked),
         format!("{fit}heap.bounds is `checked` here, but `guarded` there")
     );
-    let arm = abi.clone().with_machine(Machine::new("aarch64", "linux"));
-    assert_eq!(
-        error(&bytes, &arm),
-        format!("{fit}machine is `aarch64-linux` here, but `x86_64-linux` there")
-    );
-    let old = abi.clone().with_machine(Machine::new("x86_64", "linux"));
-    if Machine::host().features().next().is_some() {
+    let host = Machine::host();
+    for processor in Processor::ALL.into_iter().filter(|it| it.name() != host.arch()) {
+        let other =
+            abi.clone().with_machine(Machine::new(processor.name(), host.system().to_owned()));
+        let (here, there) = (processor.name(), host.arch());
+        assert_eq!(
+            error(&bytes, &other),
+            format!("{fit}machine is `{here}-linux` here, but `{there}-linux` there")
+        );
+    }
+    let old = abi.clone().with_machine(host.clone().with_features([]));
+    if host.features().next().is_some() {
         let error = error(&bytes, &old);
         assert!(error.starts_with(&format!("{fit}machine.features has no `")), "{error}");
     }

@@ -4,7 +4,7 @@
 use super::sources::{InlinedCall, NO_LOCATION};
 use super::{Backing, Catches, CodeImage, FunctionId, ImageError, Section, TypeWord};
 use crate::table::push;
-use crate::{Abi, CALLEE_SAVED, CallSignature, StackMapTableBuilder, Trap};
+use crate::{Abi, CallSignature, StackMapTableBuilder, Trap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ pub struct ImageFunction {
     pub size: u32,
     /// The distance in bytes from its vmctx slot up to the frame pointer, if it has such a slot.
     pub vmctx_slot: Option<u32>,
-    /// For each callee-saved register of the machine, in the order of [`CALLEE_SAVED`], the distance
-    /// in bytes from the slot with its caller's value up to the frame pointer. Zero if the function
-    /// does not change the register.
-    pub saved: [u32; CALLEE_SAVED],
+    /// For each callee-saved register of the [processor](crate::Processor::callee_saved), the distance in
+    /// bytes from the slot with its caller's value up to the frame pointer. Zero if the function does not
+    /// change the register. Empty if it changes none.
+    pub saved: Vec<u32>,
 }
 
 /// The handlers of a call: where execution resumes if the callee unwinds to the call.
@@ -158,6 +158,7 @@ impl CodeImageBuilder {
         let mut at = |section: Section| std::mem::take(&mut sections[section as usize]);
         let [mut functions, mut names] = [at(Section::Functions), at(Section::Names)];
         let mut saved_registers = at(Section::SavedRegisters);
+        let registers = super::check::callee_saved(&abi.to_string())?;
         let mut trampolines: BTreeMap<FunctionId, u32> = BTreeMap::new();
         for (number, function) in (1..).zip(&self.functions) {
             let ImageFunction { id, name, offset, size, vmctx_slot, saved } = function;
@@ -165,7 +166,11 @@ impl CodeImageBuilder {
             let slot = vmctx_slot.unwrap_or(0);
             let start = names.len() as u32;
             push(&mut functions, [kind, index, *offset, *size, slot, start, name.len() as u32]);
-            push(&mut saved_registers, *saved);
+            super::check::ensure(saved.is_empty() || saved.len() == registers, || {
+                format!("{name} has {} saved registers of {registers}", saved.len())
+            })?;
+            let words = saved.iter().copied().chain(std::iter::repeat(0));
+            saved_registers.extend(words.take(registers).flat_map(u32::to_le_bytes));
             names.extend_from_slice(name.as_bytes());
             if matches!(id, FunctionId::Entry(_) | FunctionId::Exit(_)) {
                 trampolines.insert(*id, number);

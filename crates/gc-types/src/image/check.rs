@@ -2,11 +2,12 @@
 //! and number is in range.
 
 use super::{Catches, CodeImage, FunctionId, ImageError, Section, TypeWord};
+use crate::machine::{CALLEE_SAVED, Machine};
 use crate::table::{Row, Words};
-use crate::{CALLEE_SAVED, Trap, ValueType};
+use crate::{Trap, ValueType};
 
 /// Fails unless `condition` holds.
-fn ensure(condition: bool, why: impl Fn() -> String) -> Result<(), ImageError> {
+pub(super) fn ensure(condition: bool, why: impl Fn() -> String) -> Result<(), ImageError> {
     if condition { Ok(()) } else { Err(ImageError { why: why() }) }
 }
 
@@ -15,19 +16,28 @@ fn row_size(section: Section) -> usize {
     match section {
         Section::Functions => 28,
         Section::Signatures => 20,
-        Section::SavedRegisters => 4 * CALLEE_SAVED,
         Section::HandlerSites | Section::Locations | Section::InlinedCalls => 16,
         Section::StackMapFrames => 12,
         Section::Handlers => 8,
-        Section::TrapOffsets | Section::StackMaps | Section::StackMapSlots | Section::TypeWords => {
-            4
-        }
+        Section::TrapOffsets
+        | Section::StackMaps
+        | Section::StackMapSlots
+        | Section::TypeWords
+        | Section::SavedRegisters => 4,
         Section::Text
         | Section::Names
         | Section::SignatureTypes
         | Section::TrapCodes
         | Section::Abi => 1,
     }
+}
+
+/// The number of registers that code for the machine of an ABI's text preserves. Code whose ABI is not in the image is for
+/// this program's processor.
+pub(super) fn callee_saved(abi: &str) -> Result<usize, ImageError> {
+    let Some(machine) = Machine::of_abi(abi) else { return Ok(CALLEE_SAVED) };
+    let why = || ImageError { why: format!("code for the unknown processor {}", machine.arch()) };
+    Ok(machine.processor().ok_or_else(why)?.callee_saved())
 }
 
 /// The largest frame of a function in bytes: Cranelift's limit.
@@ -101,11 +111,12 @@ fn locations(image: &CodeImage, code: u32) -> Result<(), ImageError> {
 fn functions(image: &CodeImage) -> Result<(), ImageError> {
     let functions = image.table::<7>(Section::Functions);
     let names = image.section(Section::Names);
-    let saved = image.table::<CALLEE_SAVED>(Section::SavedRegisters);
-    ensure(saved.len() == functions.len(), || {
+    let saved = image.table::<1>(Section::SavedRegisters);
+    let registers = callee_saved(image.abi())?;
+    ensure(Some(saved.len()) == functions.len().checked_mul(registers), || {
         "the numbers of functions and of their saved registers differ".into()
     })?;
-    ensure(saved.iter().flat_map(|row| row.words()).all(in_frame), || {
+    ensure(saved.iter().all(|row| in_frame(row.word(0))), || {
         "the slot of a saved register is outside the frame".into()
     })?;
     let mut end = 0;
@@ -220,7 +231,7 @@ fn handlers(image: &CodeImage, code: u32) -> Result<(), ImageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Abi, CodeImageBuilder, CollectorAbi, HandlerSite, ImageFunction};
+    use crate::{Abi, CodeImageBuilder, CollectorAbi, HandlerSite, ImageFunction, Processor};
 
     /// Whether an image is accepted whose function has these distances from the frame pointer.
     fn is_accepted(saved: u32, vmctx_slot: u32, frame_offset: u32) -> bool {
@@ -236,7 +247,7 @@ mod tests {
             offset: 0,
             size: 16,
             vmctx_slot: Some(vmctx_slot),
-            saved: [0, saved, 0, 0, 8],
+            saved: (0..CALLEE_SAVED).map(|n| [0, saved, 0, 0, 8][n % 5]).collect(),
         });
         builder.handler(HandlerSite { ret_addr: 8, frame_offset, handlers: vec![(catches, 12)] });
         let code = [0xcc; CodeImage::PAGE_SIZE as usize];
@@ -247,6 +258,40 @@ mod tests {
     fn handlers_stand_for_those_of_calls_that_have_some() {
         assert!(has_handler(16, 24, 32, Catches::LikeCall(8)));
         assert!(!has_handler(16, 24, 32, Catches::LikeCall(9)));
+    }
+
+    /// Tables have a word for each register of the processor that the ABI's text names.
+    #[test]
+    fn images_of_all_processors_have_their_own_number_of_words() {
+        for processor in Processor::ALL {
+            let image = |saved| {
+                let mut builder = CodeImageBuilder::default();
+                let (id, name) = (FunctionId::Function(0), "f".into());
+                builder.function(ImageFunction {
+                    id,
+                    name,
+                    offset: 0,
+                    size: 16,
+                    vmctx_slot: None,
+                    saved,
+                });
+                let machine = Machine::new(processor.name(), "linux");
+                let abi = Abi::new(CollectorAbi::new("copying")).with_machine(machine);
+                builder.finish(&vec![0xcc; processor.page_size() as usize], &abi)
+            };
+            let saved = vec![8; processor.callee_saved()];
+            let made = image(saved.clone()).unwrap();
+            assert!(made.saved_registers_at(0).unwrap().eq(saved.iter().copied()));
+            assert_eq!(made.processor().map(Processor::name), Some(processor.name()));
+            let made = image(Vec::new()).unwrap();
+            assert!(made.saved_registers_at(0).unwrap().eq(vec![0; saved.len()]));
+            let error = image(saved[1..].to_vec()).unwrap_err().to_string();
+            assert!(error.contains("f has "), "{error}");
+        }
+        let nowhere =
+            Abi::new(CollectorAbi::new("copying")).with_machine(Machine::new("pdp11", "unix"));
+        let error = CodeImageBuilder::default().finish(&[], &nowhere).unwrap_err().to_string();
+        assert_eq!(error, "damaged code image: code for the unknown processor pdp11");
     }
 
     #[test]

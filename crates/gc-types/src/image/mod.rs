@@ -22,7 +22,7 @@ pub use sources::{InlinedCall, InstructionSource};
 pub use type_word::TypeWord;
 
 use crate::table::{Row, Words, rows};
-use crate::{Abi, CALLEE_SAVED, CallSignature, HostCall, StackMapTable, Trap, ValueType};
+use crate::{Abi, CallSignature, HostCall, Machine, Processor, StackMapTable, Trap, ValueType};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,7 +40,8 @@ pub enum Section {
     /// ascending by kind and index, and by offset.
     Functions,
     /// For each function, where it keeps its caller's callee-saved registers: a row of
-    /// [`CALLEE_SAVED`](crate::CALLEE_SAVED) words, as in [`ImageFunction::saved`].
+    /// as many words as the processor has [callee-saved registers](crate::Processor::callee_saved), as in
+    /// [`ImageFunction::saved`].
     SavedRegisters,
     /// The functions' names, UTF-8.
     Names,
@@ -401,9 +402,16 @@ impl CodeImage {
         std::str::from_utf8(self.section(Section::Abi)).unwrap_or_default()
     }
 
+    /// The processor of the code. `None` if the image does not have the ABI's text, as that of an object, or if code
+    /// cannot be compiled for it.
+    pub fn processor(&self) -> Option<&'static Processor> {
+        Machine::of_abi(self.abi())?.processor()
+    }
+
     /// The size of the code of an image that is copied or mapped is a multiple of this number of bytes, so that
-    /// only its pages are executable.
-    pub const PAGE_SIZE: u32 = 4096;
+    /// only its pages are executable. This is the number of this program's processor; each has
+    /// [its own](Processor::page_size).
+    pub const PAGE_SIZE: u32 = crate::arch::host::PAGE_SIZE;
 
     /// The words in the table after the code, which the code reads.
     pub fn type_words(&self) -> impl ExactSizeIterator<Item = TypeWord> {
@@ -475,9 +483,11 @@ impl CodeImage {
     /// Where the function that contains the byte at `offset` keeps its caller's callee-saved
     /// registers, as in [`ImageFunction::saved`].
     #[inline]
-    pub fn saved_registers_at(&self, offset: u32) -> Option<[u32; CALLEE_SAVED]> {
+    pub fn saved_registers_at(&self, offset: u32) -> Option<impl ExactSizeIterator<Item = u32>> {
         let at = self.function_number(offset)?;
-        Some(self.table::<CALLEE_SAVED>(Section::SavedRegisters)[at].words())
+        let words = self.table::<1>(Section::SavedRegisters);
+        let registers = words.len() / self.table::<7>(Section::Functions).len();
+        Some(words[at * registers..][..registers].iter().map(|row| row.word(0)))
     }
 
     fn function_row(&self, offset: u32) -> Option<&Row<7>> {
