@@ -70,7 +70,10 @@ impl Engine {
             .heap_pool(heap_pool)
             .run(config.run.clone());
         #[cfg(feature = "compiler")]
-        let engine = engine.code(config.code.options());
+        let engine = match config.code.target.clone() {
+            Some(machine) => engine.code(config.code.options()).machine(machine),
+            None => engine.code(config.code.options()),
+        };
         let engine = engine
             .build_with(|abi| {
                 let abi = entries

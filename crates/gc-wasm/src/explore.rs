@@ -17,10 +17,10 @@ use crate::types::ValType;
 use crate::types::matching::type_index;
 use crate::vm::layout::VMContextLayout;
 use crate::{Engine, Module};
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use cranelift_codegen::ir;
 use gc_compiler::{CompiledFunction, FUNCTION_NAMESPACE, Symbol, imported_host_call};
-use gc_types::{Catches, HostCall, Trap};
+use gc_types::{Catches, HostCall, Processor, Trap};
 use std::collections::{BTreeMap, HashMap};
 use wasmtime_types::{WasmHeapType, WasmValType};
 
@@ -59,10 +59,13 @@ pub struct MachineCode {
     pub name: String,
     /// Its type and locals, as in [`Listing`].
     pub signature: String,
+    /// The processor that executes the code.
+    pub processor: &'static Processor,
     /// The code. Tables of jumps and constants can follow instructions.
     pub code: Vec<u8>,
-    /// The names of functions and host calls that instructions refer to, by the offset of the field
-    /// inside the instruction. The linker fills in the field.
+    /// The names of functions, host calls and types that instructions refer to, by the offset of the field
+    /// that the linker fills in. Where that is some bits of a word, as on aarch64, it is the offset of
+    /// the instruction.
     pub symbols: BTreeMap<u32, String>,
     /// The instructions that may trap, by offset.
     pub traps: BTreeMap<u32, Trap>,
@@ -270,10 +273,13 @@ impl Explored<'_> {
         let stack_maps = compiled.stack_maps().map(|(return_address, frame_size, slots)| {
             (return_address, StackMap { frame_size, slots: slots.to_vec() })
         });
+        let machine = self.engine.abi().machine();
+        let processor = machine.processor();
         Ok(MachineCode {
             index,
             name: self.cx.info.func_name(index),
             signature: self.signature(index)?,
+            processor: processor.with_context(|| format!("no code is compiled for {machine}"))?,
             code: compiled.code().to_vec(),
             symbols: compiled.symbols().map(|(at, to)| (at, self.symbol(to))).collect(),
             traps: compiled.traps().iter().copied().collect(),

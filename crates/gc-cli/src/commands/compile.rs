@@ -19,6 +19,8 @@ Examples:
   reclaim compile app.wat                 compile it to app.cwasm
   reclaim compile app.wat -o app.elf      compile it to app.elf
   reclaim run app.elf --invoke main       run it
+  reclaim compile app.wat --target aarch64-linux
+                                          compile it for another processor
   objdump -d app.elf                      its machine code
   readelf -p .reclaim.abi app.elf         what it was compiled for
 Run it with the same --collector with its options, --heap-bounds and --loop-polls, and with or without \
@@ -33,6 +35,11 @@ pub struct CompileArgs {
     /// the extension `cwasm`].
     #[arg(short, long, value_name = "OUT", value_parser = args::path())]
     pub output: Option<PathBuf>,
+    /// The machine that will run it: x86_64-linux or aarch64-linux, a target triple, or a level such as
+    /// x86-64-v3 or armv8.1-a. Code for a level uses the extensions that all its processors have
+    /// [default: this machine with all its extensions].
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<String>,
     /// Compile code that consumes fuel, for `reclaim run --fuel`.
     #[arg(long)]
     pub consume_fuel: bool,
@@ -62,6 +69,7 @@ pub fn execute(args: &CompileArgs, registry: &Registry) -> Result<()> {
     let asked = args.groups.asked()?;
     let mut options = args.engine.clone();
     options.settings.code.consume_fuel = args.consume_fuel || asked.fuel.is_some();
+    options.settings.code.target = args.target.clone();
     asked.change(&mut options);
     let mut interrupt = args.interrupt.clone();
     interrupt.timeout = asked.timeout.or(interrupt.timeout);

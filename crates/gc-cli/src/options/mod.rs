@@ -107,6 +107,9 @@ pub struct CompilationArgs {
     /// functions too.
     #[arg(long, value_enum, value_name = "WHETHER", default_value_t = Inlining::On)]
     pub inlining: Inlining,
+    /// The machine for which code is compiled, if it is not this one. Not each subcommand has the option for it.
+    #[arg(skip)]
+    pub target: Option<String>,
     /// Whether code consumes fuel. Each subcommand has its own option for it.
     #[arg(skip)]
     pub consume_fuel: bool,
@@ -197,6 +200,9 @@ impl Settings {
                 Inlining::Off => gc_wasm::Inlining::No,
             })
             .consume_fuel(self.code.consume_fuel);
+        if let Some(target) = &self.code.target {
+            config.target(target).map_err(|error| misuse(format!("`--target`: {error:#}")))?;
+        }
         self.changes.make(&mut config);
         if let Some(cache) = &self.code.cache {
             config.enable_incremental_compilation(cache.clone())?;

@@ -1,7 +1,43 @@
 //! `reclaim explore`: listings of machine code, several collectors, sizes.
 
 use crate::common::{COLLECTORS, file, library, reclaim};
+use gc_types::Machine;
 use std::collections::BTreeSet;
+
+/// How the instructions of this machine's processor are written.
+struct Written {
+    call: &'static str,
+    /// A jump to another function, or inside the function.
+    jump: &'static str,
+    /// A jump to an entry of a table.
+    table_jump: &'static str,
+    trap: &'static str,
+    /// Whether an instruction is a jump, by its first word.
+    jumps: fn(&str) -> bool,
+}
+
+/// How instructions are written here.
+fn written() -> Written {
+    match Machine::host().arch() {
+        "x86_64" => Written {
+            call: "callq",
+            jump: "jmp",
+            table_jump: "jmpq *%r",
+            trap: "ud2",
+            jumps: |word| word.starts_with('j'),
+        },
+        "aarch64" => Written {
+            call: "bl",
+            jump: "b",
+            table_jump: "br x",
+            trap: "udf",
+            jumps: |word| {
+                word.starts_with("b.") || ["b", "cbz", "cbnz", "tbz", "tbnz"].contains(&word)
+            },
+        },
+        other => panic!("how are the instructions of {other} written?"),
+    }
+}
 
 /// The standard output of `reclaim explore`.
 #[track_caller]
@@ -43,9 +79,10 @@ fn lines(listing: &str) -> Vec<(u32, &str)> {
 
 /// The offset to which a line jumps.
 fn target(text: &str) -> Option<u32> {
-    let (mnemonic, target) = text.split_once(' ')?;
-    let hex = target.split_whitespace().next()?.strip_prefix("0x")?;
-    mnemonic.starts_with('j').then(|| u32::from_str_radix(hex, 16).unwrap())
+    let (mnemonic, operands) = text.split_once(' ')?;
+    let operands = operands.split("; ").next()?;
+    let hex = operands.split_whitespace().last()?.strip_prefix("0x")?;
+    (written().jumps)(mnemonic).then(|| u32::from_str_radix(hex, 16).unwrap())
 }
 
 #[test]
@@ -113,24 +150,27 @@ fn what_belongs_to_an_instruction_is_beside_it() {
         let found = lines.iter().position(|line| line.contains(part));
         found.unwrap_or_else(|| panic!("`{part}` is not in\n{asm}"))
     };
+    let Written { call: calls, jump, table_jump, trap: traps, .. } = written();
     // A call has the name of its callee, and then its stack map and its handlers.
-    let call = at("callq f");
+    let call = at(&format!("{calls} f"));
     assert!(lines[call + 1].contains("; frame of "), "{asm}");
     assert!(lines[call + 1].contains(" bytes, references at "), "{asm}");
     assert!(lines[call + 2].contains("; handlers for tag 0 `e` at 0x"), "{asm}");
-    assert!(at("callq g") != call);
+    assert!(at(&format!("{calls} g")) != call);
     // A table of three targets follows its jump, and a constant has a line.
     let table = at(".long 0x");
-    assert!(lines[table - 1].contains("jmpq *%r"), "{asm}");
+    assert!(lines[table - 1].contains(table_jump), "{asm}");
     assert_eq!(asm.matches(".long 0x").count(), 3, "{asm}");
     at("  .byte 0x01, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x03,");
     for trap in ["null reference", "integer divide by zero", "call stack exhausted"] {
         at(&format!("; trap: {trap}"));
     }
-    assert!(lines[at("integer divide by zero")].contains("ud2"), "{asm}");
+    assert!(lines[at("integer divide by zero")].contains(traps), "{asm}");
 
     let asm = explore(&[file, "--func", "g", "--emit", "asm"]);
-    assert!(asm.contains("jmp f\n") && asm.contains("callq gc_alloc_struct\n"), "{asm}");
+    for text in [format!(" {jump} f\n"), format!(" {calls} gc_alloc_struct\n")] {
+        assert!(asm.contains(&text), "{asm}");
+    }
     let maps = explore(&[file, "--func", "f", "--emit", "stack-maps"]);
     assert!(maps.contains(" (g): frame of ") && maps.contains(" (g): handlers for "), "{maps}");
 
@@ -143,10 +183,11 @@ fn what_belongs_to_an_instruction_is_beside_it() {
 #[test]
 fn inlined_calls_are_shown_as_they_are_compiled() {
     let file = &everything("inlined");
+    let call = format!(" {} g\n", written().call);
     let asm = explore(&[file, "--func", "f", "--emit", "asm"]);
-    assert!(!asm.contains("callq g\n"), "{asm}");
+    assert!(!asm.contains(&call), "{asm}");
     let off = explore(&[file, "--func", "f", "--emit", "asm", "--inlining", "off"]);
-    assert!(off.contains("callq g\n"), "{off}");
+    assert!(off.contains(&call), "{off}");
 }
 
 #[test]
@@ -199,14 +240,18 @@ fn sizes_are_compared_with_null() {
 }
 
 /// The machine code in the book's tour is what the command prints, and the offsets in the text beside it
-/// are offsets in the listing. With BLESS=1 the page is updated.
+/// are offsets in the listing. With BLESS=1 the page is updated. The page shows the code of an x86-64 with
+/// BMI2.
 #[test]
 fn the_tour_shows_the_machine_code() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let (page, module) =
         (format!("{root}/docs/src/tour.md"), format!("{root}/tests/filetests/tour.wat"));
     let mut text = std::fs::read_to_string(&page).unwrap();
-    let shown = [("cons", "null", true), ("link", "drc", std::is_x86_feature_detected!("bmi2"))];
+    let here = Machine::host();
+    let is_x86_64 = here.arch() == "x86_64";
+    let has_bmi2 = is_x86_64 && here.features().any(|feature| feature == "bmi2");
+    let shown = [("cons", "null", is_x86_64), ("link", "drc", has_bmi2)];
     for (func, collector, same_here) in shown {
         let args = [&module, "--collector", collector, "--func", func, "--emit", "asm"];
         let listing = explore(&args);

@@ -2,6 +2,10 @@
 
 use super::Config;
 #[cfg(feature = "compiler")]
+use anyhow::{Context as _, Result};
+#[cfg(feature = "compiler")]
+use gc_types::{Machine, Processor};
+#[cfg(feature = "compiler")]
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +74,9 @@ pub(crate) struct CodeSettings {
     pub(crate) compilation_time_limit: Option<Duration>,
     /// What is written into saved code in place of the version of this crate.
     pub(crate) module_version: Option<String>,
+    /// The machine that code is compiled for, if it is not this one.
+    #[cfg(feature = "compiler")]
+    pub(crate) target: Option<Machine>,
     /// Where compiled modules are kept.
     #[cfg(feature = "compiler")]
     pub(crate) cache: Option<super::Cache>,
@@ -90,6 +97,8 @@ impl Default for CodeSettings {
             inlining: Inlining::Yes,
             compilation_time_limit: None,
             module_version: None,
+            #[cfg(feature = "compiler")]
+            target: None,
             #[cfg(feature = "compiler")]
             cache: None,
             #[cfg(feature = "compiler")]
@@ -141,6 +150,39 @@ impl Config {
     pub fn strategy(&mut self, strategy: Strategy) -> &mut Config {
         let winch = strategy == Strategy::Winch;
         self.refuse("strategy", winch, "the only code generator is Cranelift")
+    }
+
+    /// Sets the machine for which code is compiled (default: this one, with all of its extensions): a
+    /// target triple, for a machine without extensions, or a [level](Machine::baseline) of an
+    /// architecture, such as `x86-64-v3`. Modules for another processor can be
+    /// [precompiled](crate::Engine::precompile_module), with the feature `cross`, but not run.
+    ///
+    /// # Errors
+    /// If the processor is unknown, or the system is not this one.
+    ///
+    /// # Examples
+    /// ```
+    /// # use gc_wasm::{Config, Engine, Module};
+    /// let mut config = Config::new();
+    /// config.target(concat!(env!("CARGO_PKG_NAME"), "-linux")).unwrap_err();
+    /// # if !cfg!(feature = "cross") { return gc_wasm::error::Ok(()) }
+    /// config.target("aarch64-unknown-linux-gnu")?;
+    /// let saved: Vec<u8> = Engine::new(&config)?.precompile_module(b"(module)")?;
+    ///
+    /// let here = Engine::default();
+    /// # if cfg!(target_arch = "aarch64") { return gc_wasm::error::Ok(()) }
+    /// // SAFETY: nobody has changed the bytes.
+    /// assert!(unsafe { Module::deserialize(&here, &saved) }.is_err());
+    /// # gc_wasm::error::Ok(())
+    /// ```
+    #[cfg(feature = "compiler")]
+    pub fn target(&mut self, target: &str) -> Result<&mut Config> {
+        let machine = Machine::target(target);
+        self.code.target = Some(machine.with_context(|| {
+            let all = Processor::ALL.map(|it| format!("{}-{}", it.name(), std::env::consts::OS));
+            format!("cannot compile for the target `{target}`: there are {}", all.join(" and "))
+        })?);
+        Ok(self)
     }
 
     /// Sets how far compiled code is optimised (default: [`OptLevel::Speed`]).

@@ -67,18 +67,6 @@ impl Config {
         self.refuse("wmemcheck", yes, "they are not supported")
     }
 
-    /// Sets the machine for which code is compiled, as a target triple. It must be this one.
-    ///
-    /// # Errors
-    /// If it is another one.
-    pub fn target(&mut self, target: &str) -> Result<&mut Config> {
-        let mut parts = target.split('-');
-        let same = parts.next() == Some(std::env::consts::ARCH)
-            && parts.any(|part| part == std::env::consts::OS);
-        ensure!(same, "unsupported: `Config::target`: code is only compiled for this machine");
-        Ok(self)
-    }
-
     /// Sets the version of saved modules (default: that of this crate). An engine only loads
     /// modules of its own version. The version of this crate is always a part of it.
     ///

@@ -6,13 +6,11 @@
 //! instructions. What belongs to an instruction (traps, stack maps, exception handlers) is beside
 //! it. The syntax is that of `objdump`.
 
+use super::arch::{self, Decoder, Flow, Instruction};
 use crate::printable::printable;
+use anyhow::Result;
 use gc_types::Trap;
 use gc_wasm::explore::{MachineCode, StackMap};
-use iced_x86::{
-    Code, Decoder, DecoderOptions, FlowControl, Formatter, GasFormatter, Instruction, Mnemonic,
-    OpKind, Register, SymbolResolver, SymbolResult,
-};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -20,6 +18,7 @@ use std::fmt::Write;
 /// A function whose instructions were found.
 pub(super) struct Disassembly<'a> {
     code: &'a MachineCode,
+    decoder: Box<dyn Decoder + 'a>,
     instructions: BTreeMap<u32, Instruction>,
     /// The targets of jumps, and the begin of each handler.
     targets: BTreeSet<u32>,
@@ -68,9 +67,13 @@ struct Table {
 
 impl<'a> Disassembly<'a> {
     /// Decodes a function's code.
-    pub(super) fn new(code: &'a MachineCode) -> Disassembly<'a> {
+    ///
+    /// # Errors
+    /// If there is no decoder for its processor.
+    pub(super) fn new(code: &'a MachineCode) -> Result<Disassembly<'a>> {
         let mut this = Disassembly {
             code,
+            decoder: arch::decoder(code)?,
             instructions: BTreeMap::new(),
             targets: code.handlers.values().flatten().map(|(_, at)| *at).collect(),
             tables: BTreeMap::new(),
@@ -85,7 +88,7 @@ impl<'a> Disassembly<'a> {
             }
             match this.next_entry() {
                 Some(target) => pending.push(target),
-                None => return this,
+                None => return Ok(this),
             }
         }
     }
@@ -101,44 +104,32 @@ impl<'a> Disassembly<'a> {
     }
 
     /// Decodes from `at` until the control flow leaves, or what follows is decoded already.
-    fn decode(&mut self, at: u32, pending: &mut Vec<u32>) {
-        let Some(bytes) = self.code.code.get(at as usize..) else { return };
-        let decoder = Decoder::with_ip(64, bytes, u64::from(at), DecoderOptions::NONE);
-        for instruction in decoder {
-            let (at, next) = (instruction.ip() as u32, instruction.next_ip() as u32);
-            if instruction.code() == Code::INVALID
-                || self.instructions.insert(at, instruction).is_some()
-            {
-                return;
-            }
-            if instruction.is_ip_rel_memory_operand() && self.symbol(&instruction).is_none() {
-                self.addresses.insert(instruction.ip_rel_memory_address() as u32);
-            }
-            match instruction.flow_control() {
-                FlowControl::Next | FlowControl::Call | FlowControl::IndirectCall => {}
-                FlowControl::ConditionalBranch => pending.extend(self.jump(&instruction)),
-                FlowControl::UnconditionalBranch => {
-                    pending.extend(self.jump(&instruction));
-                    return;
+    fn decode(&mut self, mut at: u32, pending: &mut Vec<u32>) {
+        while !self.instructions.contains_key(&at) {
+            let Some(instruction) = self.decoder.decode(at) else { return };
+            let (flow, next) = (instruction.flow, at + instruction.len);
+            self.addresses.extend(instruction.address);
+            self.instructions.insert(at, instruction);
+            match flow {
+                Flow::Next => {}
+                Flow::Branch { target, conditional } => {
+                    self.targets.extend(target);
+                    pending.extend(target);
+                    if !conditional {
+                        return;
+                    }
                 }
-                FlowControl::IndirectBranch => {
+                Flow::Indirect => {
                     if self.addresses.contains(&next) {
                         let end = self.location(at).map_or(self.size() as u32, |(end, _)| end);
                         self.tables.insert(next, Table { targets: Vec::new(), end });
                     }
                     return;
                 }
-                _ => return,
+                Flow::Stop => return,
             }
+            at = next;
         }
-    }
-
-    /// The target of a jump inside the function.
-    fn jump(&mut self, instruction: &Instruction) -> Option<u32> {
-        let target = instruction.near_branch_target() as u32;
-        let inside = self.symbol(instruction).is_none();
-        inside.then(|| self.targets.insert(target))?;
-        Some(target)
     }
 
     /// Reads one more entry of a table: a distance from the table's start. The number of entries
@@ -162,12 +153,6 @@ impl<'a> Disassembly<'a> {
             return Some(target);
         }
         None
-    }
-
-    /// The name of what an instruction refers to, if the linker fills it in.
-    fn symbol(&self, instruction: &Instruction) -> Option<&'a str> {
-        let range = instruction.ip() as u32..instruction.next_ip() as u32;
-        self.code.symbols.range(range).next().map(|(_, name)| &**name)
     }
 
     /// The end of the range of code at `at` that comes from one operator, and the operator's
@@ -207,7 +192,6 @@ impl<'a> Disassembly<'a> {
 
     /// The lines of the listing.
     pub(super) fn lines(&self) -> Vec<Line> {
-        let mut formatter = formatter(self.code);
         let slots: BTreeSet<u32> =
             self.code.stack_maps.values().flat_map(|map| &map.slots).copied().collect();
         let (mut lines, mut at) = (Vec::new(), 0);
@@ -216,17 +200,18 @@ impl<'a> Disassembly<'a> {
                 at = self.data(&mut lines, at);
                 continue;
             };
-            let mut text = String::new();
-            formatter.format(instruction, &mut text);
             let kind = LineKind::Instruction {
                 location: self.location(at).map(|(_, location)| location),
                 is_target: self.targets.contains(&at),
                 trap: self.code.traps.get(&at).copied(),
-                jumps_to: self.inner_target(instruction),
-                is_spill: slot_of(instruction).is_some_and(|slot| slots.contains(&slot)),
+                jumps_to: match instruction.flow {
+                    Flow::Branch { target, .. } => target,
+                    _ => None,
+                },
+                is_spill: instruction.slot.is_some_and(|slot| slots.contains(&slot)),
             };
-            lines.push(Line { at, text, kind });
-            at = instruction.next_ip() as u32;
+            lines.push(Line { at, text: instruction.text.clone(), kind });
+            at += instruction.len;
             lines.extend(self.notes(at));
         }
         lines
@@ -255,25 +240,16 @@ impl<'a> Disassembly<'a> {
         next
     }
 
-    /// The target of an instruction that jumps inside the function.
-    fn inner_target(&self, instruction: &Instruction) -> Option<u32> {
-        let jumps = matches!(
-            instruction.flow_control(),
-            FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
-        );
-        let inside = jumps && self.symbol(instruction).is_none();
-        inside.then(|| instruction.near_branch_target() as u32)
-    }
-
     /// What the instruction before `at` calls, if it has a name.
     pub(super) fn callee_before(&self, at: u32) -> Option<Cow<'a, str>> {
-        let (_, call) = self.instructions.range(..at).next_back()?;
-        self.symbol(call).map(printable)
+        let (first, call) = self.instructions.range(..at).next_back()?;
+        let mut symbols = self.code.symbols.range(first..&(first + call.len));
+        symbols.next().map(|(_, name)| printable(name))
     }
 
     /// What is known of a call that returns to `at`.
     fn notes(&self, at: u32) -> impl Iterator<Item = Line> + use<> {
-        let map = self.code.stack_maps.get(&at).map(stack_map);
+        let map = self.code.stack_maps.get(&at).map(|map| self.stack_map(map));
         let map = map.map(|text| Line { at, text, kind: LineKind::StackMap });
         let handlers = self.code.handlers.get(&at).map(|handlers| handlers_of(handlers));
         let handlers = handlers.map(|text| Line { at, text, kind: LineKind::Handlers });
@@ -298,73 +274,22 @@ impl<'a> Disassembly<'a> {
         }
         text
     }
-}
 
-/// The slots of a stack map as operands.
-pub(super) fn slots(map: &StackMap) -> String {
-    let slots = map.slots.iter().map(|slot| match slot {
-        0 => "(%rsp)".to_owned(),
-        slot => format!("{slot:#x}(%rsp)"),
-    });
-    slots.collect::<Vec<_>>().join(" ")
-}
+    /// The slots of a stack map as operands.
+    pub(super) fn slots(&self, map: &StackMap) -> String {
+        let slots = map.slots.iter().map(|slot| self.decoder.slot(*slot));
+        slots.collect::<Vec<_>>().join(" ")
+    }
 
-/// The slot on the stack that an instruction moves a value to or from, in bytes from the stack pointer.
-fn slot_of(instruction: &Instruction) -> Option<u32> {
-    let moves = instruction.mnemonic() == Mnemonic::Mov
-        && instruction.memory_base() == Register::RSP
-        && instruction.memory_index() == Register::None;
-    moves.then(|| u32::try_from(instruction.memory_displacement64()).ok()).flatten()
-}
-
-/// A stack map as text.
-fn stack_map(map: &StackMap) -> String {
-    format!("frame of {} bytes, references at {}", map.frame_size, slots(map))
+    /// A stack map as text.
+    fn stack_map(&self, map: &StackMap) -> String {
+        let slots = self.slots(map);
+        format!("frame of {} bytes, references at {slots}", map.frame_size)
+    }
 }
 
 /// The handlers of a call as text.
 fn handlers_of(handlers: &[(String, u32)]) -> String {
     let handlers = handlers.iter().map(|(tag, at)| format!("{} at {at:#06x}", printable(tag)));
     format!("handlers for {}", handlers.collect::<Vec<_>>().join(", "))
-}
-
-/// Resolves what instructions refer to: the names that the linker knows, by the offset of the field.
-struct Symbols(BTreeMap<u32, String>);
-
-impl SymbolResolver for Symbols {
-    fn symbol(
-        &mut self,
-        instruction: &Instruction,
-        _operand: u32,
-        instruction_operand: Option<u32>,
-        address: u64,
-        _address_size: u32,
-    ) -> Option<SymbolResult<'_>> {
-        let operand = instruction.op_kind(instruction_operand?);
-        let jumps = operand == OpKind::NearBranch64;
-        let relative = operand == OpKind::Memory && instruction.is_ip_rel_memory_operand();
-        if !jumps && !relative {
-            return None;
-        }
-        let fields = instruction.ip() as u32..instruction.next_ip() as u32;
-        Some(match self.0.range(fields).next() {
-            Some((_, name)) => SymbolResult::with_str(address, name),
-            None => SymbolResult::with_string(address, format!("{address:#06x}")),
-        })
-    }
-}
-
-/// A formatter in the syntax of `objdump`.
-fn formatter(code: &MachineCode) -> GasFormatter {
-    let symbols = code.symbols.iter().map(|(at, name)| (*at, printable(name).into_owned()));
-    let symbols: Box<dyn SymbolResolver> = Box::new(Symbols(symbols.collect()));
-    let mut formatter = GasFormatter::with_options(Some(symbols), None);
-    let options = formatter.options_mut();
-    options.set_uppercase_hex(false);
-    options.set_small_hex_numbers_in_decimal(false);
-    options.set_signed_immediate_operands(true);
-    options.set_space_after_operand_separator(true);
-    options.set_gas_show_mnemonic_size_suffix(true);
-    options.set_gas_space_after_memory_operand_comma(true);
-    formatter
 }

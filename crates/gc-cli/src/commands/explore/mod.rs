@@ -1,5 +1,6 @@
 //! `reclaim explore`: shows the code that is emitted for a module's functions.
 
+mod arch;
 mod disassembly;
 mod page;
 mod sizes;
@@ -55,6 +56,10 @@ pub struct ExploreArgs {
     /// (sandbox).
     #[arg(long)]
     pub check: bool,
+    /// Show code for this machine, as `reclaim compile --target` compiles it [default: this machine with all
+    /// its extensions].
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<String>,
     /// Show code that consumes fuel, as `reclaim run --fuel` runs it.
     #[arg(long)]
     pub consume_fuel: bool,
@@ -95,12 +100,13 @@ pub enum Emit {
 /// Prints the listings, or writes the page.
 ///
 /// # Errors
-/// If the module cannot be read or compiled, is compiled already, or if it has no such function, or if the
-/// page cannot be written. Also, after the listings, if `--check` finds a function that breaks a law.
+/// If the module cannot be read or compiled, is compiled already, or if it has no such function, if machine code for
+/// the processor cannot be shown, or if the page cannot be written. Also, after the listings, if `--check` finds a function that breaks a law.
 pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     let collectors = registry.choose_all(&args.collector)?;
     let mut settings = args.settings.clone();
     settings.code.consume_fuel = args.consume_fuel;
+    settings.code.target = args.target.clone();
     let engines = collectors.iter().map(|collector| settings.engine(collector));
     let engines = engines.collect::<Result<Vec<_>>>()?;
     let program = Program::read(&args.file)?;
@@ -144,8 +150,8 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
         let mut view = match args.emit {
             Emit::Clif => module.clif(engine, explore::Emit::Clif)?,
             Emit::Optimised => module.clif(engine, explore::Emit::Optimised)?,
-            Emit::Asm => code[n].iter().map(View::asm).collect(),
-            Emit::StackMaps => code[n].iter().map(View::stack_maps).collect(),
+            Emit::Asm => code[n].iter().map(View::asm).collect::<Result<_>>()?,
+            Emit::StackMaps => code[n].iter().map(View::stack_maps).collect::<Result<_>>()?,
             Emit::Sizes => Vec::new(),
         };
         if args.check {
@@ -239,7 +245,7 @@ impl Module<'_> {
     ) -> Result<String> {
         let all = collectors.iter().zip(code);
         let all = all.map(|(one, code)| Sizes::new(title(collectors, one), code));
-        let all: Vec<_> = all.collect();
+        let all = all.collect::<Result<Vec<_>>>()?;
         let names: Vec<_> = code[0].iter().map(|code| code.name.clone()).collect();
         let Some(baseline) = baseline else { return Ok(sizes::table(&names, &all, None)) };
         let baseline = match all.iter().find(|sizes| sizes.collector == baseline.name()) {
@@ -247,7 +253,7 @@ impl Module<'_> {
             Some(sizes) => sizes,
             None => {
                 let code = self.machine_code(&settings.engine(baseline)?)?;
-                &Sizes::new(baseline.name().to_owned(), &code)
+                &Sizes::new(baseline.name().to_owned(), &code)?
             }
         };
         Ok(sizes::table(&names, &all, Some(baseline)))
@@ -272,25 +278,25 @@ impl View {
         View { name: listing.name, head, text: listing.text, broken: false }
     }
 
-    fn asm(code: &MachineCode) -> View {
-        let disassembly = Disassembly::new(code);
+    fn asm(code: &MachineCode) -> Result<View> {
+        let disassembly = Disassembly::new(code)?;
         let Size { instructions, bytes } = Size::of(&disassembly);
         let size = format!("{instructions} instructions, {bytes} bytes");
-        View {
+        Ok(View {
             name: code.name.clone(),
             head: vec![code.signature.clone(), size],
             text: disassembly.text(),
             broken: false,
-        }
+        })
     }
 
-    fn stack_maps(code: &MachineCode) -> View {
-        View {
+    fn stack_maps(code: &MachineCode) -> Result<View> {
+        Ok(View {
             name: code.name.clone(),
             head: vec![code.signature.clone()],
-            text: Disassembly::new(code).stack_maps(),
+            text: Disassembly::new(code)?.stack_maps(),
             broken: false,
-        }
+        })
     }
 
     fn empty(checked: &Checked) -> View {

@@ -4,6 +4,7 @@
 
 use super::disassembly::Disassembly;
 use crate::printable::printable;
+use anyhow::Result;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use gc_wasm::explore::MachineCode;
 
@@ -30,9 +31,12 @@ pub(super) struct Sizes {
 
 impl Sizes {
     /// The sizes of functions under a collector.
-    pub(super) fn new(collector: String, functions: &[MachineCode]) -> Sizes {
-        let sizes = functions.iter().map(|code| Size::of(&Disassembly::new(code)));
-        Sizes { collector, sizes: sizes.collect() }
+    ///
+    /// # Errors
+    /// If machine code for the processor cannot be decoded.
+    pub(super) fn new(collector: String, functions: &[MachineCode]) -> Result<Sizes> {
+        let sizes = functions.iter().map(|code| Ok(Size::of(&Disassembly::new(code)?)));
+        Ok(Sizes { collector, sizes: sizes.collect::<Result<_>>()? })
     }
 
     fn total(&self) -> Size {

@@ -10,7 +10,7 @@
 
 mod wasm;
 
-use super::disassembly::{self, Disassembly, LineKind};
+use super::disassembly::{Disassembly, LineKind};
 use super::sizes::Size;
 use crate::printable::printable;
 use anyhow::{Result, ensure};
@@ -31,7 +31,7 @@ pub(super) struct Compiled {
 /// functions.
 ///
 /// # Errors
-/// If the module is malformed.
+/// If the module is malformed, or machine code for the processor cannot be shown.
 pub(super) fn page(file: &str, binary: &[u8], compiled: &[Compiled]) -> Result<String> {
     let text = wasm::functions(binary)?;
     let count = compiled.first().map_or(0, |first| first.functions.len());
@@ -74,7 +74,7 @@ pub(super) fn page(file: &str, binary: &[u8], compiled: &[Compiled]) -> Result<S
                     (legend())
                 }
                 main {
-                    @for sides in &functions { (function(&text, &collectors, sides)) }
+                    @for sides in &functions { (function(&text, &collectors, sides)?) }
                 }
                 script { (PreEscaped(include_str!("page.js"))) }
             }
@@ -148,7 +148,14 @@ fn legend() -> Markup {
 }
 
 /// A function under all collectors. Collectors with the same code share it.
-fn function(text: &BTreeMap<u32, Vec<WasmLine>>, collectors: &[&str], sides: &[&Sides]) -> Markup {
+///
+/// # Errors
+/// If machine code for the processor cannot be shown.
+fn function(
+    text: &BTreeMap<u32, Vec<WasmLine>>,
+    collectors: &[&str],
+    sides: &[&Sides],
+) -> Result<Markup> {
     let machine = &sides[0].machine;
     let mut groups: Vec<(&Sides, Vec<usize>)> = Vec::new();
     for (n, one) in sides.iter().enumerate() {
@@ -157,7 +164,7 @@ fn function(text: &BTreeMap<u32, Vec<WasmLine>>, collectors: &[&str], sides: &[&
             None => groups.push((one, vec![n])),
         }
     }
-    html! {
+    Ok(html! {
         section id={ "f" (machine.index) } {
             h2 { (printable(&machine.name)) " " code { (printable(&machine.signature)) } }
             // With scripts this is text until the function is shown.
@@ -167,7 +174,7 @@ fn function(text: &BTreeMap<u32, Vec<WasmLine>>, collectors: &[&str], sides: &[&
                 @for (one, users) in &groups {
                     @let names: Vec<&str> = users.iter().map(|n| collectors[*n]).collect();
                     @let group = (&*names.join(", "), &**users);
-                    @let disassembly = Disassembly::new(&one.machine);
+                    @let disassembly = Disassembly::new(&one.machine)?;
                     @let size = Size::of(&disassembly);
                     @let size = format!("{} instructions, {} bytes", size.instructions, size.bytes);
                     @let maps = match one.machine.stack_maps.len() {
@@ -182,7 +189,7 @@ fn function(text: &BTreeMap<u32, Vec<WasmLine>>, collectors: &[&str], sides: &[&
             }
             }
         }
-    }
+    })
 }
 
 /// Whether two collectors have the same code of a function, also before optimisation.
@@ -419,7 +426,7 @@ fn stack_maps(sides: &Sides, disassembly: &Disassembly<'_>) -> Markup {
                             td { (format!("{at:04x}")) }
                             td { (disassembly.callee_before(*at).unwrap_or("a reference".into())) }
                             td { (map.frame_size) " bytes" }
-                            td { (disassembly::slots(map)) }
+                            td { (disassembly.slots(map)) }
                         }
                     }
                 }
