@@ -144,7 +144,8 @@ impl Filestat {
             dev: stat.st_dev,
             ino: stat.st_ino,
             filetype: filetype_of(FileType::from_raw_mode(stat.st_mode)),
-            nlink: stat.st_nlink,
+            #[allow(clippy::useless_conversion, reason = "it has 32 bits on some processors")]
+            nlink: stat.st_nlink.into(),
             size: u64::try_from(stat.st_size).unwrap_or(0),
             atim: timestamp(stat.st_atime, stat.st_atime_nsec as i64),
             mtim: timestamp(stat.st_mtime, stat.st_mtime_nsec as i64),
