@@ -126,7 +126,7 @@ tool() {
   local build
   build=$(mktemp -d)
   # With the stable compiler and without the flags of the caller's own build.
-  env -u RUSTFLAGS -u RUSTC_WRAPPER -u RUSTC_BOOTSTRAP cargo install "$crate" --version "=$version" --locked \
+  env -u RUSTFLAGS -u RUSTC_WRAPPER -u RUSTC_BOOTSTRAP CARGO_PROFILE_DEV_DEBUG=0 cargo install "$crate" --version "=$version" --locked \
     --root "$folder" --target-dir "$build" "$@" || tool=
   rm -rf "$build"
   [ -n "$tool" ]
