@@ -12,7 +12,8 @@ use std::process::Command;
 fn lld(folder: &Folder) -> Result<Option<String>> {
     let root = Command::new("rustc").args(["--print", "sysroot"]).output()?.stdout;
     let root = PathBuf::from(String::from_utf8(root)?.trim());
-    let bin = root.join("lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld");
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let bin = root.join("lib/rustlib").join(target).join("bin/rust-lld");
     if !bin.exists() {
         return Ok(None);
     }
@@ -20,15 +21,17 @@ fn lld(folder: &Folder) -> Result<Option<String>> {
     Ok(Some(format!("-B{}", folder.0.display())))
 }
 
-/// Whether the system has this linker.
-fn has(linker: &str) -> bool {
-    Command::new(linker).arg("--version").output().is_ok()
+/// Whether `cc` has this linker.
+fn has(linker: &str) -> Result<bool> {
+    let asked =
+        Command::new("cc").arg(format!("-fuse-ld={linker}")).arg("-Wl,--version").output()?;
+    Ok(asked.status.success())
 }
 
 /// For each linker, the options with which `cc` uses it. The last one names it.
 pub(crate) fn linkers(folder: &Folder) -> Result<Vec<Vec<String>>> {
     let mut linkers = vec![vec!["-fuse-ld=bfd".into()]];
-    match has("ld.gold") {
+    match has("gold")? {
         true => linkers.push(vec!["-fuse-ld=gold".into()]),
         false => eprintln!("SKIPPED: there is no ld.gold"),
     }

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use gc_engine::native::Start;
 use gc_engine::{CacheStore, CodeOptions, Collector, Engine, MemoryCache, Module, Type};
 use gimli::{
-    BaseAddresses, CfaRule, EhFrame, LittleEndian, RegisterRule, UnwindContext, UnwindSection as _,
-    X86_64,
+    AArch64, BaseAddresses, CfaRule, EhFrame, LittleEndian, RegisterRule, UnwindContext,
+    UnwindSection as _, X86_64,
 };
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 use std::borrow::Cow;
@@ -131,11 +131,15 @@ fn check_entries(program: &Path) -> Result<usize> {
             rules = row.registers().cloned().collect();
         }
         places.dedup();
-        let expected = [(X86_64::RSP, 8), (X86_64::RSP, 16), (X86_64::RBP, 16)];
+        // A call of x86-64 pushes the return address.
+        let (sp, fp, return_address, pushed) = match std::env::consts::ARCH {
+            "x86_64" => (X86_64::RSP, X86_64::RBP, X86_64::RA, 8),
+            "aarch64" => (AArch64::SP, AArch64::X29, AArch64::X30, 0),
+            other => bail!("no registers of {other}"),
+        };
+        let expected = [(sp, pushed), (sp, 16), (fp, 16)];
         ensure!(places == expected, "`{name}` has the frames {places:?}");
-        for rule in
-            [(X86_64::RA, RegisterRule::Offset(-8)), (X86_64::RBP, RegisterRule::Offset(-16))]
-        {
+        for rule in [(return_address, RegisterRule::Offset(-8)), (fp, RegisterRule::Offset(-16))] {
             ensure!(rules.contains(&rule), "`{name}` has the registers {rules:?}");
         }
         saved += rules.len() - 2;
