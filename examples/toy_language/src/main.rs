@@ -7,6 +7,9 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use toy_language::{Executable, MAX_STACK, Session, Unclosed, check};
 
+/// The level of the architecture that executables are compiled for, if the user says nothing.
+const BASELINE: &str = if cfg!(target_arch = "aarch64") { "armv8-a" } else { "x86-64-v2" };
+
 /// Runs programs of a small Lisp.
 #[derive(Parser)]
 struct Arguments {
@@ -43,8 +46,8 @@ enum Command {
         /// The static library of the package `toy_runtime`; without it, the one beside this command
         #[arg(long)]
         runtime: Option<PathBuf>,
-        /// The processors that it runs on: `x86-64`, `x86-64-v2` or `x86-64-v3`
-        #[arg(long, value_name = "LEVEL", default_value = "x86-64-v2")]
+        /// The processors that it runs on: a level of their architecture
+        #[arg(long, value_name = "LEVEL", default_value = BASELINE)]
         baseline: String,
         /// Keep what debuggers need
         #[arg(short = 'g')]
