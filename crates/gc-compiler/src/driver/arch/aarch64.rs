@@ -1,7 +1,7 @@
 //! aarch64.
 //!
 //! `CallConv::Tail` passes integers from `x2` on, and the platform's convention (AAPCS64) from `x0` on. So calls with
-//! handlers have two more parameters and results that have no meaning. Each costs one move between registers. Every vector
+//! handlers have two more parameters and results that have no meaning. Each parameter costs one move. Every vector
 //! register is clobbered at every call, so handlers rely on none.
 
 use super::{Arch, TailRegisters};
