@@ -23,7 +23,7 @@ use crate::{CodeMemory, JitState, JitStore, VMContextPrefix, arch, lookup_code};
 use anyhow::{Result, anyhow, ensure};
 use gc_heap::OwnedHandle;
 use gc_types::host_calls::{Ref, Thrown};
-use gc_types::{Catches, CodeImage, EntryStatus, Trap, VMGcRef};
+use gc_types::{Catches, CodeImage, EntryStatus, ReturnSignature, Trap, VMGcRef};
 use std::fmt;
 
 /// The error of a call in which an exception was thrown and not caught. The exception is the
@@ -285,8 +285,10 @@ fn is_caught_by(
 ///
 /// # Safety
 /// Only emitted trampolines may call this, with the context of the store of the running code and their
-/// frame pointer, and then they must return.
-pub(crate) unsafe extern "C" fn unwind(context: *const VMStoreContext, fp: usize) {
+/// [frame](ReturnSignature::frame), and then they must return. Nobody walks the stack until they have.
+pub(crate) unsafe extern "C" fn unwind(context: *const VMStoreContext, frame: usize) {
+    let (fp, signature) = ReturnSignature::of_frame(frame);
+    let resume = arch::sign((arch::resume as *const u8).expose_provenance(), signature, fp);
     // SAFETY: the trampoline passes the context of its store. There is an activation, because
     // compiled code runs. The place is a handler of a frame of this activation.
     unsafe {
@@ -301,6 +303,10 @@ pub(crate) unsafe extern "C" fn unwind(context: *const VMStoreContext, fp: usize
                 registers: SavedRegisters::default(),
             });
         }
-        arch::return_to_resume(context, fp);
+        // A frame begins with the caller's frame pointer and the return address. The epilogue restores all callee-saved
+        // registers that the trampoline itself uses. `resume` expects the context in the frame pointer.
+        let frame: *mut usize = std::ptr::with_exposed_provenance_mut(fp);
+        frame.write(context.expose_provenance());
+        frame.add(1).write(resume);
     }
 }

@@ -95,8 +95,8 @@ impl HostCall {
     gc_host_calls! { [declare_host_calls] @constants GcCall, pub, 0; }
 
     /// Not a host call. This entry of the table holds the driver's function for the failure of a host
-    /// function. It takes the store context and the trampoline's frame pointer, and changes where the
-    /// trampoline returns to. Only trampolines read it.
+    /// function. It takes the store context and the trampoline's [frame](ReturnSignature::frame), and changes where
+    /// the trampoline returns to. Only trampolines read it.
     pub const UNWIND: HostCall = HostCall(15);
 
     /// The bytes of small work. A host call that reads or writes at most this many is never divided into
@@ -144,6 +144,44 @@ gc_host_calls! {
         #[allow(non_upper_case_globals)]
         const GcCall from 0, named "gc_"
     ];
+}
+
+/// How a function signs its return address while that is on the stack (pointer authentication: Arm Architecture Reference
+/// Manual, section D8.10). Before it returns it checks the signature.
+///
+/// # Examples
+/// ```
+/// use gc_types::ReturnSignature;
+///
+/// let frame = ReturnSignature::Zero.frame(0x7fff_0010);
+/// assert_eq!(ReturnSignature::of_frame(frame), (0x7fff_0010, ReturnSignature::Zero));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReturnSignature {
+    /// It does not.
+    None,
+    /// The modifier of the signature is zero.
+    Zero,
+    /// The modifier is the caller's stack pointer.
+    StackPointer,
+}
+
+impl ReturnSignature {
+    const ALL: [ReturnSignature; 3] =
+        [ReturnSignature::None, ReturnSignature::Zero, ReturnSignature::StackPointer];
+
+    /// What a trampoline passes to [`HostCall::UNWIND`], if it has this frame pointer, which is a multiple of 16: their sum.
+    pub const fn frame(self, fp: usize) -> usize {
+        fp + self as usize
+    }
+
+    /// The frame pointer and the kind of signature in what a trampoline has passed.
+    ///
+    /// # Panics
+    /// If there is no such kind.
+    pub fn of_frame(frame: usize) -> (usize, ReturnSignature) {
+        (frame & !15, ReturnSignature::ALL[frame & 15])
+    }
 }
 
 const _: () = assert!(HostCall::GC.len() <= HostCall::UNWIND.index() as usize);

@@ -43,7 +43,7 @@ pub use bounds::HeapBounds;
 pub use call_signature::{CallSignature, ValueType};
 pub use data::HeapDataOffsets;
 pub use header::{TypeIndex, VMGcHeader, VMGcKind};
-pub use host_call::{HostCall, HostCallType, HostSignature};
+pub use host_call::{HostCall, HostCallType, HostSignature, ReturnSignature};
 pub use image::{
     CallHandlers, Catches, CodeImage, CodeImageBuilder, EntryPoint, FunctionId, FunctionInfo,
     HandlerSite, ImageBytes, ImageError, ImageFunction, InlinedCall, InstructionSource, Section,

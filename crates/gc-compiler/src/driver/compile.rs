@@ -14,10 +14,10 @@ use crate::inline::Inlining;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName, Opcode, TrapCode};
-use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
+use cranelift_codegen::isa::{CallConv, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachExceptionHandler, FinalizedRelocTarget};
-use gc_types::{Abi, CallSignature, HostCall, Trap};
+use gc_types::{Abi, CallSignature, HostCall, ReturnSignature, Trap};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -66,6 +66,10 @@ pub struct CompileOptions {
     /// Whether the results of float operations that are NaN are one canonical NaN. By default they
     /// are what the machine makes.
     pub nan_canonicalization: bool,
+    /// Whether functions sign their return addresses while these are on the stack (pointer authentication of aarch64), so
+    /// that a return to an address that was overwritten there fails. By default not. Processors without it ignore the
+    /// instructions. Code that signs and code that does not can call each other.
+    pub sign_return_addresses: bool,
     /// Whether Cranelift's verifier checks each function. By default in builds with
     /// debug assertions.
     pub verifier: bool,
@@ -84,6 +88,7 @@ impl Default for CompileOptions {
             opt_level: OptLevel::Speed,
             regalloc: RegallocAlgorithm::Backtracking,
             nan_canonicalization: false,
+            sign_return_addresses: false,
             verifier: cfg!(debug_assertions),
             huge_function: CompileOptions::HUGE_FUNCTION,
         }
@@ -164,6 +169,7 @@ pub struct Compiler {
     /// For huge functions.
     huge_isa: OwnedTargetIsa,
     huge_function: usize,
+    signs_return_addresses: bool,
     cache: Option<FunctionCache>,
     cancellation: Cancellation,
     trampolines: Mutex<HashMap<Trampoline, Arc<CompiledFunction>>>,
@@ -180,7 +186,7 @@ impl Compiler {
     ///
     /// # Errors
     /// If `abi` is the one of another collector, or if Cranelift or this crate does not support the
-    /// machine.
+    /// machine, or the machine does not support the options.
     pub fn new(
         collector: &dyn GcCompiler,
         abi: &Abi,
@@ -194,6 +200,7 @@ impl Compiler {
             isa: target(abi, options, options.opt_level, options.regalloc)?,
             huge_isa: target(abi, options, OptLevel::None, RegallocAlgorithm::SinglePass)?,
             huge_function: options.huge_function,
+            signs_return_addresses: options.sign_return_addresses,
             cache: None,
             cancellation: Cancellation::default(),
             trampolines: Mutex::default(),
@@ -234,6 +241,14 @@ impl Compiler {
     /// What depends on the processor.
     pub(super) fn arch(&self) -> &'static dyn Arch {
         self.arch
+    }
+
+    /// How a function of this convention signs its return address.
+    pub(super) fn return_signature(&self, convention: CallConv) -> ReturnSignature {
+        match self.signs_return_addresses {
+            true => self.arch.return_signature(convention),
+            false => ReturnSignature::None,
+        }
     }
 
     /// The target machine and the settings.
@@ -554,7 +569,15 @@ fn target(
     ] {
         flags.set(name, value).with_context(|| format!("Cranelift setting {name}={value}"))?;
     }
-    arch::backend(abi.machine())?
+    let mut backend = arch::backend(abi.machine())?;
+    if options.sign_return_addresses {
+        let setting = arch::of(abi.machine())?.signing();
+        let setting = setting.with_context(|| {
+            format!("code for {} cannot sign return addresses", abi.machine().arch())
+        })?;
+        backend.enable(setting).with_context(|| format!("Cranelift setting {setting}"))?;
+    }
+    backend
         .finish(settings::Flags::new(flags))
         .with_context(|| format!("cannot configure Cranelift for {}", abi.machine()))
 }

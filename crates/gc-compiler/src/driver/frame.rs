@@ -4,10 +4,13 @@ use serde::{Deserialize, Serialize};
 
 /// A change of a function's frame. After it, the registers of the caller are elsewhere.
 ///
-/// A function begins with a [`FrameStep::Pushed`], and then a [`FrameStep::FramePointer`]. Frames do not change after
-/// that. So what an unwinder finds is right from there on to the epilogue, where the frame pointer is restored.
+/// A function begins with a [`FrameStep::Pushed`], and then a [`FrameStep::FramePointer`]. Before them may be a
+/// [`FrameStep::Signed`]. Frames do not change after that. So what an unwinder finds is right from there on to the
+/// epilogue, where the frame pointer is restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FrameStep {
+    /// The return address was signed (pointer authentication). It stays so until the function returns.
+    Signed,
     /// The caller's frame pointer was pushed. The caller's stack pointer was so many bytes above the stack pointer.
     Pushed(u32),
     /// The frame pointer was set to the stack pointer.

@@ -47,12 +47,17 @@ pub fn run(trials: Vec<Trial>) -> ExitCode {
     conclude(&Arguments::from_args(), trials).exit_code()
 }
 
+/// Whether code of this machine can sign return addresses.
+fn can_sign_return_addresses() -> bool {
+    gc_wasm::Engine::new(gc_wasm::Config::new().sign_return_addresses(true)).is_ok()
+}
+
 /// One way to run compiled code under a collector.
 #[derive(Clone, Debug)]
 struct Setting {
     collector: Collector,
     bounds: HeapBounds,
-    /// Collect at every allocation, and verify the heap before and after.
+    /// Collect at every allocation, and verify the heap before and after. Sign return addresses, if the processor can.
     zeal: bool,
 }
 
@@ -77,6 +82,7 @@ impl Setting {
         let collector = self.collector.for_tests();
         let mut config = checked(collector);
         config.gc_heap_bounds(self.bounds).gc_heap_maximum(maximum).gc_zeal(u32::from(self.zeal));
+        config.sign_return_addresses(self.zeal && can_sign_return_addresses());
         if self.bounds == HeapBounds::Checked {
             config.memory_reservation(0).memory_reservation_for_growth(0);
             config.memory_guard_size(64 << 10);

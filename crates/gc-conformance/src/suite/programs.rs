@@ -126,6 +126,7 @@ fn run_all(program: &Program, collector: &Collector, mode: Mode) -> Result<()> {
             program.cases.iter().try_for_each(|case| run(program, &config, case).map(|_| ()))
         }
         Mode::Zeal => {
+            config.sign_return_addresses(super::can_sign_return_addresses());
             let mut cases = program.cases.iter();
             let first = cases.next().context("a program without cases")?;
             let stats = run(program, config.gc_zeal(1), first)?;

@@ -66,6 +66,7 @@ pub fn trials_counted(collectors: &[Collector], counts: &SpecCounts) -> Vec<Tria
                 }
                 let mut config = checked(collector.clone());
                 config.max_wasm_stack(STACK).gc_heap_bounds(bounds).gc_zeal(zeal);
+                config.sign_return_addresses(zeal != 0 && super::can_sign_return_addresses());
                 if huge || bounds == HeapBounds::Checked {
                     config.memory_reservation(0).memory_reservation_for_growth(0);
                     config.memory_guard_size(if huge { 0 } else { 64 << 10 });

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::vmcontext::{NextPlace, VMStoreContext};
+use gc_types::ReturnSignature;
 use std::arch::{asm, naked_asm};
 use std::mem::offset_of;
 
@@ -54,20 +55,26 @@ pub(crate) fn without_signature(return_address: usize) -> usize {
     address
 }
 
-/// Makes the trampoline with the frame pointer `fp` return to [`resume`] instead of its caller. Its
-/// epilogue first restores all callee-saved registers that the trampoline itself uses.
-///
-/// # Safety
-/// The trampoline's frame is on the stack, and nobody walks the stack until it has returned.
-/// `context` is that of its store, and has a place to resume at.
-pub(crate) unsafe fn return_to_resume(context: *const VMStoreContext, fp: usize) {
-    let frame: *mut usize = std::ptr::with_exposed_provenance_mut(fp);
-    // SAFETY: the frame begins with the caller's frame pointer and the return address. `resume`
-    // expects the context in the frame pointer.
+/// A return address as the function with the frame pointer `fp` signs it.
+pub(crate) fn sign(return_address: usize, signature: ReturnSignature, fp: usize) -> usize {
+    let modifier = match signature {
+        ReturnSignature::None => return return_address,
+        ReturnSignature::Zero => 0,
+        // The frame begins with two words.
+        ReturnSignature::StackPointer => fp + 16,
+    };
+    let signed;
+    // `pacia1716`, which does nothing on a processor without pointer authentication.
+    // SAFETY: it changes only `x17`.
     unsafe {
-        frame.write(context.expose_provenance());
-        frame.add(1).write((resume as *const u8).expose_provenance());
+        asm!(
+            "hint #8",
+            inlateout("x17") return_address => signed,
+            in("x16") modifier,
+            options(pure, nomem, nostack, preserves_flags)
+        );
     }
+    signed
 }
 
 /// Resumes at the next place of the store context in `x29`: sets the stack and frame pointers and
@@ -76,11 +83,11 @@ pub(crate) unsafe fn return_to_resume(context: *const VMStoreContext, fp: usize)
 /// vector register.
 ///
 /// # Safety
-/// Only a trampoline returns here, by [`return_to_resume`]. The handler belongs to a frame that is on
+/// Only a trampoline returns here, after [`unwind`](crate::exceptions::unwind). The handler belongs to a frame that is on
 /// the stack, with the place's stack and frame pointers. All frames that are dropped are compiled
 /// code's, or have nothing to drop.
 #[unsafe(naked)]
-unsafe extern "C" fn resume() -> ! {
+pub(crate) unsafe extern "C" fn resume() -> ! {
     naked_asm!(
         "add x9, x29, #{place}",
         "ldr x10, [x9, #{found}]",

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::vmcontext::{NextPlace, VMStoreContext};
+use gc_types::ReturnSignature;
 use std::arch::{asm, naked_asm};
 use std::mem::offset_of;
 
@@ -22,20 +23,9 @@ pub(crate) fn without_signature(return_address: usize) -> usize {
 /// caches are coherent, and no code was executed at this address before `mprotect`.
 pub(crate) fn flush_instruction_cache(_start: *const u8, _size: usize) {}
 
-/// Makes the trampoline with the frame pointer `fp` return to [`resume`] instead of its caller. Its
-/// epilogue first restores all callee-saved registers that the trampoline itself uses.
-///
-/// # Safety
-/// The trampoline's frame is on the stack, and nobody walks the stack until it has returned.
-/// `context` is that of its store, and has a place to resume at.
-pub(crate) unsafe fn return_to_resume(context: *const VMStoreContext, fp: usize) {
-    let frame: *mut usize = std::ptr::with_exposed_provenance_mut(fp);
-    // SAFETY: the frame begins with the caller's frame pointer and the return address. `resume`
-    // expects the context in the frame pointer.
-    unsafe {
-        frame.write(context.expose_provenance());
-        frame.add(1).write((resume as *const u8).expose_provenance());
-    }
+/// A return address as a function signs it: there are no signatures.
+pub(crate) fn sign(return_address: usize, _signature: ReturnSignature, _fp: usize) -> usize {
+    return_address
 }
 
 /// Resumes at the next place of the store context in `rbp`: sets the stack and frame pointers and
@@ -43,11 +33,11 @@ pub(crate) unsafe fn return_to_resume(context: *const VMStoreContext, fp: usize)
 /// register and jumps. The other callee-saved registers have the right values already.
 ///
 /// # Safety
-/// Only a trampoline returns here, by [`return_to_resume`]. The handler belongs to a frame that is on
+/// Only a trampoline returns here, after [`unwind`](crate::exceptions::unwind). The handler belongs to a frame that is on
 /// the stack, with the place's stack and frame pointers. All frames that are dropped are compiled
 /// code's, or have nothing to drop.
 #[unsafe(naked)]
-unsafe extern "C" fn resume() -> ! {
+pub(crate) unsafe extern "C" fn resume() -> ! {
     naked_asm!(
         "lea rdx, [rbp + {place}]",
         "mov rcx, [rdx + {found}]",

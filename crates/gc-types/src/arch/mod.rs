@@ -41,6 +41,7 @@ pub struct Processor {
     name: &'static str,
     callee_saved: usize,
     page_size: u32,
+    tears_stores: bool,
     levels: &'static [Level],
 }
 
@@ -74,6 +75,12 @@ impl Processor {
     /// it, begin at multiples of it.
     pub fn page_size(&self) -> u32 {
         self.page_size
+    }
+
+    /// Whether a store that faults because a part of it is in a page that is not accessible may have written the part that
+    /// is in another page.
+    pub fn tears_stores(&self) -> bool {
+        self.tears_stores
     }
 
     /// The processor and the extensions of the level with this name.

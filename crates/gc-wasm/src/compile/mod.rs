@@ -29,7 +29,7 @@ use gc_compiler::{
     CollectorCode, Compilation, CompiledFunction, Compiler, FinishedFunction, GcCompiler,
     ImageLinker,
 };
-use gc_types::{Abi, CodeImage};
+use gc_types::{Abi, CodeImage, Processor};
 use inlining::{Candidates, Source};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -53,6 +53,8 @@ pub(crate) struct CompileContext<'a> {
     pub(crate) type_words: TypeWords,
     /// How linear memories are laid out.
     pub(crate) memory: &'a MemorySettings,
+    /// Whether code reads the bytes that it stores to in a linear memory first ([`Processor::tears_stores`]).
+    pub(crate) loads_before_stores: bool,
     /// Whether to check the built functions against the laws of emitted code.
     pub(crate) check: bool,
     /// Whether functions are compiled on several threads.
@@ -102,6 +104,11 @@ impl<'a> CompileContext<'a> {
             abi: engine.abi(),
             type_words,
             memory: &engine.config().memory,
+            loads_before_stores: engine
+                .abi()
+                .machine()
+                .processor()
+                .is_some_and(Processor::tears_stores),
             check: engine.config().code.verifier,
             parallel: engine.config().code.parallel,
             inlining: engine.config().code.inlines(),

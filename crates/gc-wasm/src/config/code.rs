@@ -65,6 +65,7 @@ pub(crate) struct CodeSettings {
     pub(crate) opt_level: OptLevel,
     pub(crate) regalloc: RegallocAlgorithm,
     pub(crate) nan_canonicalization: bool,
+    pub(crate) sign_return_addresses: bool,
     pub(crate) verifier: bool,
     pub(crate) huge_function: usize,
     /// Whether functions are compiled on several threads.
@@ -91,6 +92,7 @@ impl Default for CodeSettings {
             opt_level: OptLevel::Speed,
             regalloc: RegallocAlgorithm::Backtracking,
             nan_canonicalization: false,
+            sign_return_addresses: false,
             verifier: cfg!(debug_assertions),
             huge_function: HUGE_FUNCTION,
             parallel: true,
@@ -132,6 +134,7 @@ impl CodeSettings {
                 RegallocAlgorithm::SinglePass => gc_compiler::RegallocAlgorithm::SinglePass,
             },
             nan_canonicalization: self.nan_canonicalization,
+            sign_return_addresses: self.sign_return_addresses,
             verifier: self.verifier,
             huge_function: self.huge_function,
         };
@@ -216,6 +219,26 @@ impl Config {
     /// then they are what the machine makes).
     pub fn cranelift_nan_canonicalization(&mut self, yes: bool) -> &mut Config {
         self.code.nan_canonicalization = yes;
+        self
+    }
+
+    /// Sets whether functions sign their return addresses while these are on the stack (default: no). Then a return to an
+    /// address that was overwritten there is a fault and not a jump. This is the pointer authentication of aarch64. A
+    /// processor of aarch64 without it runs the same code, and does not check. An engine for another processor is refused.
+    /// Code that signs and code that does not can call each other.
+    ///
+    /// # Examples
+    /// ```
+    /// # use gc_wasm::{Config, Engine};
+    /// # if !cfg!(feature = "cross") { return gc_wasm::error::Ok(()) }
+    /// let mut config = Config::new();
+    /// config.sign_return_addresses(true);
+    /// assert!(Engine::new(config.target("x86_64-unknown-linux-gnu")?).is_err());
+    /// Engine::new(config.target("aarch64-unknown-linux-gnu")?)?;
+    /// # gc_wasm::error::Ok(())
+    /// ```
+    pub fn sign_return_addresses(&mut self, yes: bool) -> &mut Config {
+        self.code.sign_return_addresses = yes;
         self
     }
 

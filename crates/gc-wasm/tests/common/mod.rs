@@ -13,12 +13,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Whether code of this machine can sign return addresses.
+fn can_sign_return_addresses() -> bool {
+    Engine::new(Config::new().sign_return_addresses(true)).is_ok()
+}
+
 /// One way to run a test.
 #[derive(Clone)]
 pub struct Setting {
     pub collector: Collector,
     pub bounds: HeapBounds,
-    /// Collect at every allocation, and verify the heap before and after.
+    /// Collect at every allocation, and verify the heap before and after. Sign return addresses, if the processor can.
     pub zeal: bool,
 }
 
@@ -53,7 +58,8 @@ impl Setting {
             .collector(collector)
             .gc_heap_bounds(self.bounds)
             .gc_heap_maximum(64 << 20)
-            .gc_zeal(u32::from(self.zeal));
+            .gc_zeal(u32::from(self.zeal))
+            .sign_return_addresses(self.zeal && can_sign_return_addresses());
         config
     }
 

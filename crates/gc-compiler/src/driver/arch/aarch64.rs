@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use cranelift_codegen::RegClass;
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::ir::LibCall;
+use cranelift_codegen::isa::CallConv;
+use gc_types::ReturnSignature;
 
 #[derive(Debug)]
 pub(super) struct Aarch64;
@@ -47,6 +49,18 @@ impl Arch for Aarch64 {
 
     fn tail_registers(&self) -> TailRegisters {
         TailRegisters { params: [6, 8], results: [6, 8], before: 2 }
+    }
+
+    fn signing(&self) -> Option<&'static str> {
+        Some("sign_return_address")
+    }
+
+    /// A tail call may change the stack pointer before the callee returns.
+    fn return_signature(&self, convention: CallConv) -> ReturnSignature {
+        match convention {
+            CallConv::Tail => ReturnSignature::Zero,
+            _ => ReturnSignature::StackPointer,
+        }
     }
 
     fn extension_for(&self, _call: LibCall) -> Option<&'static str> {

@@ -17,7 +17,7 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::unwind::UnwindInst;
 use cranelift_codegen::isa::{self, CallConv};
 use cranelift_codegen::settings::Configurable;
-use gc_types::{Machine, Processor};
+use gc_types::{Machine, Processor, ReturnSignature};
 
 /// A processor.
 pub(crate) trait Arch: std::fmt::Debug + Sync {
@@ -42,6 +42,12 @@ pub(crate) trait Arch: std::fmt::Debug + Sync {
 
     /// How many values a call passes in the registers of `CallConv::Tail`, and how many values it returns.
     fn tail_registers(&self) -> TailRegisters;
+
+    /// Cranelift's setting by which functions sign their return addresses. `None` if there is none.
+    fn signing(&self) -> Option<&'static str>;
+
+    /// How a function of this convention signs its return address if functions sign them.
+    fn return_signature(&self, convention: CallConv) -> ReturnSignature;
 
     /// The extension with which `call` is an instruction. There are no library functions, so code that would call one
     /// needs the extension.
@@ -181,6 +187,7 @@ pub(super) fn frame_steps(
             }
             // All is relative to the frame pointer.
             UnwindInst::StackAlloc { .. } => continue,
+            UnwindInst::Aarch64SetPointerAuth { return_addresses: true } => FrameStep::Signed,
             UnwindInst::RegStackOffset { .. } | UnwindInst::Aarch64SetPointerAuth { .. } => {
                 bail!("a frame of an unknown form: {step:?}")
             }
@@ -274,8 +281,7 @@ mod tests {
     #[test]
     fn the_tables_have_a_word_for_each_register() {
         for arch in ALL {
-            let processor = gc_types::Processor::named(arch.name()).unwrap();
-            assert_eq!(arch.callee_saved().len(), processor.callee_saved());
+            assert_eq!(arch.callee_saved().len(), arch.processor().callee_saved());
         }
         assert_eq!(ALL.len(), gc_types::Processor::ALL.len());
     }

@@ -5,6 +5,8 @@ use anyhow::{Result, bail};
 use cranelift_codegen::RegClass;
 use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::ir::LibCall;
+use cranelift_codegen::isa::CallConv;
+use gc_types::ReturnSignature;
 
 #[derive(Debug)]
 pub(super) struct X86_64;
@@ -42,6 +44,14 @@ impl Arch for X86_64 {
 
     fn tail_registers(&self) -> TailRegisters {
         TailRegisters { params: [6, 8], results: [1, 2], before: 0 }
+    }
+
+    fn signing(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn return_signature(&self, _convention: CallConv) -> ReturnSignature {
+        ReturnSignature::None
     }
 
     fn extension_for(&self, call: LibCall) -> Option<&'static str> {

@@ -29,7 +29,7 @@ pub(in crate::driver) fn exit(
                 builder.ins().load(types::I64, trusted(), *vmctx, O.vmctx_prefix_size() as i32);
             let call = builder.ins().call_indirect(host, function, &[*vmctx, array]);
             let result = builder.inst_results(call)[0];
-            unwind_if_failed(builder, &exit, result);
+            unwind_if_failed(compiler, builder, &exit, result);
 
             let results = load_values(builder, array, &caller.returns);
             builder.ins().return_(&results);

@@ -40,7 +40,7 @@ pub(in crate::driver) fn host_call(
             let inst = builder.ins().call_indirect(host, function, &args);
             let result = builder.inst_results(inst)[0];
             if signature.fallible {
-                unwind_if_failed(builder, &exit, result);
+                unwind_if_failed(compiler, builder, &exit, result);
             }
             if signature.result.is_some() {
                 builder.ins().store(trusted(), result, store_context, O.store_host_result() as i32);

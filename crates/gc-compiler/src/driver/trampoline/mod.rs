@@ -121,7 +121,12 @@ fn record_exit(builder: &mut FunctionBuilder<'_>, vmctx: Value) -> Exit {
 
 /// If `result` is [`HostCall::FAILED`], calls the driver's function that makes the trampoline return
 /// elsewhere. The trampoline's epilogue then restores the registers of its caller.
-fn unwind_if_failed(builder: &mut FunctionBuilder<'_>, exit: &Exit, result: Value) {
+fn unwind_if_failed(
+    compiler: &Compiler,
+    builder: &mut FunctionBuilder<'_>,
+    exit: &Exit,
+    result: Value,
+) {
     let failed = builder.create_block();
     let succeeded = builder.create_block();
     builder.set_cold_block(failed);
@@ -141,7 +146,11 @@ fn unwind_if_failed(builder: &mut FunctionBuilder<'_>, exit: &Exit, result: Valu
     let signature = builder.import_signature(signature);
     // Calls within the host function have left this as it was.
     let fp = field(builder, store_context, O.store_last_exit_fp());
-    builder.ins().call_indirect(signature, unwind, &[store_context, fp]);
+    let frame = match compiler.return_signature(builder.func.signature.call_conv).frame(0) {
+        0 => fp,
+        signed => builder.ins().iadd_imm_u(fp, signed as i64),
+    };
+    builder.ins().call_indirect(signature, unwind, &[store_context, frame]);
     // Nobody gets the results.
     builder.ins().jump(succeeded, &[]);
 

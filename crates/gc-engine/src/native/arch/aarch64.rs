@@ -21,5 +21,7 @@ pub(super) static ARCH: Arch = Arch {
         frame_pointer: AArch64::X29,
         return_address: AArch64::X30,
         pushed: 0,
+        // Linux gives a program addresses above these only where it asks for them.
+        signed_address: Some((1 << 48) - 1),
     },
 };

@@ -39,6 +39,8 @@ pub(super) struct Unwind {
     /// Bytes that a call pushes, at whose start the return address then is. If it pushes none, the function saves the
     /// return address after the frame pointer.
     pub(super) pushed: i32,
+    /// The bits of a signed return address that are those of the address. `None` if functions do not sign them.
+    pub(super) signed_address: Option<u64>,
 }
 
 /// All processors.

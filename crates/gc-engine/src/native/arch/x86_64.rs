@@ -21,5 +21,6 @@ pub(super) static ARCH: Arch = Arch {
         frame_pointer: X86_64::RBP,
         return_address: X86_64::RA,
         pushed: 8,
+        signed_address: None,
     },
 };

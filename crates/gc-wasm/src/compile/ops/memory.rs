@@ -5,6 +5,11 @@
 //! no check: outside the memory it faults. Other accesses with such an offset compare the address
 //! with the memory's length, and the guard covers the offset. For larger offsets the end of the
 //! access is compared. See [`MemorySettings`](crate::vm::memory::MemorySettings).
+//!
+//! An access that traps changes nothing (WebAssembly 3.0, section 4.6.1, "Memory instructions"). Some processors may have
+//! written a part of a store when the rest faults. There a load of the same bytes is before each store of more than one
+//! byte, and the load traps. What the code has loaded or stored just before it does not load again: Cranelift's alias
+//! analysis removes such a load.
 
 use crate::compile::env;
 use crate::compile::translate::Translator;
@@ -222,6 +227,15 @@ impl Translator<'_, '_> {
     pub(super) fn mem_store(&mut self, memarg: &MemArg, opcode: Opcode, size: u64) {
         let (index, value) = self.stack.pop2();
         let (flags, address, offset) = self.mem_address(memarg, index, size);
+        if self.env.cx.loads_before_stores && size > 1 {
+            let ty = self.builder.func.dfg.value_type(value);
+            let ins = self.builder.ins();
+            match opcode {
+                Opcode::Istore16 => ins.uload16(ty, flags, address, offset),
+                Opcode::Istore32 => ins.uload32(flags, address, offset),
+                _ => ins.load(ty, flags, address, offset),
+            };
+        }
         let ins = self.builder.ins();
         match opcode {
             Opcode::Istore8 => ins.istore8(flags, value, address, offset),

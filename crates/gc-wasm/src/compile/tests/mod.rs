@@ -67,6 +67,7 @@ impl Fixture {
             abi: &Arc::new(compiler.abi().clone()),
             type_words: self.type_words,
             memory: &crate::Config::new().memory,
+            loads_before_stores: false,
             check: true,
             parallel: false,
             inlining: true,
