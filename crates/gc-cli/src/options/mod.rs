@@ -107,6 +107,10 @@ pub struct CompilationArgs {
     /// functions too.
     #[arg(long, value_enum, value_name = "WHETHER", default_value_t = Inlining::On)]
     pub inlining: Inlining,
+    /// Functions sign their return addresses while these are on the stack (pointer authentication of
+    /// aarch64). A processor without it ignores the instructions.
+    #[arg(long)]
+    pub sign_return_addresses: bool,
     /// The machine for which code is compiled, if it is not this one. Not each subcommand has the option for it.
     #[arg(skip)]
     pub target: Option<String>,
@@ -199,6 +203,7 @@ impl Settings {
                 Inlining::On => gc_wasm::Inlining::Yes,
                 Inlining::Off => gc_wasm::Inlining::No,
             })
+            .sign_return_addresses(self.code.sign_return_addresses)
             .consume_fuel(self.code.consume_fuel);
         if let Some(target) = &self.code.target {
             config.target(target).map_err(|error| misuse(format!("`--target`: {error:#}")))?;

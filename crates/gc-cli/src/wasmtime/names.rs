@@ -337,11 +337,6 @@ pub(super) const CODEGEN: Group = Group {
             Feature(Config::cranelift_debug_verifier),
             "Cranelift checks its own work",
         ),
-        set(
-            "sign-return-addresses",
-            Feature(Config::sign_return_addresses),
-            "functions sign their return addresses (aarch64)",
-        ),
         set("cranelift-*", Missing, "flags of Cranelift"),
         set(
             "native-unwind-info",

@@ -275,3 +275,58 @@ fn the_tour_shows_the_machine_code() {
         }
     }
 }
+
+/// The machine code for aarch64 of the only function of a module.
+#[cfg(feature = "cross")]
+fn for_aarch64(name: &str, text: &str, options: &[&str]) -> String {
+    let file = file(name, text);
+    explore(&[&[&*file, "--target", "aarch64-linux", "--emit", "asm"], options].concat())
+}
+
+#[cfg(feature = "cross")]
+#[test]
+fn a_store_that_may_write_a_part_before_it_faults_has_a_load_before_it() {
+    let stores = [
+        ("i32", "i32.store", "ldr w"),
+        ("i64", "i64.store16", "ldrh w"),
+        ("v128", "v128.store", "ldr q"),
+    ];
+    for (ty, store, load) in stores {
+        let text = format!(
+            "(module (memory 1) (func (param i32 {ty}) ({store} (local.get 0) (local.get 1))))"
+        );
+        let asm = for_aarch64(&format!("{store}.wat"), &text, &[]);
+        let traps: Vec<&str> =
+            asm.lines().filter(|line| line.contains("; trap: out of bounds")).collect();
+        assert!(traps.len() == 2 && traps[0].contains(load) && traps[1].contains("  str"), "{asm}");
+    }
+    // One byte is never written in part, and bytes that were just loaded are there.
+    for (name, body) in [
+        ("byte", "(i32.store8 (local.get 0) (local.get 1))"),
+        ("twice", "(i32.store (local.get 0) (i32.add (local.get 1) (i32.load (local.get 0))))"),
+    ] {
+        let text = format!("(module (memory 1) (func (param i32 i32) {body}))");
+        let asm = for_aarch64(&format!("{name}.wat"), &text, &[]);
+        assert_eq!(
+            asm.matches("; trap: out of bounds").count(),
+            1 + usize::from(name == "twice"),
+            "{asm}"
+        );
+    }
+}
+
+#[cfg(feature = "cross")]
+#[test]
+fn return_addresses_are_signed_where_it_is_asked_for() {
+    let text = "(module (func (export \"f\")))";
+    let plain = for_aarch64("unsigned.wat", text, &[]);
+    assert!(!plain.contains("paciaz") && !plain.contains("autiaz"), "{plain}");
+    let signed = ["--sign-return-addresses"];
+    let asm = for_aarch64("signed.wat", text, &signed);
+    assert!(asm.contains("paciaz") && asm.contains("autiaz"), "{asm}");
+    let file = file("signed.wat", text);
+    let other = [&["explore", &*file, "--target", "x86_64-linux"], &signed[..]].concat();
+    let ran = reclaim(&other);
+    assert_ne!(ran.status, 0);
+    assert!(ran.stderr.contains("code for x86_64 cannot sign return addresses"), "{}", ran.stderr);
+}
