@@ -5,6 +5,7 @@
 use crate::CodeMemory;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::atomic::{Ordering, compiler_fence};
 use std::sync::{Arc, RwLock, RwLockReadGuard, Weak};
 
 /// The key is the address after the last byte.
@@ -28,12 +29,15 @@ struct Holding;
 impl Holding {
     fn new() -> Holding {
         HOLDS_LOCK.set(true);
+        // A signal handler on this thread finds it set as long as the thread holds the lock.
+        compiler_fence(Ordering::SeqCst);
         Holding
     }
 }
 
 impl Drop for Holding {
     fn drop(&mut self) {
+        compiler_fence(Ordering::SeqCst);
         HOLDS_LOCK.set(false);
     }
 }

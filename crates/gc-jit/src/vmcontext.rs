@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// A word that compiled code reads or writes while the host has only shared references to it. Only
-/// one thread uses it at a time.
+/// one thread uses it at a time, except the limit of the stack, which a thread that interrupts the code writes too.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Word(AtomicUsize);

@@ -6,7 +6,7 @@ use super::function::CompiledFunction;
 use super::relays::Site;
 use super::reloc::{Reloc, RelocTarget, target_of};
 use super::weight::weight;
-use super::{names, nesting, polls, refuse, relays, signature, try_calls};
+use super::{host_args, names, nesting, polls, refuse, relays, signature, try_calls};
 use crate::GcCompiler;
 use crate::cache::{CacheStore, FunctionCache};
 use crate::finish::{BuiltFunction, FinishedFunction, Finisher};
@@ -333,6 +333,7 @@ impl Compiler {
                 && nesting::is_deeper(&context.func, CompileOptions::NESTED_LOOPS);
         let calls_by_reference = calls_by_reference(&context.func);
         try_calls::keep_registers(self.arch, &mut context.func);
+        host_args::align(self.arch, &mut context.func);
         let isa = if huge { &*self.huge_isa } else { &*self.isa };
         compilation.check()?;
         let function = self.find_or_compile(cache, isa, context)?;
@@ -499,6 +500,7 @@ impl Compiler {
             return Ok(function.clone());
         }
         let mut context = Context::for_function(build());
+        host_args::align(self.arch, &mut context.func);
         let compiled = self.find_or_compile(self.cache.as_ref(), &*self.isa, &mut context)?;
         let function = Arc::new(compiled);
         cache().insert(key, function.clone());

@@ -6,8 +6,8 @@
 //! 1. `names`: how a function declares its callees. `meter`: how it counts what it does.
 //! 2. `compile`: [`Compiler`](crate::Compiler) compiles functions to
 //!    [`CompiledFunction`](crate::CompiledFunction)s (`function`), on any number of threads.
-//!    `try_calls` lets calls with handlers keep values in registers, and `polls` lets another
-//!    thread interrupt loops. `relays`: handlers that stand for those of another call.
+//!    `try_calls` lets calls with handlers keep values in registers, `host_args` keeps the vmctx
+//!    where it is at host calls, and `polls` lets another thread interrupt loops. `relays`: handlers that stand for those of another call.
 //!    A [`Compilation`](crate::Compilation) can be ended early (`cancel`).
 //!    What was compiled before comes from a [`cache`](crate::cache), if there is one. `reloc`: what
 //!    the linker fills in. `frame`: what unwinders need.
@@ -20,6 +20,7 @@ mod cancel;
 mod compile;
 mod frame;
 mod function;
+mod host_args;
 mod link;
 
 mod meter;

@@ -14,7 +14,8 @@ use gc_types::{HostCall, HostSignature, TypeWord, VMOffsets};
 pub const FUNCTION_NAMESPACE: u32 = 0;
 
 /// The namespace of a [`UserExternalName`] that names a host call's trampoline by the
-/// [`HostCall`]'s index.
+/// [`HostCall`]'s index. A function with such a name and the signature of
+/// [`host_call_signature`] is the trampoline.
 pub const HOST_CALL_NAMESPACE: u32 = 1;
 
 /// The namespace of a [`UserExternalName`] that names the word of a type by the [`TypeWord`]'s

@@ -29,7 +29,11 @@ pub(super) fn keep_registers(arch: &dyn Arch, func: &mut ir::Function) {
             Some((dfg.signatures.push(signature), unused))
         });
         let Some((signature, unused)) = *new else { continue };
-        pass_more(dfg, inst, unused);
+        // They are the first argument once more.
+        change_args(dfg, inst, |args| {
+            let more: Vec<_> = args.first().into_iter().copied().cycle().take(unused).collect();
+            args.splice(0..0, more);
+        });
         let data = &dfg.exception_tables[table];
         let mut returned = *data.normal_return();
         returned.update_args(&mut dfg.value_lists, |arg| match arg {
@@ -48,19 +52,22 @@ pub(super) fn keep_registers(arch: &dyn Arch, func: &mut ir::Function) {
     }
 }
 
-/// Passes the first argument of a call `count` more times.
-fn pass_more(dfg: &mut ir::DataFlowGraph, inst: ir::Inst, count: usize) {
-    if count == 0 {
-        return;
-    }
+/// Changes the arguments of a call.
+pub(super) fn change_args(
+    dfg: &mut ir::DataFlowGraph,
+    inst: ir::Inst,
+    change: impl FnOnce(&mut Vec<ir::Value>),
+) {
     let (list, at) = match &mut dfg.insts[inst] {
-        InstructionData::TryCall { args, .. } => (args, 0),
+        InstructionData::Call { args, .. } | InstructionData::TryCall { args, .. } => (args, 0),
         // The first is the address of the callee.
         InstructionData::TryCallIndirect { args, .. } => (args, 1),
-        other => unreachable!("a call with handlers: {other:?}"),
+        other => unreachable!("no such call: {other:?}"),
     };
     let mut values = list.as_slice(&dfg.value_lists).to_vec();
-    values.splice(at..at, std::iter::repeat_n(values[at], count).collect::<Vec<_>>());
+    let mut args = values.split_off(at);
+    change(&mut args);
+    values.extend(args);
     *list = ir::ValueList::from_slice(&values, &mut dfg.value_lists);
 }
 

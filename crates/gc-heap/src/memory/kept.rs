@@ -32,6 +32,8 @@ impl KeptWords {
         if mapping.declared.get().is_some_and(|tables| !tables.contains(&table)) {
             return refused(format!("the collector's ABI has no side table `{name}` {table}"));
         }
+        // Held until the words are ours, and zero: the next owner may be on another thread.
+        let mut extents = mapping.extents.lock().unwrap_or_else(PoisonError::into_inner);
         let ownerless = mapping.ownerless.load(Relaxed);
         if mapping.kept.load(Relaxed) & words & !ownerless != 0 {
             return refused(format!(
@@ -40,12 +42,11 @@ impl KeptWords {
         }
         mapping.kept.fetch_or(words, Relaxed);
         mapping.ownerless.fetch_and(!words, Relaxed);
-        let extents = mapping.extents.lock();
-        extents.unwrap_or_else(PoisonError::into_inner).remove(&words);
-        let kept = KeptWords { mapping, words };
+        extents.remove(&words);
         let ours = |n: &usize| words & 1 << n != 0;
-        (0..u32::BITS as usize).filter(ours).for_each(|n| kept.mapping.data.0[n].store(0, Relaxed));
-        Ok(kept)
+        (0..u32::BITS as usize).filter(ours).for_each(|n| mapping.data.0[n].store(0, Relaxed));
+        drop(extents);
+        Ok(KeptWords { mapping, words })
     }
 
     /// Whether these are words of `memory`.
@@ -64,7 +65,10 @@ impl KeptWords {
     /// emitted code may still run. So words and table stay as long as the mapping, or until a heap that is made
     /// in the same memory makes such a table. The old one stays even then.
     pub(crate) fn leave(&mut self, table: impl Send + 'static) {
+        // With the lock of `new`, so that what this owner has written comes before what the next one writes.
+        let extents = self.mapping.extents.lock();
         self.mapping.ownerless.fetch_or(self.words, Relaxed);
+        drop(extents);
         let left = self.mapping.left.lock();
         left.unwrap_or_else(PoisonError::into_inner).push(Box::new(table));
     }

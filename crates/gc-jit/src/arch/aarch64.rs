@@ -13,7 +13,8 @@ pub(crate) const ELF_MACHINE: u16 = object::elf::EM_AARCH64;
 pub(crate) const SIGNALS: [libc::c_int; 3] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL];
 
 /// Makes newly written code visible to instruction fetch of all processors. The caches of data and of instructions are not
-/// coherent (Arm Architecture Reference Manual, section B2.7.4): the data is cleaned to the point where both unify, and then
+/// coherent (Arm Architecture Reference Manual, "Synchronization and coherency issues between data and instruction
+/// accesses"): the data is cleaned to the point where both unify, and then
 /// the instructions are invalidated.
 ///
 /// Another processor may still have fetched old instructions from the same address. It synchronizes when it takes an

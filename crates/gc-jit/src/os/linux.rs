@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use rustix::event::{EventfdFlags, eventfd};
 use std::ops::Range;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 /// The code of a signal with which the kernel says no more than that an address is one that no page can have.
 pub(crate) const SI_KERNEL: libc::c_int = 0x80;
@@ -71,6 +71,7 @@ impl Event {
 #[cfg_attr(target_arch = "x86_64", expect(dead_code, reason = "its caches are coherent"))]
 pub(crate) fn synchronize_threads() {
     // `linux/membarrier.h`.
+    const GLOBAL: libc::c_int = 1;
     const PRIVATE_EXPEDITED_SYNC_CORE: libc::c_int = 1 << 5;
     const REGISTER_PRIVATE_EXPEDITED_SYNC_CORE: libc::c_int = 1 << 6;
     // SAFETY: the call has no effect on memory.
@@ -78,9 +79,14 @@ pub(crate) fn synchronize_threads() {
         |command: libc::c_int| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 };
     static REGISTERED: OnceLock<bool> = OnceLock::new();
     let registered = *REGISTERED.get_or_init(|| barrier(REGISTER_PRIVATE_EXPEDITED_SYNC_CORE));
-    if !(registered && barrier(PRIVATE_EXPEDITED_SYNC_CORE)) {
-        // Linux before 4.16. A change of the protection of executable pages, which every publication makes, interrupts the
-        // processors that run this process.
-        log::debug!("the system has no barrier for instructions");
+    // Linux before 4.16 and filters of system calls have no such barrier. The other one waits until each processor has
+    // switched threads, which synchronizes it too. It takes some milliseconds.
+    if !(registered && barrier(PRIVATE_EXPEDITED_SYNC_CORE)) && !barrier(GLOBAL) {
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| {
+            log::warn!(
+                "the system refuses `membarrier`: publish code before other threads run code"
+            );
+        });
     }
 }

@@ -1,8 +1,9 @@
 //! aarch64.
 //!
 //! `CallConv::Tail` passes integers from `x2` on, and the platform's convention (AAPCS64) from `x0` on. So calls with
-//! handlers have two more parameters and results that have no meaning. Each parameter costs one move. Every vector
-//! register is clobbered at every call, so handlers rely on none.
+//! handlers have two more parameters and results that have no meaning, and host calls have two arguments before
+//! the vmctx. Each parameter without a meaning costs one move. Every vector register is clobbered at every call, so handlers
+//! rely on none.
 
 use super::{Arch, TailRegisters};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -48,7 +49,11 @@ impl Arch for Aarch64 {
     }
 
     fn tail_registers(&self) -> TailRegisters {
-        TailRegisters { params: [6, 8], results: [6, 8], before: 2 }
+        TailRegisters { params: [6, 8], results: [6, 8] }
+    }
+
+    fn registers_before_tail(&self) -> usize {
+        2
     }
 
     fn signing(&self) -> Option<&'static str> {

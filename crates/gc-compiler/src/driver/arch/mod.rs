@@ -49,6 +49,10 @@ pub(crate) trait Arch: std::fmt::Debug + Sync {
     /// How a function of this convention signs its return address if functions sign them.
     fn return_signature(&self, convention: CallConv) -> ReturnSignature;
 
+    /// The number of registers of the platform's convention that come before the first one for an integer of
+    /// `CallConv::Tail`, for parameters and for results.
+    fn registers_before_tail(&self) -> usize;
+
     /// The extension with which `call` is an instruction. There are no library functions, so code that would call one
     /// needs the extension.
     fn extension_for(&self, call: LibCall) -> Option<&'static str>;
@@ -73,9 +77,6 @@ pub(crate) struct TailRegisters {
     /// So many integers and so many floats, for parameters and for results.
     pub(super) params: [usize; 2],
     pub(super) results: [usize; 2],
-    /// The number of registers of the platform's convention that come before the first one for an integer, for parameters
-    /// and for results.
-    before: usize,
 }
 
 /// All processors.
@@ -230,19 +231,19 @@ pub(super) fn signature_with_handlers(
         }
         integers <= most[0] && floats <= most[1]
     };
-    let registers = arch.tail_registers();
+    let (registers, before) = (arch.tail_registers(), arch.registers_before_tail());
     // What has no meaning is the first argument once more.
     let has_argument = signature.params.first().is_some_and(|it| it.value_type == types::I64);
     let fits = signature.call_conv == CallConv::Tail
-        && (registers.before == 0 || has_argument)
+        && (before == 0 || has_argument)
         && fits(&signature.params, registers.params)
         && fits(&signature.returns, registers.results);
     fits.then(|| {
         let mut signature = Signature { call_conv: CallConv::SystemV, ..signature.clone() };
-        let unused = std::iter::repeat_n(AbiParam::new(types::I64), registers.before);
+        let unused = std::iter::repeat_n(AbiParam::new(types::I64), before);
         signature.params.splice(0..0, unused.clone());
         signature.returns.splice(0..0, unused);
-        WithHandlers { signature, unused: registers.before }
+        WithHandlers { signature, unused: before }
     })
 }
 

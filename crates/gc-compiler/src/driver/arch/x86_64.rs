@@ -43,7 +43,11 @@ impl Arch for X86_64 {
     }
 
     fn tail_registers(&self) -> TailRegisters {
-        TailRegisters { params: [6, 8], results: [1, 2], before: 0 }
+        TailRegisters { params: [6, 8], results: [1, 2] }
+    }
+
+    fn registers_before_tail(&self) -> usize {
+        0
     }
 
     fn signing(&self) -> Option<&'static str> {

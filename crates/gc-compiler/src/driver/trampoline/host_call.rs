@@ -4,6 +4,7 @@
 //! call takes 4.4 ns, and one with the System V convention 2.3 (prototype).
 
 use super::*;
+use crate::driver::names::HOST_CALL_NAMESPACE;
 use crate::host_call_signature;
 use gc_types::HostSignature;
 
@@ -14,7 +15,7 @@ pub(in crate::driver) fn host_call(
     signature: &HostSignature,
 ) -> Result<Arc<CompiledFunction>> {
     compiler.trampoline(Trampoline::HostCall(call), || {
-        build(compiler, host_call_signature(signature), |builder, params| {
+        let mut func = build(compiler, host_call_signature(signature), |builder, params| {
             let exit = record_exit(builder, params[0]);
             let store_context = exit.store_context;
             let args: Vec<Value> = params
@@ -46,6 +47,8 @@ pub(in crate::driver) fn host_call(
                 builder.ins().store(trusted(), result, store_context, O.store_host_result() as i32);
             }
             builder.ins().return_(&[]);
-        })
+        });
+        func.name = UserFuncName::user(HOST_CALL_NAMESPACE, call.index());
+        func
     })
 }

@@ -6,15 +6,18 @@
 //! the code. A host function that waits finds out by [`InterruptHandle::event`].
 #![allow(unsafe_code)]
 
+mod protocol;
+
 use crate::VMStoreContext;
 use crate::os::Event;
 use crate::vmcontext::Word;
 use anyhow::{Context as _, Result};
 use gc_types::VMOffsets;
+use protocol::Native;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use std::os::fd::BorrowedFd;
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// The limit that stops every function at its entry. It is higher than any stack pointer, and code
@@ -96,7 +99,7 @@ impl InterruptHandle {
 
     /// Whether the store's code was interrupted.
     pub fn is_interrupted(&self) -> bool {
-        self.interrupt.requested.load(Ordering::SeqCst)
+        self.interrupt.is_requested()
     }
 
     /// A file that becomes readable when the store's code is interrupted, for a host function that
@@ -142,17 +145,15 @@ impl Interrupt {
         offset < VMOffsets::POLL_PAGE_SIZE as usize
     }
 
+    /// Whether the code is interrupted. It is if this thread has read the limit that stops all code.
     pub(crate) fn is_requested(&self) -> bool {
-        self.requested.load(Ordering::SeqCst)
+        protocol::has_begun::<Native>(&self.requested)
     }
 
     fn begin(&self, limit: &Word) {
         let _changing = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        self.requested.store(true, Ordering::SeqCst);
-        self.page.protect(MprotectFlags::empty());
-        // See `hold`.
-        fence(Ordering::SeqCst);
-        limit.set(NO_STACK);
+        let end_loops = || self.page.protect(MprotectFlags::empty());
+        protocol::begin::<Native>(&self.requested, limit, end_loops);
         if let Some(event) = self.event.get() {
             event.signal();
         }
@@ -160,21 +161,14 @@ impl Interrupt {
 
     /// Sets the limit that stops all code if the code is interrupted. The store's thread calls this
     /// when it has set another limit.
-    ///
-    /// This thread writes the limit and then reads the request. The interrupting thread writes the
-    /// request and then the limit. Because of the fences, this thread sees the request, or its write
-    /// comes first (Dekker's algorithm).
     pub(crate) fn hold(&self, limit: &Word) {
-        fence(Ordering::SeqCst);
-        if self.is_requested() {
-            limit.set(NO_STACK);
-        }
+        protocol::hold::<Native>(&self.requested, limit);
     }
 
     /// Takes the interrupt back. No code of the store runs.
     pub(crate) fn clear(&self) {
         let _changing = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        self.requested.store(false, Ordering::SeqCst);
+        self.requested.store(false, Ordering::Relaxed);
         self.page.protect(MprotectFlags::READ);
         if let Some(event) = self.event.get() {
             event.clear();
