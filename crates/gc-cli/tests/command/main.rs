@@ -11,6 +11,8 @@ mod explore;
 mod explore_page;
 mod features;
 mod interrupts;
+#[cfg(feature = "cross")]
+mod machine_code;
 mod profile;
 mod registry;
 mod sessions;
