@@ -157,7 +157,8 @@ impl CodeMemory {
     }
 
     /// Registers the addresses of an image whose code is executable where it is: a system linker has put it into an
-    /// executable or a library. The words of types are written to `words`.
+    /// executable or a library. The words of types are written to `words`. The loader has made the code visible to
+    /// instruction fetch.
     ///
     /// # Errors
     /// If the code uses a type that is not in `types`.
@@ -186,7 +187,6 @@ impl CodeMemory {
         base: *const u8,
     ) -> Arc<CodeMemory> {
         let size = image.code().len();
-        crate::arch::flush_instruction_cache(base, size);
         let memory = Arc::new(CodeMemory { image, abi, _mapping: mapping, base, size });
         registry::register(&memory);
         memory
@@ -270,7 +270,7 @@ fn runs_here(abi: &Abi) -> Result<()> {
     Ok(())
 }
 
-/// Makes `size` bytes of code executable and the `words` bytes after them readable.
+/// Makes `size` bytes of code executable and visible to instruction fetch, and the `words` bytes after them readable.
 ///
 /// # Safety
 /// They are mapped whole pages, and there are no references to them.
@@ -284,6 +284,7 @@ unsafe fn make_executable(base: *const u8, size: usize, words: usize) -> Result<
                 .context("cannot protect the words of types")?;
         }
     }
+    crate::arch::flush_instruction_cache(base, size);
     Ok(())
 }
 

@@ -2,7 +2,11 @@
 
 use crate::panics::is_panic_expected;
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
+use std::collections::HashSet;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, Once};
 use std::time::{Duration, Instant};
 
@@ -33,9 +37,26 @@ pub fn trial(
 ) -> Trial {
     let name = name.into();
     Trial::test(name.clone(), move || {
-        let _running = Running::new(name);
-        run()
+        let _running = Running::new(name.clone());
+        run()?;
+        Ok(note_passed(&name)?)
     })
+}
+
+/// The file in which the names of the trials that have passed are: `TESTKIT_PASSED`.
+fn passed_file() -> Option<PathBuf> {
+    std::env::var_os("TESTKIT_PASSED").map(PathBuf::from)
+}
+
+/// Adds a name to the file of those that have passed, if there is one.
+fn note_passed(name: &str) -> std::io::Result<()> {
+    let Some(file) = passed_file() else { return Ok(()) };
+    // One write, which other threads do not divide.
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(file)?
+        .write_all(format!("{name}\n").as_bytes())
 }
 
 /// An entry in [`RUNNING`].
@@ -78,6 +99,9 @@ fn watch() {
 /// With `TESTKIT_SAMPLE=25` in the environment, about one of 25 trials runs, always the same ones. The others
 /// count as filtered out.
 ///
+/// With `TESTKIT_PASSED=FILE` in the environment, a [`trial`] that passes adds its name to the file, and trials whose
+/// names are there count as filtered out. So a run that takes hours can be stopped, and go on.
+///
 /// # Panics
 /// If `TESTKIT_SAMPLE` or `TESTKIT_LIMIT` is not a positive number.
 ///
@@ -98,6 +122,11 @@ pub fn conclude(arguments: &Arguments, mut trials: Vec<Trial>) -> Conclusion {
             number_of(trial.name()).is_multiple_of(u64::from(NonZeroU32::get(every)))
         });
         eprintln!("a sample: {} of {all} trials (TESTKIT_SAMPLE={every})", trials.len());
+    }
+    if let Some(passed) = passed_file().and_then(|file| std::fs::read_to_string(file).ok()) {
+        let passed: HashSet<&str> = passed.lines().collect();
+        trials.retain(|trial| !passed.contains(trial.name()));
+        eprintln!("{} trials have passed before (TESTKIT_PASSED)", passed.len());
     }
     let left = all - trials.len() as u64;
     let usual = std::panic::take_hook();

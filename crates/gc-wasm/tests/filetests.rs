@@ -26,9 +26,13 @@ fn modules() -> Result<Vec<PathBuf>> {
     Ok(modules)
 }
 
-/// The CLIF of all functions of a module.
+/// The CLIF of all functions of a module. Other processors than x86-64 have more loads: see the operators of memories.
 fn emitted(config: &Config, module: &Path, emit: Emit) -> Result<String> {
-    let engine = Engine::new(config)?;
+    let mut config = config.clone();
+    if cfg!(any(feature = "cross", target_arch = "x86_64")) {
+        config.target("x86-64-v3")?;
+    }
+    let engine = Engine::new(&config)?;
     let bytes = fs::read(module)?;
     let mut text = String::new();
     for listing in explore(&engine, &bytes, emit, None)? {

@@ -8,7 +8,7 @@ use std::hash::{Hash as _, Hasher};
 
 /// The version of the entries. Increment it when an entry is read differently, or when the same
 /// CLIF is compiled differently, within one version of this crate.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// What is the same for all functions of a compiler for `abi`.
 pub(super) fn prefix(abi: &Abi) -> String {

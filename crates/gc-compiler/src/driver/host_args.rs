@@ -14,7 +14,7 @@ use cranelift_codegen::ir::{
     self, ExceptionTableData, ExternalName, InstructionData, SigRef, UserFuncName, types,
 };
 use cranelift_codegen::isa::CallConv;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Changes the order of the arguments of the host calls of `func`, and of its parameters if it is the trampoline of one.
 pub(super) fn align(arch: &dyn Arch, func: &mut ir::Function) {
@@ -45,7 +45,7 @@ pub(super) fn align(arch: &dyn Arch, func: &mut ir::Function) {
         _ => false,
     };
     let callees = func.dfg.ext_funcs.iter().filter(|(_, callee)| is_host_call(&callee.name));
-    let callees: Vec<ir::FuncRef> = callees.map(|(callee, _)| callee).collect();
+    let callees: HashSet<ir::FuncRef> = callees.map(|(callee, _)| callee).collect();
     if callees.is_empty() {
         return;
     }
@@ -79,7 +79,7 @@ pub(super) fn align(arch: &dyn Arch, func: &mut ir::Function) {
 
 /// Moves the first of `list` so that `before` are before it. If there are not so many, it is among them too.
 fn move_first<T: Clone>(list: &mut Vec<T>, before: usize) {
-    let first = list[0].clone();
+    let Some(first) = list.first().cloned() else { return };
     while list.len() <= before {
         list.push(first.clone());
     }

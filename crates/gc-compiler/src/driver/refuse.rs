@@ -3,7 +3,7 @@
 
 use super::names;
 use anyhow::{Result, ensure};
-use cranelift_codegen::ir::{self, InstructionData, Opcode};
+use cranelift_codegen::ir::{self, InstructionData, Opcode, types};
 use cranelift_codegen::isa::CallConv;
 
 /// Checks that an embedder built `func` correctly.
@@ -43,6 +43,21 @@ pub(super) fn refuse(func: &ir::Function) -> Result<()> {
                 "{}: the call has the calling convention `{found}`, but the callee has `{wanted}`",
                 dfg.display_inst(inst)
             );
+            if host_call.is_some() {
+                // `host_args` changes their order before Cranelift's verifier sees them.
+                let params = &dfg.signatures[signature].params;
+                let (given, wanted) = (dfg.inst_args(inst).len(), params.len());
+                ensure!(
+                    params.first().is_some_and(|vmctx| vmctx.value_type == types::I64),
+                    "{}: the first parameter of a host call is the vmctx",
+                    dfg.display_inst(inst)
+                );
+                ensure!(
+                    given == wanted,
+                    "{}: the host call has {wanted} parameters, but the call has {given} arguments",
+                    dfg.display_inst(inst)
+                );
+            }
         }
     }
     Ok(())

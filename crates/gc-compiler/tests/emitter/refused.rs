@@ -6,7 +6,8 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use gc_compiler::Annotations;
 use gc_compiler::collector::{copying::CopyingCompiler, null::NullCompiler};
 use gc_compiler::{
-    BuiltFunction, CompileOptions, Compiler, GcCompiler, GcEmitter, GcFuncEnv, import_function,
+    BuiltFunction, CompileOptions, Compiler, GcCompiler, GcEmitter, GcFuncEnv, HOST_CALL_NAMESPACE,
+    import_function,
 };
 use gc_types::{Abi, HostCall};
 
@@ -197,4 +198,31 @@ fn instructions_that_the_machine_lacks() {
 fn cast(builder: &mut FunctionBuilder<'_>, ty: ir::Type, value: ir::Value) -> ir::Value {
     let flags = ir::MemFlagsData::new().with_endianness(ir::Endianness::Little);
     builder.ins().bitcast(ty, flags, value)
+}
+
+#[test]
+fn a_host_call_with_other_arguments_is_refused() {
+    let call = |params: usize, args: usize| {
+        error(CallConv::Tail, move |builder, vmctx| {
+            let mut signature = ir::Signature::new(CallConv::PreserveAll);
+            signature.params.extend(vec![AbiParam::new(types::I64); params]);
+            let name =
+                ir::UserExternalName::new(HOST_CALL_NAMESPACE, HostCall::ALLOC_ARRAY.index());
+            let name = builder.func.declare_imported_user_function(name);
+            let signature = builder.import_signature(signature);
+            let callee = ir::ExtFuncData {
+                name: ir::ExternalName::user(name),
+                signature,
+                colocated: true,
+                patchable: false,
+            };
+            let callee = builder.import_function(callee);
+            builder.ins().call(callee, &vec![vmctx; args]);
+        })
+    };
+    assert_eq!(call(1, 1), None);
+    let more = call(2, 1).expect("refused");
+    assert!(more.contains("has 2 parameters, but the call has 1 arguments"), "{more}");
+    let none = call(0, 0).expect("refused");
+    assert!(none.contains("the first parameter of a host call is the vmctx"), "{none}");
 }

@@ -50,7 +50,7 @@ pub use load::Objects;
 use serde::{Deserialize, Serialize};
 
 /// The version of the format.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// What the start object of an executable or a library says ([`Engine::emit_start`](crate::Engine::emit_start)).
 ///

@@ -10,7 +10,7 @@ mod watchdog;
 use anyhow::Context;
 use gc_fuzz::Target;
 use gc_testkit::random;
-use gc_testkit::trials::conclude;
+use gc_testkit::trials::{conclude, trial};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -210,11 +210,11 @@ fn main() -> ExitCode {
     ];
     for target in gc_fuzz::targets() {
         let name = |what| format!("{}::{what}", target.name);
-        trials.push(Trial::test(name("kept"), move || kept(&target)));
-        trials.push(Trial::test(name("seeded"), move || seeded(&target, numbers)));
+        trials.push(trial(name("kept"), move || kept(&target)));
+        trials.push(trial(name("seeded"), move || seeded(&target, numbers)));
         if let Some(time) = numbers.time {
             let mutated = move || mutated(&target, numbers.first, time);
-            trials.push(Trial::test(name("mutated"), mutated));
+            trials.push(trial(name("mutated"), mutated));
         }
     }
     if cfg!(not(feature = "peers")) {

@@ -230,6 +230,11 @@ fn other_settings_have_other_entries() {
     with(|config| config.epoch_interruption(true));
     with(|config| config.interruptible(true));
     with(|config| config.huge_function(0));
+    let mut signed = Config::new();
+    signed.collector(Collector::copying()).sign_return_addresses(true);
+    if Engine::new(&signed).is_ok() {
+        configs.push(signed);
+    }
     for (n, config) in configs.into_iter().enumerate() {
         let engine = cached(&store, config);
         engine.precompile_module(EXCEPTIONS).unwrap();
