@@ -6,7 +6,7 @@ use super::function::CompiledFunction;
 use super::relays::Site;
 use super::reloc::{Reloc, RelocTarget, target_of};
 use super::weight::weight;
-use super::{host_args, names, nesting, polls, refuse, relays, signature, try_calls};
+use super::{host_args, names, nesting, polls, refuse, relays, settings, signature, try_calls};
 use crate::GcCompiler;
 use crate::cache::{CacheStore, FunctionCache};
 use crate::finish::{BuiltFunction, FinishedFunction, Finisher};
@@ -15,7 +15,6 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{self, ExternalName, Opcode, TrapCode};
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa, TargetIsa};
-use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, FinalizedMachExceptionHandler, FinalizedRelocTarget};
 use gc_types::{Abi, CallSignature, HostCall, ReturnSignature, Trap};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -197,8 +196,13 @@ impl Compiler {
         Ok(Compiler {
             finisher: Finisher::new(collector, abi, options),
             arch: arch::of(abi.machine())?,
-            isa: target(abi, options, options.opt_level, options.regalloc)?,
-            huge_isa: target(abi, options, OptLevel::None, RegallocAlgorithm::SinglePass)?,
+            isa: settings::target(abi, options, options.opt_level, options.regalloc)?,
+            huge_isa: settings::target(
+                abi,
+                options,
+                OptLevel::None,
+                RegallocAlgorithm::SinglePass,
+            )?,
             huge_function: options.huge_function,
             signs_return_addresses: options.sign_return_addresses,
             cache: None,
@@ -525,63 +529,6 @@ fn calls_by_reference(func: &ir::Function) -> BTreeSet<CallSignature> {
         }
     }
     found
-}
-
-/// The Cranelift target for the machine of `abi`, with the settings that this crate needs.
-fn target(
-    abi: &Abi,
-    options: &CompileOptions,
-    opt_level: OptLevel,
-    regalloc: RegallocAlgorithm,
-) -> Result<OwnedTargetIsa> {
-    let mut flags = settings::builder();
-    for (name, value) in [
-        (
-            "opt_level",
-            match opt_level {
-                OptLevel::None => "none",
-                OptLevel::Speed => "speed",
-                OptLevel::SpeedAndSize => "speed_and_size",
-            },
-        ),
-        (
-            "regalloc_algorithm",
-            match regalloc {
-                RegallocAlgorithm::Backtracking => "backtracking",
-                RegallocAlgorithm::SinglePass => "single_pass",
-            },
-        ),
-        (
-            "enable_nan_canonicalization",
-            if options.nan_canonicalization { "true" } else { "false" },
-        ),
-        ("enable_verifier", if options.verifier { "true" } else { "false" }),
-        // Stack walks follow frame pointers.
-        ("preserve_frame_pointers", "true"),
-        // It says where functions save callee-saved registers, and how they make frames.
-        ("unwind_info", "true"),
-        // Large frames are compared with the stack limit at the function's entry. The probes are
-        // for functions without a stack limit.
-        ("enable_probestack", "true"),
-        ("probestack_strategy", "inline"),
-        // This allows more results than there are result registers.
-        ("enable_multi_ret_implicit_sret", "true"),
-        ("is_pic", "true"),
-        ("use_colocated_libcalls", "true"),
-    ] {
-        flags.set(name, value).with_context(|| format!("Cranelift setting {name}={value}"))?;
-    }
-    let mut backend = arch::backend(abi.machine())?;
-    if options.sign_return_addresses {
-        let setting = arch::of(abi.machine())?.signing();
-        let setting = setting.with_context(|| {
-            format!("code for {} cannot sign return addresses", abi.machine().arch())
-        })?;
-        backend.enable(setting).with_context(|| format!("Cranelift setting {setting}"))?;
-    }
-    backend
-        .finish(settings::Flags::new(flags))
-        .with_context(|| format!("cannot configure Cranelift for {}", abi.machine()))
 }
 
 /// The trap for a Cranelift trap code.

@@ -7,7 +7,8 @@
 //! 2. `compile`: [`Compiler`](crate::Compiler) compiles functions to
 //!    [`CompiledFunction`](crate::CompiledFunction)s (`function`), on any number of threads.
 //!    `try_calls` lets calls with handlers keep values in registers, `host_args` keeps the vmctx
-//!    where it is at host calls, and `polls` lets another thread interrupt loops. `relays`: handlers that stand for those of another call.
+//!    where it is at host calls, and `polls` lets another thread interrupt loops. `relays`: handlers
+//!    that stand for those of another call. `settings`: those of Cranelift.
 //!    A [`Compilation`](crate::Compilation) can be ended early (`cancel`).
 //!    What was compiled before comes from a [`cache`](crate::cache), if there is one. `reloc`: what
 //!    the linker fills in. `frame`: what unwinders need.
@@ -30,6 +31,7 @@ mod polls;
 mod refuse;
 mod relays;
 mod reloc;
+mod settings;
 mod signature;
 mod trampoline;
 mod try_calls;

@@ -81,7 +81,8 @@ pub(crate) fn synchronize_threads() {
     let registered = *REGISTERED.get_or_init(|| barrier(REGISTER_PRIVATE_EXPEDITED_SYNC_CORE));
     // Linux before 4.16 and filters of system calls have no such barrier. The other one waits until each processor has
     // switched threads, which synchronizes it too. It takes some milliseconds.
-    if !(registered && barrier(PRIVATE_EXPEDITED_SYNC_CORE)) && !barrier(GLOBAL) {
+    let synchronized = (registered && barrier(PRIVATE_EXPEDITED_SYNC_CORE)) || barrier(GLOBAL);
+    if !synchronized {
         static WARNED: Once = Once::new();
         WARNED.call_once(|| {
             log::warn!(
