@@ -56,13 +56,20 @@ fn library() -> PathBuf {
 }
 
 fn run(program: &Path, environment: &[(&str, &str)]) -> Output {
+    let mut tries = 0;
     loop {
-        match Command::new(program).envs(environment.iter().copied()).output() {
-            // A process that another test has just started holds the file that this test wrote, until it has
-            // executed its own program.
-            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
-            output => return output.unwrap(),
+        // A process that another test has just started holds the file that this test wrote, until it has
+        // executed its own program. Under qemu this is the status 127.
+        let output = Command::new(program).envs(environment.iter().copied()).output();
+        let is_busy = match &output {
+            Err(error) => error.kind() == ErrorKind::ExecutableFileBusy,
+            Ok(output) => output.status.code() == Some(127) && tries < 1000,
+        };
+        if !is_busy {
+            return output.unwrap();
         }
+        tries += 1;
+        std::thread::yield_now();
     }
 }
 
@@ -148,12 +155,13 @@ fn linkers_and_their_options() {
     let objects = [folder.object("lists.o", lists), folder.object("main.o", &main)];
     let mut linkers = vec![vec!["-fuse-ld=bfd".to_owned()]];
     match Command::new("ld.gold").arg("--version").output() {
-        Ok(_) => linkers.push(vec!["-fuse-ld=gold".into()]),
-        Err(_) => eprintln!("SKIPPED: there is no ld.gold"),
+        Ok(gold) if gold.status.success() => linkers.push(vec!["-fuse-ld=gold".into()]),
+        _ => eprintln!("SKIPPED: there is no ld.gold"),
     }
     let root = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap().stdout;
     let root = PathBuf::from(String::from_utf8(root).unwrap().trim());
-    let lld = root.join("lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld");
+    let arch = std::env::consts::ARCH;
+    let lld = root.join(format!("lib/rustlib/{arch}-unknown-linux-gnu/bin/rust-lld"));
     match lld.exists() {
         true => {
             std::os::unix::fs::symlink(&lld, folder.0.join("ld.lld")).unwrap();
