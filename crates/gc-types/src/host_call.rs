@@ -147,7 +147,7 @@ gc_host_calls! {
 }
 
 /// How a function signs its return address while that is on the stack (pointer authentication: Arm Architecture Reference
-/// Manual, section D8.10). Before it returns it checks the signature.
+/// Manual, "Pointer authentication"). Before it returns it checks the signature.
 ///
 /// # Examples
 /// ```

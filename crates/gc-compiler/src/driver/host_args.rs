@@ -14,7 +14,7 @@ use cranelift_codegen::ir::{
     self, ExceptionTableData, ExternalName, InstructionData, SigRef, UserFuncName, types,
 };
 use cranelift_codegen::isa::CallConv;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// Changes the order of the arguments of the host calls of `func`, and of its parameters if it is the trampoline of one.
 pub(super) fn align(arch: &dyn Arch, func: &mut ir::Function) {
@@ -45,7 +45,8 @@ pub(super) fn align(arch: &dyn Arch, func: &mut ir::Function) {
         _ => false,
     };
     let callees = func.dfg.ext_funcs.iter().filter(|(_, callee)| is_host_call(&callee.name));
-    let callees: HashSet<ir::FuncRef> = callees.map(|(callee, _)| callee).collect();
+    // In order, so that the function and its key in a cache are always the same.
+    let callees: BTreeSet<ir::FuncRef> = callees.map(|(callee, _)| callee).collect();
     if callees.is_empty() {
         return;
     }

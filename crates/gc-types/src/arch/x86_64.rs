@@ -12,7 +12,8 @@ pub(super) static PROCESSOR: Processor = Processor {
     name: "x86_64",
     callee_saved: CALLEE_SAVED,
     page_size: PAGE_SIZE,
-    // Faults are precise: an instruction that faults has written nothing (Intel's manual, volume 3, section 7.6).
+    // Faults are precise: an instruction that faults has written nothing (Intel's manual, volume 3, "Exception
+    // Classifications").
     tears_stores: false,
     // System V ABI for x86-64, section 3.1.1.
     levels: &[

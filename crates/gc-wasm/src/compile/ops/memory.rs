@@ -6,7 +6,7 @@
 //! with the memory's length, and the guard covers the offset. For larger offsets the end of the
 //! access is compared. See [`MemorySettings`](crate::vm::memory::MemorySettings).
 //!
-//! An access that traps changes nothing (WebAssembly 3.0, section 4.6.1, "Memory instructions"). Some processors may have
+//! An access that traps changes nothing (WebAssembly 3.0, "Execution", "Memory Instructions"). Some processors may have
 //! written a part of a store when the rest faults. There a load of the same bytes is before each store of more than one
 //! byte, and the load traps. What the code has loaded or stored just before it does not load again: Cranelift's alias
 //! analysis removes such a load.
