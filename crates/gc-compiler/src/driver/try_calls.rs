@@ -6,7 +6,7 @@
 //! another convention, which passes the same values in the same registers. The driver restores the
 //! registers when it unwinds ([`ImageFunction::saved`](gc_types::ImageFunction::saved)).
 
-use super::arch::{self, Arch, WithHandlers};
+use super::arch::{self, Arch};
 use cranelift_codegen::ir::{
     self, BlockArg, ExceptionTableData, ExtFuncData, FuncRef, InstructionData, SigRef,
 };
@@ -17,18 +17,19 @@ pub(super) fn keep_registers(arch: &dyn Arch, func: &mut ir::Function) {
     if func.dfg.exception_tables.is_empty() {
         return;
     }
-    let mut signatures: HashMap<SigRef, Option<(SigRef, usize)>> = HashMap::new();
+    // So many arguments and results at the beginning have no meaning.
+    let unused = arch.registers_before_tail();
+    let mut signatures: HashMap<SigRef, Option<SigRef>> = HashMap::new();
     let mut callees: HashMap<FuncRef, FuncRef> = HashMap::new();
     let ir::Function { stencil: ir::function::FunctionStencil { dfg, layout, .. }, .. } = func;
     for inst in layout.blocks().filter_map(|block| layout.last_inst(block)) {
         let Some(table) = dfg.insts[inst].exception_table() else { continue };
         let old = dfg.exception_tables[table].signature();
         let new = signatures.entry(old).or_insert_with(|| {
-            let WithHandlers { signature, unused } =
-                arch::signature_with_handlers(arch, &dfg.signatures[old])?;
-            Some((dfg.signatures.push(signature), unused))
+            let signature = arch::signature_with_handlers(arch, &dfg.signatures[old])?;
+            Some(dfg.signatures.push(signature))
         });
-        let Some((signature, unused)) = *new else { continue };
+        let Some(signature) = *new else { continue };
         // They are the first argument once more.
         change_args(dfg, inst, |args| {
             let more: Vec<_> = args.first().into_iter().copied().cycle().take(unused).collect();

@@ -2,6 +2,7 @@
 
 mod clif;
 mod random;
+mod trials;
 mod weak;
 
 use gc_runtime::GcRuntime;

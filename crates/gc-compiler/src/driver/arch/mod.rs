@@ -198,23 +198,14 @@ pub(super) fn frame_steps(
     Ok(steps)
 }
 
-/// A signature for calls with handlers.
-pub(super) struct WithHandlers {
-    pub(super) signature: Signature,
-    /// The number of parameters and of results at its beginning that have no meaning.
-    pub(super) unused: usize,
-}
-
 /// The signature for calls with handlers of functions with `signature`. It has a convention for
 /// which Cranelift expects that whoever unwinds to a handler restores the callee-saved registers, and
 /// so it keeps values in them across the call. `CallConv::Tail` has no such registers for handlers.
 ///
-/// It is the convention of the platform. It passes few parameters and results in the same
-/// registers as `CallConv::Tail`, after some that have no meaning. If there are more, there is no such signature.
-pub(super) fn signature_with_handlers(
-    arch: &dyn Arch,
-    signature: &Signature,
-) -> Option<WithHandlers> {
+/// It is the convention of the platform. It passes few parameters and results in the same registers as
+/// `CallConv::Tail`, after [`Arch::registers_before_tail`] of them that have no meaning. If there are more, there is no
+/// such signature.
+pub(super) fn signature_with_handlers(arch: &dyn Arch, signature: &Signature) -> Option<Signature> {
     let fits = |params: &[AbiParam], most: [usize; 2]| {
         let (mut integers, mut floats) = (0, 0);
         for param in params {
@@ -243,7 +234,7 @@ pub(super) fn signature_with_handlers(
         let unused = std::iter::repeat_n(AbiParam::new(types::I64), before);
         signature.params.splice(0..0, unused.clone());
         signature.returns.splice(0..0, unused);
-        WithHandlers { signature, unused: before }
+        signature
     })
 }
 
