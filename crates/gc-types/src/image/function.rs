@@ -2,7 +2,7 @@
 
 use super::Catches;
 use crate::HostCall;
-use crate::table::Row;
+use crate::table::{Row, Words as _};
 
 /// The identity of a function of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
