@@ -411,7 +411,8 @@ fn resident(store: &GcStore) -> Option<u64> {
             bytes += words.next()?.parse::<u64>().ok()? << 10;
         }
     }
-    Some(bytes)
+    // Under qemu all numbers are zero.
+    (bytes != 0).then_some(bytes)
 }
 
 #[test]
