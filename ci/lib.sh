@@ -10,6 +10,7 @@ if [ "${CI:-}" = true ]; then
   export CARGO_INCREMENTAL=0
   # On a laptop Cargo.lock may be updated; in CI it must be up to date.
   locked=(--locked)
+  # Programs of tests are built in less time. Scripts that need another wrapper set theirs.
   export RUSTC_WORKSPACE_WRAPPER=$PWD/ci/rustc-tests
   # Each build fails if there is a warning. Clippy only sees the builds with all features. A script that
   # another one calls must not add the flag again: with other flags cargo builds everything again.

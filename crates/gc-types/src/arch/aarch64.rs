@@ -12,7 +12,8 @@ pub(super) static PROCESSOR: Processor = Processor {
     name: "aarch64",
     callee_saved: CALLEE_SAVED,
     page_size: PAGE_SIZE,
-    // Arm Architecture Reference Manual, "Requirements for single-copy atomicity": a store that is not aligned is several accesses.
+    // A store that is not aligned is several accesses (Arm Architecture Reference Manual, "Requirements for single-copy
+    // atomicity").
     tears_stores: true,
     // Arm Architecture Reference Manual, chapter A2: FEAT_LSE is mandatory from version 8.1 on.
     levels: &[
