@@ -318,24 +318,33 @@ impl Drop for HostContexts {
     }
 }
 
-/// The root scope of a call of a host function. It ends also if the function panics.
-pub(super) struct CallScope<'a> {
-    pub(super) store: &'a mut StoreOpaque,
-    scope: HandleScope,
+/// Runs `run` in a root scope, which ends also if it panics.
+#[inline(always)]
+pub(super) fn in_scope<R>(store: &mut StoreOpaque, run: impl FnOnce(&mut StoreOpaque) -> R) -> R {
+    let begin = store.gc_store().enter_handle_scope();
+    let scope = Unwinding { store, begin };
+    let result = run(scope.store);
+    scope.store.exit_scope(scope.begin);
+    std::mem::forget(scope);
+    result
 }
 
-impl<'a> CallScope<'a> {
-    #[inline(always)]
-    pub(super) fn new(store: &'a mut StoreOpaque) -> CallScope<'a> {
-        let scope = store.gc_store().enter_handle_scope();
-        CallScope { store, scope }
-    }
+/// Ends a root scope if there is a panic.
+struct Unwinding<'a> {
+    store: &'a mut StoreOpaque,
+    begin: HandleScope,
 }
 
-impl Drop for CallScope<'_> {
+impl Drop for Unwinding<'_> {
+    // It is small, so that the compiler inlines it, and then the scope need not be in memory in each call.
     #[inline(always)]
     fn drop(&mut self) {
-        self.store.exit_scope(self.scope);
+        #[cold]
+        #[inline(never)]
+        fn exit(store: &mut StoreOpaque, begin: HandleScope) {
+            store.exit_scope(begin);
+        }
+        exit(self.store, self.begin);
     }
 }
 
@@ -354,9 +363,8 @@ extern "C" fn call_host<T: 'static, F: HostClosure<T>>(
             let slots = std::slice::from_raw_parts_mut(slots, context.slots);
             (&*context.closure.cast::<F>(), slots)
         };
-        let scope = CallScope::new(store);
         // A host function is only instantiated in stores whose data is a `T`.
-        closure(Caller { store: StoreContextMut::new(scope.store) }, slots)?;
+        in_scope(store, |store| closure(Caller { store: StoreContextMut::new(store) }, slots))?;
         Ok(0)
     };
     // SAFETY: the caller is compiled code of the store to which the context belongs.

@@ -1,7 +1,7 @@
 //! Calls and host functions with raw values, whose types nobody checks.
 #![allow(unsafe_code)]
 
-use super::host::CallScope;
+use super::host::in_scope;
 use super::{Caller, Func, HostFunc};
 use crate::refs::{AnyRef, Reference as _};
 use crate::store::{CallHook, Known, KnownFunc, StoreOpaque};
@@ -247,20 +247,21 @@ impl StoreOpaque {
         slots: &mut [ValRaw],
         types: &[WasmValType],
     ) -> Result<()> {
-        let scope = CallScope::new(self);
-        let mut rooted: Vec<(usize, Rooted<AnyRef>)> = Vec::new();
-        for (i, (slot, ty)) in slots.iter().zip(types).enumerate() {
-            if ty.is_vmgcref_type()
-                && let Some(gc_ref) = VMGcRef::from_raw_u32(slot.get_u32())
-            {
-                rooted.push((i, scope.store.root_borrowed(&gc_ref)));
+        in_scope(self, |store| {
+            let mut rooted: Vec<(usize, Rooted<AnyRef>)> = Vec::new();
+            for (i, (slot, ty)) in slots.iter().zip(types).enumerate() {
+                if ty.is_vmgcref_type()
+                    && let Some(gc_ref) = VMGcRef::from_raw_u32(slot.get_u32())
+                {
+                    rooted.push((i, store.root_borrowed(&gc_ref)));
+                }
             }
-        }
-        let result = scope.store.call_hook(change);
-        for (i, handle) in rooted {
-            let gc_ref = handle.gc_ref(scope.store)?;
-            slots[i] = ValRaw::u64(gc_ref.as_raw_u32().into());
-        }
-        result
+            let result = store.call_hook(change);
+            for (i, handle) in rooted {
+                let gc_ref = handle.gc_ref(store)?;
+                slots[i] = ValRaw::u64(gc_ref.as_raw_u32().into());
+            }
+            result
+        })
     }
 }
