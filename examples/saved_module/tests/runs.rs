@@ -40,7 +40,11 @@ fn the_number_is_optional() {
     prints(&[file, "next", "-5"], "-4");
     fails(&[file, "next", "five"], "NUMBER must be a number");
     fails(&[file, "next"], "next");
-    fails(&[file, "next", "1", "2"], "usage: saved_module FILE FUNCTION [NUMBER]");
-    fails(&[file], "usage: saved_module FILE FUNCTION [NUMBER]");
-    fails(&[], "usage: saved_module FILE FUNCTION [NUMBER]");
+    let usage = "usage: saved_module FILE FUNCTION [NUMBER [COLLECTOR]]";
+    fails(&[file, "next", "1", "generational", "2"], usage);
+    fails(&[file], usage);
+    fails(&[], usage);
+    prints(&[file, "next", "1", "generational"], "2");
+    fails(&[file, "next", "1", "copying"], "copying");
+    fails(&[file, "next", "1", "none"], "none");
 }

@@ -11,6 +11,16 @@ pub(crate) fn saved_and_loaded(module: &Module) -> Result<Module> {
     unsafe { Module::deserialize(module.engine(), bytes) }
 }
 
+/// Loads a saved module. It may run.
+///
+/// # Safety
+/// An engine with the same configuration made the bytes.
+#[cfg(feature = "peers")]
+pub(crate) unsafe fn load_unchanged(engine: &Engine, bytes: &[u8]) -> Result<Module> {
+    // SAFETY: as the caller promises.
+    unsafe { Module::deserialize(engine, bytes) }
+}
+
 /// Loads a saved module. If its bytes were changed, the caller only looks at what it declares.
 pub(super) fn load(engine: &Engine, bytes: &[u8]) -> Result<Module> {
     // SAFETY: machine code can do anything only when it runs. That of a changed module never runs:

@@ -9,6 +9,8 @@
 mod edits;
 mod load;
 
+#[cfg(feature = "peers")]
+pub(super) use load::load_unchanged;
 pub(super) use load::saved_and_loaded;
 
 use super::report;

@@ -368,7 +368,7 @@ macro_rules! embedding {
 
         /// How a call ended with a trap, if that is known to both engines.
         fn trapped(trap: Trap) -> Option<Outcome> {
-            Some(Outcome::Trapped(match trap {
+            let why = match trap {
                 Trap::StackOverflow => return Some(Outcome::Exhausted("stack".to_string())),
                 Trap::AllocationTooLarge => {
                     return Some(Outcome::Exhausted("size of an object".to_string()))
@@ -385,7 +385,8 @@ macro_rules! embedding {
                 Trap::ArrayOutOfBounds => "array access",
                 Trap::CastFailure => "cast",
                 _ => return None,
-            }))
+            };
+            Some(Outcome::Trapped(why.into()))
         }
 
         /// Describes values.

@@ -1,8 +1,10 @@
 //! Runs a module in this engine, in some configuration.
 
+#![allow(unsafe_code)]
+
 use super::allowed::ALLOWED;
 use super::embedding::embedding;
-use crate::artifact::saved_and_loaded;
+use crate::artifact::{load_unchanged, saved_and_loaded};
 use gc_wasm::{Collector, Config, HeapBounds, OptLevel, RegallocAlgorithm};
 
 embedding! { gc_wasm }
@@ -112,8 +114,12 @@ impl Setting {
         name
     }
 
-    fn engine(&self) -> Result<Engine> {
+    /// An engine for this machine, or for `target`.
+    fn engine(&self, target: Option<&str>) -> Result<Engine> {
         let mut config = Config::new();
+        if let Some(target) = target {
+            config.target(target)?;
+        }
         config
             .collector(self.collector.clone())
             .gc_zeal(self.zeal)
@@ -135,20 +141,21 @@ impl Setting {
     }
 
     /// Compiles a module.
-    fn module(&self, bytes: &[u8]) -> Result<(Store<()>, Module)> {
-        let engine = self.engine()?;
-        let mut module = Module::new(&engine, bytes)?;
-        if self.saved {
-            module = saved_and_loaded(&module)?;
-        }
-        let mut store = Store::new(&engine, ());
+    fn module(&self, bytes: &[u8]) -> Result<Module> {
+        let module = Module::new(&self.engine(None)?, bytes)?;
+        if self.saved { saved_and_loaded(&module) } else { Ok(module) }
+    }
+
+    /// A store for a module of the setting.
+    fn store(&self, module: &Module) -> Result<Store<()>> {
+        let mut store = Store::new(module.engine(), ());
         if self.fuel {
             store.set_fuel(u64::MAX >> 1)?;
         }
         if self.epochs {
             store.set_epoch_deadline(1);
         }
-        Ok((store, module))
+        Ok(store)
     }
 }
 
@@ -162,7 +169,8 @@ pub(super) fn run(
     choices: &mut Choices,
     callable: Option<fn(&FuncType) -> bool>,
 ) -> Result<(Run, Module)> {
-    let (mut store, module) = Setting::plain().module(bytes)?;
+    let module = Setting::plain().module(bytes)?;
+    let mut store = Setting::plain().store(&module)?;
     Ok((lead(&mut store, &module, choices, callable)?, module))
 }
 
@@ -171,8 +179,34 @@ pub(super) fn run(
 /// # Errors
 /// If it is not compiled, or uses up a large heap that `leader` did not use up.
 pub fn repeat(bytes: &[u8], setting: &Setting, leader: &Run) -> Result<Run> {
-    let (mut store, module) = setting.module(bytes)?;
-    let run = follow(&mut store, &module, leader)?;
+    repeat_module(&setting.module(bytes)?, setting, leader)
+}
+
+/// Compiles a module for another machine: `target` is one of those that [`Config::target`] takes. The
+/// module is saved, for [`repeat_saved`].
+///
+/// # Errors
+/// If it is not compiled.
+pub fn save_for(target: &str, bytes: &[u8], setting: &Setting) -> Result<Vec<u8>> {
+    setting.engine(Some(target))?.precompile_module(bytes)
+}
+
+/// As [`repeat`], with a saved module.
+///
+/// # Errors
+/// If it is not loaded, or uses up a large heap that `leader` did not use up.
+///
+/// # Safety
+/// The bytes are those that [`save_for`] returned for this setting.
+pub unsafe fn repeat_saved(saved: &[u8], setting: &Setting, leader: &Run) -> Result<Run> {
+    // SAFETY: as the caller promises.
+    let module = unsafe { load_unchanged(&setting.engine(None)?, saved)? };
+    repeat_module(&module, setting, leader)
+}
+
+fn repeat_module(module: &Module, setting: &Setting, leader: &Run) -> Result<Run> {
+    let mut store = setting.store(module)?;
+    let run = follow(&mut store, module, leader)?;
     if setting.heap >= LARGE && leader.exhausted().is_none() && run.exhausted() == Some("heap") {
         return Err(Error::msg(format!("{}: the heap is used up", setting.name())));
     }
@@ -196,7 +230,7 @@ fn ended(store: &mut Store<()>, error: &Error) -> Result<Outcome> {
         trap => trap.and_then(|trap| trapped(*trap)),
     };
     Ok(outcome.unwrap_or_else(|| match format!("{error:#}").contains(super::NO_VALUE) {
-        true => Outcome::Trapped("host function"),
+        true => Outcome::Trapped("host function".into()),
         false => Outcome::Failed(format!("{error:#}")),
     }))
 }

@@ -1,9 +1,11 @@
 //! What a run of a module showed, in words that belong to no engine, and the comparison of two runs.
 
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 /// A number. Floats are bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Number {
     /// An `i32`.
     I32(i32),
@@ -18,7 +20,7 @@ pub enum Number {
 }
 
 /// A value. References are described by what can be seen through them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ObservedValue {
     /// A number.
     Number(Number),
@@ -68,7 +70,7 @@ impl From<Number> for ObservedValue {
 }
 
 /// The argument of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Argument {
     /// A number.
     Number(Number),
@@ -89,12 +91,12 @@ impl From<Number> for Argument {
 }
 
 /// How an instantiation or a call ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// It returned these values.
     Returned(Vec<ObservedValue>),
     /// It trapped for this reason.
-    Trapped(&'static str),
+    Trapped(Cow<'static, str>),
     /// An exception with this payload left it.
     Threw(Vec<ObservedValue>),
     /// Something was used up: the stack, the heap, or a limit of the engine. What this does to a
@@ -105,7 +107,7 @@ pub enum Outcome {
 }
 
 /// A call of an exported function, its end, and the fuel that was left.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Call {
     /// The export.
     pub export: String,
@@ -118,7 +120,7 @@ pub struct Call {
 }
 
 /// All that is seen of a module in one engine.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Run {
     /// Why the module could not be instantiated.
     pub refused: Option<Outcome>,

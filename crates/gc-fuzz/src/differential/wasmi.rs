@@ -280,9 +280,9 @@ fn ended(error: &Error) -> Outcome {
     if let ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. }) =
         error.kind()
     {
-        return Outcome::Trapped("table access");
+        return Outcome::Trapped("table access".into());
     }
-    Outcome::Trapped(match error.as_trap_code() {
+    let why = match error.as_trap_code() {
         Some(TrapCode::UnreachableCodeReached) => "unreachable",
         Some(TrapCode::MemoryOutOfBounds) => "memory access",
         Some(TrapCode::TableOutOfBounds) => "table access",
@@ -293,5 +293,6 @@ fn ended(error: &Error) -> Outcome {
         Some(TrapCode::BadSignature) => "indirect call type",
         Some(TrapCode::StackOverflow) => return Outcome::Exhausted("stack".to_string()),
         _ => return Outcome::Failed(format!("{error:?}")),
-    })
+    };
+    Outcome::Trapped(why.into())
 }

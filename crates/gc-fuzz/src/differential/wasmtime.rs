@@ -85,7 +85,7 @@ fn ended(store: &mut Store<()>, error: &Error) -> Result<Outcome> {
     }
     let outcome = error.downcast_ref::<Trap>().and_then(|trap| trapped(*trap));
     Ok(outcome.unwrap_or_else(|| match format!("{error:#}").contains(super::NO_VALUE) {
-        true => Outcome::Trapped("host function"),
+        true => Outcome::Trapped("host function".into()),
         false => Outcome::Failed(format!("{error:?}")),
     }))
 }

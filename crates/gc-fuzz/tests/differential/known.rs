@@ -76,12 +76,12 @@ fn the_comparison_notices_each_difference() -> anyhow::Result<()> {
         fault(&mut other);
         assert!(matches!(compare(&run, &other), Verdict::Different(_)), "{other:?}");
     };
-    notices(&|run| run.calls[0].outcome = Outcome::Trapped("unreachable"));
+    notices(&|run| run.calls[0].outcome = Outcome::Trapped("unreachable".into()));
     notices(&|run| run.calls[1].outcome = Outcome::Returned(vec![]));
     notices(&|run| run.calls[2].fuel = Number::I32(-1).into());
     notices(&|run| drop(run.calls.pop()));
     notices(&|run| drop(run.state.pop()));
-    notices(&|run| run.refused = Some(Outcome::Trapped("cast")));
+    notices(&|run| run.refused = Some(Outcome::Trapped("cast".into())));
     for index in 0..run.state.len() {
         notices(&|run| run.state[index].1 = ObservedValue::Null);
     }

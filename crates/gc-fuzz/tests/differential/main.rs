@@ -7,12 +7,14 @@
 //! ends there.
 //!
 //! `TESTKIT_SEEDS` is the number of modules and `TESTKIT_FIRST_SEED` the first seed. With
-//! `DIFFERENTIAL_MODULE`, the last module is written to this file.
+//! `DIFFERENTIAL_MODULE`, the last module is written to this file. See [`saved`] for modules that run on
+//! another machine.
 
 mod features;
 mod known;
+mod saved;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use gc_fuzz::differential::{
     CHOICES, COUNTERS, Outcome, Run, STACK, Setting, Verdict, compare, generate, ours, wasmtime,
 };
@@ -133,41 +135,74 @@ fn module(seed: u64) -> Result<Vec<u8>> {
     Err(failed.expect("there were attempts"))
 }
 
-/// Compares the module of `seed` in both engines.
-fn check(seed: u64, figures: &Mutex<Figures>) {
-    let module = match module(seed) {
-        Ok(module) => module,
-        Err(why) => {
-            *figures.lock().unwrap().missing.entry(format!("{why:#}")).or_default() += 1;
-            return;
-        }
-    };
+/// The module of `seed` and what it does in Wasmtime.
+fn expected(seed: u64) -> Result<(Vec<u8>, Run)> {
+    let module = module(seed)?;
     if let Some(file) = std::env::var_os("DIFFERENTIAL_MODULE") {
         std::fs::write(file, &module).expect("the module is written");
     }
-    let number = (seed % 3) as u8;
-    let expected = match wasmtime::run(&module, number, &mut Choices::from_seed(seed ^ 2 << 48)) {
-        Ok(expected) => expected,
-        Err(why) => {
-            let mut figures = figures.lock().unwrap();
-            *figures.missing.entry(format!("Wasmtime: {why:#}")).or_default() += 1;
-            return;
+    let run = wasmtime::run(&module, number(seed), &mut Choices::from_seed(seed ^ 2 << 48))
+        .context("Wasmtime")?;
+    Ok((module, run))
+}
+
+/// Which configuration of Wasmtime runs the module of `seed`.
+fn number(seed: u64) -> u8 {
+    (seed % 3) as u8
+}
+
+/// Compares the module of `seed` in both engines. It may have been compiled on another machine, or be
+/// compiled for one.
+fn check(seed: u64, figures: &Mutex<Figures>) {
+    let why = match saved::file(seed) {
+        Some((file, None)) => saved::read(&file).map(|saved| {
+            compare_runs(seed, figures, saved.expected(), |index, setting| {
+                saved.repeat(index, setting)
+            });
+        }),
+        saving => {
+            let made = expected(seed).map_err(|why| format!("{why:#}"));
+            let made = made.map(|(module, expected)| {
+                compare_runs(seed, figures, &expected, |_, setting| {
+                    ours::repeat(&module, setting, &expected)
+                });
+                (module, expected)
+            });
+            if let Some((file, Some(target))) = saving {
+                let saved = made.as_ref().map_err(String::clone).map(|(module, expected)| {
+                    saved::save(&target, seed, module, expected).expect("the module is compiled")
+                });
+                saved::write(&file, &saved);
+            }
+            made.map(drop)
         }
     };
-    figures.lock().unwrap().add(&expected);
+    if let Err(why) = why {
+        *figures.lock().unwrap().missing.entry(why).or_default() += 1;
+    }
+}
+
+/// Runs a module in each setting of `seed` by `repeat`, and compares with what it did in Wasmtime.
+fn compare_runs(
+    seed: u64,
+    figures: &Mutex<Figures>,
+    expected: &Run,
+    repeat: impl Fn(usize, &Setting) -> Result<Run>,
+) {
+    figures.lock().unwrap().add(expected);
     let mut exhausted = expected.exhausted().map(str::to_string);
-    for setting in Setting::of(seed) {
-        let verdict = match ours::repeat(&module, &setting, &expected) {
+    for (index, setting) in Setting::of(seed).iter().enumerate() {
+        let verdict = match repeat(index, setting) {
             Ok(actual) => {
                 exhausted = exhausted.or(actual.exhausted().map(str::to_string));
-                compare(&expected, &actual)
+                compare(expected, &actual)
             }
             Err(why) => Verdict::Different(format!("Reclaim failed: {why:#}")),
         };
         let mut figures = figures.lock().unwrap();
         figures.runs += 1;
         if let Verdict::Different(what) = verdict {
-            let theirs = wasmtime::collector(number);
+            let theirs = wasmtime::collector(number(seed));
             let ours = setting.name();
             let what = format!("seed {seed}, {ours}; Wasmtime with {theirs}: {what}");
             say(&what);

@@ -79,7 +79,7 @@ fn trapped(message: &str) -> Outcome {
         return Outcome::Exhausted("size of an object".to_string());
     }
     match TRAPS.iter().find(|(text, _)| message.contains(text)) {
-        Some((_, why)) => Outcome::Trapped(why),
+        Some((_, why)) => Outcome::Trapped((*why).into()),
         None => Outcome::Failed(message.to_string()),
     }
 }

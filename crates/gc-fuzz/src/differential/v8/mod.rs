@@ -176,13 +176,13 @@ pub(super) fn comparable(run: &Run, theirs: &Run) -> Run {
     for outcome in outcomes.chain(&mut run.refused) {
         match outcome {
             Outcome::Returned(values) | Outcome::Threw(values) => values.iter_mut().for_each(hide),
-            Outcome::Trapped(why) => {
-                *why = match *why {
-                    "integer overflow" | "conversion to integer" => "a number that does not fit",
-                    "indirect call to null" | "indirect call type" => "indirect call",
-                    why => why,
+            Outcome::Trapped(why) => match &**why {
+                "integer overflow" | "conversion to integer" => {
+                    *why = "a number that does not fit".into();
                 }
-            }
+                "indirect call to null" | "indirect call type" => *why = "indirect call".into(),
+                _ => {}
+            },
             _ => {}
         }
     }
