@@ -45,14 +45,15 @@ fn advice(difference: &AbiDifference, collector: &Collector) -> Option<String> {
                 .to_owned()
         }
         "version" => format!("by version {there}, and this is version {here}: compile it again"),
-        "machine" => format!("for {there}, and this is {here}: compile it here"),
+        "machine" => format!("for {there}, and this is {here}: run it there, or compile it again"),
         "machine.features" => {
             let extensions = here.split_whitespace();
             let missing =
                 there.split_whitespace().filter(|one| !extensions.clone().any(|o| o == *one));
             let missing: Vec<&str> = missing.collect();
             format!(
-                "for a processor with {}, which this one does not have: compile it here",
+                "for a processor with {}, which this one does not have: compile it here, or \
+                 for a lower level with `--target`",
                 missing.join(", ")
             )
         }

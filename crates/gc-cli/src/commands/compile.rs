@@ -21,7 +21,7 @@ Examples:
   reclaim run app.elf --invoke main       run it
   reclaim compile app.wat --target aarch64-linux
                                           compile it for another processor
-  objdump -d app.elf                      its machine code
+  objdump -d app.elf                      its machine code (llvm-objdump, if it is for another processor)
   readelf -p .reclaim.abi app.elf         what it was compiled for
 Run it with the same --collector with its options, --heap-bounds and --loop-polls, and with or without \
 --gc-zeal as before: the code depends on them. Under `generational` it also depends on --heap-max, if that is \

@@ -49,7 +49,12 @@ pub fn run(trials: Vec<Trial>) -> ExitCode {
 
 /// Whether code of this machine can sign return addresses.
 fn can_sign_return_addresses() -> bool {
-    gc_wasm::Engine::new(gc_wasm::Config::new().sign_return_addresses(true)).is_ok()
+    let Err(why) = gc_wasm::Engine::new(gc_wasm::Config::new().sign_return_addresses(true)) else {
+        return true;
+    };
+    let why = format!("{why:#}");
+    assert!(why.contains("cannot sign return addresses"), "{why}");
+    false
 }
 
 /// One way to run compiled code under a collector.

@@ -1,12 +1,14 @@
 //! Links objects in memory, as a system linker and the loader of a program do, but without files and processes.
 //!
 //! Each section has pages of its own and ends where its last page ends, and the page after it cannot be accessed. So
-//! code that reads beyond a section is found.
+//! code that reads beyond a section is found. New pages of code are in the caches of instructions when they become
+//! executable: Linux does that.
 #![allow(unsafe_code)]
 
 use anyhow::{Context as _, Result, bail, ensure};
 use gc_engine::native::Objects;
 use gc_engine::{Code, Engine};
+use gc_types::CodeImage;
 use object::read::{File, SectionIndex};
 use object::{
     Object as _, ObjectSection as _, ObjectSymbol as _, RelocationFlags, RelocationTarget,
@@ -17,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 
 /// The size of a page in bytes.
-const PAGE: usize = 4096;
+const PAGE: usize = CodeImage::PAGE_SIZE as usize;
 /// The sections that a linker joins.
 const JOINED: [&str; 2] = ["reclaim_objects", "reclaim_words"];
 
@@ -81,8 +83,12 @@ impl Program {
         }
         let flags = MapFlags::PRIVATE;
         // SAFETY: new pages are not yet used by anyone.
-        let base = unsafe { mmap_anonymous(std::ptr::null_mut(), end, ProtFlags::empty(), flags)? };
-        let mut program = Program { base: base.cast(), parts, symbols: BTreeMap::new() };
+        let base =
+            unsafe { mmap_anonymous(std::ptr::null_mut(), end + PAGE, ProtFlags::empty(), flags)? };
+        // Pages of the system may be smaller.
+        let base = base.cast::<u8>();
+        let base = base.wrapping_add(base.align_offset(PAGE));
+        let mut program = Program { base, parts, symbols: BTreeMap::new() };
         program.find_symbols(&files, &places)?;
         program.relocate(&files, &places)?;
         program.reset(|_| ())?;
@@ -133,19 +139,11 @@ impl Program {
                     };
                     let part = &mut self.parts[*part];
                     let at = start + offset as usize;
-                    let distance = to as i64 + relocation.addend() - (part.at + at) as i64;
-                    match relocation.flags() {
-                        RelocationFlags::Elf { r_type: elf::R_X86_64_PC64 } => {
-                            part.bytes[at..at + 8].copy_from_slice(&distance.to_le_bytes());
-                        }
-                        RelocationFlags::Elf {
-                            r_type: elf::R_X86_64_PC32 | elf::R_X86_64_PLT32,
-                        } => {
-                            let distance = i32::try_from(distance)?.to_le_bytes();
-                            part.bytes[at..at + 4].copy_from_slice(&distance);
-                        }
-                        other => bail!("a relocation of the kind {other:?}"),
-                    }
+                    let RelocationFlags::Elf { r_type: kind } = relocation.flags() else {
+                        bail!("a relocation of the kind {:?}", relocation.flags());
+                    };
+                    let to = to as i64 + relocation.addend();
+                    relocate_field(&mut part.bytes[at..], kind, to, (part.at + at) as i64)?;
                 }
             }
         }
@@ -209,6 +207,39 @@ impl Program {
         let part =
             self.parts.iter().find(|part| part.range().contains(&at)).context("a section")?;
         part.bytes.get(at - part.at..).and_then(|rest| rest.get(..size)).context("its bytes")
+    }
+}
+
+/// Writes the field of a relocation, with which the bytes begin. It is at the distance `at` from the program's base, and
+/// refers to the distance `to`.
+fn relocate_field(bytes: &mut [u8], kind: u32, to: i64, at: i64) -> Result<()> {
+    let distance = to - at;
+    let mut word = |mask: u32, bits: i64| -> Result<()> {
+        let field = bytes.first_chunk_mut().context("a field of four bytes")?;
+        *field = (u32::from_le_bytes(*field) & !mask | bits as u32 & mask).to_le_bytes();
+        Ok(())
+    };
+    match kind {
+        elf::R_X86_64_PC64 | elf::R_AARCH64_PREL64 => {
+            let field = bytes.first_chunk_mut().context("a field of eight bytes")?;
+            *field = distance.to_le_bytes();
+            Ok(())
+        }
+        elf::R_X86_64_PC32 | elf::R_X86_64_PLT32 | elf::R_AARCH64_PREL32 => {
+            word(u32::MAX, i32::try_from(distance)?.into())
+        }
+        elf::R_AARCH64_CALL26 => {
+            ensure!((-1 << 27..1 << 27).contains(&distance), "a call beyond 128 MiB");
+            word(0x03ff_ffff, distance >> 2)
+        }
+        // Pages of 4 KiB, whatever the size of the system's pages is (ELF for the Arm 64-bit Architecture, section 5.7).
+        elf::R_AARCH64_ADR_PREL_PG_HI21 => {
+            let pages = (to >> 12) - (at >> 12);
+            ensure!((-1 << 20..1 << 20).contains(&pages), "a place beyond 4 GiB");
+            word(0x60ff_ffe0, (pages & 3) << 29 | (pages >> 2 & 0x7_ffff) << 5)
+        }
+        elf::R_AARCH64_LDST64_ABS_LO12_NC => word(0x003f_fc00, (to & 0xfff) >> 3 << 10),
+        other => bail!("a relocation of the kind {other}"),
     }
 }
 

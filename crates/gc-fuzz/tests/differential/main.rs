@@ -261,6 +261,7 @@ fn modules_do_the_same_as_in_wasmtime() {
     let time = began.elapsed().as_secs_f64();
     say(&format!("seeds {first}..{end} in {time:.0} s: {}", figures.text()));
     assert!(figures.differences.is_empty(), "{} differences", figures.differences.len());
+    assert!(figures.modules > 0, "there was no module");
     // Of a few modules, or of others, the shares may be smaller by chance.
     if first == 0 && seeds >= SEEDS {
         figures.check_variety();

@@ -151,7 +151,7 @@ pub(crate) fn stack_pointer() -> usize {
 /// The stack is readable up to `end`, which is above the stack pointer.
 #[inline(never)]
 pub(crate) unsafe fn stack_words(end: usize) -> Vec<usize> {
-    const REGISTERS: usize = 11;
+    const REGISTERS: usize = 19;
     let sp = stack_pointer();
     let count = (end - sp) / size_of::<usize>();
     let mut words = Vec::<usize>::with_capacity(count + REGISTERS);
@@ -165,6 +165,10 @@ pub(crate) unsafe fn stack_words(end: usize) -> Vec<usize> {
             "stp x25, x26, [{0}, #48]",
             "stp x27, x28, [{0}, #64]",
             "str x29, [{0}, #80]",
+            "stp d8, d9, [{0}, #88]",
+            "stp d10, d11, [{0}, #104]",
+            "stp d12, d13, [{0}, #120]",
+            "stp d14, d15, [{0}, #136]",
             in(reg) registers,
             options(nostack, preserves_flags)
         );

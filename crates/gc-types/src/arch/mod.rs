@@ -83,6 +83,11 @@ impl Processor {
         self.tears_stores
     }
 
+    /// The names of its levels, the lowest first ([`Machine::baseline`](crate::Machine::baseline)).
+    pub fn levels(&self) -> impl Iterator<Item = &'static str> {
+        self.levels.iter().map(|level| level.name)
+    }
+
     /// The processor and the extensions of the level with this name.
     pub(crate) fn level(name: &str) -> Option<(&'static Processor, &'static [&'static str])> {
         Processor::ALL.into_iter().find_map(|processor| {

@@ -183,7 +183,12 @@ impl Config {
         let machine = Machine::target(target);
         self.code.target = Some(machine.with_context(|| {
             let all = Processor::ALL.map(|it| format!("{}-{}", it.name(), std::env::consts::OS));
-            format!("cannot compile for the target `{target}`: there are {}", all.join(" and "))
+            let levels: Vec<_> = Processor::ALL.iter().flat_map(|it| it.levels()).collect();
+            format!(
+                "cannot compile for the target `{target}`: there are {}, and the levels {}",
+                all.join(" and "),
+                levels.join(", ")
+            )
         })?);
         Ok(self)
     }

@@ -112,8 +112,8 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
     let program = Program::read(&args.file)?;
     if program.is_compiled() {
         return Err(misuse(format!(
-            "{} is already compiled: `explore` needs the module it was compiled from (`objdump -d` \
-             shows the code in a compiled module)",
+            "{} is already compiled: `explore` needs the module it was compiled from (`objdump -d`, or \
+             `llvm-objdump -d` if it is for another processor, shows the code in a compiled module)",
             args.file.display()
         )));
     }
