@@ -454,6 +454,9 @@ fn memory_goes_back_after_a_spike() {
 
 #[test]
 fn a_heap_that_no_longer_grows_is_looked_at_when_a_review_is_due() {
+    // Bytes of the arrays. How much more a full heap has depends on the time that its collections
+    // take.
+    const FULL: u64 = 40_000 * (16 + 100 * 8);
     for runtime in [&DrcCollector as &dyn GcRuntime, &GenerationalCollector::new()] {
         let name = runtime.name();
         let spike = |review| {
@@ -468,10 +471,10 @@ fn a_heap_that_no_longer_grows_is_looked_at_when_a_review_is_due() {
             store
         };
         let heap_bytes = spike(Duration::ZERO).stats().heap_bytes;
-        assert!(heap_bytes < 32 << 20, "{name}: {heap_bytes}");
+        assert!(heap_bytes < FULL, "{name}: {heap_bytes}");
         if name == "generational" {
             let store = spike(Duration::MAX);
-            assert!(store.stats().heap_bytes > 32 << 20, "{name}: {:?}", store.stats());
+            assert!(store.stats().heap_bytes >= FULL, "{name}: {:?}", store.stats());
         }
     }
 }
