@@ -48,12 +48,14 @@ fn texts(mut command: Command, name: &str) -> Command {
 /// `text` with `name` in place of the usual name, where that is a word.
 fn replace(text: &str, name: &str) -> String {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    // The sections of a file have names such as `.reclaim.abi`.
+    let ends_before = |c: char| is_part(c) || c == '.';
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(USUAL) {
         let (before, after) = (&rest[..at], &rest[at + USUAL.len()..]);
         out.push_str(before);
-        let is_word = !out.ends_with(is_part) && !after.starts_with(is_part);
+        let is_word = !out.ends_with(ends_before) && !after.starts_with(is_part);
         out.push_str(if is_word { name } else { USUAL });
         rest = after;
     }
@@ -80,11 +82,10 @@ mod tests {
 
     #[test]
     fn words_are_replaced() {
-        let text =
-            "  reclaim run a (`reclaim bench`): reclaimed, RECLAIM_LOG, _reclaim/reclaim.fish";
+        let text = "  reclaim run a (`reclaim bench`): reclaimed, RECLAIM_LOG, .reclaim.abi, _reclaim/reclaim.fish";
         assert_eq!(
             replace(text, "mine"),
-            "  mine run a (`mine bench`): reclaimed, RECLAIM_LOG, _reclaim/mine.fish"
+            "  mine run a (`mine bench`): reclaimed, RECLAIM_LOG, .reclaim.abi, _reclaim/mine.fish"
         );
     }
 

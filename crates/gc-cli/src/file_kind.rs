@@ -2,7 +2,7 @@
 
 /// The first bytes of files that people have, and what these are.
 const KINDS: [(&[u8], &str); 15] = [
-    (b"\x7fELF", "an ELF file, but no whole one that `reclaim compile` wrote"),
+    (b"\x7fELF", "an ELF file, but `reclaim compile` did not write it, or its end is missing"),
     (b"\x1f\x8b", "a gzip file: unpack it first"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard file: unpack it first"),
     (b"BZh", "a bzip2 file: unpack it first"),
@@ -149,7 +149,7 @@ mod tests {
             (b" \n", "empty"),
             (b";; nothing", "empty, except for comments"),
             (b"(; never ends", "empty, except for comments"),
-            (b"\x7fELF\x02\x01", "an ELF file, but no whole one that `reclaim compile` wrote"),
+            (b"\x7fELF\x02\x01", "an ELF file, but `reclaim compile` did not write it"),
             (b"PK\x03\x04\x14", "a zip file"),
             (b"\0asm\x0d\0\x01\0", "a component"),
             (b"\0asm\x02\0\0\0", "a module of version 2"),

@@ -62,7 +62,8 @@ impl Machine {
     }
 
     /// The machine of a target triple such as `aarch64-unknown-linux-gnu`, without extensions, or of a
-    /// [level](Machine::baseline). `None` if its processor is unknown, or its system is not this one.
+    /// [level](Machine::baseline). The maker and the C library may be left out. `None` if the processor is unknown, the
+    /// system is not this one, or code would depend on the C library, as that of `gnux32` does.
     ///
     /// ```
     /// use gc_types::Machine;
@@ -77,10 +78,13 @@ impl Machine {
         if let Some(machine) = Machine::baseline(name) {
             return Some(machine);
         }
-        let mut parts = name.split('-');
-        let processor = Processor::named(parts.next()?)?;
-        let system = std::env::consts::OS;
-        parts.any(|part| part == system).then(|| Machine::new(processor.name(), system))
+        let (processor, rest) = name.split_once('-')?;
+        let (processor, system) = (Processor::named(processor)?, std::env::consts::OS);
+        let is_here = rest.split_once(system).is_some_and(|(maker, library)| {
+            let is_maker = maker.find('-').is_some_and(|at| at > 0 && at + 1 == maker.len());
+            (maker.is_empty() || is_maker) && matches!(library, "" | "-gnu" | "-musl")
+        });
+        is_here.then(|| Machine::new(processor.name(), system))
     }
 
     /// The processor of code for this machine. `None` if no code can be compiled for it.
@@ -133,6 +137,31 @@ impl fmt::Display for Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_is_a_triple_of_this_system() {
+        let os = std::env::consts::OS;
+        let target = |rest: &str| Machine::target(&format!("aarch64-{}", rest.replace("OS", os)));
+        for right in ["OS", "OS-gnu", "unknown-OS", "unknown-OS-gnu", "alpine-OS-musl"] {
+            assert_eq!(target(right), Some(Machine::new("aarch64", os)), "{right}");
+        }
+        for wrong in [
+            "",
+            "-OS",
+            "a-b-OS",
+            "unknown",
+            "OS-",
+            "OS-nonsense",
+            "unknown-OS-gnu_ilp32",
+            "unknown-OS-gnux32",
+            "unknown-OS-gnu-coff",
+            "unknownOS",
+            "OSgnu",
+        ] {
+            assert_eq!(target(wrong), None, "{wrong}");
+        }
+        assert_eq!(Machine::target("aarch64"), None);
+    }
 
     #[test]
     fn a_machine_runs_what_needs_no_more_than_it_has() {

@@ -105,8 +105,8 @@ macro_rules! exit {
 ///
 /// It records that the frames of compiled code begin here. Compiled code that is called in another way, for example by a
 /// function pointer, ends the walk with [`WalkError::NoEntry`](crate::WalkError::NoEntry). The arguments and the result are
-/// in registers: integers, pointers and floats, no more than five words of arguments and one of results. This is checked
-/// when it is compiled. The compiled function may have the calling conventions `SystemV` and `Fast` of Cranelift, and on
+/// in registers: integers of up to 64 bits, pointers and floats, no more than five words of arguments and one of results.
+/// This is checked when it is compiled. The compiled function may have the calling conventions `SystemV` and `Fast` of Cranelift, and on
 /// x86-64 `Tail` too: on aarch64 `Tail` has other registers.
 ///
 /// # Safety
@@ -131,12 +131,22 @@ macro_rules! exit {
 /// ```compile_fail,E0080
 /// stack_roots_walk::entry! { unsafe fn call(code: *const u8) -> u128; }
 /// ```
+///
+/// ```compile_fail,E0080
+/// stack_roots_walk::entry! { unsafe fn call(code: *const u8, wide: u128) -> u64; }
+/// ```
 #[macro_export]
 macro_rules! entry {
     ($($(#[$meta:meta])* $vis:vis unsafe fn $name:ident($code:ident: *const u8 $(, $arg:ident: $ty:ty)* $(,)?) $(-> $result:ty)?;)*) => {$(
         const _: () = {
             let words = 0 $(+ $crate::words_in_registers::<$ty>())*;
             let result = 0 $(+ $crate::words_in_registers::<$result>())?;
+            // Each argument moves to the register before its own. On aarch64 such a value begins in an even one (AAPCS64,
+            // section 6.8.2, C.10).
+            $(assert!(
+                ::core::mem::align_of::<$ty>() <= 8,
+                "an argument of an entry function is aligned to more than a word"
+            );)*
             assert!(
                 words <= 5 && result <= 1,
                 "an entry function has at most five words of arguments and one of results"

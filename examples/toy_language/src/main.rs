@@ -72,8 +72,15 @@ fn main() -> Result<()> {
         .max_stack(MAX_STACK);
     if let Command::Build { baseline, .. } = &arguments.command {
         let machine = Machine::baseline(baseline);
-        engine =
-            engine.machine(machine.with_context(|| format!("there is no baseline {baseline}"))?);
+        let machine = machine.with_context(|| format!("there is no baseline {baseline}"))?;
+        let here = Machine::host();
+        ensure!(
+            machine.arch() == here.arch(),
+            "{baseline} is a level of {}, and the program is linked for {}",
+            machine.arch(),
+            here.arch()
+        );
+        engine = engine.machine(machine);
     }
     let engine = engine.build()?;
     let read = |file: &Path| {

@@ -19,7 +19,7 @@ Examples:
   reclaim compile app.wat                 compile it to app.cwasm
   reclaim compile app.wat -o app.elf      compile it to app.elf
   reclaim run app.elf --invoke main       run it
-  reclaim compile app.wat --target aarch64-linux
+  reclaim compile app.wat -o app-arm.elf --target aarch64-linux
                                           compile it for another processor
   objdump -d app.elf                      its machine code (llvm-objdump, if it is for another processor)
   readelf -p .reclaim.abi app.elf         what it was compiled for
@@ -36,8 +36,8 @@ pub struct CompileArgs {
     #[arg(short, long, value_name = "OUT", value_parser = args::path())]
     pub output: Option<PathBuf>,
     /// The machine that will run it: x86_64-linux or aarch64-linux, a target triple, or a level such as
-    /// x86-64-v3 or armv8.1-a. Code for a level uses the extensions that all its processors have
-    /// [default: this machine with all its extensions].
+    /// x86-64-v3 or armv8.1-a. Code for a level uses the extensions that all its processors have. x86_64-linux
+    /// and aarch64-linux are the lowest levels, x86-64 and armv8-a [default: this machine with all its extensions].
     #[arg(long, value_name = "TARGET")]
     pub target: Option<String>,
     /// Compile code that consumes fuel, for `reclaim run --fuel`.

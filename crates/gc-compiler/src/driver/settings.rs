@@ -55,7 +55,8 @@ pub(super) fn target(
     if options.sign_return_addresses {
         let setting = arch::of(abi.machine())?.signing();
         let setting = setting.with_context(|| {
-            format!("code for {} cannot sign return addresses", abi.machine().arch())
+            let arch = abi.machine().arch();
+            format!("sign_return_addresses: code for {arch} cannot sign return addresses")
         })?;
         backend.enable(setting).with_context(|| format!("Cranelift setting {setting}"))?;
     }

@@ -8,7 +8,7 @@
 
 use super::arch::{self, Arch};
 use cranelift_codegen::ir::{
-    self, BlockArg, ExceptionTableData, ExtFuncData, FuncRef, InstructionData, SigRef,
+    self, BlockArg, BlockCall, ExceptionTableData, ExtFuncData, FuncRef, InstructionData, SigRef,
 };
 use std::collections::HashMap;
 
@@ -35,14 +35,22 @@ pub(super) fn keep_registers(arch: &dyn Arch, func: &mut ir::Function) {
             let more: Vec<_> = args.first().into_iter().copied().cycle().take(unused).collect();
             args.splice(0..0, more);
         });
+        // Another call may have the same table.
         let data = &dfg.exception_tables[table];
-        let mut returned = *data.normal_return();
-        returned.update_args(&mut dfg.value_lists, |arg| match arg {
+        let returned = data.normal_return();
+        let args: Vec<_> = returned.args(&dfg.value_lists).collect();
+        let args = args.into_iter().map(|arg| match arg {
             BlockArg::TryCallRet(number) => BlockArg::TryCallRet(number + unused as u32),
             other => other,
         });
+        let returned = BlockCall::new(returned.block(&dfg.value_lists), args, &mut dfg.value_lists);
         let data = ExceptionTableData::new(signature, returned, data.items());
-        dfg.exception_tables[table] = data;
+        let table = dfg.exception_tables.push(data);
+        if let InstructionData::TryCall { exception, .. }
+        | InstructionData::TryCallIndirect { exception, .. } = &mut dfg.insts[inst]
+        {
+            *exception = table;
+        }
         if let InstructionData::TryCall { func_ref, .. } = &mut dfg.insts[inst] {
             let callee = callees.entry(*func_ref).or_insert_with(|| {
                 let callee = ExtFuncData { signature, ..dfg.ext_funcs[*func_ref].clone() };
@@ -80,15 +88,14 @@ mod tests {
     use cranelift_codegen::cursor::{Cursor, FuncCursor};
     use cranelift_codegen::ir::{
         AbiParam, ArgumentPurpose, BlockArg, BlockCall, ExceptionTableData, ExceptionTableItem,
-        Function, InstBuilder, Signature, types,
+        Function, InstBuilder, InstructionData, Signature, types,
     };
     use cranelift_codegen::isa::CallConv;
-    use gc_types::{Abi, CALLEE_SAVED, Machine};
+    use gc_types::{Abi, CALLEE_SAVED, Machine, Processor};
 
-    /// The number of callee-saved registers that a function uses or loses, which makes a call with a
-    /// handler and whose only parameter lives across it. The callee takes and returns this many
-    /// numbers.
-    fn registers(args: usize, results: usize) -> usize {
+    /// A function whose only parameter lives across a call with a handler, or across one of `calls` calls with the
+    /// same table of handlers. The callee takes and returns this many numbers.
+    fn caller(args: usize, results: usize, calls: usize) -> Function {
         let mut own = Signature::new(CallConv::Tail);
         own.params.push(AbiParam::special(types::I64, ArgumentPurpose::VMContext));
         let mut called = own.clone();
@@ -119,19 +126,60 @@ mod tests {
         cursor.insert_block(entry);
         let mut passed = vec![vmctx];
         passed.resize(args + 1, param);
+        for _ in 1..calls {
+            let [this, others] = [(); 2].map(|()| cursor.func.dfg.make_block());
+            cursor.ins().brif(param, this, &[], others, &[]);
+            cursor.insert_block(this);
+            cursor.ins().try_call(callee, &passed, table);
+            cursor.insert_block(others);
+        }
         cursor.ins().try_call(callee, &passed, table);
         cursor.insert_block(returned);
         cursor.ins().return_(&[param]);
         cursor.insert_block(caught);
         let sum = cursor.ins().iadd(param, exn);
         cursor.ins().return_(&[sum]);
+        func
+    }
 
+    /// The number of callee-saved registers that a function uses or loses, which makes such a call.
+    fn registers(args: usize, results: usize) -> usize {
+        let func = caller(args, results, 1);
         let abi = Abi::new(CopyingCompiler.abi());
         let compiler = Compiler::new(&CopyingCompiler, &abi, &CompileOptions::default()).unwrap();
         let function = BuiltFunction::new(func, Default::default());
         let function = compiler.compile_alone(function).unwrap();
         assert_eq!(function.handlers().len(), 1);
         function.saved.iter().filter(|slot| **slot != 0).count()
+    }
+
+    #[test]
+    fn calls_with_the_same_handlers_change_alike() {
+        for processor in Processor::ALL {
+            let machine = Machine::new(processor.name(), "linux");
+            let arch = crate::driver::arch::of(&machine).unwrap();
+            let mut func = caller(2, 1, 3);
+            super::keep_registers(arch, &mut func);
+            let calls = func.layout.blocks().filter_map(|block| func.layout.last_inst(block));
+            let mut count = 0;
+            for call in calls {
+                let InstructionData::TryCall { exception, func_ref, .. } = func.dfg.insts[call]
+                else {
+                    continue;
+                };
+                let table = &func.dfg.exception_tables[exception];
+                let signature = func.dfg.ext_funcs[func_ref].signature;
+                assert_eq!(table.signature(), signature);
+                let signature = &func.dfg.signatures[signature];
+                assert_eq!(signature.call_conv, CallConv::SystemV);
+                assert_eq!(func.dfg.inst_args(call).len(), signature.params.len());
+                let args = table.normal_return().args(&func.dfg.value_lists);
+                let last = BlockArg::TryCallRet(signature.returns.len() as u32 - 1);
+                assert!(args.eq([last]));
+                count += 1;
+            }
+            assert_eq!(count, 3);
+        }
     }
 
     #[test]

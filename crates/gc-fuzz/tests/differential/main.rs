@@ -44,6 +44,8 @@ struct Figures {
     caught: u64,
     /// Modules for which something was used up, by what it was.
     exhausted: BTreeMap<String, u64>,
+    /// Runs in which something was used up here, and not in Wasmtime.
+    only_here: u64,
     /// Seeds from which there is no module, with the reason.
     missing: BTreeMap<String, u64>,
     differences: Vec<String>,
@@ -74,6 +76,17 @@ impl Figures {
         let caught = run.count("count: throws") as usize > left;
         let handled = run.count("count: exceptions in added handlers") != 0;
         self.caught += u64::from(caught || handled);
+    }
+
+    /// Checks that nearly all modules were compared to their ends.
+    fn check_completeness(&self, seeds: u64) {
+        let missing: u64 = self.missing.values().sum();
+        assert!(missing <= 1 + seeds / 20, "there is no module from {missing} seeds of {seeds}");
+        let (only_here, runs) = (self.only_here, self.runs);
+        assert!(
+            only_here <= 4 + runs / 20,
+            "in {only_here} runs of {runs} something was used up that Wasmtime did not use up"
+        );
     }
 
     /// Checks that the modules do what the book's page on the specification says.
@@ -191,9 +204,12 @@ fn compare_runs(
 ) {
     figures.lock().unwrap().add(expected);
     let mut exhausted = expected.exhausted().map(str::to_string);
+    let mut only_here = 0;
     for (index, setting) in Setting::of(seed).iter().enumerate() {
         let verdict = match repeat(index, setting) {
             Ok(actual) => {
+                only_here +=
+                    u64::from(expected.exhausted().is_none() && actual.exhausted().is_some());
                 exhausted = exhausted.or(actual.exhausted().map(str::to_string));
                 compare(expected, &actual)
             }
@@ -209,6 +225,7 @@ fn compare_runs(
             figures.differences.push(what);
         }
     }
+    figures.lock().unwrap().only_here += only_here;
     if let Some(what) = exhausted {
         *figures.lock().unwrap().exhausted.entry(what).or_default() += 1;
     }
@@ -262,6 +279,7 @@ fn modules_do_the_same_as_in_wasmtime() {
     say(&format!("seeds {first}..{end} in {time:.0} s: {}", figures.text()));
     assert!(figures.differences.is_empty(), "{} differences", figures.differences.len());
     assert!(figures.modules > 0, "there was no module");
+    figures.check_completeness(seeds);
     // Of a few modules, or of others, the shares may be smaller by chance.
     if first == 0 && seeds >= SEEDS {
         figures.check_variety();

@@ -2,7 +2,8 @@
 
 use super::{Level, Processor};
 
-/// `x19` to `x28`, in this order (AAPCS64, section 6.1.1). Compiled code preserves no vector register.
+/// `x19` to `x28`, in this order (AAPCS64, section 6.1.1). A handler relies on no vector register: Cranelift takes all
+/// of them as overwritten by a call that has handlers.
 pub(crate) const CALLEE_SAVED: usize = 10;
 
 /// Systems have pages of 4, 16 or 64 KiB (Arm Architecture Reference Manual, section D8.1).

@@ -118,6 +118,10 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
         )));
     }
     let module = Module { program: &program, func: args.func.as_deref() };
+    let with_target = |name: String| match &args.target {
+        Some(target) => format!("{name}, {target}"),
+        None => name,
+    };
     let Some(engine) = engines.first() else { return Ok(()) };
     if module.functions(engine)?.is_empty() {
         writeln!(std::io::stderr(), "the module defines no functions")?;
@@ -129,7 +133,7 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
             Ok(page::Compiled { collector: title(&collectors, collector), functions })
         });
         let compiled = compiled.collect::<Result<Vec<_>>>()?;
-        let page = page::page(&program.name(), program.bytes(), &compiled)?;
+        let page = page::page(&with_target(program.name()), program.bytes(), &compiled)?;
         std::fs::write(out, &page).with_context(|| format!("writing {}", out.display()))?;
         if page.len() > LARGE {
             let size = page.len() >> 20;
@@ -161,7 +165,7 @@ pub fn execute(args: &ExploreArgs, registry: &Registry) -> Result<()> {
                 view.check(checked);
             }
         }
-        views.push((title(&collectors, &collectors[n]), view));
+        views.push((with_target(title(&collectors, &collectors[n])), view));
     }
     let mut out = std::io::stdout().lock();
     let shown = show(&views);
