@@ -1,4 +1,4 @@
-; len (generational)
+; len (generational, armv8.1-a)
 ; (param arrayref) (result i32)
 ; 7 instructions, 28 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -9,7 +9,7 @@
 @007b    0014  ldp x29, x30, [sp], #16
          0018  ret
 
-; signed (generational)
+; signed (generational, armv8.1-a)
 ; (param (ref null $shorts)) (param i32) (result i32)
 ; 13 instructions, 52 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -26,7 +26,7 @@
          002c  ret
 @0082  > 0030  udf #0xc11f                              ; trap: out of bounds array access
 
-; long (generational)
+; long (generational, armv8.1-a)
 ; (param (ref $longs)) (param i32) (result i64)
 ; 13 instructions, 52 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -43,7 +43,7 @@
          002c  ret
 @008c  > 0030  udf #0xc11f                              ; trap: out of bounds array access
 
-; get (generational)
+; get (generational, armv8.1-a)
 ; (param (ref $refs)) (param i32) (result anyref)
 ; 13 instructions, 52 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -60,7 +60,7 @@
          002c  ret
 @0096  > 0030  udf #0xc11f                              ; trap: out of bounds array access
 
-; set (generational)
+; set (generational, armv8.1-a)
 ; (param (ref $refs)) (param i32) (param anyref)
 ; 50 instructions, 200 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -114,7 +114,7 @@
          00c0  b 0x0070
        > 00c4  udf #0xc11f                              ; trap: out of bounds array access
 
-; store (generational)
+; store (generational, armv8.1-a)
 ; (param (ref null $shorts)) (param i32) (param i32)
 ; 13 instructions, 52 bytes
          0000  stp x29, x30, [sp, #-16]!

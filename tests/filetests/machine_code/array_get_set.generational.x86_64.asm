@@ -1,4 +1,4 @@
-; len (generational)
+; len (generational, x86-64-v3)
 ; (param arrayref) (result i32)
 ; 7 instructions, 16 bytes
          0000  pushq %rbp
@@ -9,7 +9,7 @@
          000e  popq %rbp
          000f  retq
 
-; signed (generational)
+; signed (generational, x86-64-v3)
 ; (param (ref null $shorts)) (param i32) (result i32)
 ; 12 instructions, 38 bytes
          0000  pushq %rbp
@@ -25,7 +25,7 @@
          0023  retq
 @0082  > 0024  ud2                                      ; trap: out of bounds array access
 
-; long (generational)
+; long (generational, x86-64-v3)
 ; (param (ref $longs)) (param i32) (result i64)
 ; 12 instructions, 37 bytes
          0000  pushq %rbp
@@ -41,7 +41,7 @@
          0022  retq
 @008c  > 0023  ud2                                      ; trap: out of bounds array access
 
-; get (generational)
+; get (generational, x86-64-v3)
 ; (param (ref $refs)) (param i32) (result anyref)
 ; 12 instructions, 37 bytes
          0000  pushq %rbp
@@ -57,7 +57,7 @@
          0022  retq
 @0096  > 0023  ud2                                      ; trap: out of bounds array access
 
-; set (generational)
+; set (generational, x86-64-v3)
 ; (param (ref $refs)) (param i32) (param anyref)
 ; 55 instructions, 227 bytes
          0000  pushq %rbp
@@ -116,7 +116,7 @@
        > 00df  ud2                                      ; trap: call stack exhausted
 @00a2  > 00e1  ud2                                      ; trap: out of bounds array access
 
-; store (generational)
+; store (generational, x86-64-v3)
 ; (param (ref null $shorts)) (param i32) (param i32)
 ; 12 instructions, 38 bytes
          0000  pushq %rbp

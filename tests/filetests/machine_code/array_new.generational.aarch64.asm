@@ -1,4 +1,4 @@
-; filled (generational)
+; filled (generational, armv8.1-a)
 ; (param i32) (param i32) (result (ref $bytes))
 ; 54 instructions, 216 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -56,7 +56,7 @@
          00d0  b 0x0070
        > 00d4  udf #0xc11f                              ; trap: call stack exhausted
 
-; default (generational)
+; default (generational, armv8.1-a)
 ; (param i32) (result (ref $refs))
 ; 42 instructions, 168 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -102,7 +102,7 @@
          00a0  b 0x0078
        > 00a4  udf #0xc11f                              ; trap: call stack exhausted
 
-; refs (generational)
+; refs (generational, armv8.1-a)
 ; (param anyref) (param i32) (result (ref $refs))
 ; 84 instructions, 336 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -191,7 +191,7 @@
          0148  b 0x00c0
        > 014c  udf #0xc11f                              ; trap: call stack exhausted
 
-; fixed (generational)
+; fixed (generational, armv8.1-a)
 ; (param anyref) (result (ref $refs))
 ; 43 instructions, 172 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -239,7 +239,7 @@
          00a4  b 0x0064
        > 00a8  udf #0xc11f                              ; trap: call stack exhausted
 
-; data (generational)
+; data (generational, armv8.1-a)
 ; (result (ref $bytes))
 ; 53 instructions, 212 bytes
          0000  stp x29, x30, [sp, #-16]!

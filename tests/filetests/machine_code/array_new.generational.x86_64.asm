@@ -1,4 +1,4 @@
-; filled (generational)
+; filled (generational, x86-64-v3)
 ; (param i32) (param i32) (result (ref $bytes))
 ; 44 instructions, 171 bytes
          0000  pushq %rbp
@@ -46,7 +46,7 @@
          00a4  jmp 0x0053
        > 00a9  ud2                                      ; trap: call stack exhausted
 
-; default (generational)
+; default (generational, x86-64-v3)
 ; (param i32) (result (ref $refs))
 ; 33 instructions, 118 bytes
          0000  pushq %rbp
@@ -83,7 +83,7 @@
          006f  jmp 0x0055
        > 0074  ud2                                      ; trap: call stack exhausted
 
-; refs (generational)
+; refs (generational, x86-64-v3)
 ; (param anyref) (param i32) (result (ref $refs))
 ; 71 instructions, 309 bytes
          0000  pushq %rbp
@@ -159,7 +159,7 @@
          012e  jmp 0x009a
        > 0133  ud2                                      ; trap: call stack exhausted
 
-; fixed (generational)
+; fixed (generational, x86-64-v3)
 ; (param anyref) (result (ref $refs))
 ; 34 instructions, 131 bytes
          0000  pushq %rbp
@@ -198,7 +198,7 @@
          007c  jmp 0x004d
        > 0081  ud2                                      ; trap: call stack exhausted
 
-; data (generational)
+; data (generational, x86-64-v3)
 ; (result (ref $bytes))
 ; 35 instructions, 156 bytes
          0000  pushq %rbp

@@ -1,4 +1,4 @@
-; direct (generational)
+; direct (generational, armv8.1-a)
 ; (param anyref) (result anyref)
 ; 5 instructions, 20 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -7,7 +7,7 @@
 @0066    000c  ldp x29, x30, [sp], #16
          0010  ret
 
-; direct (generational)
+; direct (generational, armv8.1-a)
 ; (param anyref) (result i32)
 ; 24 instructions, 96 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -35,7 +35,7 @@
 @006d  > 0058  udf #0xc11f                              ; trap: cast failure
 @0072  > 005c  udf #0xc11f                              ; trap: cast failure
 
-; import (generational)
+; import (generational, armv8.1-a)
 ; (param anyref) (result anyref)
 ; 18 instructions, 72 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -58,7 +58,7 @@
          0040  ret
        > 0044  udf #0xc11f                              ; trap: call stack exhausted
 
-; ref (generational)
+; ref (generational, armv8.1-a)
 ; (param anyref) (param (ref null $f)) (result anyref)
 ; 18 instructions, 72 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -81,7 +81,7 @@
          0040  ret
        > 0044  udf #0xc11f                              ; trap: call stack exhausted
 
-; indirect (generational)
+; indirect (generational, armv8.1-a)
 ; (param anyref) (param i32) (result anyref)
 ; 27 instructions, 108 bytes
          0000  stp x29, x30, [sp, #-16]!

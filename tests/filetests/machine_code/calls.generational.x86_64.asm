@@ -1,4 +1,4 @@
-; direct (generational)
+; direct (generational, x86-64-v3)
 ; (param anyref) (result anyref)
 ; 6 instructions, 12 bytes
          0000  pushq %rbp
@@ -8,7 +8,7 @@
          000a  popq %rbp
          000b  retq
 
-; direct (generational)
+; direct (generational, x86-64-v3)
 ; (param anyref) (result i32)
 ; 23 instructions, 88 bytes
          0000  pushq %rbp
@@ -35,7 +35,7 @@
 @006d  > 0054  ud2                                      ; trap: cast failure
 @0072  > 0056  ud2                                      ; trap: cast failure
 
-; import (generational)
+; import (generational, x86-64-v3)
 ; (param anyref) (result anyref)
 ; 19 instructions, 64 bytes
          0000  pushq %rbp
@@ -59,7 +59,7 @@
          003d  retq
        > 003e  ud2                                      ; trap: call stack exhausted
 
-; ref (generational)
+; ref (generational, x86-64-v3)
 ; (param anyref) (param (ref null $f)) (result anyref)
 ; 19 instructions, 63 bytes
          0000  pushq %rbp
@@ -83,7 +83,7 @@
          003c  retq
        > 003d  ud2                                      ; trap: call stack exhausted
 
-; indirect (generational)
+; indirect (generational, x86-64-v3)
 ; (param anyref) (param i32) (result anyref)
 ; 29 instructions, 97 bytes
          0000  pushq %rbp

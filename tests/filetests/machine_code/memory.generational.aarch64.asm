@@ -1,4 +1,4 @@
-; sum (generational)
+; sum (generational, armv8.1-a)
 ; (param $from i32) (param $to i32) (result i64) (local 2 $sum)
 ; 17 instructions, 68 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -19,7 +19,7 @@
 @0045  > 003c  ldp x29, x30, [sp], #16
          0040  ret
 
-; grow (generational)
+; grow (generational, armv8.1-a)
 ; (param i32) (result i32)
 ; 15 instructions, 60 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -38,7 +38,7 @@
          0034  ret
        > 0038  udf #0xc11f                              ; trap: call stack exhausted
 
-; far (generational)
+; far (generational, armv8.1-a)
 ; (param i32) (result i32)
 ; 15 instructions, 60 bytes
          0000  stp x29, x30, [sp, #-16]!

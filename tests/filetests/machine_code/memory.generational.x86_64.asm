@@ -1,4 +1,4 @@
-; sum (generational)
+; sum (generational, x86-64-v3)
 ; (param $from i32) (param $to i32) (result i64) (local 2 $sum)
 ; 15 instructions, 49 bytes
          0000  pushq %rbp
@@ -17,7 +17,7 @@
          002f  popq %rbp
          0030  retq
 
-; grow (generational)
+; grow (generational, x86-64-v3)
 ; (param i32) (result i32)
 ; 17 instructions, 52 bytes
          0000  pushq %rbp
@@ -38,7 +38,7 @@
          0031  retq
        > 0032  ud2                                      ; trap: call stack exhausted
 
-; far (generational)
+; far (generational, x86-64-v3)
 ; (param i32) (result i32)
 ; 15 instructions, 51 bytes
          0000  pushq %rbp

@@ -1,4 +1,4 @@
-; open (generational)
+; open (generational, armv8.1-a)
 ; (param anyref) (result (ref $open))
 ; 25 instructions, 100 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -27,7 +27,7 @@
        > 005c  udf #0xc11f                              ; trap: cast failure
        > 0060  udf #0xc11f                              ; trap: cast failure
 
-; final (generational)
+; final (generational, armv8.1-a)
 ; (param (ref $open)) (result (ref $final))
 ; 12 instructions, 48 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -43,7 +43,7 @@
          0028  ret
 @0073  > 002c  udf #0xc11f                              ; trap: cast failure
 
-; on_cast (generational)
+; on_cast (generational, armv8.1-a)
 ; (param anyref) (result i32)
 ; 17 instructions, 68 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -64,7 +64,7 @@
 @0087    003c  ldp x29, x30, [sp], #16
          0040  ret
 
-; on_cast_fail (generational)
+; on_cast_fail (generational, armv8.1-a)
 ; (param (ref $open)) (result i32)
 ; 14 instructions, 56 bytes
          0000  stp x29, x30, [sp, #-16]!

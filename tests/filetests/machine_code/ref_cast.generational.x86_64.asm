@@ -1,4 +1,4 @@
-; open (generational)
+; open (generational, x86-64-v3)
 ; (param anyref) (result (ref $open))
 ; 24 instructions, 91 bytes
          0000  pushq %rbp
@@ -26,7 +26,7 @@
        > 0057  ud2                                      ; trap: cast failure
        > 0059  ud2                                      ; trap: cast failure
 
-; final (generational)
+; final (generational, x86-64-v3)
 ; (param (ref $open)) (result (ref $final))
 ; 11 instructions, 32 bytes
          0000  pushq %rbp
@@ -41,7 +41,7 @@
          001d  retq
 @0073  > 001e  ud2                                      ; trap: cast failure
 
-; on_cast (generational)
+; on_cast (generational, x86-64-v3)
 ; (param anyref) (result i32)
 ; 17 instructions, 56 bytes
          0000  pushq %rbp
@@ -62,7 +62,7 @@
          0036  popq %rbp
          0037  retq
 
-; on_cast_fail (generational)
+; on_cast_fail (generational, x86-64-v3)
 ; (param (ref $open)) (result i32)
 ; 14 instructions, 39 bytes
          0000  pushq %rbp

@@ -1,4 +1,4 @@
-; open (generational)
+; open (generational, armv8.1-a)
 ; (param funcref) (result i32)
 ; 19 instructions, 76 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -21,7 +21,7 @@
          0044  cset x4, eq
          0048  b 0x001c
 
-; final (generational)
+; final (generational, armv8.1-a)
 ; (param funcref) (result (ref null $final))
 ; 12 instructions, 48 bytes
          0000  stp x29, x30, [sp, #-16]!

@@ -1,4 +1,4 @@
-; open (generational)
+; open (generational, x86-64-v3)
 ; (param funcref) (result i32)
 ; 21 instructions, 74 bytes
          0000  pushq %rbp
@@ -23,7 +23,7 @@
          0041  seteb %r8b
          0045  jmp 0x0021
 
-; final (generational)
+; final (generational, x86-64-v3)
 ; (param funcref) (result (ref null $final))
 ; 14 instructions, 43 bytes
          0000  pushq %rbp

@@ -1,4 +1,4 @@
-; i31 (generational)
+; i31 (generational, armv8.1-a)
 ; (param anyref) (result i32)
 ; 8 instructions, 32 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -10,7 +10,7 @@
 @0068    0018  ldp x29, x30, [sp], #16
          001c  ret
 
-; eq (generational)
+; eq (generational, armv8.1-a)
 ; (param anyref) (result i32)
 ; 15 instructions, 60 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -29,7 +29,7 @@
 @0070    0034  ldp x29, x30, [sp], #16
          0038  ret
 
-; struct (generational)
+; struct (generational, armv8.1-a)
 ; (param anyref) (result i32)
 ; 15 instructions, 60 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -48,7 +48,7 @@
 @0078    0034  ldp x29, x30, [sp], #16
          0038  ret
 
-; array (generational)
+; array (generational, armv8.1-a)
 ; (param anyref) (result i32)
 ; 15 instructions, 60 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -67,7 +67,7 @@
 @0080    0034  ldp x29, x30, [sp], #16
          0038  ret
 
-; none (generational)
+; none (generational, armv8.1-a)
 ; (param anyref) (result i32)
 ; 7 instructions, 28 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -78,7 +78,7 @@
 @0088    0014  ldp x29, x30, [sp], #16
          0018  ret
 
-; final (generational)
+; final (generational, armv8.1-a)
 ; (param anyref) (result i32)
 ; 15 instructions, 60 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -97,7 +97,7 @@
 @0090    0034  ldp x29, x30, [sp], #16
          0038  ret
 
-; open (generational)
+; open (generational, armv8.1-a)
 ; (param structref) (result i32)
 ; 22 instructions, 88 bytes
          0000  stp x29, x30, [sp, #-16]!

@@ -1,4 +1,4 @@
-; i31 (generational)
+; i31 (generational, x86-64-v3)
 ; (param anyref) (result i32)
 ; 8 instructions, 24 bytes
          0000  pushq %rbp
@@ -10,7 +10,7 @@
          0016  popq %rbp
          0017  retq
 
-; eq (generational)
+; eq (generational, x86-64-v3)
 ; (param anyref) (result i32)
 ; 17 instructions, 60 bytes
          0000  pushq %rbp
@@ -31,7 +31,7 @@
          003a  popq %rbp
          003b  retq
 
-; struct (generational)
+; struct (generational, x86-64-v3)
 ; (param anyref) (result i32)
 ; 17 instructions, 57 bytes
          0000  pushq %rbp
@@ -52,7 +52,7 @@
          0037  popq %rbp
          0038  retq
 
-; array (generational)
+; array (generational, x86-64-v3)
 ; (param anyref) (result i32)
 ; 17 instructions, 57 bytes
          0000  pushq %rbp
@@ -73,7 +73,7 @@
          0037  popq %rbp
          0038  retq
 
-; none (generational)
+; none (generational, x86-64-v3)
 ; (param anyref) (result i32)
 ; 8 instructions, 20 bytes
          0000  pushq %rbp
@@ -85,7 +85,7 @@
          0012  popq %rbp
          0013  retq
 
-; final (generational)
+; final (generational, x86-64-v3)
 ; (param anyref) (result i32)
 ; 16 instructions, 51 bytes
          0000  pushq %rbp
@@ -105,7 +105,7 @@
          0031  popq %rbp
          0032  retq
 
-; open (generational)
+; open (generational, x86-64-v3)
 ; (param structref) (result i32)
 ; 22 instructions, 83 bytes
          0000  pushq %rbp

@@ -1,4 +1,4 @@
-; scale (generational)
+; scale (generational, armv8.1-a)
 ; (param $at i32) (param $count i32) (param $factor f32) (local 3 $factors)
 ; 16 instructions, 80 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -19,7 +19,7 @@
          003c  ret
          0040  .byte 0x00, 0x00, 0x80, 0x3f, 0x00, 0x00, 0x00, 0x40, 0x00, 0x00, 0x40, 0x40, 0x00, 0x00, 0x80, 0x40
 
-; add (generational)
+; add (generational, armv8.1-a)
 ; (param (ref $s)) (param v128)
 ; 9 instructions, 36 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -32,7 +32,7 @@
 @00c4    001c  ldp x29, x30, [sp], #16
          0020  ret
 
-; new (generational)
+; new (generational, armv8.1-a)
 ; (param v128) (result (ref $s))
 ; 35 instructions, 140 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -71,7 +71,7 @@
          0084  b 0x0050
        > 0088  udf #0xc11f                              ; trap: call stack exhausted
 
-; element (generational)
+; element (generational, armv8.1-a)
 ; (param (ref $a)) (param i32) (result v128)
 ; 13 instructions, 52 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -88,7 +88,7 @@
          002c  ret
 @00d5  > 0030  udf #0xc11f                              ; trap: out of bounds array access
 
-; fused (generational)
+; fused (generational, armv8.1-a)
 ; (param v128) (param v128) (param v128) (result v128)
 ; 7 instructions, 28 bytes
          0000  stp x29, x30, [sp, #-16]!

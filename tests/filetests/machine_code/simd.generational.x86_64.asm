@@ -1,4 +1,4 @@
-; scale (generational)
+; scale (generational, x86-64-v3)
 ; (param $at i32) (param $count i32) (param $factor f32) (local 3 $factors)
 ; 19 instructions, 96 bytes
          0000  pushq %rbp
@@ -23,7 +23,7 @@
          0047  .byte 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00
          0050  .byte 0x00, 0x00, 0x80, 0x3f, 0x00, 0x00, 0x00, 0x40, 0x00, 0x00, 0x40, 0x40, 0x00, 0x00, 0x80, 0x40
 
-; add (generational)
+; add (generational, x86-64-v3)
 ; (param (ref $s)) (param v128)
 ; 9 instructions, 28 bytes
          0000  pushq %rbp
@@ -36,7 +36,7 @@
          001a  popq %rbp
          001b  retq
 
-; new (generational)
+; new (generational, x86-64-v3)
 ; (param v128) (result (ref $s))
 ; 29 instructions, 112 bytes
          0000  pushq %rbp
@@ -69,7 +69,7 @@
          0069  jmp 0x0041
        > 006e  ud2                                      ; trap: call stack exhausted
 
-; element (generational)
+; element (generational, x86-64-v3)
 ; (param (ref $a)) (param i32) (result v128)
 ; 12 instructions, 38 bytes
          0000  pushq %rbp
@@ -85,7 +85,7 @@
          0023  retq
 @00d5  > 0024  ud2                                      ; trap: out of bounds array access
 
-; fused (generational)
+; fused (generational, x86-64-v3)
 ; (param v128) (param v128) (param v128) (result v128)
 ; 6 instructions, 14 bytes
          0000  pushq %rbp

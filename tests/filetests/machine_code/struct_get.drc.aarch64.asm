@@ -1,4 +1,4 @@
-; number (drc)
+; number (drc, armv8.1-a)
 ; (param (ref null $s)) (result i64)
 ; 7 instructions, 28 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -9,7 +9,7 @@
 @0065    0014  ldp x29, x30, [sp], #16
          0018  ret
 
-; signed (drc)
+; signed (drc, armv8.1-a)
 ; (param (ref $s)) (result i32)
 ; 7 instructions, 28 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -20,7 +20,7 @@
 @006e    0014  ldp x29, x30, [sp], #16
          0018  ret
 
-; unsigned (drc)
+; unsigned (drc, armv8.1-a)
 ; (param (ref $s)) (result i32)
 ; 7 instructions, 28 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -31,7 +31,7 @@
 @0077    0014  ldp x29, x30, [sp], #16
          0018  ret
 
-; reference (drc)
+; reference (drc, armv8.1-a)
 ; (param (ref null $s)) (result anyref)
 ; 7 instructions, 28 bytes
          0000  stp x29, x30, [sp, #-16]!

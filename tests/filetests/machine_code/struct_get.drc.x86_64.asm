@@ -1,4 +1,4 @@
-; number (drc)
+; number (drc, x86-64-v3)
 ; (param (ref null $s)) (result i64)
 ; 7 instructions, 17 bytes
          0000  pushq %rbp
@@ -9,7 +9,7 @@
          000f  popq %rbp
          0010  retq
 
-; signed (drc)
+; signed (drc, x86-64-v3)
 ; (param (ref $s)) (result i32)
 ; 7 instructions, 18 bytes
          0000  pushq %rbp
@@ -20,7 +20,7 @@
          0010  popq %rbp
          0011  retq
 
-; unsigned (drc)
+; unsigned (drc, x86-64-v3)
 ; (param (ref $s)) (result i32)
 ; 7 instructions, 18 bytes
          0000  pushq %rbp
@@ -31,7 +31,7 @@
          0010  popq %rbp
          0011  retq
 
-; reference (drc)
+; reference (drc, x86-64-v3)
 ; (param (ref null $s)) (result anyref)
 ; 7 instructions, 16 bytes
          0000  pushq %rbp

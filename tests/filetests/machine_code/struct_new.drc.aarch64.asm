@@ -1,4 +1,4 @@
-; new (drc)
+; new (drc, armv8.1-a)
 ; (param i32) (param i64) (param f32) (param f64) (param anyref) (result (ref $s))
 ; 48 instructions, 192 bytes
          0000  stp x29, x30, [sp, #-16]!

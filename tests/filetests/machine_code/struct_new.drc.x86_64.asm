@@ -1,4 +1,4 @@
-; new (drc)
+; new (drc, x86-64-v3)
 ; (param i32) (param i64) (param f32) (param f64) (param anyref) (result (ref $s))
 ; 44 instructions, 174 bytes
          0000  pushq %rbp

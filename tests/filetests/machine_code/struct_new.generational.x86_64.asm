@@ -1,4 +1,4 @@
-; new (generational)
+; new (generational, x86-64-v3)
 ; (param i32) (param i64) (param f32) (param f64) (param anyref) (result (ref $s))
 ; 40 instructions, 158 bytes
          0000  pushq %rbp

@@ -1,4 +1,4 @@
-; packed (drc)
+; packed (drc, armv8.1-a)
 ; (param (ref null $s)) (param i32)
 ; 7 instructions, 28 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -9,7 +9,7 @@
 @0059    0014  ldp x29, x30, [sp], #16
          0018  ret
 
-; number (drc)
+; number (drc, armv8.1-a)
 ; (param (ref null $s)) (param f64)
 ; 7 instructions, 28 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -20,7 +20,7 @@
 @0064    0014  ldp x29, x30, [sp], #16
          0018  ret
 
-; reference (drc)
+; reference (drc, armv8.1-a)
 ; (param (ref null $s)) (param anyref)
 ; 79 instructions, 316 bytes
          0000  stp x29, x30, [sp, #-16]!

@@ -1,4 +1,4 @@
-; packed (drc)
+; packed (drc, x86-64-v3)
 ; (param (ref null $s)) (param i32)
 ; 7 instructions, 16 bytes
          0000  pushq %rbp
@@ -9,7 +9,7 @@
          000e  popq %rbp
          000f  retq
 
-; number (drc)
+; number (drc, x86-64-v3)
 ; (param (ref null $s)) (param f64)
 ; 7 instructions, 18 bytes
          0000  pushq %rbp
@@ -20,7 +20,7 @@
          0010  popq %rbp
          0011  retq
 
-; reference (drc)
+; reference (drc, x86-64-v3)
 ; (param (ref null $s)) (param anyref)
 ; 80 instructions, 309 bytes
          0000  pushq %rbp

@@ -1,4 +1,4 @@
-; packed (generational)
+; packed (generational, x86-64-v3)
 ; (param (ref null $s)) (param i32)
 ; 7 instructions, 16 bytes
          0000  pushq %rbp
@@ -9,7 +9,7 @@
          000e  popq %rbp
          000f  retq
 
-; number (generational)
+; number (generational, x86-64-v3)
 ; (param (ref null $s)) (param f64)
 ; 7 instructions, 18 bytes
          0000  pushq %rbp
@@ -20,7 +20,7 @@
          0010  popq %rbp
          0011  retq
 
-; reference (generational)
+; reference (generational, x86-64-v3)
 ; (param (ref null $s)) (param anyref)
 ; 39 instructions, 159 bytes
          0000  pushq %rbp

@@ -1,4 +1,4 @@
-; get (drc)
+; get (drc, armv8.1-a)
 ; (param i32) (result externref)
 ; 11 instructions, 44 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -13,7 +13,7 @@
          0024  ret
 @0053  > 0028  udf #0xc11f                              ; trap: undefined element: out of bounds table access
 
-; set (drc)
+; set (drc, armv8.1-a)
 ; (param i32) (param externref)
 ; 84 instructions, 336 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -101,7 +101,7 @@
        > 0148  udf #0xc11f                              ; trap: call stack exhausted
 @005c  > 014c  udf #0xc11f                              ; trap: undefined element: out of bounds table access
 
-; grow (drc)
+; grow (drc, armv8.1-a)
 ; (param externref) (param i32) (result i32)
 ; 16 instructions, 64 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -121,7 +121,7 @@
          0038  ret
        > 003c  udf #0xc11f                              ; trap: call stack exhausted
 
-; fill (drc)
+; fill (drc, armv8.1-a)
 ; (param i32) (param externref) (param i32)
 ; 16 instructions, 64 bytes
          0000  stp x29, x30, [sp, #-16]!

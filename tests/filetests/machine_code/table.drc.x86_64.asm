@@ -1,4 +1,4 @@
-; get (drc)
+; get (drc, x86-64-v3)
 ; (param i32) (result externref)
 ; 11 instructions, 30 bytes
          0000  pushq %rbp
@@ -13,7 +13,7 @@
          001b  retq
 @0053  > 001c  ud2                                      ; trap: undefined element: out of bounds table access
 
-; set (drc)
+; set (drc, x86-64-v3)
 ; (param i32) (param externref)
 ; 78 instructions, 301 bytes
          0000  pushq %rbp
@@ -95,7 +95,7 @@
        > 0129  ud2                                      ; trap: call stack exhausted
 @005c  > 012b  ud2                                      ; trap: undefined element: out of bounds table access
 
-; grow (drc)
+; grow (drc, x86-64-v3)
 ; (param externref) (param i32) (result i32)
 ; 18 instructions, 54 bytes
          0000  pushq %rbp
@@ -117,7 +117,7 @@
          0033  retq
        > 0034  ud2                                      ; trap: call stack exhausted
 
-; fill (drc)
+; fill (drc, x86-64-v3)
 ; (param i32) (param externref) (param i32)
 ; 18 instructions, 52 bytes
          0000  pushq %rbp

@@ -1,4 +1,4 @@
-; get (generational)
+; get (generational, armv8.1-a)
 ; (param i32) (result externref)
 ; 11 instructions, 44 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -13,7 +13,7 @@
          0024  ret
 @0053  > 0028  udf #0xc11f                              ; trap: undefined element: out of bounds table access
 
-; set (generational)
+; set (generational, armv8.1-a)
 ; (param i32) (param externref)
 ; 18 instructions, 72 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -35,7 +35,7 @@
          0040  ret
 @005c  > 0044  udf #0xc11f                              ; trap: undefined element: out of bounds table access
 
-; grow (generational)
+; grow (generational, armv8.1-a)
 ; (param externref) (param i32) (result i32)
 ; 16 instructions, 64 bytes
          0000  stp x29, x30, [sp, #-16]!
@@ -55,7 +55,7 @@
          0038  ret
        > 003c  udf #0xc11f                              ; trap: call stack exhausted
 
-; fill (generational)
+; fill (generational, armv8.1-a)
 ; (param i32) (param externref) (param i32)
 ; 16 instructions, 64 bytes
          0000  stp x29, x30, [sp, #-16]!

@@ -1,4 +1,4 @@
-; get (generational)
+; get (generational, x86-64-v3)
 ; (param i32) (result externref)
 ; 11 instructions, 30 bytes
          0000  pushq %rbp
@@ -13,7 +13,7 @@
          001b  retq
 @0053  > 001c  ud2                                      ; trap: undefined element: out of bounds table access
 
-; set (generational)
+; set (generational, x86-64-v3)
 ; (param i32) (param externref)
 ; 17 instructions, 60 bytes
          0000  pushq %rbp
@@ -34,7 +34,7 @@
          0039  retq
 @005c  > 003a  ud2                                      ; trap: undefined element: out of bounds table access
 
-; grow (generational)
+; grow (generational, x86-64-v3)
 ; (param externref) (param i32) (result i32)
 ; 18 instructions, 54 bytes
          0000  pushq %rbp
@@ -56,7 +56,7 @@
          0033  retq
        > 0034  ud2                                      ; trap: call stack exhausted
 
-; fill (generational)
+; fill (generational, x86-64-v3)
 ; (param i32) (param externref) (param i32)
 ; 18 instructions, 52 bytes
          0000  pushq %rbp
