@@ -6,7 +6,7 @@
 mod common;
 
 use common::programs::{cases, toolchain};
-use common::{COLLECTORS, Ran, reclaim, reclaim_with_input, reclaim_within};
+use common::{COLLECTORS, Ran, compile, reclaim, reclaim_with_input, reclaim_within};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
@@ -30,8 +30,7 @@ fn saved(module: &str, collector: &str, zeal: bool) -> String {
     let file = format!("{}/{name}-{collector}-{zeal}", env!("CARGO_TARGET_TMPDIR"));
     if SAVED.lock().unwrap().insert(file.clone()) {
         let zeal = if zeal { "1" } else { "0" };
-        let options = ["compile", module, "--collector", collector, "--gc-zeal", zeal, "-o", &file];
-        let ran = reclaim(&options);
+        let ran = compile(&[module, "--collector", collector, "--gc-zeal", zeal, "-o", &file]);
         assert_eq!((ran.status, &*ran.stderr), (0, ""), "{module} for {collector}");
     }
     file
@@ -58,9 +57,12 @@ impl Expected<'_> {
         assert_eq!((ran.status, &*ran.stdout, &*ran.stderr), expected, "{what}");
     }
 
-    /// Runs it under every collector.
+    /// Runs it under every collector. Under an emulator, runs saved code of it.
     #[track_caller]
     fn everywhere(&self, module: &str) {
+        if std::env::var_os("TESTKIT_COMPILER").is_some() {
+            return self.saved_everywhere(module);
+        }
         for collector in COLLECTORS {
             let what = format!("{module} under {collector}");
             self.check(&self.run(module, &["--collector", collector]), &what);

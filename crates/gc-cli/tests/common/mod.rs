@@ -21,14 +21,29 @@ pub fn reclaim(args: &[&str]) -> Ran {
     reclaim_with_input(args, "")
 }
 
+/// The command.
+const RECLAIM: &str = env!("CARGO_BIN_EXE_reclaim");
+
 /// Runs the command with this standard input.
 pub fn reclaim_with_input(args: &[&str], input: &str) -> Ran {
-    ran(start(args, input))
+    ran(start(RECLAIM, args, input))
+}
+
+/// Compiles a module for this machine, with the command of another machine if `TESTKIT_COMPILER` names one: under an
+/// emulator, that takes seconds instead of minutes.
+pub fn compile(args: &[&str]) -> Ran {
+    match std::env::var("TESTKIT_COMPILER") {
+        Ok(compiler) => {
+            let target = format!("{}-linux", std::env::consts::ARCH);
+            ran(start(&compiler, &[&["compile", "--target", &target], args].concat(), ""))
+        }
+        Err(_) => reclaim(&[&["compile"], args].concat()),
+    }
 }
 
 /// As [`reclaim_with_input`], but ends the command after some time. It must print little.
 pub fn reclaim_within(limit: Duration, args: &[&str], input: &str) -> Option<Ran> {
-    let (mut child, began) = (start(args, input), Instant::now());
+    let (mut child, began) = (start(RECLAIM, args, input), Instant::now());
     while child.try_wait().unwrap().is_none() {
         if began.elapsed() > limit {
             child.kill().unwrap();
@@ -40,8 +55,8 @@ pub fn reclaim_within(limit: Duration, args: &[&str], input: &str) -> Option<Ran
     Some(ran(child))
 }
 
-fn start(args: &[&str], input: &str) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_reclaim"))
+fn start(command: &str, args: &[&str], input: &str) -> Child {
+    let mut child = Command::new(command)
         .args(args)
         .env_remove("RECLAIM_LOG")
         .stdin(Stdio::piped())
