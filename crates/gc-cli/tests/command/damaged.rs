@@ -20,8 +20,11 @@ const USUAL: u64 = 66;
 /// What `--timeout` says.
 const TIMEOUT: &str = "1s";
 
-/// How long the command may take in all, on a busy machine.
-const HANG: Duration = Duration::from_secs(120);
+/// How long the command may take in all, on a busy machine: `TESTKIT_LIMIT`, a number of seconds, or 120.
+fn hang() -> Duration {
+    let limit = std::env::var("TESTKIT_LIMIT").ok();
+    Duration::from_secs(limit.map_or(120, |text| text.parse().expect("a number of seconds")))
+}
 
 /// The least limit of the time to compile. A process that only starts may take a part of it.
 const LEAST: Duration = Duration::from_millis(300);
@@ -66,7 +69,7 @@ fn run(folder: &Path, args: &[&str]) -> Ended {
         let _ = done.send(());
         usage
     });
-    if is_done.recv_timeout(HANG).is_err() {
+    if is_done.recv_timeout(hang()).is_err() {
         let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
         panic!("it did not end in {:?}: {args:?}", began.elapsed());
     }
