@@ -108,7 +108,7 @@ pub struct CompilationArgs {
     #[arg(long, value_enum, value_name = "WHETHER", default_value_t = Inlining::On)]
     pub inlining: Inlining,
     /// Functions sign their return addresses while these are on the stack (pointer authentication of
-    /// aarch64). A processor of aarch64 without it ignores the instructions. Code for x86-64 cannot.
+    /// aarch64). A processor of aarch64 without it ignores the instructions. It is refused for x86-64.
     #[arg(long)]
     pub sign_return_addresses: bool,
     /// The machine for which code is compiled, if it is not this one. Not each subcommand has the option for it.

@@ -35,7 +35,7 @@ pub(super) fn keep_registers(arch: &dyn Arch, func: &mut ir::Function) {
             let more: Vec<_> = args.first().into_iter().copied().cycle().take(unused).collect();
             args.splice(0..0, more);
         });
-        // Another call may have the same table.
+        // Another call may have the same table, so this one gets a table of its own.
         let data = &dfg.exception_tables[table];
         let returned = data.normal_return();
         let args: Vec<_> = returned.args(&dfg.value_lists).collect();
