@@ -70,8 +70,13 @@ pub(super) fn align(arch: &dyn Arch, func: &mut ir::Function) {
                 change_args(dfg, inst, |args| move_first(args, before));
                 let table = &dfg.exception_tables[exception];
                 let signature = dfg.ext_funcs[func_ref].signature;
-                dfg.exception_tables[exception] =
+                // Another call may have the same table, so this one gets a table of its own.
+                let table =
                     ExceptionTableData::new(signature, *table.normal_return(), table.items());
+                let table = dfg.exception_tables.push(table);
+                if let InstructionData::TryCall { exception, .. } = &mut dfg.insts[inst] {
+                    *exception = table;
+                }
             }
             _ => {}
         }
