@@ -17,13 +17,15 @@ use wait4::{ResUse, Wait4};
 /// The usual number of damaged files.
 const USUAL: u64 = 66;
 
-/// What `--timeout` says.
-const TIMEOUT: &str = "1s";
-
 /// How long the command may take in all, on a busy machine: `TESTKIT_LIMIT`, a number of seconds, or 120.
 fn hang() -> Duration {
     let limit = std::env::var("TESTKIT_LIMIT").ok();
     Duration::from_secs(limit.map_or(120, |text| text.parse().expect("a number of seconds")))
+}
+
+/// What `--timeout` says: a second, or more where the command may take longer.
+fn timeout() -> String {
+    format!("{}s", (hang().as_secs() / 100).max(1))
 }
 
 /// The least limit of the time to compile. A process that only starts may take a part of it.
@@ -151,8 +153,8 @@ fn try_one(whole: &[Whole], folder: &Path, number: u64) -> Result<&'static str, 
     }
 
     let collector = COLLECTORS[number as usize / whole.len() % COLLECTORS.len()];
-    let mut args = vec!["run", "damaged.wasm", "--collector", collector];
-    args.extend(["--timeout", TIMEOUT, "--heap-max", "256MiB"]);
+    let (mut args, timeout) = (vec!["run", "damaged.wasm", "--collector", collector], timeout());
+    args.extend(["--timeout", &timeout, "--heap-max", "256MiB"]);
     args.extend(program.case.options.iter().map(String::as_str));
     let ended = run(folder, &args);
     check(&ended)?;
