@@ -71,10 +71,7 @@ fn advice(difference: &AbiDifference, collector: &Collector) -> Option<String> {
                 Some(here) => format!("and here it is {here} bytes"),
                 None => "which this one does not have".to_owned(),
             };
-            format!(
-                "{was}, {is}: give the same `--collector` with its options, and the same \
-                 `--heap-max`, from which the size of a nursery is derived"
-            )
+            format!("{was}, {is}: give the same `--collector` with its options")
         }
     })
 }

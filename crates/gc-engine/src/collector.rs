@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// use gc_engine::Collector;
 ///
 /// let collector = Collector::by_name("generational")?.with_option("nursery", "64MiB")?;
-/// assert_eq!(collector.to_string(), "generational:nursery=67108864");
+/// assert_eq!(collector.to_string(), "generational:nursery=67108864:survivors=8388608");
 /// // The same as one text, as on a command line.
 /// let same: Collector = "generational:nursery=64MiB".parse()?;
 /// assert_eq!(same.to_string(), collector.to_string());

@@ -54,8 +54,8 @@ impl HeapFactory {
     pub fn new(runtime: Arc<dyn GcRuntime>, options: &HeapOptions) -> Result<Self, HeapError> {
         check(options)?;
         let options = options.clone().cut_to(&*runtime);
-        let absent = HeapMapping::absent(&options)?;
-        let collector = Arc::new(runtime.heap_abi(options.maximum));
+        let absent = HeapMapping::absent(&options, runtime.apart())?;
+        let collector = Arc::new(runtime.heap_abi());
         let pool = Arc::new(HeapPool::unlimited());
         Ok(HeapFactory { runtime, options, collector, absent, pool, asked: OnceLock::new() })
     }
@@ -198,7 +198,7 @@ pub(crate) fn make(
     options: &HeapOptions,
     collector: &CollectorAbi,
 ) -> Result<Box<dyn GcHeap>, HeapError> {
-    let memory = HeapMemory::new(options)?;
+    let memory = HeapMemory::with_apart(options, runtime.apart())?;
     let mapping = memory.mapping();
     mapping.declare(collector);
     let mut heap = runtime.new_gc_heap(memory)?;

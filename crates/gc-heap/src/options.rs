@@ -74,10 +74,7 @@ impl HeapOptions {
     /// # Ok::<(), gc_heap::HeapError>(())
     /// ```
     pub fn abi(&self, runtime: &dyn GcRuntime) -> Abi {
-        let options = self.clone().cut_to(runtime);
-        Abi::new(runtime.heap_abi(options.maximum))
-            .with_bounds(options.bounds)
-            .with_zeal(options.zeal != 0)
+        Abi::new(runtime.heap_abi()).with_bounds(self.bounds).with_zeal(self.zeal != 0)
     }
 
     /// These options for heaps of `runtime`, whose maximum may be smaller. The maximum becomes a

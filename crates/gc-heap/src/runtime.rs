@@ -86,16 +86,24 @@ pub trait GcRuntime: Send + Sync {
         CollectorAbi::wrapping(self.name(), self.wrapped().map(GcRuntime::abi))
     }
 
-    /// The ABI of code for heaps of up to `maximum` bytes: [`abi`](GcRuntime::abi), and the options
-    /// on which emitted code depends, with their values in such a heap. The memory that
-    /// [`new_gc_heap`](GcRuntime::new_gc_heap) gets has the same [`maximum`](HeapMemory::maximum).
-    /// The provided method adds no options.
-    fn heap_abi(&self, maximum: u64) -> CollectorAbi {
+    /// The ABI of code for its heaps: [`abi`](GcRuntime::abi), and the options on which emitted code depends, with their
+    /// values. It is the same for heaps of all sizes, so that code that was compiled once runs over each of them. The
+    /// provided method adds no options.
+    fn heap_abi(&self) -> CollectorAbi {
         // Not forwarded: it has the wrapper's own name and options.
         match self.wrapped() {
-            Some(wrapped) => self.abi().with_all(&wrapped.heap_abi(maximum)),
+            Some(wrapped) => self.abi().with_all(&wrapped.heap_abi()),
             None => self.abi(),
         }
+    }
+
+    /// Bytes after the null page that are mapped from the start and are no part of a heap's limit. Emitted code may know
+    /// them as constants, whatever the heap's size is. A nursery is there. What the heap uses of them counts towards
+    /// the limit ([`HeapCore::use_set_aside`](crate::HeapCore::use_set_aside)). The memory that
+    /// [`new_gc_heap`](GcRuntime::new_gc_heap) gets has as many ([`HeapMemory::apart`]). None by default.
+    fn apart(&self) -> u32 {
+        forward!(self.wrapped(), apart());
+        0
     }
 
     /// The collector's options with their values. The provided method returns none.

@@ -19,11 +19,10 @@
 #![allow(unsafe_code)]
 
 mod c;
-mod limit;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use gc_engine::native::Objects;
-use gc_engine::{Code, Engine, HeapOptions, Store, size};
+use gc_engine::{Code, Engine, Store, size};
 use std::io::Write as _;
 use std::panic::{UnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -150,22 +149,19 @@ macro_rules! main {
 fn engine(objects: &Objects) -> Result<Engine> {
     const MAXIMUM: &str = "RECLAIM_HEAP_MAX";
     const ZEAL: &str = "the code has zeal, for which libgc_native.a needs the feature `gc_zeal`";
-    let heap = objects.heap();
-    let Some(text) = std::env::var_os(MAXIMUM) else {
-        let has_zeal = heap.zeal > 0;
-        let engine = objects.engine(heap)?.build();
-        return if has_zeal { engine.context(ZEAL) } else { engine };
-    };
-    let maximum = size::parse(&text.to_string_lossy());
-    let maximum = maximum.map_err(anyhow::Error::msg).context(MAXIMUM)?;
-    let own = HeapOptions { maximum, ..heap.clone() };
-    let engine = objects.engine(own)?.build().context(MAXIMUM)?;
-    if objects.check(&engine).is_ok() {
-        return Ok(engine);
+    let mut heap = objects.heap();
+    let text = std::env::var_os(MAXIMUM);
+    if let Some(text) = &text {
+        let maximum = size::parse(&text.to_string_lossy());
+        heap.maximum = maximum.map_err(anyhow::Error::msg).context(MAXIMUM)?;
     }
-    // The code depends on the maximum, such as on the size of a nursery. So the address space stays as it is, and
-    // the heap may use a part of it.
-    objects.engine(limit::limited(heap, maximum))?.build()
+    let has_zeal = heap.zeal > 0;
+    let engine = objects.engine(heap)?.build();
+    match (text.is_some(), has_zeal) {
+        (true, _) => engine.context(MAXIMUM),
+        (false, true) => engine.context(ZEAL),
+        (false, false) => engine,
+    }
 }
 
 /// The main function of a program without functions of the host.

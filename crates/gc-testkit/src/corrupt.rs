@@ -112,10 +112,12 @@ fn check_neighbour(memory: &HeapMemory) -> Result<()> {
 fn check(mutator: &Mutator) -> Result<()> {
     mutator.slots().check()?;
     mutator.ledger().check_none_twice()?;
-    let memory = &mutator.heap().core().memory;
+    let core = mutator.heap().core();
+    let memory = &core.memory;
     let bound = memory.data_u64(HeapDataOffsets::BOUND);
     ensure!(bound == memory.len(), "the heap's bound is {bound:#x}, not {:#x}", memory.len());
-    ensure!(memory.len() <= memory.maximum(), "the heap passed its limit");
+    ensure!(memory.len() <= memory.maximum(), "the heap passed its addresses");
+    ensure!(core.in_use() <= core.limit(), "the heap passed its limit");
     Ok(())
 }
 

@@ -86,7 +86,7 @@ impl Parts for TwoGenerationsCollection<'_> {
         self.stage = match self.stage {
             Stage::Begin => {
                 heap.shapes.update(&heap.core.side.layouts);
-                heap.scavenge().begin(OldObjects::Alive);
+                heap.scavenge().begin(OldObjects::Alive, false);
                 self.weak.begin(WeakScope::Young);
                 Stage::Roots
             }

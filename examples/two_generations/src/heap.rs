@@ -13,7 +13,6 @@ use gc_runtime::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest, GcStats, HeapCore,
     HeapError, HeapMemory, LastResort, Occupancy,
 };
-use gc_types::collector::nursery::nursery_size;
 use gc_types::{VMGcHeader, VMGcRef};
 
 /// The least bytes that are promoted between two full collections.
@@ -29,11 +28,10 @@ pub(crate) struct TwoGenerations {
 }
 
 impl TwoGenerations {
-    pub(crate) fn new(memory: HeapMemory, nursery: u64) -> Result<TwoGenerations, HeapError> {
+    pub(crate) fn new(memory: HeapMemory) -> Result<TwoGenerations, HeapError> {
         let cards = Cards::new(&memory, CARDS, BUNDLES)?;
-        let nursery = nursery_size(nursery, memory.maximum());
         let mut core = HeapCore::new(memory);
-        let space = Generations::new(&mut core, nursery);
+        let space = Generations::new(&mut core, 0)?;
         let (shapes, scavenger, marker) = Default::default();
         Ok(TwoGenerations { core, shapes, space, cards, scavenger, marker })
     }

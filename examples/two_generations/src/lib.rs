@@ -42,8 +42,8 @@ fn abi() -> CollectorAbi {
 /// The half that makes heaps.
 #[derive(Clone, Copy, Debug)]
 pub struct TwoGenerationsRuntime {
-    /// The most bytes of the nursery.
-    nursery: u64,
+    /// The bytes of addresses of the nursery.
+    nursery: u32,
 }
 
 impl Default for TwoGenerationsRuntime {
@@ -67,7 +67,12 @@ impl GcRuntime for TwoGenerationsRuntime {
     }
 
     fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
-        Ok(Box::new(heap::TwoGenerations::new(memory, self.nursery)?))
+        memory.check_apart(self.nursery)?;
+        Ok(Box::new(heap::TwoGenerations::new(memory)?))
+    }
+
+    fn apart(&self) -> u32 {
+        self.nursery
     }
 
     fn for_tests(&self) -> Option<Arc<dyn GcRuntime>> {

@@ -24,9 +24,8 @@ Examples:
   objdump -d app.elf                      its machine code (llvm-objdump, if it is for another processor)
   readelf -p .reclaim.abi app.elf         what it was compiled for
 Run it with the same --collector with its options, --heap-bounds and --loop-polls, and with or without \
---gc-zeal as before: the code depends on them. Under `generational` it also depends on --heap-max, if that is \
-less than eight times the nursery (512MiB, unless the option `nursery` is set). Run it with --fuel exactly if \
-it was compiled with --consume-fuel. Run only files that you trust: they are machine code.")]
+--gc-zeal as before: the code depends on them. Run it with --fuel exactly if it was compiled with \
+--consume-fuel. Run only files that you trust: they are machine code.")]
 pub struct CompileArgs {
     /// The module: binary (.wasm) or text (.wat).
     #[arg(value_name = "FILE", value_parser = args::path())]

@@ -203,7 +203,8 @@ struct Raw {
 
 impl Raw {
     fn new(subject: &Subject<'_>, initial: u64, maximum: u64) -> Result<Raw> {
-        Raw::in_memory(subject, HeapMemory::new(&subject.options(initial, maximum))?)
+        let options = subject.options(initial, maximum);
+        Raw::in_memory(subject, HeapMemory::with_apart(&options, subject.runtime.apart())?)
     }
 
     fn in_memory(subject: &Subject<'_>, memory: HeapMemory) -> Result<Raw> {

@@ -1,7 +1,8 @@
 //! [`KeptWords`]: data words that only the owner of a side table writes.
 #![allow(unsafe_code)]
 
-use super::{HeapMapping, HeapMemory, halves};
+use super::data::halves;
+use super::{HeapMapping, HeapMemory};
 use crate::HeapError;
 use gc_types::{SideForm, SideTable};
 use std::sync::atomic::Ordering::Relaxed;

@@ -15,6 +15,7 @@
 mod admission;
 mod ahead;
 mod bytes;
+mod data;
 mod kept;
 mod mapped;
 mod on_demand;
@@ -104,10 +105,10 @@ impl Drop for HeapMapping {
 }
 
 impl HeapMapping {
-    /// As much address space as memory for a heap with these options has. Nothing of it is ever
-    /// mapped, and its data words are zero.
-    pub(crate) fn absent(options: &HeapOptions) -> Result<Arc<HeapMapping>, HeapError> {
-        let (size, _maximum) = HeapMemory::size_to_reserve(options)?;
+    /// As much address space as memory for a heap with these options has, of which `apart` bytes are no part of the
+    /// limit. Nothing of it is ever mapped, and its data words are zero.
+    pub(crate) fn absent(options: &HeapOptions, apart: u32) -> Result<Arc<HeapMapping>, HeapError> {
+        let (size, _maximum) = HeapMemory::size_to_reserve(options, apart)?;
         let purpose = MemoryPurpose::NoHeap;
         let request = MemoryRequest { purpose, size, unmapped: 0, initial: 0, affinity: 0 };
         HeapMapping::new(options, request)
@@ -203,6 +204,10 @@ pub struct HeapMemory {
     len: u64,
     /// The maximum of `len`.
     maximum: u64,
+    /// Bytes after the null page that are no part of the limit.
+    apart: u32,
+    /// The limit of the options. It counts from the base, without the bytes apart.
+    limit: u64,
     bounds: HeapBounds,
     zeal: u32,
 }
@@ -213,8 +218,20 @@ impl HeapMemory {
     /// # Errors
     /// If the options cannot be satisfied or the system refuses.
     pub fn new(options: &HeapOptions) -> Result<HeapMemory, HeapError> {
-        let (size, maximum) = HeapMemory::size_to_reserve(options)?;
-        let len = HeapMemory::maximum_for(options.initial).min(maximum);
+        HeapMemory::with_apart(options, 0)
+    }
+
+    /// Like [`new`](HeapMemory::new), for a heap whose first `apart` bytes, after the null page, are no part of its limit
+    /// ([`GcRuntime::apart`](crate::GcRuntime::apart)). They are mapped at once, and so are the initial bytes behind them.
+    /// If there are any, the heap chooses what it uses ([`HeapCore::unused`](crate::HeapCore::unused)).
+    ///
+    /// # Errors
+    /// As [`new`](HeapMemory::new).
+    pub fn with_apart(options: &HeapOptions, apart: u32) -> Result<HeapMemory, HeapError> {
+        let (size, maximum) = HeapMemory::size_to_reserve(options, apart)?;
+        let limit = HeapMemory::maximum_for(options.maximum);
+        let initial = HeapMemory::maximum_for(options.initial).min(limit);
+        let len = HeapMemory::maximum_for(initial + u64::from(apart));
         let request = MemoryRequest {
             purpose: MemoryPurpose::GcHeap,
             size,
@@ -225,15 +242,15 @@ impl HeapMemory {
         let mapping = HeapMapping::new(options, request)?;
         let (base, bounds) = (mapping.memory.base, options.bounds);
         let zeal = options.zeal;
-        let mut memory = HeapMemory { mapping, base, len, maximum, bounds, zeal };
+        let mut memory = HeapMemory { mapping, base, len, maximum, apart, limit, bounds, zeal };
         memory.publish_bound();
-        memory.advise_huge(0);
+        memory.advise_huge(u64::from(apart)..len);
         Ok(memory)
     }
 
-    /// The bytes of address space for memory with these options, and the
+    /// The bytes of address space for memory with these options and `apart` bytes apart, and the
     /// [`maximum`](HeapMemory::maximum) of the memory.
-    fn size_to_reserve(options: &HeapOptions) -> Result<(usize, u64), HeapError> {
+    fn size_to_reserve(options: &HeapOptions, apart: u32) -> Result<(usize, u64), HeapError> {
         let page = os::page_size() as u64;
         if options.maximum > 4 << 30 {
             return Err(HeapError::Options {
@@ -246,6 +263,7 @@ impl HeapMemory {
             });
         }
         let maximum = HeapMemory::maximum_for(options.maximum);
+        let maximum = HeapMemory::maximum_for(maximum + u64::from(apart));
         let reserved = match options.bounds {
             HeapBounds::Guarded => (4 << 30) + HEAP_GUARD_SIZE,
             HeapBounds::Checked => maximum,
@@ -299,9 +317,38 @@ impl HeapMemory {
         self.len
     }
 
-    /// The maximum of [`len`](HeapMemory::len), in bytes.
+    /// The maximum of [`len`](HeapMemory::len), in bytes. It is as far as addresses reach, and may be more than the heap
+    /// may use ([`limit`](HeapMemory::limit)).
     pub fn maximum(&self) -> u64 {
         self.maximum
+    }
+
+    /// Bytes after the null page that are mapped and no part of the [limit](HeapMemory::limit). What the heap uses of them
+    /// counts.
+    pub fn apart(&self) -> u32 {
+        self.apart
+    }
+
+    /// Checks that the memory was made for a collector with `apart` bytes [apart](HeapMemory::apart).
+    ///
+    /// # Errors
+    /// If it was not.
+    pub fn check_apart(&self, apart: u32) -> Result<(), HeapError> {
+        if self.apart == apart {
+            return Ok(());
+        }
+        let what = format!(
+            "the heap's memory has {} bytes apart, not the {apart} of its collector: it was not made with \
+             `HeapMemory::with_apart(options, collector.apart())`",
+            self.apart
+        );
+        Err(HeapError::Options { what })
+    }
+
+    /// The most bytes that the heap may use, [`NULL_PAGE_SIZE`] included: the
+    /// [maximum of the options](HeapOptions::maximum).
+    pub fn limit(&self) -> u64 {
+        self.limit
     }
 
     /// Bytes that are mapped and usable.
@@ -321,11 +368,13 @@ impl HeapMemory {
         bytes.max(1).min(room).next_multiple_of(os::page_size() as u64).min(room)
     }
 
-    /// Asks for huge pages from index `from` on, as far as they are wanted.
-    fn advise_huge(&self, from: u64) {
+    /// Asks for huge pages for these indices, as far as they are wanted and mapped. Memory that is mapped later is asked for
+    /// when it is, and bytes [apart](HeapMemory::apart) only by this method.
+    pub fn advise_huge(&self, indices: Range<u64>) {
         let base = self.base().addr() as u64;
-        let from = (base + from.max(HUGE.start)).next_multiple_of(os::HUGE_PAGE) - base;
-        if let Some(bytes) = self.len.min(HUGE.end).checked_sub(from).filter(|&bytes| bytes > 0) {
+        let from = (base + indices.start.max(HUGE.start)).next_multiple_of(os::HUGE_PAGE) - base;
+        let end = indices.end.min(self.len).min(HUGE.end);
+        if let Some(bytes) = end.checked_sub(from).filter(|&bytes| bytes > 0) {
             // SAFETY: it is a part of the mapped memory, and begins at a huge page.
             unsafe { os::advise_huge(self.base().add(from as usize), bytes as usize) };
         }
@@ -354,14 +403,15 @@ impl HeapMemory {
     pub fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
         let grown = self.growth(bytes);
         if grown == 0 {
-            return Err(HeapError::OutOfMemory { bytes, limit: self.maximum });
+            return Err(HeapError::OutOfMemory { bytes, limit: self.limit });
         }
         self.mapping.memory.grow((self.usable() + grown) as usize)?;
         // A huge page may have begun before.
-        let from = self.len.saturating_sub(os::HUGE_PAGE);
+        let apart = NULL_PAGE + u64::from(self.apart);
+        let from = self.len.saturating_sub(os::HUGE_PAGE).max(apart.min(self.len));
         self.len += grown;
         self.publish_bound();
-        self.advise_huge(from);
+        self.advise_huge(from..self.len);
         Ok(grown)
     }
 
@@ -449,98 +499,4 @@ impl HeapMemory {
         let present: usize = resident.iter().map(|page| usize::from(page & 1)).sum();
         known && present < resident.len() / 2
     }
-
-    // ---- data words -----------------------------------------------------
-
-    /// The data word at byte `offset`.
-    ///
-    /// # Panics
-    /// Unless `offset` is a multiple of 4 below [`HeapDataOffsets::SIZE`]. Callers pass a constant,
-    /// never a value read from a heap.
-    #[inline]
-    pub fn data_u32(&self, offset: u32) -> u32 {
-        self.data_word(offset).load(Relaxed)
-    }
-
-    /// Writes the data word at byte `offset`, which emitted code reads.
-    ///
-    /// # Panics
-    /// * As [`data_u32`](HeapMemory::data_u32).
-    /// * If it is one of the words of [`HeapDataOffsets::BOUND`], or a word that belongs to a
-    ///   [table](gc_types::SideTable::owned_words) of the collector. Emitted code relies on them, so only
-    ///   this type and the owner of the table write them.
-    /// * If it is [`NEXT`] or [`LIMIT`], and emitted code would allocate outside the mapped memory:
-    ///   unless `LIMIT` is zero, it must not exceed [`len`](HeapMemory::len), and `NEXT` must not be
-    ///   in the null page.
-    #[inline]
-    pub fn set_data_u32(&mut self, offset: u32, value: u32) {
-        let word = self.data_word(offset);
-        if self.mapping.is_kept(offset) {
-            self.refuse_to_write(offset);
-        }
-        match offset {
-            NEXT => self.check_free(value, self.data_u32(LIMIT)),
-            LIMIT => self.check_free(self.data_u32(NEXT), value),
-            _ => (),
-        }
-        word.store(value, Relaxed);
-    }
-
-    #[cold]
-    fn refuse_to_write(&self, offset: u32) -> ! {
-        assert!(!BOUND.contains(&offset), "only the heap's memory writes its bound");
-        panic!("only the owner of a side table writes the data word at {offset}");
-    }
-
-    /// Refuses a range for allocation that is not mapped.
-    #[inline]
-    pub(crate) fn check_free(&self, next: u32, limit: u32) {
-        let mapped = next >= NULL_PAGE_SIZE && u64::from(limit) <= self.len;
-        assert!(
-            limit == 0 || mapped,
-            "emitted code would allocate from {next:#x} to {limit:#x}, where the heap is not \
-             mapped: it is from {NULL_PAGE_SIZE:#x} to {:#x}",
-            self.len
-        );
-    }
-
-    /// The two data words at byte `offset` as one number. The read is not atomic. It is consistent
-    /// because no compiled code of this heap runs while the host runs.
-    ///
-    /// # Panics
-    /// As [`data_u32`](HeapMemory::data_u32).
-    pub fn data_u64(&self, offset: u32) -> u64 {
-        let halves = [self.data_u32(offset), self.data_u32(offset + 4)];
-        let [low, high] =
-            if cfg!(target_endian = "little") { halves } else { [halves[1], halves[0]] };
-        u64::from(high) << 32 | u64::from(low)
-    }
-
-    /// Writes the two data words at byte `offset` as one number.
-    ///
-    /// # Panics
-    /// As [`set_data_u32`](HeapMemory::set_data_u32).
-    pub fn set_data_u64(&mut self, offset: u32, value: u64) {
-        let [first, second] = halves(value);
-        self.set_data_u32(offset, first);
-        self.set_data_u32(offset + 4, second);
-    }
-
-    /// Writes the bound that emitted code compares addresses with.
-    fn publish_bound(&mut self) {
-        let [first, second] = halves(self.len);
-        self.data_word(HeapDataOffsets::BOUND).store(first, Relaxed);
-        self.data_word(HeapDataOffsets::BOUND + 4).store(second, Relaxed);
-    }
-
-    #[inline]
-    fn data_word(&self, offset: u32) -> &AtomicU32 {
-        self.mapping.data_word(offset)
-    }
-}
-
-/// The two words of a number, in the order of their addresses.
-fn halves(value: u64) -> [u32; 2] {
-    let (low, high) = (value as u32, (value >> 32) as u32);
-    if cfg!(target_endian = "little") { [low, high] } else { [high, low] }
 }

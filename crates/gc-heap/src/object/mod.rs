@@ -54,12 +54,13 @@ pub struct HeapCore {
     pub plan: HeapPlan,
     /// Bytes of objects that the last collection of the whole heap found alive.
     pub live: u64,
-    /// Bytes of mapped memory that are not used. The policy does not count them.
-    pub set_aside: u64,
-    /// Bytes that the policy has admitted and that are not mapped yet.
+    /// Mapped bytes that are not in use. They do not count towards the limit.
+    set_aside: u64,
+    /// The most bytes that may be in use without another question to the policy: those that the heap began with, and
+    /// those that were admitted.
     admitted: u64,
-    /// Bytes that were mapped at the start. The policy is not asked about them.
-    initial: u64,
+    /// Whether the last growth for which the policy had to be asked was refused, by whomever.
+    refused: bool,
     /// The time when the plan was made, and the total time for which the mutator had been stopped
     /// until then.
     planned: (Instant, Duration),
@@ -74,18 +75,18 @@ impl HeapCore {
         let side = StoreSide::default();
         let planned = (side.pauses.made(), Duration::ZERO);
         let mut core = HeapCore {
-            initial: memory.usable(),
+            set_aside: 0,
+            admitted: 0,
+            refused: false,
             memory,
             side,
             stats: GcStats::default(),
             plan: HeapPlan::default(),
             live: 0,
-            set_aside: 0,
-            admitted: 0,
             planned,
             damage: None,
         };
-        core.count_heap_bytes();
+        core.begin();
         core
     }
 
@@ -104,82 +105,110 @@ impl HeapCore {
         self.stats = GcStats::default();
         self.plan = HeapPlan::default();
         self.live = 0;
-        self.admitted = 0;
         self.damage = None;
         self.side.reset();
         self.planned = (self.side.pauses.made(), Duration::ZERO);
+        self.begin();
+    }
+
+    /// Counts the use of memory of an empty heap: all that is mapped, and without a question as much of it as is not
+    /// [apart](HeapMemory::apart).
+    fn begin(&mut self) {
+        self.set_aside = 0;
+        self.admitted = self.memory.usable().saturating_sub(self.memory.apart().into());
+        self.refused = false;
         self.count_heap_bytes();
     }
 
-    /// Maps more memory ([`HeapMemory::grow`]), if the policy and the store's limiter admit it, and
-    /// counts it.
+    /// Maps more memory ([`HeapMemory::grow`]), as much as the [limit](HeapCore::limit) allows, if the policy and the store's
+    /// limiter admit it, and counts it. Returns how much.
     ///
     /// # Errors
     /// As [`HeapMemory::grow`]; [`HeapError::Refused`] by the policy or the limiter.
     pub fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
-        self.grow_behind(0, bytes, 0)
-    }
-
-    /// Like [`grow`](HeapCore::grow), but first maps `gap` bytes that will not be used, and that
-    /// the policy does not count. Afterwards `ahead` more bytes are admitted, for which later
-    /// growth need not ask.
-    ///
-    /// # Errors
-    /// As [`grow`](HeapCore::grow).
-    pub fn grow_behind(&mut self, gap: u64, bytes: u64, ahead: u64) -> Result<u64, HeapError> {
-        let more = self.memory.growth(gap.saturating_add(bytes)).saturating_sub(gap);
-        self.admit((more + ahead).saturating_sub(self.admitted))?;
-        let grown = match self.memory.grow(gap.saturating_add(bytes)) {
+        let more = self.memory.growth(bytes.min(self.room()));
+        if more > self.room() {
+            return Err(HeapError::OutOfMemory { bytes, limit: self.memory.limit() });
+        }
+        self.admit(more)?;
+        let grown = match self.memory.grow(more) {
             Ok(grown) => grown,
             Err(error) => {
+                self.refused = true;
                 if let Some(limiter) = &mut self.side.limiter {
                     limiter.grow_failed(&error);
                 }
                 return Err(error);
             }
         };
-        self.admitted = self.admitted.saturating_sub(more);
         self.count_heap_bytes();
         Ok(grown)
     }
 
     /// Asks the policy and the store's limiter whether `more` bytes may be used. They are asked only
-    /// about bytes beyond those that the heap began with.
+    /// about bytes beyond those that the heap began with, and once about each.
     ///
     /// # Errors
-    /// [`HeapError::Refused`] by one of them.
+    /// [`HeapError::Refused`] by one of them; [`HeapError::OutOfMemory`] if the limit does not allow it.
     pub fn admit(&mut self, more: u64) -> Result<(), HeapError> {
-        let asked = more.saturating_sub(self.unused());
-        let current = self.in_use().max(self.initial);
+        if more > self.room() {
+            return Err(HeapError::OutOfMemory { bytes: more, limit: self.memory.limit() });
+        }
+        let (asked, current) = (more.saturating_sub(self.unused()), self.admitted);
         if asked > 0 {
+            self.refused = true;
             if !self.side.policy.admit(current, asked) {
                 return Err(HeapError::Refused { bytes: asked, by: RefusedBy::Policy });
             }
-            let maximum = self.memory.maximum().saturating_sub(gc_types::NULL_PAGE_SIZE.into());
+            let maximum = self.limit();
             self.side.ask_limiter(HeapGrowth { current, desired: current + asked, maximum })?;
+            self.admitted += asked;
+            self.refused = false;
         }
-        self.admitted += more;
         Ok(())
     }
 
-    /// Bytes that are mapped and used, or admitted.
-    fn in_use(&self) -> u64 {
-        (self.memory.usable() + self.admitted).saturating_sub(self.set_aside)
+    /// Uses `bytes` of the memory that was set aside.
+    ///
+    /// # Errors
+    /// As [`admit`](HeapCore::admit). Then nothing changes.
+    pub fn use_set_aside(&mut self, bytes: u64) -> Result<(), HeapError> {
+        self.admit(bytes)?;
+        debug_assert!(bytes <= self.set_aside, "only mapped memory is set aside");
+        self.set_aside = self.set_aside.saturating_sub(bytes);
+        Ok(())
     }
 
-    /// Bytes by which the heap uses less than it began with.
+    /// Sets `bytes` of the mapped memory aside, which are not in use any more. They may be used again, and the policy is not
+    /// asked about as many.
+    pub fn set_aside(&mut self, bytes: u64) {
+        self.set_aside += bytes;
+    }
+
+    /// Bytes that are mapped and not set aside.
+    pub fn in_use(&self) -> u64 {
+        self.memory.usable().saturating_sub(self.set_aside)
+    }
+
+    /// The most bytes that may be in use.
+    pub fn limit(&self) -> u64 {
+        self.memory.limit() - u64::from(gc_types::NULL_PAGE_SIZE)
+    }
+
+    /// Bytes by which the use may grow.
+    pub fn room(&self) -> u64 {
+        self.limit().saturating_sub(self.in_use())
+    }
+
+    /// The most bytes that may be in use as far as is known: the limit, or what was admitted if the last growth was refused.
+    pub fn ceiling(&self) -> u64 {
+        if self.refused { self.admitted } else { self.limit() }
+    }
+
+    /// Bytes by which the use may grow without a question to the policy: the heap uses less than it began with, or less
+    /// than it did.
     pub fn unused(&self) -> u64 {
-        self.initial.saturating_sub(self.in_use())
-    }
-
-    /// Bytes that were admitted and are not used yet.
-    pub fn admitted(&self) -> u64 {
-        self.admitted
-    }
-
-    /// Records that `bytes` of the memory that was set aside and admitted are now used.
-    pub fn use_admitted(&mut self, bytes: u64) {
-        self.admitted = self.admitted.saturating_sub(bytes);
+        self.admitted.saturating_sub(self.in_use())
     }
 
     /// The input of the growth policy for a heap with this occupancy. The fields that only a plan
@@ -190,7 +219,8 @@ impl HeapCore {
             live: self.live,
             used,
             mapped: self.memory.usable().saturating_sub(given_back),
-            limit: self.memory.maximum().saturating_sub(gc_types::NULL_PAGE_SIZE.into()),
+            admitted: self.admitted,
+            limit: self.limit(),
             least: least_room.max(self.side.stack_room()),
             wanted,
             frees_young,

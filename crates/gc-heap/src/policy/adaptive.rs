@@ -213,7 +213,7 @@ impl GrowthPolicy for FixedPolicy {
     }
 
     fn plan(&mut self, usage: &HeapUsage) -> HeapPlan {
-        let goal = usage.mapped.max(usage.live.saturating_mul(2));
+        let goal = usage.admitted.max(usage.live.saturating_mul(2));
         HeapPlan { goal, ..HeapPlan::default() }
     }
 
@@ -228,7 +228,8 @@ mod tests {
 
     fn usage(live: u64) -> HeapUsage {
         let (limit, mapped) = (1 << 32, 64 * MIB);
-        HeapUsage { live, limit, least: MIB, mapped, frees_young: true, ..HeapUsage::default() }
+        let usage = HeapUsage { live, limit, mapped, admitted: mapped, ..HeapUsage::default() };
+        HeapUsage { least: MIB, frees_young: true, ..usage }
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub struct HeapUsage {
     pub used: u64,
     /// Memory that is mapped for objects and was not given back to the system.
     pub mapped: u64,
+    /// Memory that the heap may use without [another question](GrowthPolicy::admit): what it began with, and what was
+    /// admitted.
+    pub admitted: u64,
     /// The maximal memory that may be mapped.
     pub limit: u64,
     /// The minimal number of bytes that should be allocated between two collections of the whole

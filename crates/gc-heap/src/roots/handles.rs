@@ -309,9 +309,12 @@ impl HandleTable {
         (&mut self.owned, &mut self.new)
     }
 
-    /// Makes all owned handles count as not new.
-    pub(super) fn forget_new(&mut self) {
-        self.new.clear();
+    /// Makes owned handles count as not new, except those with a reference for which `is_young` returns true.
+    pub(super) fn forget_new(&mut self, is_young: &impl Fn(u32) -> bool) {
+        let owned = &self.owned;
+        self.new.retain(|&place| {
+            owned[place as usize].as_ref().is_some_and(|object| is_young(object.as_raw_u32()))
+        });
     }
 }
 

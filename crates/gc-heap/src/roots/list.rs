@@ -187,11 +187,19 @@ impl Registered {
         }
     }
 
-    fn forget_new(&mut self) {
-        for slots in self.all() {
+    /// Forgets that slots are new, except constants and segments with a reference for which `is_young` returns true.
+    fn forget_new(&mut self, is_young: &impl Fn(u32) -> bool) {
+        for slots in
+            [&mut self.tables, &mut self.globals, &mut self.fixed_tables, &mut self.handles]
+        {
             slots.new.clear();
         }
-        self.new_segments.clear();
+        for slots in [&mut self.constants, &mut self.segments] {
+            let all = &slots.all;
+            slots.new.retain(|&place| all[place as usize].any(is_young));
+        }
+        let kept = &mut self.kept_segments;
+        self.new_segments.retain(|&place| kept[place as usize].words().any(is_young));
     }
 }
 
@@ -380,7 +388,7 @@ impl GcRootsList {
     /// neighbours; new constants, segments and owned handles; and the tables' slots in `remembered`,
     /// or all slots of a table that has moved. A generational collector remembers the slots that
     /// [`write_gc_ref`](crate::GcHeap::write_gc_ref) and its emitted code write, and calls
-    /// [`forget_new`] when no object is young any more.
+    /// [`forget_new`] when it knows which objects are still young.
     ///
     /// [`forget_new`]: GcRootsIter::forget_new
     pub fn remembered(&mut self, remembered: &RememberedSlots) -> GcRootsIter<'_> {
@@ -487,10 +495,11 @@ impl GcRootsIter<'_> {
     }
 
     /// Declares that the slots which are registered now need not be visited again
-    /// ([`GcRootsList::remembered`]) until they are written.
-    pub fn forget_new(&mut self) {
-        self.registered.forget_new();
-        self.table.forget_new();
+    /// ([`GcRootsList::remembered`]) until they are written, if they refer to no object for whose index `is_young` returns
+    /// true. Slots of tables that do must be [remembered](RememberedSlots::insert).
+    pub fn forget_new(&mut self, is_young: impl Fn(u32) -> bool) {
+        self.registered.forget_new(&is_young);
+        self.table.forget_new(&is_young);
     }
 }
 

@@ -98,6 +98,13 @@ impl Words {
         }
     }
 
+    /// Whether a slot has a word for which `is` returns true.
+    pub(super) fn any(&self, is: &impl Fn(u32) -> bool) -> bool {
+        let mut next = 0;
+        // SAFETY: `next` returns a slot that can be read.
+        std::iter::from_fn(|| self.next(&mut next)).any(|slot| is(unsafe { slot.read() }))
+    }
+
     /// The first slot that is not null, from number `next` on. Sets `next` to the number after it.
     #[inline]
     pub(super) fn next(&self, next: &mut u32) -> Option<*mut u32> {

@@ -112,6 +112,12 @@ impl ObjectMap {
         pair[MARKS] &= !bit;
     }
 
+    /// Removes every object from `start` up to `end` (multiples of [`WORD_BYTES`]), if the map covers them.
+    pub fn clear_range(&mut self, start: u32, end: u32) {
+        let pairs = (start >> WORD_SHIFT) as usize..(end >> WORD_SHIFT) as usize;
+        self.pairs.get_mut(pairs).unwrap_or_default().fill(Pair::default());
+    }
+
     /// Marks the object that begins at `index`, which may be any number.
     #[inline]
     pub fn mark(&mut self, index: u32) -> Mark {

@@ -140,7 +140,7 @@ impl GcStore {
     pub fn new(runtime: &dyn GcRuntime, options: &HeapOptions) -> Result<GcStore, HeapError> {
         factory::check(options)?;
         let options = options.clone().cut_to(runtime);
-        let collector = Arc::new(runtime.heap_abi(options.maximum));
+        let collector = Arc::new(runtime.heap_abi());
         let heap = factory::make(runtime, &options, &collector)?;
         let mapping = heap.core().memory.mapping();
         let mut store = GcStore::with(mapping, None, collector, runtime.reclaims(), &options);

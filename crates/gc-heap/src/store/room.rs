@@ -26,7 +26,7 @@ impl GcStore {
             return done;
         }
         let memory = &self.heap.made().core().memory;
-        let (bytes, mut limit) = (u64::from(request.size), memory.maximum());
+        let (bytes, mut limit) = (u64::from(request.size), memory.limit());
         if bytes > limit - u64::from(gc_types::NULL_PAGE_SIZE) {
             return Err(HeapError::OutOfMemory { bytes, limit });
         }
@@ -101,15 +101,19 @@ impl GcStore {
         if !collected.is_some_and(PauseKind::is_complete) && self.may_collect() {
             self.collect(tracer, GcCause::Exhausted)?;
         }
+        if self.heap.made().core().unused() > 0 {
+            // It may have used less memory since then, and needs the rest for something else.
+            let _grown = self.heap.made_mut().grow(bytes);
+        }
         let out_of_memory = refusal.unwrap_or(HeapError::OutOfMemory { bytes, limit });
         self.try_alloc(request, Some(LastResort::NoMemory)).unwrap_or(Err(out_of_memory))
     }
 
     /// The size of a heap that may not grow, in bytes from its base.
     fn limit_now(&self) -> u64 {
-        let memory = &self.heap.made().core().memory;
-        match memory.len() == memory.maximum() {
-            true => memory.maximum(),
+        let core = self.heap.made().core();
+        match core.room() == 0 || core.memory.len() == core.memory.maximum() {
+            true => core.memory.limit(),
             false => self.heap.made().usage().mapped + u64::from(gc_types::NULL_PAGE_SIZE),
         }
     }

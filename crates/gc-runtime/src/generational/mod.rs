@@ -50,20 +50,27 @@ use tables::Tables;
 /// use gc_runtime::collector::GenerationalCollector;
 ///
 /// let collector = GenerationalCollector::new().with_nursery(4 << 20);
-/// assert_eq!(collector.heap_abi(1 << 30).option("nursery"), Some(4 << 20));
+/// assert_eq!(collector.heap_abi().option("nursery"), Some(4 << 20));
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct GenerationalCollector {
     nursery: u64,
+    survivors: u64,
 }
 
 impl GenerationalCollector {
     /// The default maximal size of the nursery in bytes.
     pub const DEFAULT_NURSERY: u64 = 64 << 20;
 
+    /// The default maximal size in bytes of each half for survivors.
+    pub const DEFAULT_SURVIVORS: u64 = 8 << 20;
+
     /// A collector with the default options.
     pub const fn new() -> GenerationalCollector {
-        GenerationalCollector { nursery: GenerationalCollector::DEFAULT_NURSERY }
+        GenerationalCollector {
+            nursery: GenerationalCollector::DEFAULT_NURSERY,
+            survivors: GenerationalCollector::DEFAULT_SURVIVORS,
+        }
     }
 
     /// Sets the maximal size of the nursery in bytes. A large nursery is collected less often and
@@ -71,16 +78,25 @@ impl GenerationalCollector {
     /// how much of the nursery it uses: as much as fits the machine's cache, and more only if old
     /// objects take eight times as much and few young objects survive. It uses no more than it can
     /// empty in about the time of [`HeapOptions::pause_target`](gc_heap::HeapOptions::pause_target), and
-    /// 256 KiB. A nursery is never larger than
-    /// an eighth of the heap's maximal size.
+    /// 256 KiB. And it uses no more than a part of what old objects leave free of the heap's maximum
+    /// ([`most_in_use`](gc_heap::space::nursery::size::most_in_use)). The nursery's addresses are reserved in addition to
+    /// that maximum. At most 256 MiB.
     #[must_use]
     pub const fn with_nursery(self, bytes: u64) -> GenerationalCollector {
-        GenerationalCollector { nursery: bytes }
+        GenerationalCollector { nursery: bytes, ..self }
     }
 
-    /// The size in bytes of the nursery of a heap with at most `maximum` bytes.
-    fn nursery_size(&self, maximum: u64) -> u32 {
-        nursery_size(self.nursery, maximum)
+    /// Sets the maximal size in bytes of each of the two halves for survivors, which are a part of the nursery: at most a
+    /// quarter of it. An object that survives its first minor collection stays there until the second one. With 0 it is
+    /// promoted at the first one.
+    #[must_use]
+    pub const fn with_survivors(self, bytes: u64) -> GenerationalCollector {
+        GenerationalCollector { survivors: bytes, ..self }
+    }
+
+    /// The bytes of addresses of the nursery.
+    fn nursery_size(&self) -> u32 {
+        nursery_size(self.nursery)
     }
 }
 
@@ -101,16 +117,20 @@ impl GcRuntime for GenerationalCollector {
     }
 
     fn new_gc_heap(&self, memory: HeapMemory) -> Result<Box<dyn GcHeap>, HeapError> {
-        let nursery = self.nursery_size(memory.maximum());
-        Ok(Box::new(GenerationalHeap::new(memory, nursery)?))
+        memory.check_apart(self.nursery_size())?;
+        Ok(Box::new(GenerationalHeap::new(memory, self.survivors)?))
     }
 
     fn abi(&self) -> CollectorAbi {
         generational::abi()
     }
 
-    fn heap_abi(&self, maximum: u64) -> CollectorAbi {
-        self.abi().with(NURSERY, self.nursery_size(maximum).into())
+    fn heap_abi(&self) -> CollectorAbi {
+        self.abi().with(NURSERY, self.nursery_size().into())
+    }
+
+    fn apart(&self) -> u32 {
+        self.nursery_size()
     }
 
     fn for_tests(&self) -> Option<Arc<dyn GcRuntime>> {
@@ -118,16 +138,24 @@ impl GcRuntime for GenerationalCollector {
     }
 
     fn options(&self) -> Vec<CollectorOption> {
-        vec![CollectorOption {
-            name: NURSERY,
-            value: self.nursery,
-            help: "the most bytes of the nursery, and never more than an eighth of the heap's maximum",
-        }]
+        vec![
+            CollectorOption {
+                name: NURSERY,
+                value: self.nursery,
+                help: "the most bytes of the nursery, whose addresses are no part of the heap's maximum",
+            },
+            CollectorOption {
+                name: SURVIVORS,
+                value: self.survivors,
+                help: "the most bytes of each half of the nursery for objects that have survived once",
+            },
+        ]
     }
 
     fn with_option(&self, name: &str, value: u64) -> Result<Arc<dyn GcRuntime>, HeapError> {
         match name {
             NURSERY => Ok(Arc::new(self.with_nursery(value))),
+            SURVIVORS => Ok(Arc::new(self.with_survivors(value))),
             _ => Err(HeapError::Options {
                 what: format!("the collector `{NAME}` has no option `{name}`"),
             }),
@@ -135,6 +163,8 @@ impl GcRuntime for GenerationalCollector {
     }
 }
 
+/// The option for the bytes of a half for survivors.
+const SURVIVORS: &str = "survivors";
 /// While blocks wait for evacuation, a new array of references has at most this number of bytes.
 const MOST_DIRTY: u32 = 1 << 20;
 
@@ -155,9 +185,10 @@ struct GenerationalHeap {
 }
 
 impl GenerationalHeap {
-    fn new(memory: HeapMemory, nursery: u32) -> Result<GenerationalHeap, HeapError> {
+    fn new(memory: HeapMemory, survivors: u64) -> Result<GenerationalHeap, HeapError> {
         let mut core = HeapCore::new(memory);
-        let space = Generations::new(&mut core, nursery);
+        let survivors = u32::try_from(survivors).unwrap_or(u32::MAX);
+        let space = Generations::new(&mut core, survivors)?;
         let tables = Tables::new(&core.memory, space.nursery.end())?;
         Ok(GenerationalHeap {
             core,
@@ -193,6 +224,11 @@ impl GenerationalHeap {
         VMGcRef::from_heap_index(index)
     }
 
+    /// Whether objects should age in a minor collection. Under zeal they always do.
+    fn should_age(&self) -> bool {
+        self.core.memory.zeal() != 0 || self.space.nursery.survivors.should_age()
+    }
+
     /// The parts that emptying the nursery needs.
     fn scavenge(&mut self) -> Scavenge<'_, CARD_SHIFT> {
         let GenerationalHeap { core, shapes, space, tables, scavenger, .. } = self;
@@ -222,7 +258,7 @@ impl GenerationalHeap {
         self.shapes.update(&self.core.side.layouts);
         self.space.evacuator.clear();
         self.cycle().begin_in_place();
-        self.scavenge().begin(OldObjects::Traced { most });
+        self.scavenge().begin(OldObjects::Traced { most }, false);
     }
 
     /// Ends a minor collection, or a trace. What a trace did not find is garbage.
@@ -232,6 +268,7 @@ impl GenerationalHeap {
         let done = self.scavenge().end();
         if done.emptied {
             self.tables.forget_slots();
+            self.scavenger.young_slots().iter().for_each(|&slot| self.tables.slots.insert(slot));
         } else {
             self.tables.all_slots = true;
         }
@@ -241,7 +278,7 @@ impl GenerationalHeap {
             self.cycle().cancel_evacuation();
         }
         match (traced, done.emptied) {
-            (false, true) => self.chooser.after_minor(done.used.into(), done.survived),
+            (false, true) => self.chooser.after_minor(done.used.into(), done.promoted),
             (false, false) => {}
             (true, false) => self.chooser.failed(),
             (true, true) => {

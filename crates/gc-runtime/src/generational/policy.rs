@@ -15,12 +15,12 @@ impl GenerationalHeap {
             return true;
         }
         if self.large_wanted {
-            return !self.major.is_under_way() && due.marking();
+            let marks = !self.major.is_under_way() && due.marking();
+            return marks || self.space.nursery_shrinks(&self.core);
         }
-        let nursery = &self.space.nursery;
-        nursery.is_mapped(self.core.memory.len())
+        !self.space.nursery_grows()
             && self.space.has_room_for_minor(&self.core)
-            && (self.grown || !nursery.retains())
+            && (self.grown || !self.space.nursery.retains())
     }
 
     /// The kind of collection for this cause.

@@ -147,7 +147,8 @@ fn a_heap_in_other_memory_is_refused() {
 #[test]
 fn the_memory_of_a_heap_serves_no_second_heap() {
     for runtime in [&DrcCollector as &dyn GcRuntime, &GenerationalCollector::new()] {
-        let memory = || HeapMemory::new(&options(HeapBounds::Checked)).unwrap();
+        let options = options(HeapBounds::Checked);
+        let memory = || HeapMemory::with_apart(&options, runtime.apart()).unwrap();
         let mut first = runtime.new_gc_heap(memory()).unwrap();
         let stolen = std::mem::replace(&mut first.core_mut().memory, memory());
         let mapping = stolen.mapping();

@@ -136,7 +136,14 @@ fn a_pool_has_a_limit() {
 fn heaps_that_may_not_be_as_new_are_dropped() {
     type Change = fn(&mut GcStore);
     let changes: [Change; 3] = [
-        |store| assert!(store.heap_mut().unwrap().grow(1 << 20).unwrap() > 0),
+        |store| {
+            // A heap may first use more of what is mapped. That is undone.
+            let heap = store.heap_mut().unwrap();
+            let before = heap.core().memory.len();
+            while heap.core().memory.len() == before {
+                assert!(heap.grow(1 << 20).unwrap() > 0);
+            }
+        },
         |store| store.heap_mut().unwrap().core_mut().note_damage(8, "a test's"),
         |store| {
             let other = HeapMemory::new(&options(HeapBounds::Checked)).unwrap();

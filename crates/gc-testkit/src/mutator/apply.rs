@@ -224,7 +224,7 @@ impl Mutator {
     /// them. Returns their number.
     fn exhaust(&mut self) -> Result<Option<u32>, HeapError> {
         let kept = self.held();
-        let maximum = self.heap().core().memory.maximum();
+        let maximum = self.heap().core().memory.limit();
         let (mut length, mut count, mut bytes) = ((maximum / 8) as u32, 0, 0);
         let result = loop {
             if bytes > maximum {

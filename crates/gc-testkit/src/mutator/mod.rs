@@ -281,12 +281,15 @@ impl Mutator {
     /// # Errors
     /// If it has room to grow.
     pub fn check_out_of_memory(&self, bytes: u64, limit: u64) -> anyhow::Result<()> {
-        let memory = &self.heap().core().memory;
-        ensure!(limit == memory.maximum(), "out of memory at a limit of {limit} bytes");
-        let most = limit - u64::from(gc_types::NULL_PAGE_SIZE);
+        let core = self.heap().core();
+        ensure!(limit == core.memory.limit(), "out of memory at a limit of {limit} bytes");
+        // A heap that sets memory aside grows by whole blocks.
+        let least = if core.memory.apart() > 0 { bytes.max(64 << 10) } else { 1 };
         ensure!(
-            bytes > most || memory.len() == limit,
-            "out of memory for {bytes} bytes, but it never grew to its limit"
+            bytes > core.limit() || core.room() < least,
+            "out of memory for {bytes} bytes, but {} of room are left: {:?}",
+            core.room(),
+            self.heap().occupancy()
         );
         Ok(())
     }

@@ -13,18 +13,11 @@ pub const NURSERY_ALIGN: u32 = 4 << 10;
 /// The maximum number of bytes of a nursery.
 pub const MAX_NURSERY: u32 = 256 << 20;
 
-/// The size in bytes of the nursery of a heap that may grow to `maximum` bytes (counted from its
-/// base), if the option is `requested` bytes. The nursery is at most an eighth of the heap after the
-/// null page, because old objects cannot use its place.
-pub const fn nursery_size(requested: u64, maximum: u64) -> u32 {
-    let usable = maximum.saturating_sub(NULL_PAGE_SIZE as u64);
-    let mut size = usable / 8;
-    if size > requested {
-        size = requested;
-    }
-    if size > MAX_NURSERY as u64 {
-        size = MAX_NURSERY as u64;
-    }
+/// The bytes of addresses of a nursery, if the option is `requested` bytes: whole units of [`NURSERY_ALIGN`], at most
+/// [`MAX_NURSERY`]. They do not depend on the size of the heap, so neither does emitted code. A heap uses a part of
+/// them.
+pub const fn nursery_size(requested: u64) -> u32 {
+    let size = if requested > MAX_NURSERY as u64 { MAX_NURSERY as u64 } else { requested };
     (size / NURSERY_ALIGN as u64) as u32 * NURSERY_ALIGN
 }
 
@@ -38,15 +31,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_nursery_is_a_small_part_of_the_heap() {
-        assert_eq!(nursery_size(4 << 20, 2 << 30), 4 << 20);
-        assert_eq!(nursery_size(4 << 20, (1 << 20) + (64 << 10)), 128 << 10);
-        assert_eq!(nursery_size((1 << 20) + 5, 4 << 30), 1 << 20);
-        assert_eq!(nursery_size(u64::MAX, u64::MAX), MAX_NURSERY);
-        assert_eq!(nursery_size(u64::MAX, 1 << 30), (128 << 20) - (8 << 10));
-        for maximum in [0, 1, 64 << 10, (64 << 10) + 100] {
-            assert_eq!(nursery_size(4 << 20, maximum), 0);
-        }
+    fn a_nursery_has_whole_units_and_a_bound() {
+        assert_eq!(nursery_size(4 << 20), 4 << 20);
+        assert_eq!(nursery_size((1 << 20) + 5), 1 << 20);
+        assert_eq!(nursery_size(u64::MAX), MAX_NURSERY);
+        assert_eq!([0, 1, 4095].map(nursery_size), [0; 3]);
     }
 
     #[test]

@@ -161,6 +161,10 @@ fn finalizers_wait_for_the_host() -> Result<()> {
             assert_eq!(number(&mut store, &pairs, object)?, i);
             found.push(i);
         }
+        if setting.zeal {
+            // Collections before this one have found some of them dead.
+            found.sort_unstable();
+        }
         assert_eq!(found, if setting.reclaims() { vec![0, 1, 2] } else { vec![] });
         for weak in &weak {
             assert_eq!(weak.upgrade(&mut store)?.is_none(), setting.reclaims());

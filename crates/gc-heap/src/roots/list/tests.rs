@@ -93,7 +93,7 @@ fn what_is_written_once_is_remembered_while_it_is_new() {
     assert_eq!(words(list.remembered(&none())), [8, 8, 16, 16, 32, 40, 24]);
     // Asking for roots does not count as a visit.
     let mut roots = list.remembered(&none());
-    roots.forget_new();
+    roots.forget_new(|_| false);
     assert_eq!(words(roots), [8, 8, 16, 16, 32, 40, 24]);
     assert_eq!(words(list.remembered(&none())), [8, 8, 32]);
     assert_eq!(list.all().count(), 7);
@@ -119,7 +119,7 @@ fn all_of_a_table_that_moved_is_new() {
     // SAFETY: as above.
     unsafe { list.move_slots(id, first, 5) };
     assert_eq!(words(list.remembered(&none())), [16; 5]);
-    list.all().forget_new();
+    list.all().forget_new(|_| false);
     assert_eq!(words(list.remembered(&none())), [0; 0]);
     list.remove_slots(id);
     assert_eq!(list.all().count(), 0);
@@ -135,7 +135,7 @@ fn fixed_tables_are_always_remembered() {
     add(&mut list, RootKind::FixedTable, 1, &mut fixed);
     for _ in 0..2 {
         let mut roots = list.remembered(&none());
-        roots.forget_new();
+        roots.forget_new(|_| false);
         assert_eq!(words(roots), [16, 16]);
     }
     let young = |range| remembered(9).with_young(range);

@@ -41,6 +41,12 @@ impl Generations {
         })?;
         self.nursery.walk(core, |at, _| self.check_object(core, at, &young, marking, |_| true))?;
         self.nursery.check_free(&core.memory)?;
+        self.check_survivors(core)?;
+        let used =
+            u64::from(self.nursery.size()) + self.nursery.survivors.held() + self.old_in_use();
+        if used != core.in_use() {
+            corrupt(start, "the bytes that are in use are miscounted")?;
+        }
 
         // While known garbage is not swept, live objects are marked or were swept.
         let mut total = Count::default();
@@ -69,6 +75,24 @@ impl Generations {
             corrupt(at, "an object is marked and no marking is under way")?;
         }
         Ok(())
+    }
+
+    /// Checks that survivors begin where the map says.
+    fn check_survivors(&self, core: &HeapCore) -> Result<(), HeapError> {
+        let objects = self.nursery.survivors.objects();
+        let mut starts = self.old.starts(objects.start, objects.end);
+        let mut bytes = 0;
+        core.walk(objects.start, objects.end, |at, size| {
+            bytes += u64::from(size);
+            match starts.next() == Some(at) {
+                true => Ok(()),
+                false => corrupt(at, "the map has no survivor there"),
+            }
+        })?;
+        match starts.next() {
+            Some(at) => corrupt(at, "the map has a survivor where none is"),
+            None => self.nursery.survivors.check(bytes),
+        }
     }
 
     /// Checks, when marking has ended, that an evacuation would find every reference that it must update: in a slot that

@@ -136,9 +136,10 @@ impl Major {
 ///
 /// const WORDS: u32 = HeapDataOffsets::COLLECTOR + 8;
 /// const LOG: SideTable = SideTable::masked("log", WORDS + 16, 3, 1 << 10).with_switch(WORDS);
-/// let mut core = HeapCore::new(HeapMemory::new(&HeapOptions::default())?);
+/// let mut core = HeapCore::new(HeapMemory::with_apart(&HeapOptions::default(), 64 << 10)?);
 /// let mut log = OverwrittenLog::new(&core.memory, LOG, WORDS + 8)?;
-/// let mut space = Generations::new(&mut core, 64 << 10);
+/// let mut space = Generations::new(&mut core, 0)?;
+/// space.reserve(&mut core);
 /// let (shapes, mut major, mut chooser) = (Shapes::default(), Major::default(), Chooser::default());
 ///
 /// let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);

@@ -1,13 +1,15 @@
 //! [`Generations`]: a nursery in front of a mark region, and how the two share the memory of a heap.
 //!
-//! The nursery begins where the heap does and never moves, so the mark region begins behind the largest nursery.
-//! Address space between the part in use and that end is mapped and not used, or not mapped. Survivors of the
-//! nursery need room in the old generation. If a heap may not grow, a part of the nursery becomes that room.
+//! The nursery's addresses are the first ones of the heap, all of them mapped and no part of the heap's limit
+//! ([`HeapMemory::apart`]). The mark region begins behind them. What counts is the part of the nursery that is in use, and
+//! the mapped part of the mark region. The two share the limit: the nursery gets a part of what old objects leave free
+//! ([`most_in_use`]), and gives it up when the old generation needs room.
 
 mod check;
 pub mod chooser;
 pub mod due;
 pub mod major;
+mod room;
 
 pub use check::Marking;
 pub use chooser::{BYTES_OF_ROOT, Chooser};
@@ -19,16 +21,14 @@ use super::mark_region::blocks::{BLOCK_SIZE, MAX_SMALL};
 use super::mark_region::evacuate::Evacuator;
 use super::nursery::Nursery;
 use super::nursery::size::{NurseryUse, Sizing, first_size};
-use crate::object::by_halves;
+use super::object_map::WORD_BYTES;
 use crate::space::Count;
 use crate::trace::marking::Marker;
 use crate::{HeapCore, HeapError, HeapMemory, Occupancy};
-use gc_types::collector::nursery::{MAX_NURSERY, NURSERY_ALIGN, NURSERY_START};
+use gc_types::collector::nursery::NURSERY_ALIGN;
 use gc_types::{VMGcHeader, VMGcRef};
 use std::time::Duration;
 
-/// The smallest nursery in bytes when no more memory can be mapped.
-const MIN_MAPPED: u32 = 64 << 10;
 /// Less memory is not touched ahead, in bytes.
 const LEAST_AHEAD: u64 = 256 << 10;
 /// The most memory of the old generation that is touched ahead where few bytes survive each minor
@@ -55,9 +55,10 @@ const STEP: u32 = 512;
 /// use gc_heap::{HeapCore, HeapMemory, HeapOptions};
 /// use gc_types::{VMGcHeader, VMGcKind, TypeIndex};
 ///
-/// let mut core = HeapCore::new(HeapMemory::new(&HeapOptions::default())?);
-/// let mut space = Generations::new(&mut core, 64 << 10);
+/// let mut core = HeapCore::new(HeapMemory::with_apart(&HeapOptions::default(), 64 << 10)?);
+/// let mut space = Generations::new(&mut core, 0)?;
 /// assert!(space.refill(&mut core, 16));
+/// space.reserve(&mut core);
 /// let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
 /// let young = space.nursery.bump(&mut core, header, 16).unwrap();
 /// let old = space.alloc_old(&mut core, header, 16).unwrap();
@@ -76,32 +77,34 @@ pub struct Generations {
     pub sizing: Sizing,
     /// Objects that were allocated in the old generation.
     born_old: Count,
-    /// Bytes that survived the last collection of the nursery.
-    survived: u64,
+    /// Bytes that the last collection of the nursery moved to the old generation.
+    promoted: u64,
     /// Whether the marking that is under way marks young objects, which were retained.
     marks_young: bool,
-    /// Whether the last growth of the heap was refused.
-    cramped: bool,
+    /// Bytes of the nursery that should be in use. They are not if the heap has not grown by them yet.
+    wanted: u32,
 }
 
 impl Generations {
-    /// The generations of an empty heap, whose nursery has at most `nursery` bytes, a multiple of
-    /// [`NURSERY_ALIGN`].
-    pub fn new(core: &mut HeapCore, nursery: u32) -> Generations {
-        let nursery = Nursery::new(nursery);
+    /// The generations of an empty heap. The nursery has the addresses [apart](HeapMemory::apart). Of these, each half for
+    /// survivors has at most `survivors` bytes, and at most a quarter. If that is 0, no object ages.
+    ///
+    /// # Errors
+    /// If the heap may not use what it should begin with.
+    pub fn new(core: &mut HeapCore, survivors: u32) -> Result<Generations, HeapError> {
+        let nursery = Nursery::new(core.memory.apart(), survivors);
         let mut space = Generations {
             old: MarkRegion::new(nursery.end(), core.memory.maximum()),
             nursery,
             evacuator: Evacuator::default(),
             sizing: Sizing::default(),
             born_old: Count::default(),
-            survived: 0,
+            promoted: 0,
             marks_young: false,
-            cramped: false,
+            wanted: 0,
         };
-        space.take_mapped(core);
-        space.nursery.renew(&mut core.memory);
-        space
+        space.begin(core)?;
+        Ok(space)
     }
 
     /// Forgets all objects. The core was reset before.
@@ -110,13 +113,20 @@ impl Generations {
         self.evacuator = Evacuator::default();
         self.sizing = Sizing::default();
         self.born_old = Count::default();
-        (self.survived, self.marks_young, self.cramped) = (0, false, false);
-        let limit = self.nursery.limit();
+        (self.promoted, self.marks_young) = (0, false);
+        // What it does not get now it asks for when it allocates.
+        let _begun = self.begin(core);
+    }
+
+    /// Uses up to a half of what a heap begins with for the nursery. The old generation takes its memory when it needs some.
+    fn begin(&mut self, core: &mut HeapCore) -> Result<(), HeapError> {
+        core.set_aside(core.in_use());
         self.nursery.renew(&mut core.memory);
-        let size = self.nursery.size();
-        self.nursery.set_limit(&mut core.memory, limit.min(self.nursery.limit()));
-        self.set_nursery_size(core, size);
-        self.take_mapped(core);
+        self.wanted = first_size(self.most_in_use(core));
+        let first = u64::from(self.wanted).min(core.unused() / 2) as u32;
+        self.set_nursery_size(core, first / NURSERY_ALIGN * NURSERY_ALIGN)?;
+        self.reserve_for_survivors(core);
+        Ok(())
     }
 
     // ---- allocation ---------------------------------------------------------------
@@ -127,7 +137,6 @@ impl Generations {
         if self.nursery.retains() {
             return false;
         }
-        self.leave_room_for_old(core, size);
         if !self.nursery.refill(&mut core.memory, size) {
             return false;
         }
@@ -155,7 +164,7 @@ impl Generations {
             return Some(at);
         }
         let more = (core.memory.usable() / 8).max(u64::from(size) + MORE);
-        self.map_old(core, more, size.max(BLOCK_SIZE).into()).ok()?;
+        self.map_old(core, more, size.into()).ok()?;
         self.old.alloc(size)
     }
 
@@ -207,7 +216,8 @@ impl Generations {
 
     /// The bytes of all objects, dead or alive.
     pub fn used_bytes(&self, core: &HeapCore) -> u64 {
-        self.old.total().bytes + u64::from(self.nursery.used(&core.memory))
+        let young = u64::from(self.nursery.used(&core.memory));
+        self.old.total().bytes + young + self.nursery.survivors.count().bytes
     }
 
     /// All objects that were allocated since the heap was new, and those of them that may be alive.
@@ -215,6 +225,7 @@ impl Generations {
         let mut allocated = self.nursery.allocated(core);
         allocated.add_all(self.born_old);
         let mut live = self.nursery.young(core);
+        live.add_all(self.nursery.survivors.count());
         live.add_all(self.old.total());
         (allocated, live)
     }
@@ -247,12 +258,13 @@ impl Generations {
 
     /// Mapped bytes without memory: given back, or never touched.
     pub fn unbacked(&self, core: &HeapCore) -> u64 {
-        self.old.given_back() + self.nursery.unbacked(core.memory.len())
+        let unused = core.memory.len() - u64::from(self.old.end());
+        self.old.given_back() + self.old.aside() + self.nursery.unbacked() + unused
     }
 
-    /// Bytes that survived the last collection of the nursery.
-    pub fn survived(&self) -> u64 {
-        self.survived
+    /// Bytes that the last collection of the nursery moved to the old generation.
+    pub fn promoted(&self) -> u64 {
+        self.promoted
     }
 
     /// Bytes that a minor collection now is likely to need in the old generation.
@@ -261,7 +273,8 @@ impl Generations {
             return self.nursery.retained_bytes();
         }
         let used = u64::from(self.nursery.used(&core.memory));
-        (self.survived * 3 / 2).max(used / 16).min(used)
+        let survivors = self.nursery.survivors.count().bytes;
+        (self.promoted * 3 / 2).max(used / 16).max(survivors / 2).min(used + survivors)
     }
 
     /// The time that a minor collection now is likely to take.
@@ -273,7 +286,7 @@ impl Generations {
     /// Whether the old generation has room for the expected survivors of a minor collection, or may have
     /// when more of it is swept.
     pub fn has_room_for_minor(&self, core: &HeapCore) -> bool {
-        self.old.is_sweeping() || self.old.free_bytes() >= self.expected(core)
+        self.old.is_sweeping() || self.old.free_bytes() + core.unused() >= self.expected(core)
     }
 
     /// Sweeps until the old generation is likely to have room for the survivors of a minor collection,
@@ -301,33 +314,63 @@ impl Generations {
 
     // ---- the nursery's size -----------------------------------------------------------
 
-    /// Ends a collection of the nursery that moved all of its survivors, `found.survived` bytes. Sizes the empty
-    /// nursery from that, and from the depth of the stack.
-    pub fn emptied(&mut self, core: &mut HeapCore, found: NurseryUse) {
-        self.survived = found.survived;
+    /// Begins a collection of the nursery. If objects `age`, those that survive their first collection stay young, as far as
+    /// there is room for them.
+    pub fn begin_collection(&mut self, core: &mut HeapCore, age: bool) {
+        if age {
+            self.old.cover(self.nursery.end().into());
+            let new = self.nursery.used(&core.memory);
+            self.nursery.survivors.begin(core, new);
+        } else {
+            let retains = self.nursery.retains();
+            self.nursery.survivors.begin_without(core, retains);
+        }
+    }
+
+    /// Bytes of all young objects, at most.
+    pub fn young_bytes(&self, core: &HeapCore) -> u64 {
+        if self.nursery.retains() {
+            return self.nursery.retained_bytes();
+        }
+        u64::from(self.nursery.used(&core.memory)) + self.nursery.survivors.count().bytes
+    }
+
+    /// Ends a collection of the nursery that moved all that survived: of the new objects `found.survived` bytes, and of the
+    /// survivors `again` bytes. Sizes the empty nursery from that, and from the depth of the stack.
+    pub fn emptied(&mut self, core: &mut HeapCore, found: NurseryUse, again: u64) {
+        let survivors = &mut self.nursery.survivors;
+        self.promoted = found.survived + again - survivors.placed();
+        let objects = survivors.objects();
+        self.old.forget_outside(objects.start, objects.end.next_multiple_of(WORD_BYTES));
+        survivors.end(core, again);
         self.nursery.empty(&mut core.memory);
-        let most = self.nursery.most();
-        let (size, target) = (self.nursery.size(), core.side.pause_target);
-        let mut size = self.sizing.next(size, most, core.live, target, found);
+        let (most, target) = (self.share(core), core.side.pause_target);
+        let mut size = self.sizing.next(self.nursery.size(), most, core.live, target, found);
         let deep = core.side.stack_room().next_multiple_of(NURSERY_ALIGN.into());
         size = size.max(deep.min(most.into()) as u32);
         if core.side.asked {
             // Use as little memory as possible.
             size = size.min(found.least_size(first_size(most))).min(most);
         }
-        if self.cramped {
-            let mapped = core.memory.usable().saturating_sub(core.set_aside);
-            let most = (mapped / 8).clamp(MIN_MAPPED.into(), MAX_NURSERY.into()) as u32;
-            size = size.min(most.next_multiple_of(NURSERY_ALIGN));
-        }
-        self.set_nursery_size(core, size);
+        self.make_room_for_nursery(core, size);
+        let size = size.min(self.room(core)) / NURSERY_ALIGN * NURSERY_ALIGN;
+        // If that is refused, it keeps its size.
+        let _used = self.set_nursery_size(core, size);
+        self.wanted = self.nursery.size();
+        self.reserve_for_survivors(core);
         self.touch_old_ahead(core);
     }
 
-    /// Ends a collection of the nursery that found no room for some survivors, the `objects` of so many bytes. In all,
-    /// `survived` bytes survived.
-    pub fn retain(&mut self, core: &HeapCore, objects: Vec<u32>, bytes: u64, survived: u64) {
-        self.survived = survived;
+    /// Ends a collection of the nursery that found no room for some objects, which have so many bytes. In all, `survived`
+    /// bytes survived. Survivors are retained too, so that no object is aged in a nursery that retains others.
+    pub fn retain(&mut self, core: &HeapCore, mut objects: Vec<u32>, bytes: u64, survived: u64) {
+        let survivors = &mut self.nursery.survivors;
+        self.promoted = survived - bytes - survivors.placed();
+        let (before, placed) = (survivors.objects(), survivors.to);
+        self.old.forget_outside(before.start, before.end.next_multiple_of(WORD_BYTES));
+        let bytes = bytes + survivors.placed();
+        objects.extend(self.old.starts(placed.start, placed.next));
+        survivors.retain();
         self.nursery.retain(objects, bytes);
         self.old.add_outside(self.nursery.retained(), core.memory.len());
     }
@@ -375,138 +418,13 @@ impl Generations {
         }
     }
 
-    /// Makes `size` bytes of the nursery usable, unless the policy refuses.
-    fn set_nursery_size(&mut self, core: &mut HeapCore, size: u32) {
-        let more = size.saturating_sub(self.nursery.size());
-        if core.admit(more.into()).is_ok() {
-            core.use_admitted(more.into());
-            self.nursery.set_limit(&mut core.memory, NURSERY_START + size);
-            self.take_mapped(core);
-        }
-    }
-
     /// Lets the system provide the memory that the survivors of the next minor collections need.
     fn touch_old_ahead(&mut self, core: &HeapCore) {
         let least = (self.old.total().bytes / PART_AHEAD).min(FEW_AHEAD);
-        if self.survived.max(least) >= LEAST_AHEAD {
-            let wanted = (4 * self.survived).clamp(least, MOST_AHEAD);
+        if self.promoted.max(least) >= LEAST_AHEAD {
+            let wanted = (4 * self.promoted).clamp(least, MOST_AHEAD);
             let wanted = wanted.saturating_sub(self.old.recyclable_bytes());
             self.old.touch_ahead(&core.memory, wanted);
         }
-    }
-
-    // ---- mapping memory -------------------------------------------------------------------
-
-    /// Grows the heap by up to `bytes` bytes, and at least enough for an object of so many: the nursery, if its part in
-    /// use is not all mapped, or else the old generation. Returns by how much.
-    ///
-    /// # Errors
-    /// If that is refused.
-    pub fn grow(&mut self, core: &mut HeapCore, bytes: u64) -> Result<u64, HeapError> {
-        if !self.nursery.is_mapped(core.memory.len()) {
-            match self.map_nursery(core, bytes) {
-                Err(HeapError::Refused { .. } | HeapError::NoMemory { .. }) => {}
-                grown => return grown,
-            }
-        }
-        // For the next collection, if the nursery cannot grow.
-        let missing = self.expected(core).saturating_sub(self.old.free_bytes());
-        let missing = missing + u64::from(BLOCK_SIZE);
-        self.map_old(core, bytes.max(missing), bytes.max(BLOCK_SIZE.into()))
-    }
-
-    /// Maps memory for the expected survivors of a collection, if the heap may grow. Otherwise a
-    /// requested collection could retain objects in the nursery of a heap that is still smaller
-    /// than a nursery.
-    pub fn reserve(&mut self, core: &mut HeapCore) {
-        if self.has_room_for_minor(core) && self.old.end() > self.nursery.end() {
-            return;
-        }
-        let needed = u64::from(self.nursery.used(&core.memory)) / 4 + u64::from(BLOCK_SIZE);
-        // Without this memory objects are retained.
-        let _mapped = self.map_old(core, needed, BLOCK_SIZE.into());
-    }
-
-    /// Maps `bytes` more bytes for the old generation. If that is refused, tries half of it, down
-    /// to `least`. The unmapped part of the nursery before them is mapped too.
-    fn map_old(&mut self, core: &mut HeapCore, bytes: u64, least: u64) -> Result<u64, HeapError> {
-        let mut unmapped = u64::from(self.nursery.limit()).saturating_sub(core.memory.len());
-        if core.admit(unmapped).is_err() {
-            let len = core.memory.len() as u32;
-            self.nursery.set_limit(&mut core.memory, len);
-            unmapped = 0;
-        }
-        let end = u64::from(self.nursery.end());
-        let grown = by_halves(bytes, least, |step| {
-            let gap = end.saturating_sub(core.memory.len());
-            core.grow_behind(gap, step, unmapped)
-        });
-        // It is part of the gap.
-        core.use_admitted(unmapped);
-        let grown = match grown {
-            Err(error @ HeapError::Refused { .. }) => self.share_mapped(core, least).ok_or(error),
-            grown => grown,
-        };
-        self.cramped = grown.is_err();
-        self.take_mapped(core);
-        grown
-    }
-
-    /// Ensures that a new heap that is only a nursery will have memory for survivors: half of the
-    /// nursery's size, or a third of the mapped memory if no more may be mapped.
-    fn leave_room_for_old(&mut self, core: &mut HeapCore, size: u32) {
-        let mapped = core.memory.usable();
-        let needed = u64::from(self.nursery.handed_out(&core.memory)) + u64::from(size);
-        let is_all = core.memory.len() <= self.nursery.end().into();
-        if is_all && needed > u64::from(NURSERY_START) + mapped / 3 * 2 {
-            let missing = (mapped / 2).saturating_sub(core.admitted());
-            if core.admit(missing).is_err() && self.share_mapped(core, 0).is_some() {
-                self.take_mapped(core);
-            }
-        }
-    }
-
-    /// Moves a part of the nursery to the old generation, if the nursery is all or most of the
-    /// heap: a third, or `least` bytes if that is more. Returns the number of bytes. `None` if not
-    /// enough is free, or too little nursery would remain.
-    fn share_mapped(&mut self, core: &mut HeapCore, least: u64) -> Option<u64> {
-        let (len, end) = (core.memory.len(), u64::from(self.nursery.end()));
-        let top = if len > end { self.nursery.limit().into() } else { len };
-        let size = top - u64::from(NURSERY_START);
-        let part = (size / 3).max(least).checked_next_multiple_of(BLOCK_SIZE.into())?;
-        let limit = u32::try_from(top.checked_sub(part)?).ok()?;
-        let left = (size / 3).min(MIN_MAPPED.into()) as u32;
-        let old = len.saturating_sub(end);
-        if old >= size || limit < self.nursery.handed_out(&core.memory).max(NURSERY_START + left) {
-            return None;
-        }
-        let gap = end.saturating_sub(len);
-        // This maps more memory, but the heap does not use more.
-        let grown = core.memory.grow(gap + part).ok()?;
-        let limit = self.nursery.limit().min(limit);
-        self.nursery.set_limit(&mut core.memory, limit);
-        Some(grown.saturating_sub(gap))
-    }
-
-    /// Maps up to `bytes` more bytes for the nursery, if half as much will be available for its
-    /// survivors. Otherwise the nursery keeps its size.
-    fn map_nursery(&mut self, core: &mut HeapCore, bytes: u64) -> Result<u64, HeapError> {
-        let len = core.memory.len();
-        let mapped = len.saturating_sub(NURSERY_START.into());
-        let more = bytes.min(u64::from(self.nursery.limit()).saturating_sub(len));
-        let grown = core.grow_behind(0, more, (mapped + more) / 2);
-        if grown.is_err() && mapped >= MIN_MAPPED.into() {
-            self.nursery.set_limit(&mut core.memory, len as u32);
-            self.cramped = true;
-        }
-        self.take_mapped(core);
-        grown
-    }
-
-    /// Updates the tables for the mapped memory.
-    fn take_mapped(&mut self, core: &mut HeapCore) {
-        let len = core.memory.len();
-        self.old.extend(len);
-        core.set_aside = self.nursery.set_aside(len);
     }
 }

@@ -164,7 +164,7 @@ impl MarkRegion {
     }
 
     /// Places small objects in the hole of `cursor` from now on.
-    fn use_hole(&mut self, cursor: Cursor) {
+    pub(super) fn use_hole(&mut self, cursor: Cursor) {
         self.record();
         self.small = cursor;
         self.unrecorded = cursor.hole.next;
@@ -228,18 +228,28 @@ impl MarkRegion {
             return Some(());
         }
         if size >= self.no_hole {
-            return None;
+            return self.share_small(size);
         }
         let found = self.recyclable.iter().enumerate().rev().find_map(|(place, &block)| {
             Some((place, self.blocks.hole(block, self.blocks.block_start(block), size)?))
         });
         let Some((place, hole)) = found else {
             self.no_hole = size;
-            return None;
+            return self.share_small(size);
         };
         let block = self.recyclable.remove(place);
         self.recyclable_bytes =
             self.recyclable_bytes.saturating_sub(u64::from(self.free_in(block)));
+        self.medium = Cursor { hole, block: Some(block) };
+        Some(())
+    }
+
+    /// Takes the block of small objects for larger ones, if it has a later hole for one of `size` bytes. In a heap of a
+    /// few blocks there may be no other.
+    fn share_small(&mut self, size: u32) -> Option<()> {
+        let block = self.small.block?;
+        let hole = self.blocks.hole(block, self.small.hole.limit, size)?;
+        self.use_hole(Cursor::default());
         self.medium = Cursor { hole, block: Some(block) };
         Some(())
     }

@@ -7,6 +7,12 @@
 //!
 //! The tables of used lines and pages are here, never in the heap.
 
+mod memory;
+#[cfg(test)]
+mod tests;
+
+pub use memory::GiveBack;
+
 use crate::HeapMemory;
 use crate::space::{Residue, zeros};
 use std::ops::Range;
@@ -27,8 +33,10 @@ const PAGES: usize = (BLOCK_SIZE / PAGE_SIZE) as usize;
 const FREE: u32 = 0;
 /// Owner of the pages of a block of small objects.
 const SMALL: u32 = 1;
+/// Owner of the pages of a block that is set aside.
+const ASIDE: u32 = 2;
 
-const _: () = assert!(gc_types::NULL_PAGE_SIZE > SMALL && MAX_SMALL <= BLOCK_SIZE);
+const _: () = assert!(gc_types::NULL_PAGE_SIZE > ASIDE && MAX_SMALL <= BLOCK_SIZE);
 
 /// The owner of the memory at an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,22 +56,6 @@ pub struct Hole {
     pub next: u32,
     /// The end that no object may pass.
     pub limit: u32,
-}
-
-/// The blocks that are still to be given back: free blocks from `block` on, except the first
-/// `keep`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GiveBack {
-    block: usize,
-    keep: u32,
-}
-
-impl GiveBack {
-    /// Gives back all free blocks but the first `spare` bytes.
-    pub fn new(spare: u64) -> GiveBack {
-        let keep = spare.div_ceil(u64::from(BLOCK_SIZE));
-        GiveBack { block: 0, keep: u32::try_from(keep).unwrap_or(u32::MAX) }
-    }
 }
 
 /// The tables. Indices are in bytes from the heap's base.
@@ -109,6 +101,8 @@ pub struct Blocks {
     /// For each block, what its memory has. Blocks in use are dirty.
     residues: Vec<Residue>,
     given_back_count: u32,
+    /// The blocks that are set aside.
+    aside: Vec<usize>,
     /// The places where searches begin.
     next_block: usize,
     next_page: usize,
@@ -128,6 +122,7 @@ impl Blocks {
             touched: 0,
             residues: Vec::new(),
             given_back_count: 0,
+            aside: Vec::new(),
             next_block: 0,
             next_page: 0,
         }
@@ -147,8 +142,18 @@ impl Blocks {
         let pages = (end.saturating_sub(u64::from(self.start)) / u64::from(PAGE_SIZE)) as usize;
         let blocks = pages.div_ceil(PAGES);
         if blocks > self.used.len() {
+            let before = self.used.len();
             self.used.resize(blocks, PAGES as u8);
-            self.residues.resize(blocks, Residue::Untouched);
+            if blocks > self.residues.len() {
+                self.residues.resize(blocks, Residue::Untouched);
+            }
+            if !pages.is_multiple_of(PAGES) && self.residues[blocks - 1] == Residue::GivenBack {
+                // Its first pages are used before it is complete.
+                self.residues[blocks - 1] = Residue::Untouched;
+            }
+            let added = &self.residues[before..blocks];
+            let given_back = added.iter().filter(|residue| **residue == Residue::GivenBack);
+            self.given_back_count += given_back.count() as u32;
             zeros::extend(&mut self.lines, blocks * LINES, self.most_lines);
         }
         // A page that is not mapped counts as taken. Now it is free.
@@ -159,16 +164,13 @@ impl Blocks {
         }
     }
 
-    /// Makes everything free.
+    /// Removes all memory. What is [added](Blocks::extend) again is free, and has what it had.
     pub fn clear(&mut self) {
-        let end = self.end();
         *self = Blocks {
             residues: std::mem::take(&mut self.residues),
-            given_back_count: self.given_back_count,
             most_lines: self.most_lines,
             ..Blocks::new(self.start)
         };
-        self.extend(u64::from(end));
     }
 
     /// The start of the first block.
@@ -238,7 +240,7 @@ impl Blocks {
     pub fn owner(&self, index: u32) -> Owner {
         let page = index.wrapping_sub(self.start) / PAGE_SIZE;
         match self.pages.get(page as usize) {
-            None | Some(&FREE) => Owner::Nobody,
+            None | Some(&(FREE | ASIDE)) => Owner::Nobody,
             Some(&SMALL) => Owner::Block(index - (index - self.start) % BLOCK_SIZE),
             Some(&start) => Owner::Large(start),
         }
@@ -447,69 +449,6 @@ impl Blocks {
         size
     }
 
-    // ---- touching ahead -----------------------------------------------------
-
-    /// Asks the system to provide memory for the first of the next free blocks, `bytes` bytes of
-    /// them, that have none. Does nothing while half of these blocks have memory, because a request
-    /// wakes a thread.
-    pub fn touch_ahead(&mut self, memory: &HeapMemory, bytes: u64) {
-        let most = (bytes / u64::from(BLOCK_SIZE)) as usize;
-        let free = (self.next_block..self.len()).filter(|&block| self.used[block] == 0).take(most);
-        let mut next =
-            free.enumerate().filter(|&(_, block)| self.residues[block] != Residue::Dirty);
-        let Some((ready, first)) = next.next() else { return };
-        if ready > most / 2 {
-            return;
-        }
-        let next = next.map(|(_, block)| block);
-        let end = next.zip(first + 1..).take_while(|(block, next)| block == next).count();
-        let blocks = first..first + 1 + end;
-        for residue in &mut self.residues[blocks.clone()] {
-            self.given_back_count -= u32::from(*residue == Residue::GivenBack);
-            *residue = Residue::Dirty;
-        }
-        let (at, bytes) = (self.block_start(first), blocks.len() as u64 * u64::from(BLOCK_SIZE));
-        memory.touch_ahead(at.into(), bytes);
-    }
-
-    // ---- giving back --------------------------------------------------------
-
-    /// Bytes of free blocks whose memory was given back to the system.
-    pub fn given_back(&self) -> u64 {
-        u64::from(self.given_back_count) * u64::from(BLOCK_SIZE)
-    }
-
-    /// Gives the memory of at most `most` free blocks back to the system, beginning at `from`.
-    /// Returns whether none are left.
-    pub fn give_back(&mut self, memory: &mut HeapMemory, from: &mut GiveBack, most: u32) -> bool {
-        let mut left = most;
-        while left > 0 {
-            let Some(&used) = self.used.get(from.block) else { return true };
-            if used != 0 || from.keep > 0 {
-                from.keep -= u32::from(used == 0);
-                from.block += 1;
-                continue;
-            }
-            let (first, residue) = (from.block, self.residues[from.block]);
-            while left > 0
-                && self.used.get(from.block) == Some(&0)
-                && self.residues[from.block] == residue
-            {
-                self.residues[from.block] = Residue::GivenBack;
-                (from.block, left) = (from.block + 1, left - 1);
-            }
-            let count = (from.block - first) as u32;
-            self.given_back_count += if residue == Residue::GivenBack { 0 } else { count };
-            if residue != Residue::Dirty {
-                continue;
-            }
-            let bytes = u64::from(count) * u64::from(BLOCK_SIZE);
-            let _mapped = memory.give_back(self.block_start(first).into(), bytes);
-            debug_assert!(_mapped.is_some(), "blocks are mapped");
-        }
-        false
-    }
-
     /// Checks that the counters agree with the tables.
     ///
     /// # Errors
@@ -547,6 +486,3 @@ impl Blocks {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

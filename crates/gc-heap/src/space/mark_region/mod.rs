@@ -125,7 +125,7 @@ impl MarkRegion {
         }
     }
 
-    /// Forgets all objects, but keeps the memory.
+    /// Forgets all objects, and removes all memory.
     pub fn clear(&mut self) {
         self.blocks.clear();
         self.map.clear();
@@ -336,6 +336,24 @@ impl MarkRegion {
         objects.iter().for_each(|&index| self.map.set_start(index, false));
     }
 
+    /// Records that an object begins at `index`, which is below its memory and which the map
+    /// [covers](MarkRegion::cover).
+    #[inline(always)]
+    pub fn begin_outside(&mut self, index: u32) {
+        self.map.set_start(index, false);
+    }
+
+    /// Lets the map cover all that is below `end`.
+    pub fn cover(&mut self, end: u64) {
+        self.map.extend(end);
+    }
+
+    /// Forgets objects outside its memory, from `start` up to `end`, multiples of
+    /// [`WORD_BYTES`](super::object_map::WORD_BYTES).
+    pub fn forget_outside(&mut self, start: u32, end: u32) {
+        self.map.clear_range(start, end);
+    }
+
     /// Forgets objects outside its memory.
     pub fn remove_outside(&mut self, objects: &[u32]) {
         objects.iter().for_each(|&index| self.map.clear_start(index));
@@ -355,6 +373,22 @@ impl MarkRegion {
     }
 
     // ---- the system's memory ------------------------------------------------------
+
+    /// Bytes of free blocks that are set aside.
+    pub fn aside(&self) -> u64 {
+        self.blocks.aside()
+    }
+
+    /// Sets free blocks of at most `bytes` bytes aside, and gives their memory back to the system
+    /// ([`Blocks::set_aside`]). Returns their bytes.
+    pub fn set_aside(&mut self, memory: &mut HeapMemory, bytes: u64) -> u64 {
+        self.blocks.set_aside(memory, bytes)
+    }
+
+    /// Makes blocks of at most `bytes` bytes free again that were set aside. Returns their bytes.
+    pub fn take_back(&mut self, bytes: u64) -> u64 {
+        self.blocks.take_back(bytes)
+    }
 
     /// Asks the system to provide memory for the next free blocks ([`Blocks::touch_ahead`]).
     pub fn touch_ahead(&mut self, memory: &HeapMemory, bytes: u64) {

@@ -1,6 +1,7 @@
 //! Sweeping a mark region: one large object after the other, then block by block.
 
 use super::MarkRegion;
+use super::alloc::Cursor;
 use super::blocks::{BLOCK_SIZE, Hole, LINE_SIZE, Owner, PAGE_SIZE};
 use crate::HeapMemory;
 
@@ -34,8 +35,11 @@ impl MarkRegion {
         self.unswept.resize(self.blocks.len(), true);
         self.unswept_large = std::mem::take(&mut self.large);
         self.sweep = Sweep::Large;
-        // New objects may be placed in these at once.
-        for block in [self.small.block, self.medium.block].into_iter().flatten() {
+        // New objects may be placed in these at once, wherever lines become free.
+        let current = [self.small.block, self.medium.block];
+        self.use_hole(Cursor::default());
+        self.medium = Cursor::default();
+        for block in current.into_iter().flatten() {
             self.sweep_block(block);
         }
     }
@@ -125,9 +129,6 @@ impl MarkRegion {
         let start = self.blocks.block_start(block);
         let free = self.blocks.sweep_lines(block, self.line);
         self.map.sweep(start, start + BLOCK_SIZE);
-        if self.small.block == Some(block) || self.medium.block == Some(block) {
-            return;
-        }
         if free == BLOCK_SIZE / LINE_SIZE {
             self.blocks.release_block(block);
         } else if free >= MIN_FREE_LINES {

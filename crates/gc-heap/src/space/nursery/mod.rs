@@ -3,19 +3,23 @@
 //!
 //! Most objects die young (David Ungar, "Generation Scavenging: A Non-disruptive High Performance
 //! Storage Reclamation Algorithm", 1984). The nursery is at the begin of the heap
-//! ([`gc_types::collector::nursery`]) and is handed out in chunks. A chunk is zeroed just before it is handed out, so
+//! ([`gc_types::collector::nursery`]), has all of its addresses from the start, and uses a part of them, which is handed
+//! out in chunks. A chunk is zeroed just before it is handed out, so
 //! it is in the cache when objects are made there, and a short program touches little memory. Every collection
-//! empties the nursery. Survivors for which there is no room elsewhere are *retained*: they stay where they are, and
+//! moves its new objects elsewhere: to the old generation, or to a part at the nursery's end ([`Survivors`]). Survivors for which there is no room elsewhere are *retained*: they stay where they are, and
 //! nothing is allocated in the nursery until a later collection finds room.
 
 pub mod size;
+mod survivors;
+
+pub(crate) use survivors::Room;
+pub use survivors::Survivors;
 
 use super::{Count, Epoch};
 use crate::{HeapCore, HeapError, HeapMemory};
 use gc_types::VMGcHeader;
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::collector::nursery::NURSERY_START;
-use size::first_size;
 use std::num::NonZeroU32;
 
 /// The most bytes that are zeroed at a time, if one object does not need more.
@@ -39,8 +43,9 @@ const OBJECTS: u32 = 8;
 /// let layout = StructLayout::new([StorageType::Ref; 2]).unwrap();
 /// core.side.layouts.ensure(pair, &Arc::new(GcLayout::Struct(layout)))?;
 ///
-/// let mut nursery = Nursery::new(64 << 10);
+/// let mut nursery = Nursery::new(64 << 10, 8 << 10);
 /// nursery.renew(&mut core.memory);
+/// nursery.set_limit(&mut core.memory, nursery.survivors.start());
 /// let header = VMGcHeader::new(VMGcKind::StructRef, pair);
 /// assert_eq!(nursery.bump(&mut core, header, 16), None, "no chunk was handed out");
 /// assert!(nursery.refill(&mut core.memory, 16));
@@ -64,6 +69,8 @@ pub struct Nursery {
     touched: u32,
     /// The system was asked to provide the memory up to here.
     asked: u32,
+    /// The objects that have survived one collection.
+    pub survivors: Survivors,
     /// Objects that were retained, ascending, and their bytes.
     retained: Vec<u32>,
     retained_bytes: u64,
@@ -76,15 +83,16 @@ pub struct Nursery {
 }
 
 impl Nursery {
-    /// A nursery of at most `size` bytes, of which only a small part is in use. It must be
-    /// [renewed](Nursery::renew) before the first allocation.
-    pub fn new(size: u32) -> Nursery {
+    /// A nursery of at most `size` bytes, of which none is in use. Each half for survivors has at most `survivors` of them,
+    /// and at most a quarter. The nursery must be [renewed](Nursery::renew) before the first allocation.
+    pub fn new(size: u32, survivors: u32) -> Nursery {
         Nursery {
             end: NURSERY_START + size,
-            limit: NURSERY_START + first_size(size),
+            limit: NURSERY_START,
             chunk: CHUNK,
             touched: NURSERY_START,
             asked: NURSERY_START,
+            survivors: Survivors::new(NURSERY_START..NURSERY_START + size, survivors),
             retained: Vec::new(),
             retained_bytes: 0,
             epoch: Epoch::default(),
@@ -107,7 +115,12 @@ impl Nursery {
         self.end - NURSERY_START
     }
 
-    /// The end of the part in use.
+    /// Bytes of the largest part for new objects.
+    pub fn most_new(&self) -> u32 {
+        self.survivors.start() - NURSERY_START
+    }
+
+    /// The end of the part in use for new objects.
     pub fn limit(&self) -> u32 {
         self.limit
     }
@@ -129,7 +142,7 @@ impl Nursery {
         memory.data_u32(NEXT)
     }
 
-    /// Bytes of objects, dead or alive.
+    /// Bytes of new objects, dead or alive.
     pub fn used(&self, memory: &HeapMemory) -> u32 {
         self.next(memory).saturating_sub(NURSERY_START)
     }
@@ -139,9 +152,9 @@ impl Nursery {
         self.next(memory).max(memory.data_u32(LIMIT))
     }
 
-    /// The largest object that the host should allocate here. Emitted code may allocate larger ones.
+    /// The largest object that the host should allocate here. Emitted code may allocate larger ones. It fits the part in use.
     pub fn max_object(&self) -> u32 {
-        (self.most() / OBJECTS).min(CHUNK)
+        (self.most_new() / OBJECTS).min(CHUNK).min(self.size())
     }
 
     /// The end of the part that was used since the nursery was new, or since its memory was given back.
@@ -149,26 +162,18 @@ impl Nursery {
         self.touched
     }
 
-    /// Whether the part in use is mapped, in a heap of `len` bytes.
-    pub fn is_mapped(&self, len: u64) -> bool {
-        len >= u64::from(self.limit)
-    }
-
-    /// Mapped bytes, in a heap of `len` bytes, that are not used and have no memory.
-    pub fn unbacked(&self, len: u64) -> u64 {
-        let used = self.limit.max(self.touched);
-        len.min(u64::from(self.end)).saturating_sub(used.into())
-    }
-
-    /// Mapped bytes, in a heap of `len` bytes, behind the part in use.
-    pub fn set_aside(&self, len: u64) -> u64 {
-        len.min(u64::from(self.end)).saturating_sub(self.limit.into())
+    /// Bytes that are not used and have no memory.
+    pub fn unbacked(&self) -> u64 {
+        let used = self.limit.max(self.touched) - NURSERY_START;
+        u64::from(self.most() - used) - self.survivors.touched()
     }
 
     /// Sets the end of the part in use, at most that of the largest nursery, and behind all objects. Gives back what is
     /// no longer used.
     pub fn set_limit(&mut self, memory: &mut HeapMemory, limit: u32) {
-        debug_assert!((self.handed_out(memory).max(NURSERY_START)..=self.end).contains(&limit));
+        debug_assert!(
+            (self.handed_out(memory).max(NURSERY_START)..=self.survivors.start()).contains(&limit)
+        );
         self.limit = limit;
         let unused = self.touched.saturating_sub(limit);
         if unused > 0 {
@@ -201,9 +206,9 @@ impl Nursery {
         self.settled = false;
     }
 
-    /// Resets the nursery to that of a new heap. Its bytes must be zero.
+    /// Resets the nursery to that of a new heap, of which nothing is in use. Its bytes must be zero.
     pub fn renew(&mut self, memory: &mut HeapMemory) {
-        *self = Nursery::new(self.most());
+        *self = Nursery::new(self.most(), self.survivors.size());
         self.empty(memory);
     }
 
@@ -214,7 +219,7 @@ impl Nursery {
             return false;
         }
         let (next, limit) = (memory.data_u32(NEXT), memory.data_u32(LIMIT));
-        let end = memory.len().min(u64::from(self.limit)) as u32;
+        let end = self.limit;
         let needed = u64::from(next) + u64::from(size);
         if limit < next || needed > u64::from(end) {
             return false;
@@ -293,8 +298,8 @@ impl Nursery {
 
     // ---- objects --------------------------------------------------------------------------
 
-    /// Calls `visit` with the index and the size of each object, in address order. If objects were retained, visits
-    /// only those.
+    /// Calls `visit` with the index and the size of each object, in address order: new ones, and then survivors. If objects
+    /// were retained, visits only those.
     ///
     /// # Errors
     /// If an object is damaged; that of `visit`.
@@ -306,10 +311,12 @@ impl Nursery {
         if self.retains() {
             return self.retained.iter().try_for_each(|&index| visit(index, core.size_at(index)?));
         }
-        core.walk(NURSERY_START, self.next(&core.memory), visit)
+        core.walk(NURSERY_START, self.next(&core.memory), &mut visit)?;
+        let survivors = self.survivors.objects();
+        core.walk(survivors.start, survivors.end, visit)
     }
 
-    /// Counts the objects, or the retained ones. Does not walk over an object often.
+    /// Counts the new objects, or the retained ones. Does not walk over an object often.
     pub fn young(&self, core: &HeapCore) -> Count {
         if self.retains() {
             let mut count = Count::default();
@@ -350,7 +357,7 @@ impl Nursery {
     /// If it is not.
     pub fn check_free(&self, memory: &HeapMemory) -> Result<(), HeapError> {
         let (next, limit) = (self.next(memory), memory.data_u32(LIMIT));
-        if limit > self.end || u64::from(limit) > memory.len() && limit > next {
+        if limit > self.survivors.start() || u64::from(limit) > memory.len() && limit > next {
             let what = "emitted code may allocate outside the nursery";
             return Err(HeapError::Corrupt { at: limit, what });
         }

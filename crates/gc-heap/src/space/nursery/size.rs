@@ -17,11 +17,9 @@
 //!
 //! Other rules were worse. To grow beyond the cache only where collections take more than an eighth of
 //! the time gained nothing for most programs, and took 1.5 times the memory of `string_build`. To grow only
-//! if more than a 16th survives, instead of a 64th, made *binary_trees* take 1.15 of its time. For small
-//! heaps, a nursery of a quarter of the maximum instead of an eighth made `lru` take 0.82 of its time. But
-//! a heap of 1 MiB then holds 785 KB of small live objects instead of some 920 KB.
+//! if more than a 16th survives, instead of a 64th, made *binary_trees* take 1.15 of its time.
 
-use gc_types::collector::nursery::NURSERY_ALIGN;
+use gc_types::collector::nursery::{MAX_NURSERY, NURSERY_ALIGN};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -165,6 +163,21 @@ fn adapted_size(size: u32, cached: u32, most: u32, found: NurseryUse) -> u32 {
         size
     };
     found.least_size(new.max(MIN_NURSERY)).min(most)
+}
+
+/// The most bytes of a nursery of a heap that may have `limit` bytes in use, of which old objects have `taken`. As in Appel's collector (Andrew W. Appel, "Simple Generational Garbage Collection and Fast
+/// Allocation", 1989) it may have half of what is free, so that all of it could survive, less an eighth of that for what
+/// is lost between old objects. But it may always have a sixteenth of the limit, up to 768 KiB: with a smaller one each
+/// collection would find roots for next to nothing.
+pub fn most_in_use(limit: u64, taken: u64) -> u32 {
+    let free = limit.saturating_sub(taken);
+    let most = (free / 2 - free / 16).max(least_in_use(limit));
+    most.min(MAX_NURSERY.into()) as u32 / NURSERY_ALIGN * NURSERY_ALIGN
+}
+
+/// The old generation does not make the nursery smaller than this, in a heap that may have `limit` bytes in use.
+pub fn least_in_use(limit: u64) -> u64 {
+    (limit / 16).min(MIN_NURSERY.into())
 }
 
 /// Chooses the size of a nursery.

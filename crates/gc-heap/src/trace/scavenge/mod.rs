@@ -1,8 +1,13 @@
-//! [`Scavenge`]: moves all reachable objects of a nursery to the old generation.
+//! [`Scavenge`]: moves all reachable objects of a nursery to the old generation, or lets them age.
 //!
 //! Roots are the slots that the caller gives, and the references on dirty cards. An object that is found is copied
-//! once, directly to the old generation, and its old header gets the new index (`run.rs`). Dead objects are not
+//! once, and its old header gets the new index (`run.rs`). Dead objects are not
 //! visited. A survivor for which there is no room is retained in the nursery.
+//!
+//! A scavenge in which objects age moves those that survive their first collection to a part of the nursery
+//! ([`Survivors`](crate::space::nursery::Survivors)) and those that survive their second one to the old generation. The
+//! slots that still refer to young objects afterwards are on dirty cards, or in
+//! [`young_slots`](Scavenger::young_slots).
 //!
 //! A scavenge treats old objects as alive, or it marks them too ([`OldObjects`]). If it treats them as alive, the
 //! referents of a dead old object are promoted, and then their referents. In a queue whose cells keep a reference to
@@ -78,8 +83,9 @@ struct Work {
     pieces: Vec<Grey>,
     /// Slots that refer to old objects, if they are of interest.
     old: Vec<Entry>,
-    /// Bytes moved or retained.
+    /// Bytes moved or retained, and the part of them that had survived a collection before.
     bytes: u64,
+    again: u64,
 }
 
 impl Work {
@@ -109,6 +115,10 @@ pub struct Scavenger {
     retained_bytes: u64,
     /// Number of roots visited.
     roots: u32,
+    /// The most bytes that may be moved or retained.
+    young: u32,
+    /// Addresses of slots outside the heap whose referents stay young.
+    young_slots: Vec<usize>,
     /// The first index whose card was not visited yet.
     next_card: u32,
     old: OldObjects,
@@ -142,6 +152,11 @@ impl Scavenger {
         self.roots
     }
 
+    /// Addresses of slots, neither on the stack nor in the heap, that refer to survivors.
+    pub fn young_slots(&self) -> &[usize] {
+        &self.young_slots
+    }
+
     /// Continues to measure the time of a scavenge, which is that of its increments.
     pub fn begin_increment(&mut self) {
         self.since = Some(thread_time());
@@ -158,11 +173,13 @@ impl Scavenger {
 /// The result of a scavenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scavenged {
-    /// Bytes of the nursery's objects.
+    /// Bytes of the nursery's new objects.
     pub used: u32,
-    /// Bytes of those that survived.
+    /// Bytes of objects that were moved or retained.
     pub survived: u64,
-    /// Whether the nursery is empty. Otherwise it retains objects, to which any slot may refer.
+    /// Bytes of objects that were moved to the old generation.
+    pub promoted: u64,
+    /// Whether the nursery has no objects but survivors. Otherwise it retains objects, to which any slot may refer.
     pub emptied: bool,
 }
 
@@ -184,8 +201,9 @@ pub struct Scavenge<'h, const SHIFT: u32> {
 
 impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
     /// Begins. The shapes must be up to date. If old objects are traced, the old generation must be prepared for
-    /// marking.
-    pub fn begin(&mut self, old: OldObjects) {
+    /// marking. If objects `age`, those that survive their first collection stay young. They may not in a nursery that
+    /// retains objects, and not if old objects are traced.
+    pub fn begin(&mut self, old: OldObjects, age: bool) {
         const {
             assert!(
                 SHIFT >= 3 && SHIFT <= 9,
@@ -194,10 +212,14 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
         };
         self.space.nursery.settle(self.core);
         self.space.nursery.close(&mut self.core.memory);
+        let young = self.space.young_bytes(self.core);
+        self.space.begin_collection(self.core, age);
         let (scavenger, tracing) = (&mut *self.scavenger, matches!(old, OldObjects::Traced { .. }));
+        debug_assert!(!age || !tracing && !self.space.nursery.retains());
         (scavenger.old, scavenger.began_traced) = (old, tracing);
-        (scavenger.work.bytes, scavenger.retained_bytes) = (0, 0);
-        scavenger.roots = 0;
+        (scavenger.work.bytes, scavenger.work.again, scavenger.retained_bytes) = (0, 0, 0);
+        (scavenger.roots, scavenger.young) = (0, u32::try_from(young).unwrap_or(u32::MAX));
+        scavenger.young_slots.clear();
         scavenger.next_card = self.space.old.start();
         scavenger.traced.grey.clear();
         (scavenger.traced.bytes, scavenger.traced.is_over) = (0, false);
@@ -212,10 +234,12 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
             bytes: self.core.memory.bytes()?,
             shapes: self.shapes,
             nursery: self.space.nursery.most(),
+            survivors: &mut self.space.nursery.survivors,
             old: &mut self.space.old,
             work: &mut self.scavenger.work,
             cards: self.cards,
             used,
+            young: self.scavenger.young,
             looks_at_old: self.scavenger.old != OldObjects::Alive,
         })
     }
@@ -251,6 +275,9 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
                     && let Some(new) = VMGcRef::from_heap_index(word)
                 {
                     root.set(new);
+                    if self.space.nursery.is_young(word) && !root.is_on_stack() {
+                        self.scavenger.young_slots.push(root.address());
+                    }
                 }
             }
             // A trace that finds too much is given up, but not before all roots are visited.
@@ -460,22 +487,25 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
         self.space.forget_retained();
         let retained = std::mem::take(&mut self.scavenger.retained);
         let used = self.space.nursery.used(&self.core.memory);
-        let survived = self.scavenger.work.bytes;
+        let (survived, again) = (self.scavenger.work.bytes, self.scavenger.work.again);
         let emptied = retained.is_empty();
         if emptied {
             self.core.memory.poison(NURSERY_START.into(), used.into());
+            let before = self.space.nursery.survivors.objects();
+            self.core.memory.poison(before.start.into(), (before.end - before.start).into());
             self.scavenger.end_increment();
             let frames = u32::try_from(self.core.side.frames).unwrap_or(u32::MAX);
             let roots = self.scavenger.roots.saturating_add(frames);
             // A trace also takes time for old objects.
             let took = (!self.scavenger.began_traced).then_some(self.scavenger.took);
-            self.space.emptied(self.core, NurseryUse { used, survived, roots, took });
+            let new = survived.saturating_sub(again);
+            self.space.emptied(self.core, NurseryUse { used, survived: new, roots, took }, again);
         } else {
             for &index in &retained {
                 let _mapped = self.core.memory.write_u32(u64::from(index) + OFFSET, 0);
             }
             self.space.retain(self.core, retained, self.scavenger.retained_bytes, survived);
         }
-        Scavenged { used, survived, emptied }
+        Scavenged { used, survived, promoted: self.space.promoted(), emptied }
     }
 }

@@ -25,8 +25,9 @@ use super::Work;
 use crate::HeapView;
 use crate::arch::even_below;
 use crate::remember::Cards;
-use crate::space::mark_region::blocks::Owner;
+use crate::space::mark_region::blocks::{MAX_SMALL, Owner};
 use crate::space::mark_region::{Bump, MarkRegion};
+use crate::space::nursery::{Room, Survivors};
 use crate::trace::forwarding::{OFFSET as COLLECTOR_WORD, forwarded, forwarding};
 use crate::trace::grey::Grey;
 use crate::trace::shapes::{BAD_OBJECT, Object, Refs, Shapes, slots_of_bits_backwards};
@@ -91,13 +92,16 @@ pub(super) struct Young {
 pub(super) struct ScavengeLoop<'h, V, const SHIFT: u32> {
     pub(super) bytes: V,
     pub(super) shapes: &'h Shapes,
+    pub(super) survivors: &'h mut Survivors,
     pub(super) old: &'h mut MarkRegion,
     pub(super) work: &'h mut Work,
     pub(super) cards: &'h mut Cards<SHIFT>,
     /// Bytes of the nursery.
     pub(super) nursery: u32,
-    /// The end of its objects.
+    /// The end of its new objects.
     pub(super) used: u32,
+    /// The most bytes that may be moved or retained.
+    pub(super) young: u32,
     /// Whether slots that refer to old objects are of interest.
     pub(super) looks_at_old: bool,
 }
@@ -113,8 +117,10 @@ pub(crate) fn young_among(words: &[u32; BATCH], nursery: u32) -> u32 {
 /// ([`ScavengeLoop::put_back`]).
 struct Lane {
     slots: Vec<Entry>,
+    /// Where new objects are placed that age, and where all others are.
+    to: Room,
     bump: Bump,
-    /// The bytes of the nursery that were neither moved nor retained.
+    /// The bytes of young objects that were neither moved nor retained, at most.
     left: u32,
     /// Word 0 of the header of the last object with a plain shape, its size and the bits of its references.
     last: (u32, u32, u64),
@@ -124,11 +130,11 @@ impl<V: HeapView, const SHIFT: u32> ScavengeLoop<'_, V, SHIFT> {
     /// Takes from the heap what the loop changes often.
     #[inline(always)]
     fn lane(&mut self) -> Lane {
-        let left = u64::from(self.used.saturating_sub(NURSERY_START)) - self.work.bytes;
         Lane {
             slots: std::mem::take(&mut self.work.slots),
+            to: self.survivors.to,
             bump: self.old.bump(),
-            left: left as u32,
+            left: self.young - self.work.bytes as u32,
             // No object has this size.
             last: (0, u32::MAX, 0),
         }
@@ -137,8 +143,9 @@ impl<V: HeapView, const SHIFT: u32> ScavengeLoop<'_, V, SHIFT> {
     /// Gives back to the heap what [`lane`](ScavengeLoop::lane) took.
     #[inline(always)]
     fn put_back(&mut self, lane: Lane) {
-        self.work.bytes = u64::from(self.used.saturating_sub(NURSERY_START) - lane.left);
+        self.work.bytes = u64::from(self.young - lane.left);
         self.work.slots = lane.slots;
+        self.survivors.to = lane.to;
         self.old.set_bump(lane.bump);
     }
 
@@ -164,16 +171,21 @@ impl<V: HeapView, const SHIFT: u32> ScavengeLoop<'_, V, SHIFT> {
     /// finds its slots.
     pub(super) fn place(&mut self, young: Young, new: u32) -> Result<u32, Stop> {
         let mut lane = self.lane();
-        let new = self.place_in(young, new, &mut lane);
+        let before = lane.left;
+        let placed = self.place_in(young, new, &mut lane);
+        if young.index >= self.survivors.start() {
+            self.work.again += u64::from(before - lane.left);
+        }
         self.put_back(lane);
-        new
+        placed
     }
 
     /// The new place of the object to which `word` refers, in the nursery. Moves the object if it was
     /// not moved yet, and finds its slots.
     #[inline(always)]
     fn forward(&mut self, word: u32, lane: &mut Lane) -> Result<u32, Stop> {
-        let header = if word < self.used && word.is_multiple_of(8) {
+        let is_new = word < self.used && word.is_multiple_of(8);
+        let header = if is_new || self.is_survivor(word) {
             self.bytes.read_u64(u64::from(word) + HEADER)
         } else {
             None
@@ -183,17 +195,43 @@ impl<V: HeapView, const SHIFT: u32> ScavengeLoop<'_, V, SHIFT> {
         };
         let forward = (header >> 32) as u32;
         if forward != 0 {
-            let is_old =
-                |target| target >= NURSERY_START + self.nursery && self.old.is_start(target);
+            let is_moved = |target| {
+                let is_elsewhere =
+                    target >= NURSERY_START + self.nursery || lane.to.contains(target);
+                is_elsewhere && self.old.is_start(target)
+            };
             return match forwarded(forward) {
-                Some(target) if is_old(target) || target == word => Ok(target),
+                Some(target) if is_moved(target) || target == word => Ok(target),
                 _ => Err(Stop::Damage(word, "a young object was moved to no object")),
             };
         }
+        if !is_new {
+            return self.move_survivor(word, header as u32, lane);
+        }
         match self.move_plain(word, header as u32, lane) {
             Some(new) => Ok(new),
-            None => self.move_any(word, header as u32, lane),
+            None => self.move_any(word, header as u32, self.used, lane),
         }
+    }
+
+    /// Whether one of the objects that have survived a collection begins at `word`.
+    #[inline(always)]
+    fn is_survivor(&self, word: u32) -> bool {
+        word >= self.survivors.start() && self.old.is_start(word)
+    }
+
+    /// The new place of an object that has survived a collection and was not moved yet.
+    #[inline(never)]
+    fn move_survivor(&mut self, word: u32, header: u32, lane: &mut Lane) -> Result<u32, Stop> {
+        if lane.to.contains(word) {
+            // It was placed there in this collection.
+            return Ok(word);
+        }
+        let end = self.survivors.half_end(word).unwrap_or(word);
+        let before = lane.left;
+        let moved = self.move_any(word, header, end, lane);
+        self.work.again += u64::from(before - lane.left);
+        moved
     }
 
     /// Moves an object that was not moved yet, and finds its slots, if it has a
@@ -216,14 +254,31 @@ impl<V: HeapView, const SHIFT: u32> ScavengeLoop<'_, V, SHIFT> {
             return None;
         }
         let at = u64::from(word);
-        let new = lane.bump.peek(size)?;
-        self.bytes.copy_object(new.into(), at, size)?;
-        self.old.take_peeked(&mut lane.bump, size);
+        let new = match lane.to.peek(size) {
+            Some(new) => {
+                self.bytes.copy_object(new.into(), at, size)?;
+                self.place_young(new, size, lane);
+                new
+            }
+            None => {
+                let new = lane.bump.peek(size)?;
+                self.bytes.copy_object(new.into(), at, size)?;
+                self.old.take_peeked(&mut lane.bump, size)
+            }
+        };
         self.bytes.prefetch_for_write(u64::from(new) + AHEAD);
         let _mapped = self.bytes.write_u32(at + COLLECTOR_WORD, forwarding(new));
         lane.left -= size;
         self.find_plain(word, new, bits, lane);
         Some(new)
+    }
+
+    /// Takes the next place for an object that ages.
+    #[inline(always)]
+    fn place_young(&mut self, new: u32, size: u32, lane: &mut Lane) {
+        lane.to.next = new + size;
+        lane.to.objects += 1;
+        self.old.begin_outside(new);
     }
 
     /// Finds the slots of an object that was moved from `old` to `new`. They are read at the old place,
@@ -240,13 +295,13 @@ impl<V: HeapView, const SHIFT: u32> ScavengeLoop<'_, V, SHIFT> {
         });
     }
 
-    /// Moves an object that was not moved yet, and finds its slots.
+    /// Moves an object that was not moved yet, and finds its slots. The objects beside it end at `end`.
     #[inline(always)]
-    fn move_any(&mut self, word: u32, header: u32, lane: &mut Lane) -> Result<u32, Stop> {
+    fn move_any(&mut self, word: u32, header: u32, end: u32, lane: &mut Lane) -> Result<u32, Stop> {
         let bytes = &self.bytes;
         let length = || bytes.read_u32(u64::from(word) + u64::from(ArrayLayout::LENGTH_OFFSET));
         let object = match self.shapes.object_with(header, length) {
-            Some(object) if object.size <= self.used - word => object,
+            Some(object) if object.size <= end - word => object,
             _ => {
                 return Err(Stop::Damage(word, "a young object with an invalid header or size"));
             }
@@ -255,6 +310,11 @@ impl<V: HeapView, const SHIFT: u32> ScavengeLoop<'_, V, SHIFT> {
             return Err(Stop::Damage(word, "young objects overlap"));
         }
         let young = Young { index: word, object };
+        let ages = word < self.used && object.size <= MAX_SMALL;
+        if let Some(new) = lane.to.peek(object.size).filter(|_| ages) {
+            self.place_young(new, object.size, lane);
+            return self.place_in(young, new, lane);
+        }
         match self.old.take_at(&mut lane.bump, object.size) {
             Some(new) => self.place_in(young, new, lane),
             None => Err(Stop::NoRoom(young)),
@@ -443,8 +503,8 @@ impl<V: HeapView, const SHIFT: u32> ScavengeLoop<'_, V, SHIFT> {
             match self.forward(entry.word(), &mut lane) {
                 Ok(new) => {
                     let _mapped = self.bytes.write_u32(entry.slot().into(), new);
-                    if new == entry.word() {
-                        // The object was retained, so the slot must be visited again.
+                    if is_young(new, self.nursery) && !is_young(entry.slot(), self.nursery) {
+                        // It was retained, or ages. So the slot must be visited again.
                         self.cards.dirty(entry.slot());
                     }
                 }

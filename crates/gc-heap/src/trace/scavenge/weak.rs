@@ -19,8 +19,14 @@ impl<const SHIFT: u32> WeakTracer for Scavenge<'_, SHIFT> {
             let lives = !self.scavenger.is_tracing() || old.is_marked(index);
             return lives.then(|| object.unchecked_copy());
         }
+        let survivors = &self.space.nursery.survivors;
+        if survivors.to.contains(index) {
+            // Its present place.
+            return old.is_start(index).then(|| object.unchecked_copy());
+        }
         let target = forwarded(self.core.memory.read_u32(u64::from(index) + OFFSET)?)?;
-        let moved = target == index || old.is_start(target);
+        let is_elsewhere = target >= self.space.nursery.end() || survivors.to.contains(target);
+        let moved = target == index || is_elsewhere && old.is_start(target);
         VMGcRef::from_heap_index(target).filter(|_| moved)
     }
 

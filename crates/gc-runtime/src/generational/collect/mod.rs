@@ -117,7 +117,7 @@ impl<'a> GenerationalCollection<'a> {
     fn complete(&mut self) {
         self.heap.core.stats.collections += 1;
         // Marks faster than survivors make the old generation grow, if there is time for it.
-        let keeping_up = (self.heap.space.survived() / 16).min(1 << 22) as u32;
+        let keeping_up = (self.heap.space.promoted() / 16).min(1 << 22) as u32;
         if self.heap.core.memory.zeal() != 0 || !self.heap.core.side.pause_left().is_zero() {
             self.heap.cycle().work(keeping_up);
         }

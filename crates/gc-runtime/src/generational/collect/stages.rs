@@ -184,11 +184,11 @@ impl Work<'_, '_> {
             }
             (Stage::SweepFirst, CollectionKind::Trace) => {
                 *kind = CollectionKind::Minor;
-                self.begin_scavenge()
+                self.begin_scavenge(*kind)
             }
             (Stage::SweepFirst | Stage::MakeRoom, _) => {
                 heap.cycle().notice_end();
-                self.begin_scavenge()
+                self.begin_scavenge(*kind)
             }
             (Stage::Roots, CollectionKind::Trace) if !*again => Stage::Grey,
             (Stage::Roots, _) => Stage::Cards,
@@ -210,8 +210,7 @@ impl Work<'_, '_> {
             (Stage::Values, _) => {
                 heap.end_scavenge();
                 if !heap.space.nursery.retains() {
-                    // No object is young.
-                    self.roots.forget_new();
+                    self.roots.forget_new(|word| heap.space.nursery.is_young(word));
                 }
                 self.after_nursery(*kind, *again)
             }
@@ -254,7 +253,7 @@ impl Work<'_, '_> {
             (Stage::Sweep, _) if heap.space.nursery.retains() => {
                 *again = true;
                 self.roots.restart();
-                self.begin_scavenge()
+                self.begin_scavenge(*kind)
             }
             (Stage::Sweep | Stage::Complete, _) => Stage::Complete,
         }
@@ -291,11 +290,17 @@ impl Work<'_, '_> {
         }
     }
 
-    fn begin_scavenge(&mut self) -> Stage {
+    /// Begins to empty the nursery. No object is young when it is empty, except after a minor collection. Even that
+    /// promotes all if a stage follows that does not expect young objects.
+    fn begin_scavenge(&mut self, kind: CollectionKind) -> Stage {
         let heap = &mut *self.heap;
         heap.shapes.update(&heap.core.side.layouts);
         let recorded = heap.space.evacuator.is_active();
-        heap.scavenge().begin(if recorded { OldObjects::Recorded } else { OldObjects::Alive });
+        let follows = heap.major.marking_waits() || heap.major.phase() == Phase::Evacuating;
+        let may_age = kind == CollectionKind::Minor && !follows;
+        let age = may_age && !heap.space.nursery.retains() && heap.should_age();
+        let old = if recorded { OldObjects::Recorded } else { OldObjects::Alive };
+        heap.scavenge().begin(old, age);
         self.weak.begin(WeakScope::Young);
         Stage::Roots
     }

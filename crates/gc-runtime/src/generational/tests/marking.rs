@@ -124,7 +124,7 @@ impl MemorySource for NoLog {
 #[test]
 fn marking_is_not_interleaved_without_memory_for_the_log() {
     let options = HeapOptions { memory: Arc::new(NoLog), ..options(8 << 20) };
-    let mut f = Fixture::in_memory(HeapMemory::new(&options).unwrap(), &COLLECTOR);
+    let mut f = Fixture::with(&options, &COLLECTOR);
     f.list(5000);
     f.heap.core.memory.set_zeal(1);
     f.collect(CollectionKind::Begin);

@@ -1,6 +1,7 @@
 //! Tests of the internals: what each kind of collection finds, and retained objects. Marking beside
 //! the mutator and damage have files of their own.
 
+mod ageing;
 mod damage;
 mod evacuation;
 mod marking;
@@ -31,7 +32,8 @@ const CAR: u64 = 8;
 const CDR: u64 = 12;
 
 /// A nursery that tests fill.
-const COLLECTOR: GenerationalCollector = GenerationalCollector::new().with_nursery(256 << 10);
+const COLLECTOR: GenerationalCollector =
+    GenerationalCollector::new().with_nursery(256 << 10).with_survivors(0);
 
 fn options(maximum: u64) -> HeapOptions {
     let (initial, bounds) = (maximum, HeapBounds::Checked);
@@ -80,12 +82,12 @@ struct Fixture {
 
 impl Fixture {
     fn new(maximum: u64) -> Fixture {
-        Fixture::in_memory(HeapMemory::new(&options(maximum)).unwrap(), &COLLECTOR)
+        Fixture::with(&options(maximum), &COLLECTOR)
     }
 
-    fn in_memory(memory: HeapMemory, collector: &GenerationalCollector) -> Fixture {
-        let nursery = collector.nursery_size(memory.maximum());
-        let mut heap = GenerationalHeap::new(memory, nursery).unwrap();
+    fn with(options: &HeapOptions, collector: &GenerationalCollector) -> Fixture {
+        let memory = HeapMemory::with_apart(options, collector.apart()).unwrap();
+        let mut heap = GenerationalHeap::new(memory, collector.survivors).unwrap();
         add_layouts(&mut heap);
         let (mut slot, mut roots) = (vec![0], GcRootsList::default());
         add_slots(&mut slot, RootKind::Table, 2, &mut roots);
@@ -133,7 +135,16 @@ impl Fixture {
 
     fn alloc(&mut self, ty: TypeIndex, size: u32) -> u32 {
         let kind = self.heap.core.side.layouts.get(ty).unwrap().kind();
-        self.heap.alloc_raw(VMGcHeader::new(kind, ty), size).unwrap().as_raw_u32()
+        let header = VMGcHeader::new(kind, ty);
+        let object = match self.heap.alloc_raw(header, size) {
+            // The old generation has not used all that the heap began with.
+            Err(HeapError::NeedsRoom { .. }) if self.heap.core.unused() > 0 => {
+                self.heap.grow(size.into()).unwrap();
+                self.heap.alloc_raw(header, size)
+            }
+            object => object,
+        };
+        object.unwrap().as_raw_u32()
     }
 
     fn pair(&mut self, car: u32, cdr: u32) -> u32 {
@@ -154,6 +165,24 @@ impl Fixture {
     fn make_room(&mut self) {
         if self.heap.next() + 64 > self.heap.space.nursery.limit() {
             self.collect(CollectionKind::Minor);
+        }
+    }
+
+    /// Allocates in the old generation, which grows as far as the nursery lets it.
+    fn alloc_all_old(&mut self, header: VMGcHeader, size: u32) -> Option<u32> {
+        loop {
+            if let Some(object) = self.heap.alloc_old(header, size) {
+                return Some(object.as_raw_u32());
+            }
+            self.heap.grow(size.into()).ok()?;
+        }
+    }
+
+    /// Allocates garbage in the nursery until so many bytes are left of the part in use. Then the nursery cannot give up
+    /// memory to the old generation.
+    fn fill_nursery(&mut self, left: u32) {
+        while self.heap.next() + left < self.heap.space.nursery.limit() {
+            self.pair(0, 0);
         }
     }
 
@@ -206,9 +235,8 @@ fn emitted_code_is_told_how_large_the_nursery_is() {
         for nursery in [0, 5000, 256 << 10, u64::MAX] {
             let collector = GenerationalCollector::new().with_nursery(nursery);
             let options = HeapOptions { initial: 0, ..options(maximum) }.cut_to(&collector);
-            let memory = HeapMemory::new(&options).unwrap();
-            let told = collector.heap_abi(options.maximum).option(NURSERY);
-            let nursery = Fixture::in_memory(memory, &collector).heap.space.nursery;
+            let told = collector.heap_abi().option(NURSERY);
+            let nursery = Fixture::with(&options, &collector).heap.space.nursery;
             assert_eq!(told, Some(u64::from(nursery.most())), "{options:?}");
         }
     }
@@ -285,7 +313,7 @@ fn cards_are_scanned_in_many_increments() {
         f.write(array, offset, young);
     }
     f.heap.shapes.update(&f.heap.core.side.layouts);
-    f.heap.scavenge().begin(OldObjects::Alive);
+    f.heap.scavenge().begin(OldObjects::Alive, false);
     let mut increments = 0;
     while !f.heap.scavenge().scan_cards(&mut 3) {
         increments += 1;
@@ -349,19 +377,20 @@ fn what_finds_no_room_is_retained_until_there_is_some() {
     let mut f = Fixture::new(1 << 20);
     // Fills the old generation with live objects.
     let mut kept = Vec::new();
-    while let Some(array) = f.heap.alloc_old(VMGcHeader::new(VMGcKind::ArrayRef, BYTES), 8016) {
-        f.poke(array.as_raw_u32(), 8, 8000);
-        kept.push(u64::from(array.as_raw_u32()));
+    while let Some(array) = f.alloc_all_old(VMGcHeader::new(VMGcKind::ArrayRef, BYTES), 8016) {
+        f.poke(array, 8, 8000);
+        kept.push(u64::from(array));
     }
     let (arrays, names) = (kept.len(), f.stack.len());
     f.stack.extend(&kept);
     // Makes the rest of their blocks available.
     f.collect(CollectionKind::Full);
-    while let Some(pair) = f.heap.alloc_old(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16) {
-        kept.push(u64::from(pair.as_raw_u32()));
+    while let Some(pair) = f.alloc_all_old(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16) {
+        kept.push(u64::from(pair));
     }
     f.stack.extend(&kept[arrays..]);
     f.heap.verify().unwrap();
+    f.fill_nursery(20_000);
     f.list(1000);
     f.externref(1, Box::new(()));
     let young = f.top();

@@ -17,7 +17,7 @@ impl Fixture {
         let kind = self.choose(GcCause::NoRoom);
         self.collect(kind);
         while !self.heap.cycle().sweep(&mut { u32::MAX }) {}
-        Some((kind, self.heap.space.survived()))
+        Some((kind, self.heap.space.promoted()))
     }
 
     /// Moves `count` pairs through a queue of ten. Pairs that have left it still refer to their
@@ -247,18 +247,19 @@ fn a_trace_can_be_abandoned_anywhere() {
 fn what_finds_no_room_in_a_trace_does_when_it_has_swept() {
     let mut f = Fixture::new(1 << 20);
     let mut kept = Vec::new();
-    while let Some(array) = f.heap.alloc_old(VMGcHeader::new(VMGcKind::ArrayRef, BYTES), 8016) {
-        f.poke(array.as_raw_u32(), 8, 8000);
-        kept.push(u64::from(array.as_raw_u32()));
+    while let Some(array) = f.alloc_all_old(VMGcHeader::new(VMGcKind::ArrayRef, BYTES), 8016) {
+        f.poke(array, 8, 8000);
+        kept.push(u64::from(array));
     }
     // The rest of their blocks.
     f.stack.extend(&kept);
     f.collect(CollectionKind::Full);
-    while f.heap.alloc_old(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16).is_some() {}
+    while f.alloc_all_old(VMGcHeader::new(VMGcKind::StructRef, PAIR), 16).is_some() {}
     // An old object refers to young ones. Half of the others die.
     let holder = kept[0] as u32;
     f.poke(holder, 0, REFS.header_word(VMGcKind::ArrayRef));
     f.poke(holder, 8, 2000);
+    f.fill_nursery(20_000);
     f.list(1000);
     f.write(holder, 12 + 4 * 1999, f.top());
     f.stack.truncate(8 + kept.len() / 2);

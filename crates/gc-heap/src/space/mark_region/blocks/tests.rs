@@ -63,7 +63,10 @@ fn large_objects_take_pages_in_a_row() {
     // After the place where the search began, and before it.
     blocks.next_page = 8;
     assert_eq!(blocks.take_run(PAGE_SIZE * 15), Some(START));
+    let end = u64::from(blocks.end());
     blocks.clear();
+    assert!(blocks.is_empty() && blocks.free_pages() == 0);
+    blocks.extend(end);
     blocks.check().unwrap();
     assert_eq!(blocks.free_pages(), 24);
 }
@@ -103,11 +106,16 @@ fn free_blocks_are_given_back_until_they_are_used() {
     blocks.check().unwrap();
     assert_eq!(blocks.given_back(), 0);
     // All are dirty, and stay so when all become free.
+    let end = u64::from(blocks.end());
     blocks.clear();
+    blocks.extend(end);
     assert!(blocks.give_back(&mut memory, &mut GiveBack::new(0), 1000));
     assert_eq!((0..10).find(|&block| memory.read_u32(at(block)) != Some(0)), None);
     assert_eq!(blocks.given_back(), 10 * u64::from(BLOCK_SIZE));
+    // What has no memory has none when it is added again.
     blocks.clear();
+    assert_eq!(blocks.given_back(), 0);
+    blocks.extend(end);
     blocks.check().unwrap();
     assert_eq!(blocks.given_back(), 10 * u64::from(BLOCK_SIZE));
 }
