@@ -3,7 +3,7 @@
 //! The nursery's addresses are the first ones of the heap, all of them mapped and no part of the heap's limit
 //! ([`HeapMemory::apart`]). The mark region begins behind them. What counts is the part of the nursery that is in use, and
 //! the mapped part of the mark region. The two share the limit: the nursery gets a part of what old objects leave free
-//! ([`most_in_use`]), and gives it up when the old generation needs room.
+//! ([`most_in_use`](super::nursery::size::most_in_use)), and gives it up when the old generation needs room.
 
 mod check;
 pub mod chooser;
