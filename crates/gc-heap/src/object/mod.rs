@@ -59,6 +59,8 @@ pub struct HeapCore {
     /// The most bytes that may be in use without another question to the policy: those that the heap began with, and
     /// those that were admitted.
     admitted: u64,
+    /// Bytes that a heap with bytes [apart](HeapMemory::apart) may use without a question to the policy.
+    initial: u64,
     /// Whether the last growth for which the policy had to be asked was refused, by whomever.
     refused: bool,
     /// The time when the plan was made, and the total time for which the mutator had been stopped
@@ -77,6 +79,7 @@ impl HeapCore {
         let mut core = HeapCore {
             set_aside: 0,
             admitted: 0,
+            initial: memory.usable().saturating_sub(memory.apart().into()),
             refused: false,
             memory,
             side,
@@ -111,11 +114,14 @@ impl HeapCore {
         self.begin();
     }
 
-    /// Counts the use of memory of an empty heap: all that is mapped, and without a question as much of it as is not
-    /// [apart](HeapMemory::apart).
+    /// Counts the use of memory of an empty heap: all that is mapped. It may use as much without a question, or what it
+    /// began with if bytes are [apart](HeapMemory::apart): then more may be mapped than was ever admitted.
     fn begin(&mut self) {
         self.set_aside = 0;
-        self.admitted = self.memory.usable().saturating_sub(self.memory.apart().into());
+        self.admitted = match self.memory.apart() {
+            0 => self.memory.usable(),
+            _ => self.initial,
+        };
         self.refused = false;
         self.count_heap_bytes();
     }

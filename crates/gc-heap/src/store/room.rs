@@ -13,6 +13,10 @@ use crate::{
 };
 use gc_types::VMGcRef;
 
+/// After so many growths that mapped no memory, no further collection is tried for one allocation. The collection may set
+/// aside what was gained, again and again.
+const MOST_AGAIN: u32 = 2;
+
 impl GcStore {
     #[cold]
     #[inline(never)]
@@ -34,8 +38,8 @@ impl GcStore {
         let mut refusal = None;
         // Since the last growth: whether a collection was tried, and the kind of the collection.
         let (mut tried, mut collected) = (false, None);
-        // Bytes by which the heap has grown since it mapped some.
-        let mut unmapped = 0;
+        // Bytes by which the heap has grown since it mapped some, and the number of growths that mapped none.
+        let (mut unmapped, mut again) = (0, 0);
         loop {
             let mut skipped = None;
             let may_collect = !tried && self.may_collect();
@@ -65,6 +69,7 @@ impl GcStore {
                             log::debug!("GC heap grew by {grown} bytes");
                             let has_mapped = self.heap.made().core().memory.len() > before;
                             unmapped = if has_mapped { 0 } else { unmapped + grown };
+                            again += u32::from(!has_mapped);
                         }
                         Err(error) => {
                             // Refusals by a policy are normal.
@@ -81,13 +86,18 @@ impl GcStore {
                             break;
                         }
                     }
-                    (tried, collected) = (false, None);
+                    if again <= MOST_AGAIN {
+                        (tried, collected) = (false, None);
+                    }
                 }
                 // The heap may still use its initial memory.
                 _ if self.heap.made().core().unused() > 0
                     && self.heap.made_mut().grow(bytes).is_ok() =>
                 {
-                    (tried, collected) = (false, None);
+                    again += 1;
+                    if again <= MOST_AGAIN {
+                        (tried, collected) = (false, None);
+                    }
                 }
                 Decision::Collect | Decision::GiveUp => {
                     limit = self.limit_now();
@@ -114,7 +124,7 @@ impl GcStore {
         let core = self.heap.made().core();
         match core.room() == 0 || core.memory.len() == core.memory.maximum() {
             true => core.memory.limit(),
-            false => self.heap.made().usage().mapped + u64::from(gc_types::NULL_PAGE_SIZE),
+            false => core.ceiling() + u64::from(gc_types::NULL_PAGE_SIZE),
         }
     }
 

@@ -462,7 +462,9 @@ impl GcHeap for GenerationalHeap {
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         self.core.reset();
-        self.tables.reset(self.space.old.start(), self.space.old.end());
+        // A damaged reference may have been written through behind the old generation, as far as memory is mapped.
+        let end = u32::try_from(self.core.memory.len()).unwrap_or(u32::MAX);
+        self.tables.reset(self.space.old.start(), end);
         self.space.reset(&mut self.core);
         self.scavenger = Scavenger::default();
         self.major = Major::default();

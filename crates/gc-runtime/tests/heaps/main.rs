@@ -1,6 +1,7 @@
 //! Tests of every collector's heap through the public interface, in both bounds modes.
 
 mod common;
+mod full;
 mod growth;
 mod impostor;
 mod interrupted;

@@ -308,8 +308,7 @@ impl Generations {
     /// `None` if there is no goal.
     fn wanted(&self, core: &HeapCore) -> Option<u64> {
         let goal = core.plan.goal;
-        let old = u64::from(self.old.end() - self.old.start());
-        (goal != u64::MAX).then(|| goal.saturating_sub(old))
+        (goal != u64::MAX).then(|| goal.saturating_sub(self.old_in_use()))
     }
 
     // ---- the nursery's size -----------------------------------------------------------

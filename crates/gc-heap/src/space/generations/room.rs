@@ -8,6 +8,11 @@ use crate::space::nursery::size::{least_in_use, most_in_use};
 use crate::{HeapCore, HeapError};
 use gc_types::collector::nursery::{NURSERY_ALIGN, NURSERY_START};
 
+/// `bytes`, rounded up to units of `unit` bytes.
+fn in_whole(bytes: u64, unit: u64) -> u64 {
+    bytes.checked_next_multiple_of(unit).unwrap_or(bytes)
+}
+
 /// The bytes of whole pages of the system among `bytes`.
 fn in_pages(bytes: u64) -> u64 {
     bytes / page_size() as u64 * page_size() as u64
@@ -161,9 +166,8 @@ impl Generations {
                 self.grow_old(core, step)
             });
         }
-        if grown.is_err() {
-            let missing = least.saturating_sub(core.unused());
-            if self.shrink_nursery(core, missing) {
+        for least in [least, BLOCK_SIZE.into()] {
+            if grown.is_err() && self.shrink_nursery(core, least.saturating_sub(core.unused())) {
                 grown = self.grow_old(core, least);
             }
         }
@@ -188,7 +192,11 @@ impl Generations {
     /// Adds at least `bytes` bytes to the old generation: first blocks that were set aside and other mapped memory that is not
     /// in use, then new memory. Returns how many.
     fn grow_old(&mut self, core: &mut HeapCore, bytes: u64) -> Result<u64, HeapError> {
-        let bytes = bytes.next_multiple_of(page_size() as u64);
+        let (bytes, whole) =
+            (in_whole(bytes, page_size() as u64), in_whole(bytes, BLOCK_SIZE.into()));
+        // Otherwise its end would move with each growth.
+        let fits = whole <= self.old.aside() && whole <= core.room();
+        let bytes = if fits { whole } else { bytes };
         core.admit(bytes)?;
         let back = self.old.take_back(bytes);
         core.use_set_aside(back)?;

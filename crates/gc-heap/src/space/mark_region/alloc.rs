@@ -205,13 +205,14 @@ impl MarkRegion {
             self.use_hole(cursor);
             return Some(());
         }
-        // The rest of the place for larger objects.
-        if self.medium.hole.limit - self.medium.hole.next >= size {
-            let medium = std::mem::take(&mut self.medium);
-            self.use_hole(medium);
-            return Some(());
+        // The rest of the place for larger objects, or another hole of its block.
+        let mut medium = self.medium;
+        if medium.hole.limit - medium.hole.next < size {
+            medium.hole = self.blocks.hole(medium.block?, medium.hole.limit, size)?;
         }
-        None
+        self.medium = Cursor::default();
+        self.use_hole(medium);
+        Some(())
     }
 
     /// Moves the cursor of objects larger than a line to a place for one of `size`

@@ -194,7 +194,8 @@ impl MarkRegion {
         let pages = u64::from(self.blocks.free_pages()) * u64::from(PAGE_SIZE);
         let free = pages + self.recyclable_bytes + rest(self.small) + rest(self.medium);
         let all = u64::from(self.blocks.end() - self.blocks.start());
-        all.saturating_sub(free + self.total.bytes)
+        let aside = self.blocks.aside();
+        all.saturating_sub(free + self.total.bytes + aside)
     }
 
     /// Whether an object begins at `index`, which may be any number.

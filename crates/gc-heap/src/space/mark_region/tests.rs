@@ -86,6 +86,29 @@ fn one_block_is_enough_for_objects_of_all_sizes() {
 }
 
 #[test]
+fn small_objects_find_the_later_holes_of_the_block_for_larger_ones() {
+    let mut region = MarkRegion::new(NULL_PAGE_SIZE, (NULL_PAGE_SIZE + BLOCK_SIZE).into());
+    region.extend((NULL_PAGE_SIZE + BLOCK_SIZE).into());
+    let objects: Vec<u32> = std::iter::from_fn(|| region.alloc(512)).collect();
+    let live: Vec<u32> = objects.iter().copied().step_by(2).collect();
+    collect(&mut region, &live, 512);
+    // It takes the whole first hole.
+    assert_eq!(region.alloc(512), Some(objects[1]));
+    let small: Vec<u32> = std::iter::from_fn(|| region.alloc(64)).collect();
+    assert_eq!((small.len(), small[0]), (31 * 8, objects[3]));
+    region.check().unwrap();
+}
+
+#[test]
+fn blocks_that_are_set_aside_are_not_lost() {
+    let (mut region, mut memory) = (region(), memory());
+    region.alloc(16).unwrap();
+    let lost = region.lost_bytes();
+    assert_eq!(region.set_aside(&mut memory, 3 * u64::from(BLOCK_SIZE)), 3 * u64::from(BLOCK_SIZE));
+    assert_eq!(region.lost_bytes(), lost);
+}
+
+#[test]
 fn large_objects_are_swept_one_by_one() {
     let mut region = region();
     let size = MAX_SMALL + 8;

@@ -227,7 +227,7 @@ impl Survivors {
         self.count = Count { objects: objects.into(), bytes: u64::from(self.end - self.from) };
         self.to = Room::default();
         let half = self.half(self.from);
-        self.touched[half] = self.touched[half].max(self.end);
+        self.touched[half] = self.touched[half].max(self.end.next_multiple_of(NURSERY_ALIGN));
         let used = self.end - self.from;
         let most = if core.side.asked { 0 } else { used.saturating_mul(4).max(KEPT) };
         self.give_back(core, most);
@@ -246,7 +246,8 @@ impl Survivors {
     pub(crate) fn retain(&mut self) {
         if self.to.next > self.to.start {
             let half = self.half(self.to.start);
-            self.touched[half] = self.touched[half].max(self.to.next);
+            self.touched[half] =
+                self.touched[half].max(self.to.next.next_multiple_of(NURSERY_ALIGN));
         }
         (self.from, self.end) = (self.start, self.start);
         self.count = Count::default();
@@ -346,5 +347,19 @@ mod tests {
             assert!(new + survivors.wanted(new) + beside <= left + 8, "{left}: {new}");
             assert!(new > 0 || left < 2 * beside, "{left}");
         }
+    }
+
+    #[test]
+    fn memory_goes_back_whole_pages_at_a_time() {
+        let (mut survivors, mut core) = survivors();
+        survivors.reserve(&mut core, 4 * HALF);
+        collect(&mut survivors, &mut core, 4 * HALF, 1000);
+        assert!(survivors.touched().is_multiple_of(NURSERY_ALIGN.into()));
+        core.side.asked = true;
+        collect(&mut survivors, &mut core, 4 * HALF, 5000);
+        assert_eq!((survivors.touched(), survivors.held()), (8 << 10, 8 << 10));
+        // The policy is asked about whole pages.
+        survivors.reserve(&mut core, 4 * HALF);
+        assert!(survivors.held().is_multiple_of(NURSERY_ALIGN.into()));
     }
 }

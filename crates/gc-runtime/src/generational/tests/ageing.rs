@@ -204,3 +204,16 @@ fn damaged_references_into_the_halves_are_found() {
         assert!(error.to_string().contains("a reference to no young object"), "{error}");
     }
 }
+
+#[test]
+fn a_reset_forgets_cards_behind_the_old_generation() {
+    let collector = GenerationalCollector::new().with_nursery(252 << 10).with_survivors(0);
+    let mut f = Fixture::with(&options(4 << 20), &collector);
+    let _old = f.refs(9000);
+    // A store through a damaged reference, into mapped memory.
+    let (young, wild) = (f.pair(0, 0), f.heap.space.old.end() + 64);
+    f.write(wild, CAR, young);
+    assert!(f.heap.tables.cards.is_dirty(wild));
+    assert!(f.heap.reset(&mut f.host_data));
+    assert!(!f.heap.tables.cards.is_dirty(wild));
+}

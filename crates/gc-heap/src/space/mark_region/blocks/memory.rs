@@ -108,9 +108,11 @@ impl Blocks {
         (self.aside.len() - before) as u64 * u64::from(BLOCK_SIZE)
     }
 
-    /// Makes blocks of at most `bytes` bytes free again that were set aside. Returns their bytes.
+    /// Makes blocks of at most `bytes` bytes free again that were set aside, the last ones, because what is mapped next is
+    /// behind them. Returns their bytes.
     pub fn take_back(&mut self, bytes: u64) -> u64 {
         let most = (bytes / u64::from(BLOCK_SIZE)) as usize;
+        self.aside.sort_unstable();
         let kept = self.aside.len().saturating_sub(most);
         let blocks = self.aside.split_off(kept);
         for &block in &blocks {
