@@ -3,8 +3,8 @@
 use crate::common::*;
 use gc_runtime::collector::GenerationalCollector;
 use gc_runtime::{
-    AdaptivePolicy, Decision, GcStore, GrowthPolicy, HeapBounds, HeapError, HeapOptions, HeapPlan,
-    HeapUsage, PolicyFactory,
+    AdaptivePolicy, Decision, FixedPolicy, GcStore, GrowthPolicy, HeapBounds, HeapError,
+    HeapOptions, HeapPlan, HeapUsage, PolicyFactory,
 };
 use gc_testkit::roots::Stack;
 use std::sync::Arc;
@@ -108,4 +108,25 @@ fn no_more_is_used_and_hardly_more_is_mapped_than_the_policy_admits() {
         stack.0.push(word);
     }
     assert!(store.heap().unwrap().core().in_use() <= ADMITTED);
+}
+
+#[test]
+fn a_full_heap_names_the_limit_that_held() {
+    const LIMIT: u64 = 16 << 20;
+    let fixed = HeapOptions {
+        initial: LIMIT,
+        maximum: 2 * LIMIT,
+        policy: FixedPolicy.into(),
+        ..options(HeapBounds::Checked)
+    };
+    let mut store = store_with(&GenerationalCollector::new(), &fixed);
+    let mut stack = Stack(Vec::new());
+    while let Ok(word) = array(&mut store, &mut stack, 32 << 10) {
+        stack.0.push(word);
+    }
+    // Free blocks, whose memory goes back to the system.
+    stack.0 = stack.0.iter().copied().step_by(2).collect();
+    store.gc(&mut stack).unwrap();
+    let error = array(&mut store, &mut stack, 4 << 20).unwrap_err();
+    assert_eq!(error, HeapError::OutOfMemory { bytes: 4 << 20, limit: LIMIT });
 }
