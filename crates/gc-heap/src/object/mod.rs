@@ -178,6 +178,9 @@ impl HeapCore {
     ///
     /// # Errors
     /// As [`admit`](HeapCore::admit). Then nothing changes.
+    ///
+    /// # Panics
+    /// In debug builds, if less was set aside.
     pub fn use_set_aside(&mut self, bytes: u64) -> Result<(), HeapError> {
         self.admit(bytes)?;
         debug_assert!(bytes <= self.set_aside, "only mapped memory is set aside");

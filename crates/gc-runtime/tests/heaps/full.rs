@@ -3,8 +3,8 @@
 use crate::common::*;
 use gc_runtime::collector::GenerationalCollector;
 use gc_runtime::{
-    AdaptivePolicy, Decision, FixedPolicy, GcStore, GrowthPolicy, HeapBounds, HeapError,
-    HeapOptions, HeapPlan, HeapUsage, PolicyFactory,
+    AdaptivePolicy, Decision, GcStore, GrowthPolicy, HeapBounds, HeapError, HeapOptions, HeapPlan,
+    HeapUsage, PolicyFactory,
 };
 use gc_testkit::roots::Stack;
 use std::sync::Arc;
@@ -112,14 +112,9 @@ fn no_more_is_used_and_hardly_more_is_mapped_than_the_policy_admits() {
 
 #[test]
 fn a_full_heap_names_the_limit_that_held() {
-    const LIMIT: u64 = 16 << 20;
-    let fixed = HeapOptions {
-        initial: LIMIT,
-        maximum: 2 * LIMIT,
-        policy: FixedPolicy.into(),
-        ..options(HeapBounds::Checked)
-    };
-    let mut store = store_with(&GenerationalCollector::new(), &fixed);
+    const ADMITTED: u64 = 4 << 20;
+    let limit = Limit::new(ADMITTED, Duration::MAX);
+    let mut store = store_with(&GenerationalCollector::new(), &limit.options(64 << 20, 1 << 20));
     let mut stack = Stack(Vec::new());
     while let Ok(word) = array(&mut store, &mut stack, 32 << 10) {
         stack.0.push(word);
@@ -128,5 +123,8 @@ fn a_full_heap_names_the_limit_that_held() {
     stack.0 = stack.0.iter().copied().step_by(2).collect();
     store.gc(&mut stack).unwrap();
     let error = array(&mut store, &mut stack, 4 << 20).unwrap_err();
-    assert_eq!(error, HeapError::OutOfMemory { bytes: 4 << 20, limit: LIMIT });
+    let HeapError::OutOfMemory { bytes: 0x40_0000, limit } = error else { panic!("{error}") };
+    let admitted = store.heap().unwrap().usage().admitted;
+    assert_eq!(limit, admitted + u64::from(gc_types::NULL_PAGE_SIZE));
+    assert!(admitted <= ADMITTED && admitted > ADMITTED / 8 * 7, "{admitted}");
 }

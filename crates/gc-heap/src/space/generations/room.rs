@@ -194,7 +194,7 @@ impl Generations {
     fn grow_old(&mut self, core: &mut HeapCore, bytes: u64) -> Result<u64, HeapError> {
         let (bytes, whole) =
             (in_whole(bytes, page_size() as u64), in_whole(bytes, BLOCK_SIZE.into()));
-        // Otherwise its end would move with each growth.
+        // With parts of blocks its end would move at each growth, however many blocks are set aside.
         let fits = whole <= self.old.aside() && whole <= core.room();
         let bytes = if fits { whole } else { bytes };
         core.admit(bytes)?;
@@ -210,7 +210,8 @@ impl Generations {
         Ok(back + again + grown)
     }
 
-    /// Sets `bytes` of the nursery aside, or what is held for survivors, unless objects are there or too little would remain. Returns whether it did.
+    /// Sets `bytes` bytes aside: what is held for survivors, and a part of the nursery. Returns whether it did. It does not if
+    /// objects are there, or too little would remain.
     fn shrink_nursery(&mut self, core: &mut HeapCore, bytes: u64) -> bool {
         let bytes = bytes.saturating_sub(self.nursery.survivors.release(core));
         let used = self.nursery.handed_out(&core.memory).saturating_sub(NURSERY_START);

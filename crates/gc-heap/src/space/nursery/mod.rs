@@ -3,11 +3,11 @@
 //!
 //! Most objects die young (David Ungar, "Generation Scavenging: A Non-disruptive High Performance
 //! Storage Reclamation Algorithm", 1984). The nursery is at the begin of the heap
-//! ([`gc_types::collector::nursery`]), has all of its addresses from the start, and uses a part of them, which is handed
-//! out in chunks. A chunk is zeroed just before it is handed out, so
-//! it is in the cache when objects are made there, and a short program touches little memory. Every collection
-//! moves its new objects elsewhere: to the old generation, or to a part at the nursery's end ([`Survivors`]). Survivors for which there is no room elsewhere are *retained*: they stay where they are, and
-//! nothing is allocated in the nursery until a later collection finds room.
+//! ([`gc_types::collector::nursery`]), has all of its addresses from the start, and uses a part of them, which is
+//! handed out in chunks. A chunk is zeroed just before it is handed out, so it is in the cache when objects are made
+//! there, and a short program touches little memory. Every collection moves its new objects elsewhere: to the old
+//! generation, or to a part at the nursery's end ([`Survivors`]). Survivors for which there is no room elsewhere are
+//! *retained*: they stay where they are, and nothing is allocated in the nursery until a later collection finds room.
 
 pub mod size;
 mod survivors;
@@ -83,8 +83,8 @@ pub struct Nursery {
 }
 
 impl Nursery {
-    /// A nursery of at most `size` bytes, of which none is in use. Each half for survivors has at most `survivors` of them,
-    /// and at most a quarter. The nursery must be [renewed](Nursery::renew) before the first allocation.
+    /// A nursery of at most `size` bytes, of which none is in use. Each half for survivors has at most `survivors` of
+    /// them, and at most a quarter. The nursery must be [renewed](Nursery::renew) before the first allocation.
     pub fn new(size: u32, survivors: u32) -> Nursery {
         Nursery {
             end: NURSERY_START + size,
@@ -152,7 +152,8 @@ impl Nursery {
         self.next(memory).max(memory.data_u32(LIMIT))
     }
 
-    /// The largest object that the host should allocate here. Emitted code may allocate larger ones. It fits the part in use.
+    /// The largest object that the host should allocate here. Emitted code may allocate larger ones. It fits the part
+    /// in use.
     pub fn max_object(&self) -> u32 {
         (self.most_new() / OBJECTS).min(CHUNK).min(self.size())
     }
@@ -298,8 +299,8 @@ impl Nursery {
 
     // ---- objects --------------------------------------------------------------------------
 
-    /// Calls `visit` with the index and the size of each object, in address order: new ones, and then survivors. If objects
-    /// were retained, visits only those.
+    /// Calls `visit` with the index and the size of each object, in address order: new ones, and then survivors. If
+    /// objects were retained, visits only those.
     ///
     /// # Errors
     /// If an object is damaged; that of `visit`.

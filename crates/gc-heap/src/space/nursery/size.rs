@@ -165,10 +165,11 @@ fn adapted_size(size: u32, cached: u32, most: u32, found: NurseryUse) -> u32 {
     found.least_size(new.max(MIN_NURSERY)).min(most)
 }
 
-/// The most bytes of a nursery of a heap that may have `limit` bytes in use, of which old objects have `taken`. As in Appel's collector (Andrew W. Appel, "Simple Generational Garbage Collection and Fast
-/// Allocation", 1989) it may have half of what is free, so that all of it could survive, less an eighth of that for what
-/// is lost between old objects. But it may always have a sixteenth of the limit, up to 768 KiB: with a smaller one each
-/// collection would find roots for next to nothing.
+/// The most bytes of a nursery of a heap that may have `limit` bytes in use, of which old objects have `taken`. As in
+/// Appel's collector (Andrew W. Appel, "Simple Generational Garbage Collection and Fast Allocation", 1989) it may
+/// have half of what is free, so that all of it could survive, less an eighth of that for what is lost between old
+/// objects. But it may always have a sixteenth of the limit, up to 768 KiB: with a smaller one each collection would
+/// find roots for next to nothing.
 pub fn most_in_use(limit: u64, taken: u64) -> u32 {
     let free = limit.saturating_sub(taken);
     let most = (free / 2 - free / 16).max(least_in_use(limit));

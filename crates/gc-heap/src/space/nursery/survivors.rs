@@ -16,12 +16,12 @@ use std::ops::Range;
 const PART: u32 = 4;
 /// Of the bytes of survivors, the share that may survive again, in percent. If it is more, ageing is off.
 const MOST_AGAIN: u64 = 60;
-/// Of the bytes of new objects, the parts for which a collection has room to age at least and at most. In between, it is
-/// twice what aged in the last one.
-const LEAST_AGED: u32 = 8;
-const MOST_AGED: u32 = 2;
 /// Number of collections for which ageing is off then.
 const OFF: u32 = 16;
+/// A collection has room to age at least this part of the bytes of new objects, and at most that one. In between, the
+/// room is twice what aged in the last collection.
+const LEAST_AGED: u32 = 8;
+const MOST_AGED: u32 = 2;
 /// Of each half, so many bytes may have memory however few survivors there are.
 const KEPT: u32 = 128 << 10;
 /// From fewer bytes of survivors nothing is learnt.
@@ -42,7 +42,7 @@ pub struct Survivors {
     /// Bytes of both halves that count as used by the heap: those that have memory, and those that the next collection may
     /// write.
     held: u64,
-    /// The end of what has memory in each half, by the index of the half.
+    /// The end of what has memory in each half, by the index of the half. A multiple of [`NURSERY_ALIGN`].
     touched: [u32; 2],
     /// Number of collections until objects age again.
     off: u32,
@@ -236,9 +236,8 @@ impl Survivors {
 
     /// Sets aside what is held and has no memory.
     fn hold_touched(&mut self, core: &mut HeapCore) {
-        let kept = self.touched().next_multiple_of(NURSERY_ALIGN.into());
-        core.set_aside(self.held.saturating_sub(kept));
-        self.held = self.held.min(kept);
+        core.set_aside(self.held.saturating_sub(self.touched()));
+        self.held = self.held.min(self.touched());
     }
 
     /// Ends a collection after which objects in both halves are retained in place, which the caller remembers. They keep
