@@ -88,6 +88,12 @@ exports! {
         Ok(())
     }
 
+    /// Sets how many threads work for the heaps beside the programs.
+    fn reclaim_config_gc_threads(config: Option<&mut wasm_config_t>, count: u32) {
+        given(config, "config")?.settings.gc_threads(count as usize);
+        Ok(())
+    }
+
     /// Lets a store collect at every `n`th allocation and verify its heap, to find bugs. With another
     /// number than 0, making an engine fails unless the library was built with the feature `gc_zeal`.
     fn reclaim_config_gc_zeal(config: Option<&mut wasm_config_t>, n: u32) {

@@ -1,7 +1,7 @@
 //! Targets that drive bare heaps.
 //!
 //! The first byte chooses the kind of heap, the zeal and the nursery. For the targets that need only
-//! one collector, the second byte chooses it. An input says little more in many operations than in a
+//! one collector, the second byte chooses it, and whether a thread marks beside the program. An input says little more in many operations than in a
 //! few, so the bytes after the first few hundred are ignored: more inputs run in the same time.
 
 use anyhow::Result;
@@ -33,6 +33,9 @@ const RARE_ZEAL: [u32; 4] = [0, 7, 0, 1];
 /// The numbers of the collectors in [`collector::all`], by a byte. Those with more to go wrong
 /// have a larger share.
 const SHARES: [usize; 16] = [0, 1, 2, 3, 3, 1, 2, 3, 3, 1, 2, 3, 3, 3, 2, 3];
+
+/// From this number on in the upper half of the byte for the collector, a thread works beside the heap.
+const BESIDE: u8 = 12;
 
 type Collectors = Vec<Arc<dyn GcRuntime>>;
 
@@ -73,7 +76,8 @@ fn with_subject(
     let Some((subjects, rest)) = subjects(bytes, LENGTH, zeals) else { return Ok(()) };
     let Some((choice, rest)) = rest.split_first() else { return Ok(()) };
     let chosen = SHARES[usize::from(*choice) % SHARES.len()] % subjects.len();
-    run(&subjects[chosen], &mut Unstructured::new(rest))
+    let beside = choice / 16 >= BESIDE;
+    run(&Subject { beside, ..subjects[chosen] }, &mut Unstructured::new(rest))
 }
 
 /// The built-in collectors on heaps of the kind that the first byte chooses, and the other bytes, of

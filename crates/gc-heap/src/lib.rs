@@ -33,6 +33,7 @@ mod heap;
 mod heap_pool;
 mod host_panic;
 mod layouts;
+pub mod lend;
 mod limiter;
 mod memory;
 mod object;

@@ -1,5 +1,6 @@
 //! [`HeapOptions`]: the options of a heap.
 
+use crate::lend::{GcExecutor, GcThreads};
 use crate::{GcRuntime, HeapMemory, MemorySource, OnDemand, PolicyFactory};
 use gc_types::{Abi, HeapBounds, NULL_PAGE_SIZE};
 use std::sync::Arc;
@@ -42,6 +43,10 @@ pub struct HeapOptions {
     pub pause_target: Duration,
     /// The source of the memory. Heaps with clones of these options share it.
     pub memory: Arc<dyn MemorySource>,
+    /// The threads that work for the heap: that mark old objects while the program runs, and touch memory before it is used.
+    /// Heaps with clones of these options share them. Without any ([`GcThreads::new`] with 0), the program's thread
+    /// does all that must be done.
+    pub threads: Arc<dyn GcExecutor>,
     /// Collects at every Nth allocation; 0 turns this off. Needs the feature `gc_zeal`.
     pub zeal: u32,
 }
@@ -90,7 +95,7 @@ impl HeapOptions {
 impl Default for HeapOptions {
     /// [`DEFAULT_INITIAL`](HeapOptions::DEFAULT_INITIAL) bytes that may grow to
     /// [`DEFAULT_MAXIMUM`](HeapOptions::DEFAULT_MAXIMUM), guarded, without zeal. The memory comes from a new
-    /// [`OnDemand`].
+    /// [`OnDemand`], and the threads are the [usual](GcThreads::usual) number of new ones.
     fn default() -> Self {
         HeapOptions {
             initial: HeapOptions::DEFAULT_INITIAL,
@@ -99,6 +104,7 @@ impl Default for HeapOptions {
             policy: PolicyFactory::default(),
             pause_target: HeapOptions::DEFAULT_PAUSE_TARGET,
             memory: Arc::new(OnDemand::default()),
+            threads: Arc::new(GcThreads::new(GcThreads::usual())),
             zeal: 0,
         }
     }

@@ -57,6 +57,7 @@ pub mod random;
 pub mod roots;
 pub mod schema;
 pub mod shadow;
+pub mod threads;
 #[cfg(feature = "trials")]
 pub mod trials;
 

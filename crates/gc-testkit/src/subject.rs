@@ -1,5 +1,7 @@
 //! [`Subject`]: a collector under test, the garbage that it promises to free, and the kind of heap for the test.
 
+use crate::threads::{AtOnce, Late, beside};
+use gc_heap::lend::GcExecutor;
 use gc_heap::{GcRuntime, HeapBounds, HeapOptions, MemorySource, OnDemand, Reclaims};
 use std::fmt;
 use std::sync::Arc;
@@ -22,13 +24,15 @@ pub struct Subject<'a> {
     pub bounds: HeapBounds,
     /// Collects at every Nth allocation; 0 turns this off. Needs gc-heap's feature `gc_zeal`.
     pub zeal: u32,
+    /// Whether a thread works for its heaps beside this one. Otherwise what it would do does not depend on time.
+    pub beside: bool,
 }
 
 impl<'a> Subject<'a> {
     /// Makes a subject for `runtime`, which frees what `reclaims` says. Its heaps are of the kind
     /// that every machine (and Miri) supports, without zeal.
     pub fn new(runtime: &'a dyn GcRuntime, reclaims: Reclaims) -> Self {
-        Subject { runtime, reclaims, bounds: HeapBounds::Checked, zeal: 0 }
+        Subject { runtime, reclaims, bounds: HeapBounds::Checked, zeal: 0, beside: false }
     }
 
     /// A subject for each of these collectors, which promises what it [says](GcRuntime::reclaims) itself.
@@ -49,6 +53,15 @@ impl<'a> Subject<'a> {
         bounds.into_iter().flatten().flat_map(with).collect()
     }
 
+    /// What works for the heap: a thread, or this one, at once or late with a `zeal` above 1.
+    fn threads(&self) -> Arc<dyn GcExecutor> {
+        match self.zeal {
+            _ if self.beside => beside(),
+            0 | 1 => Arc::new(AtOnce),
+            _ => Arc::new(Late::default()),
+        }
+    }
+
     /// Options for a heap of this kind with `initial` bytes mapped and at most `maximum` bytes,
     /// both without the null page.
     pub fn options(&self, initial: u64, maximum: u64) -> HeapOptions {
@@ -60,6 +73,7 @@ impl<'a> Subject<'a> {
             // The shortest possible increments, so that more can happen in between.
             pause_target: Duration::ZERO,
             memory: MEMORY.with(Arc::clone),
+            threads: self.threads(),
             zeal: self.zeal,
             ..HeapOptions::default()
         }
@@ -68,6 +82,7 @@ impl<'a> Subject<'a> {
 
 impl fmt::Debug for Subject<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({:?} heap, zeal {})", self.runtime.name(), self.bounds, self.zeal)
+        let beside = if self.beside { ", with a thread" } else { "" };
+        write!(f, "{} ({:?} heap, zeal {}{beside})", self.runtime.name(), self.bounds, self.zeal)
     }
 }

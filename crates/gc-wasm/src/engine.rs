@@ -63,7 +63,8 @@ impl Engine {
             Pool::new(settings, config.heap.memory.clone())
         });
         let source = pool.as_ref().map_or(config.heap.memory.clone(), Pool::source);
-        let heap = HeapOptions { memory: source.clone(), ..config.heap.clone() };
+        let heap = config.heap.clone();
+        let heap = HeapOptions { memory: source.clone(), threads: config.gc_workers(), ..heap };
         let heap_pool = config.allocation_strategy.pool().map(|settings| settings.total_gc_heaps);
         let engine = gc_engine::Engine::builder(config.collector.clone())
             .heap(heap)

@@ -116,6 +116,7 @@ pub mod error {
 pub use gc_engine::{CacheStore, CompilationEnded, FolderCache, MemoryCache};
 pub use gc_engine::{Collector, CollectorOption, RunOptions, WasmtimeCollector};
 pub use gc_jit::{InterruptHandle, ThrownException};
+pub use gc_runtime::lend::{GcExecutor, GcThreads, GcWork};
 pub use gc_runtime::{
     AdaptivePolicy, Decision, FixedPolicy, GcLeft, GcStats, Growth, GrowthPolicy, HeapBounds,
     HeapError, HeapOptions, HeapPlan, HeapUsage, KeptHeaps, MemoryPurpose, MemoryRequest,

@@ -53,8 +53,7 @@ impl<'a> TwoGenerationsCollection<'a> {
             self.heap.core.stats.collections += 1;
             return Stage::Complete;
         }
-        let TwoGenerations { space, marker, .. } = &mut *self.heap;
-        space.begin_marking(marker);
+        self.heap.space.begin_marking();
         self.roots.restart();
         Stage::MarkRoots
     }
@@ -62,7 +61,7 @@ impl<'a> TwoGenerationsCollection<'a> {
     /// Plans when everything is swept.
     fn finish(&mut self) -> Stage {
         let (took, heap) = (self.began.elapsed(), &mut *self.heap);
-        let live = heap.space.old.total().bytes;
+        let live = heap.space.old.region.total().bytes;
         let grown = live.saturating_sub(heap.core.live);
         let occupancy = heap.occupancy();
         heap.core.make_plan(&occupancy, live, grown, took);
@@ -122,7 +121,9 @@ impl Parts for TwoGenerationsCollection<'_> {
                 heap.space.begin_sweeping();
                 Stage::Sweep
             }
-            Stage::Sweep if heap.space.old.sweep(&mut heap.core.memory, budget) => self.finish(),
+            Stage::Sweep if heap.space.old.region.sweep(&mut heap.core.memory, budget) => {
+                self.finish()
+            }
             stage => stage,
         };
     }

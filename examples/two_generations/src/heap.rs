@@ -4,9 +4,9 @@ use crate::collection::TwoGenerationsCollection;
 use crate::{BUNDLES, CARD_SHIFT, CARDS};
 use gc_runtime::remember::Cards;
 use gc_runtime::space::Generations;
-use gc_runtime::space::generations::Marking;
+use gc_runtime::space::generations::{Marking, OldTables};
 use gc_runtime::trace::increments::InParts;
-use gc_runtime::trace::marking::{self, Marker};
+use gc_runtime::trace::marking;
 use gc_runtime::trace::scavenge::{Scavenge, Scavenger};
 use gc_runtime::trace::shapes::Shapes;
 use gc_runtime::{
@@ -24,7 +24,6 @@ pub(crate) struct TwoGenerations {
     pub(crate) space: Generations,
     cards: Cards<CARD_SHIFT>,
     scavenger: Scavenger,
-    pub(crate) marker: Marker,
 }
 
 impl TwoGenerations {
@@ -32,8 +31,8 @@ impl TwoGenerations {
         let cards = Cards::new(&memory, CARDS, BUNDLES)?;
         let mut core = HeapCore::new(memory);
         let space = Generations::new(&mut core, 0)?;
-        let (shapes, scavenger, marker) = Default::default();
-        Ok(TwoGenerations { core, shapes, space, cards, scavenger, marker })
+        let (shapes, scavenger) = Default::default();
+        Ok(TwoGenerations { core, shapes, space, cards, scavenger })
     }
 
     // ANCHOR: parts
@@ -45,9 +44,9 @@ impl TwoGenerations {
 
     /// The parts that marking the old generation needs.
     pub(crate) fn marking(&mut self) -> marking::Marking<'_> {
-        let TwoGenerations { core, shapes, space, marker, .. } = self;
-        let Generations { old, evacuator, .. } = space;
-        marking::Marking { core, shapes, region: old, evacuator, marker }
+        let TwoGenerations { core, shapes, space, .. } = self;
+        let OldTables { region, evacuator, marker } = &mut *space.old;
+        marking::Marking { core, shapes, region, evacuator, marker }
     }
 
     // ANCHOR_END: parts
@@ -58,7 +57,7 @@ impl TwoGenerations {
 
     /// Whether the old generation has become as large as the heap's growth policy planned.
     fn full_is_due(&self) -> bool {
-        self.space.old.total().bytes >= self.core.plan.goal
+        self.space.old.region.total().bytes >= self.core.plan.goal
     }
 }
 
@@ -161,7 +160,7 @@ impl GcHeap for TwoGenerations {
 
     fn reset(&mut self, host_data: &mut ExternRefHostDataTable) -> bool {
         self.core.reset();
-        self.cards.reset(0, self.space.old.end());
+        self.cards.reset(0, self.space.old.region.end());
         self.space.reset(&mut self.core);
         self.scavenger = Scavenger::default();
         host_data.clear();

@@ -7,7 +7,8 @@ use crate::option_names::{OptionNames, with_value};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use gc_engine::size;
-use gc_wasm::{AdaptivePolicy, Collector, FixedPolicy, HeapOptions};
+use gc_wasm::{AdaptivePolicy, Collector, FixedPolicy, GcThreads, HeapOptions};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes that 32 bits can address.
@@ -44,6 +45,13 @@ pub struct HeapArgs {
     /// old objects in slices of it. With 0 the pauses are shortest, and collections take more time and memory.
     #[arg(long, value_name = "TIME", default_value = "500us", value_parser = time)]
     pub pause_target: Duration,
+    /// The number of threads that work for the heap beside the program [default: 1, or 0 on a machine with one
+    /// processor].
+    ///
+    /// They mark old objects for `generational`, and touch memory before it is used. With 0 the program's thread does
+    /// all of it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..=64))]
+    pub gc_threads: Option<u8>,
     /// Collect at every Nth allocation and verify the heap before and after (0: never). Needs a
     /// build with the feature `gc_zeal`.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -104,6 +112,9 @@ impl HeapArgs {
             },
             policy,
             pause_target: self.pause_target,
+            threads: Arc::new(GcThreads::new(
+                self.gc_threads.map_or_else(GcThreads::usual, usize::from),
+            )),
             zeal: self.gc_zeal,
             ..HeapOptions::default()
         })

@@ -3,7 +3,7 @@
 //! The system provides a page when it is first written, and zeroes it then. A collection that copies
 //! into memory that was never used spends much of its pause on this. So a heap may say which
 //! memory it uses next ([`HeapMemory::touch_ahead`](super::HeapMemory::touch_ahead)), and a thread
-//! that all heaps of the process share touches it meanwhile. The JVM's `AlwaysPreTouch` does the
+//! of its engine touches it meanwhile. The JVM's `AlwaysPreTouch` does the
 //! same once and for all memory. The thread takes between a sixth and nine tenths of the time that it saves the
 //! program's thread.
 //!
@@ -13,12 +13,11 @@
 #![allow(unsafe_code)]
 
 use super::reservation::Base;
+use crate::lend::{GcExecutor, GcWork};
 use crate::os;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Bytes that are touched at a time.
 const STEP: usize = 256 << 10;
@@ -27,7 +26,7 @@ const MOST: usize = 4;
 
 /// The ranges of one mapping that are still to be touched.
 #[derive(Debug)]
-pub(super) struct Ahead(Arc<Shared>);
+pub(super) struct Ahead(Arc<Shared>, Arc<dyn GcExecutor>);
 
 #[derive(Debug)]
 struct Shared {
@@ -41,42 +40,29 @@ struct Shared {
 struct Wanted {
     /// In bytes from the base, of whole pages.
     ranges: VecDeque<Range<usize>>,
-    /// Whether the thread knows that there are ranges.
+    /// Whether a thread knows that there are ranges.
     known: bool,
+    /// Whether the system cannot touch pages.
+    refused: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where to send mappings with ranges to. Nowhere if there is no thread.
-fn thread() -> Option<&'static Sender<Arc<Shared>>> {
-    static THREAD: OnceLock<Option<Sender<Arc<Shared>>>> = OnceLock::new();
-    let start = || {
-        if !os::CAN_TOUCH || thread::available_parallelism().map_or(1, |n| n.get()) == 1 {
-            return None;
-        }
-        let (sender, receiver) = channel();
-        let touch = move || touch_all(&receiver);
-        match thread::Builder::new().name("gc-touch".to_owned()).stack_size(64 << 10).spawn(touch) {
-            Ok(_) => Some(sender),
-            Err(error) => {
-                log::debug!("memory is not touched ahead, for there is no thread: {error}");
-                None
-            }
-        }
-    };
-    THREAD.get_or_init(start).as_ref()
-}
+/// Touches what is wanted of a mapping, a step at a time, so that other work of the thread waits no longer.
+struct Touch(Arc<Shared>, Weak<dyn GcExecutor>);
 
-/// Touches what is wanted, as long as the process runs.
-fn touch_all(mappings: &Receiver<Arc<Shared>>) {
-    while let Ok(mapping) = mappings.recv() {
-        while let Some(touched) = mapping.touch_step() {
-            if !touched {
-                // The system cannot do it at all. Nobody receives any more, so nobody sends.
-                return;
-            }
+impl GcWork for Touch {
+    fn run(&self) {
+        match self.0.touch_step() {
+            None => {}
+            // The system cannot do it at all.
+            Some(false) => lock(&self.0.wanted).refused = true,
+            Some(true) => match self.1.upgrade() {
+                Some(threads) => threads.execute(Arc::new(Touch(self.0.clone(), self.1.clone()))),
+                None => lock(&self.0.wanted).known = false,
+            },
         }
     }
 }
@@ -106,10 +92,10 @@ impl Shared {
 }
 
 impl Ahead {
-    /// Nothing is wanted of the mapping at `base`.
-    pub(super) fn new(base: Base) -> Ahead {
+    /// Nothing is wanted of the mapping at `base`. `threads` touch what will be.
+    pub(super) fn new(base: Base, threads: Arc<dyn GcExecutor>) -> Ahead {
         let (wanted, touching) = Default::default();
-        Ahead(Arc::new(Shared { base, wanted, touching }))
+        Ahead(Arc::new(Shared { base, wanted, touching }), threads)
     }
 
     /// Asks for the pages of `range`, in bytes from the base.
@@ -118,16 +104,20 @@ impl Ahead {
     /// The range is page-aligned and accessible. The mapping exists until [`stop`](Ahead::stop) is
     /// called.
     pub(super) unsafe fn want(&self, range: Range<usize>) {
-        let Some(thread) = thread() else { return };
         let mut wanted = lock(&self.0.wanted);
+        if !os::CAN_TOUCH || !self.1.is_parallel() || wanted.refused {
+            return;
+        }
         let count = wanted.ranges.len();
         match wanted.ranges.back_mut() {
             Some(last) if last.end == range.start => last.end = range.end,
             _ if count < MOST => wanted.ranges.push_back(range),
             _ => return,
         }
-        if !std::mem::replace(&mut wanted.known, true) && thread.send(self.0.clone()).is_err() {
-            wanted.ranges.clear();
+        if !std::mem::replace(&mut wanted.known, true) {
+            drop(wanted);
+            let touch = Touch(self.0.clone(), Arc::downgrade(&self.1));
+            self.1.execute(Arc::new(touch));
         }
     }
 
@@ -159,6 +149,18 @@ mod tests {
         HeapMemory::new(&options).unwrap()
     }
 
+    /// Threads that never begin, or none.
+    #[derive(Debug)]
+    struct Never(bool);
+
+    impl GcExecutor for Never {
+        fn execute(&self, _work: Arc<dyn GcWork>) {}
+
+        fn is_parallel(&self) -> bool {
+            self.0
+        }
+    }
+
     /// Touches here what the thread would touch.
     fn touch(ahead: &Ahead) -> Vec<Range<usize>> {
         let all = lock(&ahead.0.wanted).ranges.iter().cloned().collect();
@@ -176,10 +178,10 @@ mod tests {
     #[test]
     fn ranges_are_joined_touched_and_forgotten() {
         let memory = memory();
-        let ahead = Ahead::new(Base(std::ptr::NonNull::new(memory.base()).unwrap()));
+        let ahead = Ahead::new(memory.base, Arc::new(Never(os::CAN_TOUCH)));
         assert!(touch(&ahead).is_empty());
         let first = FIRST as usize;
-        if thread().is_none() {
+        if !os::CAN_TOUCH {
             want(&ahead, first..first + 4096);
             assert!(touch(&ahead).is_empty());
             return;

@@ -9,6 +9,7 @@
 use super::view::HeapView;
 use super::{HeapMemory, NULL_PAGE};
 use crate::arch::{self, prefetch};
+use std::slice;
 
 impl HeapMemory {
     /// The address of index `at`, if `size` bytes from there on are mapped.
@@ -33,6 +34,12 @@ impl HeapMemory {
     #[inline(always)]
     #[must_use]
     fn write<T: Copy>(&mut self, at: u64, value: T) -> Option<()> {
+        if self.is_lent(at) {
+            // SAFETY: `T` is one of the integer types below, which have no padding.
+            let bytes =
+                unsafe { slice::from_raw_parts((&raw const value).cast::<u8>(), size_of::<T>()) };
+            return self.write_lent(at, bytes);
+        }
         let pointer = self.pointer(at, size_of::<T>() as u64)?;
         // SAFETY: the bytes are mapped for writing, and there are no Rust references to them.
         unsafe { pointer.cast::<T>().write_unaligned(value) };
@@ -62,6 +69,7 @@ impl HeapMemory {
     #[must_use]
     pub fn write_bytes(&mut self, at: u64, bytes: &[u8]) -> Option<()> {
         let pointer = self.pointer(at, bytes.len() as u64)?;
+        self.recall_range(at, bytes.len() as u64);
         // SAFETY: as in `read_bytes`.
         unsafe { pointer.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         Some(())
@@ -71,6 +79,7 @@ impl HeapMemory {
     /// nothing unless all are mapped.
     #[must_use]
     pub fn copy_within(&mut self, to: u64, from: u64, count: u64) -> Option<()> {
+        self.recall_range(to, count);
         let (to, from) = (self.pointer(to, count)?, self.pointer(from, count)?);
         // SAFETY: both ranges are mapped.
         unsafe { arch::copy_range(to, from, count as usize) };
@@ -92,6 +101,7 @@ impl HeapMemory {
     #[must_use]
     pub fn fill(&mut self, at: u64, count: u64, byte: u8) -> Option<()> {
         let pointer = self.pointer(at, count)?;
+        self.recall_range(at, count);
         // SAFETY: the range is mapped for writing.
         unsafe { pointer.write_bytes(byte, count as usize) };
         Some(())

@@ -17,6 +17,7 @@ mod ahead;
 mod bytes;
 mod data;
 mod kept;
+mod lent;
 mod mapped;
 mod on_demand;
 mod pool;
@@ -31,6 +32,8 @@ mod zeroed;
 pub use admission::Admission;
 use ahead::Ahead;
 pub(crate) use kept::KeptWords;
+use lent::Lent;
+pub(crate) use lent::LentBytes;
 pub use mapped::MappedMemory;
 pub use on_demand::OnDemand;
 pub use pool::{Pool, PoolOptions, PoolSlots};
@@ -40,6 +43,7 @@ pub use source::{Growth, MemoryPurpose, MemoryRequest, MemorySource};
 pub use view::{HeapBytes, HeapView, SharedBytes};
 pub use zeroed::{ZeroIsNone, Zeroable, ZeroedVec};
 
+use crate::lend::GcExecutor;
 use crate::{HeapBounds, HeapError, HeapOptions, os};
 use gc_types::collector::bump::{LIMIT, NEXT};
 use gc_types::{CollectorAbi, HEAP_GUARD_SIZE, HeapDataOffsets, NULL_PAGE_SIZE, SideTable};
@@ -95,6 +99,8 @@ pub struct HeapMapping {
     left: Mutex<Vec<Box<dyn Any + Send>>>,
     /// Made when memory is first touched ahead.
     ahead: OnceLock<Ahead>,
+    /// The threads that work for the heap.
+    threads: Arc<dyn GcExecutor>,
 }
 
 impl Drop for HeapMapping {
@@ -126,6 +132,7 @@ impl HeapMapping {
             extents: Mutex::default(),
             left: Mutex::default(),
             ahead: OnceLock::new(),
+            threads: Arc::clone(&options.threads),
         }))
     }
 
@@ -210,6 +217,8 @@ pub struct HeapMemory {
     limit: u64,
     bounds: HeapBounds,
     zeal: u32,
+    /// The part that another thread reads.
+    lent: Option<Lent>,
 }
 
 impl HeapMemory {
@@ -242,7 +251,8 @@ impl HeapMemory {
         let mapping = HeapMapping::new(options, request)?;
         let (base, bounds) = (mapping.memory.base, options.bounds);
         let zeal = options.zeal;
-        let mut memory = HeapMemory { mapping, base, len, maximum, apart, limit, bounds, zeal };
+        let mut memory =
+            HeapMemory { mapping, base, len, maximum, apart, limit, bounds, zeal, lent: None };
         memory.publish_bound();
         memory.advise_huge(u64::from(apart)..len);
         Ok(memory)
@@ -302,6 +312,11 @@ impl HeapMemory {
     /// Where the memory comes from. Tables of a collector come from there too ([`ZeroedVec`]).
     pub fn source(&self) -> &Arc<dyn MemorySource> {
         self.mapping.memory.source()
+    }
+
+    /// The threads that work for the heap.
+    pub fn threads(&self) -> Arc<dyn GcExecutor> {
+        Arc::clone(&self.mapping.threads)
     }
 
     /// Address of the data words. Constant.
@@ -388,7 +403,7 @@ impl HeapMemory {
         let end = at.saturating_add(count).min(self.len) / page * page;
         let start = at.max(NULL_PAGE).checked_next_multiple_of(page);
         if let Some(start) = start.filter(|&start| start < end) {
-            let ahead = self.mapping.ahead.get_or_init(|| Ahead::new(self.base));
+            let ahead = self.mapping.ahead.get_or_init(|| Ahead::new(self.base, self.threads()));
             // SAFETY: they are whole pages of the mapped memory, and the mapping stops it before it
             // is released.
             unsafe { ahead.want(start as usize..end as usize) };
@@ -420,6 +435,7 @@ impl HeapMemory {
     /// bytes stay mapped. At most [`OnDemand::DEFAULT_RESIDENT`] bytes of their pages stay in physical
     /// memory.
     pub fn reset(&mut self) {
+        self.recall();
         self.mapping.ahead.get().inspect(|ahead| ahead.stop());
         // SAFETY: the bytes belong to this value, which is borrowed mutably.
         unsafe { self.mapping.memory.clear(OnDemand::DEFAULT_RESIDENT) };
@@ -434,6 +450,7 @@ impl HeapMemory {
     /// mapped and are zero. Returns `None` and does nothing unless all are mapped.
     #[must_use]
     pub fn give_back(&mut self, at: u64, count: u64) -> Option<()> {
+        self.recall_range(at, count);
         let pointer = self.pointer(at, count)?;
         let page = os::page_size() as u64;
         if at.is_multiple_of(page) && count.is_multiple_of(page) {

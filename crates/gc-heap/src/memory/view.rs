@@ -87,6 +87,7 @@ impl HeapMemory {
     /// `None` if none are.
     #[inline(always)]
     pub fn bytes(&mut self) -> Option<HeapBytes<'_>> {
+        self.recall();
         self.mapped().map(HeapBytes)
     }
 
@@ -106,11 +107,11 @@ impl HeapMemory {
 
 /// The address and the number of the mapped bytes of a heap that is borrowed mutably.
 #[derive(Clone, Copy, Debug)]
-struct Mapped<'m> {
-    base: *mut u8,
+pub(super) struct Mapped<'m> {
+    pub(super) base: *mut u8,
     /// The number of bytes that are mapped, from the end of the null page on. At least [`PAGE`].
-    usable: u64,
-    _memory: PhantomData<&'m mut HeapMemory>,
+    pub(super) usable: u64,
+    pub(super) _memory: PhantomData<&'m mut HeapMemory>,
 }
 
 impl Mapped<'_> {
@@ -158,6 +159,13 @@ impl Mapped<'_> {
 /// ```
 #[derive(Debug)]
 pub struct HeapBytes<'m>(Mapped<'m>);
+
+impl HeapBytes<'_> {
+    /// The number of bytes, from the end of the null page on.
+    pub(super) fn usable(&self) -> u64 {
+        self.0.usable
+    }
+}
 
 impl HeapView for HeapBytes<'_> {
     #[inline(always)]
@@ -261,7 +269,12 @@ unsafe impl Send for SharedBytes<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for SharedBytes<'_> {}
 
-impl SharedBytes<'_> {
+impl<'m> SharedBytes<'m> {
+    /// Bytes of which at least [`PAGE`] are mapped.
+    pub(super) fn new(mapped: Mapped<'m>) -> SharedBytes<'m> {
+        SharedBytes(mapped)
+    }
+
     /// The word at index `at`, a multiple of 4, if it is mapped.
     #[inline(always)]
     fn word(&self, at: u64) -> Option<&AtomicU32> {

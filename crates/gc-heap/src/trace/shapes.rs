@@ -10,6 +10,7 @@ use crate::space::mark_region::blocks::MAX_SMALL;
 use crate::{HeapCore, HeapMemory, LayoutTable, LayoutVersion};
 use gc_types::{ArrayLayout, GcLayout, StructLayout, TypeIndex, VMGcHeader, VMGcKind};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The damage of an object that is known to begin at its index.
 pub(crate) const BAD_OBJECT: &str = "an object with an invalid header or size";
@@ -126,7 +127,7 @@ impl Object {
 /// assert!(shapes.object(&memory, NULL_PAGE_SIZE, word + 1).is_none());
 /// # Ok::<(), gc_heap::HeapError>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Shapes {
     by_type: Vec<Shape>,
     lists: Vec<Box<[u32]>>,
@@ -134,6 +135,13 @@ pub struct Shapes {
 }
 
 impl Shapes {
+    /// Updates shapes that a thread may have. If it has, that thread keeps the old ones.
+    pub fn update_shared(shapes: &mut Arc<Shapes>, layouts: &LayoutTable) {
+        if layouts.version() != shapes.known {
+            Arc::make_mut(shapes).update(layouts);
+        }
+    }
+
     /// Makes the shapes of these layouts, unless they were made at the last update.
     pub fn update(&mut self, layouts: &LayoutTable) {
         if layouts.version() == self.known {

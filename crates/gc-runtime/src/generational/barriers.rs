@@ -42,7 +42,7 @@ impl GenerationalHeap {
         self.mark_overwritten(to, count);
         self.core.copy_refs_at(to, from, count)?;
         if to >= u64::from(self.space.nursery.end()) {
-            if self.space.evacuator.is_active() {
+            if self.space.old.evacuator.is_active() {
                 for at in slots(to, count) {
                     let Some(word) = self.core.memory.read_u32(at) else { break };
                     self.remember_field(at, word);
@@ -72,7 +72,7 @@ impl GenerationalHeap {
             if self.space.nursery.is_young(word) {
                 let end = at + 4 * u64::from(count);
                 self.tables.cards.dirty_all(at as u32, u32::try_from(end).unwrap_or(u32::MAX));
-            } else if self.space.evacuator.is_active() {
+            } else if self.space.old.evacuator.is_active() {
                 slots(at, count).for_each(|at| self.cycle().note_slot(at, word));
             }
         }
@@ -84,7 +84,7 @@ impl GenerationalHeap {
         if self.major.phase() == Phase::Marking {
             for at in slots(at, count) {
                 let Some(old) = self.core.memory.read_u32(at) else { break };
-                self.cycle().marking().mark(old);
+                self.cycle().mark_overwritten(old, at);
             }
         }
     }

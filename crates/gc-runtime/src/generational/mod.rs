@@ -26,7 +26,7 @@ mod verify;
 
 use collect::{GenerationalCollection, StoreTables};
 use gc_heap::space::Generations;
-use gc_heap::space::generations::{BYTES_OF_ROOT, Chooser, Cycle, Due, Major, Phase};
+use gc_heap::space::generations::{BYTES_OF_ROOT, Chooser, Cycle, Due, Major, OldTables, Phase};
 use gc_heap::space::mark_region::evacuate::Evacuation;
 use gc_heap::trace::increments::InParts;
 use gc_heap::trace::scavenge::{OldObjects, Scavenge, Scavenger};
@@ -170,7 +170,7 @@ const MOST_DIRTY: u32 = 1 << 20;
 
 struct GenerationalHeap {
     core: HeapCore,
-    shapes: Shapes,
+    shapes: Arc<Shapes>,
     space: Generations,
     tables: Tables,
     scavenger: Scavenger,
@@ -192,7 +192,7 @@ impl GenerationalHeap {
         let tables = Tables::new(&core.memory, space.nursery.end())?;
         Ok(GenerationalHeap {
             core,
-            shapes: Shapes::default(),
+            shapes: Arc::default(),
             space,
             tables,
             scavenger: Scavenger::default(),
@@ -206,6 +206,7 @@ impl GenerationalHeap {
 
     /// Allocates in the old generation.
     fn alloc_old(&mut self, header: VMGcHeader, size: u32) -> Option<VMGcRef> {
+        self.cycle().recall();
         let index = self.space.alloc_old(&mut self.core, header, size);
         self.cycle().notice_end();
         let index = index?;
@@ -213,7 +214,7 @@ impl GenerationalHeap {
             if size <= ArrayLayout::MAX_EXAMINED || header.kind() != Some(VMGcKind::ArrayRef) {
                 // Stores into it before the next collection run no barrier.
                 self.tables.cards.dirty_all(index, index + size);
-            } else if size > MOST_DIRTY && self.space.evacuator.is_active() {
+            } else if size > MOST_DIRTY && self.space.old.evacuator.is_active() {
                 // Otherwise every card of it would become dirty, whatever is stored.
                 self.cycle().cancel_evacuation();
             }
@@ -255,8 +256,8 @@ impl GenerationalHeap {
             _ if self.zeal.is_multiple_of(2) => 64,
             _ => u64::MAX,
         };
-        self.shapes.update(&self.core.side.layouts);
-        self.space.evacuator.clear();
+        Shapes::update_shared(&mut self.shapes, &self.core.side.layouts);
+        self.space.old.evacuator.clear();
         self.cycle().begin_in_place();
         self.scavenge().begin(OldObjects::Traced { most }, false);
     }
@@ -273,7 +274,7 @@ impl GenerationalHeap {
             self.tables.all_slots = true;
         }
         let waits = matches!(self.major.phase(), Phase::Marking | Phase::Evacuating);
-        if waits && !self.space.evacuator.is_active() {
+        if waits && !self.space.old.evacuator.is_active() {
             // Too many slots may have been recorded.
             self.cycle().cancel_evacuation();
         }
@@ -283,7 +284,9 @@ impl GenerationalHeap {
             (true, false) => self.chooser.failed(),
             (true, true) => {
                 // Every object that referred to a young one was updated or is dead.
-                self.tables.cards.clean_all(self.space.old.start(), self.space.old.end());
+                self.tables
+                    .cards
+                    .clean_all(self.space.old.region.start(), self.space.old.region.end());
                 let roots = u64::from(self.scavenger.roots()) * BYTES_OF_ROOT;
                 let found = self.scavenger.traced_bytes() + roots;
                 self.chooser.after_trace(done.used.into(), done.survived, found);
@@ -297,8 +300,8 @@ impl GenerationalHeap {
     /// The parts that evacuation needs.
     fn evacuation(&mut self) -> Evacuation<'_> {
         let GenerationalHeap { core, shapes, space, .. } = self;
-        let Generations { old, evacuator, .. } = space;
-        Evacuation { core, shapes, region: old, evacuator }
+        let OldTables { region, evacuator, .. } = &mut *space.old;
+        Evacuation { core, shapes, region, evacuator }
     }
 }
 
@@ -315,7 +318,7 @@ impl GcHeap for GenerationalHeap {
     /// since. The object of a weak reference may be neither.
     fn read_weak_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
         if self.major.phase() == Phase::Marking {
-            self.cycle().marking().mark(gc_ref.as_raw_u32());
+            self.cycle().mark_overwritten(gc_ref.as_raw_u32(), 0);
         }
         gc_ref.unchecked_copy()
     }
@@ -430,6 +433,8 @@ impl GcHeap for GenerationalHeap {
     fn idle(&mut self, left: Duration) -> Idle {
         let idle = self.due().idle(left);
         if idle == Idle::Worked {
+            // The host waits.
+            self.cycle().recall();
             self.cycle().slice();
         }
         idle
@@ -464,7 +469,7 @@ impl GcHeap for GenerationalHeap {
         self.core.reset();
         // A damaged reference may have been written through behind the old generation, as far as memory is mapped.
         let end = u32::try_from(self.core.memory.len()).unwrap_or(u32::MAX);
-        self.tables.reset(self.space.old.start(), end);
+        self.tables.reset(self.space.old.region.start(), end);
         self.space.reset(&mut self.core);
         self.scavenger = Scavenger::default();
         self.major = Major::default();

@@ -37,6 +37,7 @@ use crate::store::limits;
 use crate::vm::memory::MemorySettings;
 use anyhow::{Result, bail, ensure};
 use gc_engine::RunOptions;
+use gc_runtime::lend::{GcExecutor, GcThreads};
 use gc_runtime::{HeapBounds, HeapOptions, MemorySource, PolicyFactory};
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -64,6 +65,8 @@ use std::time::Duration;
 pub struct Config {
     pub(crate) collector: Collector,
     pub(crate) heap: HeapOptions,
+    gc_threads: usize,
+    gc_executor: Option<Arc<dyn GcExecutor>>,
     heap_guard: Option<u64>,
     pub(crate) allocation_strategy: InstanceAllocationStrategy,
     pub(crate) run: RunOptions,
@@ -91,6 +94,8 @@ impl Config {
         Config {
             collector: Collector::default(),
             heap: HeapOptions::default(),
+            gc_threads: GcThreads::usual(),
+            gc_executor: None,
             heap_guard: None,
             allocation_strategy: InstanceAllocationStrategy::OnDemand,
             run: RunOptions::default(),
@@ -142,8 +147,39 @@ impl Config {
     /// # gc_wasm::error::Ok(())
     /// ```
     pub fn gc_heap(&mut self, options: HeapOptions) -> &mut Config {
+        self.gc_executor = Some(Arc::clone(&options.threads));
         self.heap = options;
         self
+    }
+
+    /// Sets how many threads of the engine work for its heaps beside the programs (default: one where threads run in
+    /// parallel, and otherwise none). They mark old objects, and touch memory before it is used. They are started when
+    /// there is work, and end with the engine and its stores. With 0 the thread that runs a program does all of it.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Config, Engine};
+    ///
+    /// let engine = Engine::new(Config::new().gc_threads(0))?;
+    /// # gc_wasm::error::Ok(())
+    /// ```
+    pub fn gc_threads(&mut self, count: usize) -> &mut Config {
+        (self.gc_threads, self.gc_executor) = (count, None);
+        self
+    }
+
+    /// Lets `executor` do the work for heaps instead of [threads of the engine](Config::gc_threads).
+    pub fn gc_executor(&mut self, executor: Arc<dyn GcExecutor>) -> &mut Config {
+        self.gc_executor = Some(executor);
+        self
+    }
+
+    /// What works for the heaps of an engine with these settings.
+    pub(crate) fn gc_workers(&self) -> Arc<dyn GcExecutor> {
+        match &self.gc_executor {
+            Some(executor) => Arc::clone(executor),
+            None => Arc::new(GcThreads::new(self.gc_threads)),
+        }
     }
 
     /// Sets the initial size of each store's GC heap in bytes ([`HeapOptions::initial`]).

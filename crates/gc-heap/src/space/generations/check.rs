@@ -28,8 +28,8 @@ impl Generations {
         marking: Marking,
     ) -> Result<(), HeapError> {
         core.check_damage()?;
-        self.old.check().or_else(|(at, what)| corrupt(at, what))?;
-        let (start, end) = (self.old.start(), self.old.end());
+        self.old.region.check().or_else(|(at, what)| corrupt(at, what))?;
+        let (start, end) = (self.old.region.start(), self.old.region.end());
         if start < end && u64::from(end) > core.memory.len() {
             corrupt(end, "the old generation ends after the heap")?;
         }
@@ -50,27 +50,27 @@ impl Generations {
 
         // While known garbage is not swept, live objects are marked or were swept.
         let mut total = Count::default();
-        for at in self.old.objects() {
+        for at in self.old.region.objects() {
             if self.is_dead(at, marking) {
                 self.check_dead(core, at)?;
                 continue;
             }
             let size = core.size_at(at)?;
-            self.old.check_object(at, size).or_else(|what| corrupt(at, what))?;
+            self.old.region.check_object(at, size).or_else(|what| corrupt(at, what))?;
             // An array is scanned card by card, so only the card of the element counts.
             let is_array = matches!(core.layout_at(at)?, Some(GcLayout::Array(_)));
             let is_dirty = |slot| cards.is_found(slot) || !is_array && cards.is_found(at);
             self.check_object(core, at, &young, marking, is_dirty)?;
             total.add(size);
         }
-        if self.old.is_sweeping() || marking == Marking::Ended {
+        if self.old.region.is_sweeping() || marking == Marking::Ended {
             return Ok(());
         }
-        if total != self.old.total() {
+        if total != self.old.region.total() {
             corrupt(start, "the old objects are miscounted")?;
         }
         if marking == Marking::None
-            && let Some(at) = self.old.first_marked()
+            && let Some(at) = self.old.region.first_marked()
         {
             corrupt(at, "an object is marked and no marking is under way")?;
         }
@@ -80,7 +80,7 @@ impl Generations {
     /// Checks that survivors begin where the map says.
     fn check_survivors(&self, core: &HeapCore) -> Result<(), HeapError> {
         let objects = self.nursery.survivors.objects();
-        let mut starts = self.old.starts(objects.start, objects.end);
+        let mut starts = self.old.region.starts(objects.start, objects.end);
         let mut bytes = 0;
         core.walk(objects.start, objects.end, |at, size| {
             bytes += u64::from(size);
@@ -106,13 +106,15 @@ impl Generations {
         cards: &Cards<SHIFT>,
         logged: impl Iterator<Item = u32>,
     ) -> Result<(), HeapError> {
-        let known: HashSet<u32> = self.evacuator.slots().iter().copied().chain(logged).collect();
-        for at in self.old.objects().filter(|&at| !self.is_dead(at, Marking::Ended)) {
+        let known: HashSet<u32> =
+            self.old.evacuator.slots().iter().copied().chain(logged).collect();
+        for at in self.old.region.objects().filter(|&at| !self.is_dead(at, Marking::Ended)) {
             let is_array = matches!(core.layout_at(at)?, Some(GcLayout::Array(_)));
             let is_dirty = |slot| cards.is_found(slot) || !is_array && cards.is_found(at);
             let mut missing = None;
             core.for_each_ref_at(at, |slot, contents| {
-                let (slot, chosen) = (slot as u32, self.evacuator.is_chosen(contents.as_raw_u32()));
+                let (slot, chosen) =
+                    (slot as u32, self.old.evacuator.is_chosen(contents.as_raw_u32()));
                 if chosen && !is_dirty(slot) && !known.contains(&slot) {
                     missing = Some(slot);
                 }
@@ -127,8 +129,8 @@ impl Generations {
     /// Whether the old object at `at` is known to be garbage and not swept yet. It may refer to
     /// objects that no longer exist.
     fn is_dead(&self, at: u32, marking: Marking) -> bool {
-        let unswept = marking == Marking::Ended || self.old.is_unswept(at);
-        unswept && !self.old.is_marked(at)
+        let unswept = marking == Marking::Ended || self.old.region.is_unswept(at);
+        unswept && !self.old.region.is_marked(at)
     }
 
     /// Checks that an object that is [dead](Generations::is_dead) refers to no young object. It cannot get new
@@ -160,7 +162,7 @@ impl Generations {
         }
         // Unswept garbage may refer to swept garbage. Marked and new objects refer to no object that marking missed.
         let ended = marking == Marking::Ended;
-        let swept = !ended && !self.old.is_sweeping();
+        let swept = !ended && !self.old.region.is_sweeping();
         let mut result = Ok(());
         core.for_each_ref_at(at, |slot, contents| {
             let Some(index) = contents.as_heap_index() else { return };
@@ -171,9 +173,9 @@ impl Generations {
                 } else if !is_known(slot as u32) {
                     result = Err("a reference to a young object on a clean card");
                 }
-            } else if !self.old.is_start(index) && swept {
+            } else if !self.old.region.is_start(index) && swept {
                 result = Err("a reference to no object");
-            } else if !self.old.is_marked(index) && ended {
+            } else if !self.old.region.is_marked(index) && ended {
                 result = Err("a reference to an object that marking did not reach");
             }
         })?;

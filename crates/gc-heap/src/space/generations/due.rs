@@ -55,7 +55,7 @@ impl Due<'_> {
 
     /// The bytes of old objects, and the [lost bytes](super::major::OldSize::lost) that count.
     pub fn taken_bytes(&self) -> u64 {
-        self.space.old.total().bytes + self.major.size.lost
+        self.space.old.counts().total.bytes + self.major.size.lost
     }
 
     /// [Taken bytes](Due::taken_bytes) at which a major collection begins: as many as the
@@ -70,7 +70,7 @@ impl Due<'_> {
     /// Whether marking of the old generation should begin, because it is large enough or the last
     /// marking was long ago.
     pub fn marking(&self) -> bool {
-        !self.space.old.is_sweeping()
+        !self.space.old.counts().is_sweeping
             && (self.taken_bytes() >= self.major_threshold() || self.core.review_is_due())
     }
 
@@ -104,7 +104,9 @@ impl Due<'_> {
     /// Whether a trace should replace a minor collection.
     pub fn trace(&self) -> bool {
         let used = self.space.nursery.used(&self.core.memory);
-        self.may_trace() && !self.space.old.is_sweeping() && self.chooser.wants_trace(used.into())
+        self.may_trace()
+            && !self.space.old.counts().is_sweeping
+            && self.chooser.wants_trace(used.into())
     }
 
     // ---- time that the host gives ---------------------------------------------------
@@ -113,7 +115,7 @@ impl Due<'_> {
     /// it.
     pub fn expected_minor(&self) -> Duration {
         let evacuation = match self.major.phase() {
-            Phase::Evacuating => self.space.evacuator.expected(),
+            Phase::Evacuating => self.space.old.evacuator.expected(),
             _ => Duration::ZERO,
         };
         self.space.expected_time(self.core) + evacuation
@@ -135,17 +137,17 @@ impl Due<'_> {
         // Lost bytes were there when the last one ended.
         let live = self.core.live;
         let room = self.major_threshold().saturating_sub(live + self.major.size.lost);
-        let grown = self.space.old.total().bytes.saturating_sub(live);
+        let grown = self.space.old.counts().total.bytes.saturating_sub(live);
         self.major.phase() == Phase::Idle && !self.major.lost_log && grown > 0 && grown >= room / 2
     }
 
     /// The bytes of objects that collections still have to visit: those in the nursery, and those that a
     /// major collection that is under way or due has to mark.
     pub fn idle_work_left(&self) -> u64 {
-        let old = &self.space.old;
+        let old = self.space.old.counts();
         let to_mark = match self.major.phase() {
-            Phase::Marking => old.total().bytes.saturating_sub(old.marked().bytes),
-            Phase::Idle if self.idle_marking() => old.total().bytes,
+            Phase::Marking => old.total.bytes.saturating_sub(old.marked.bytes),
+            Phase::Idle if self.idle_marking() => old.total.bytes,
             _ => 0,
         };
         // Sweeping visits no objects, but is something to do.

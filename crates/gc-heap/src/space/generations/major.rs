@@ -14,25 +14,27 @@
 //! Marking and sweeping continue in slices whenever the nursery needs another chunk, and at the end of each minor
 //! collection. They are fast enough to finish before the old generation has grown much.
 
-use super::{Chooser, Due, Generations};
+use super::lending::Lending;
+use super::{Chooser, Due, Generations, OldTables};
 use crate::remember::OverwrittenLog;
 use crate::space::{Count, nursery};
-use crate::trace::marking::{Marked, Marker, Marking};
+use crate::trace::marking::{Marked, Marking};
 use crate::trace::shapes::Shapes;
 use crate::{HeapCore, Pause, PauseKind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Number of objects, and of eighths of slots, that a slice visits, if there is time for so many. A slice
 /// processes at most as many log entries and large objects, and fewer blocks. With twice as many, marking
 /// ends sooner and begins once more: a map with 1 GiB of entries took 1.3 of its time. With half as many,
 /// marking lasts longer: lists of 1 GiB took 1.2 of their time.
-const SLICE: u32 = 6 << 10;
+pub const SLICE: u32 = 6 << 10;
 /// Number of these between two reads of the clock.
 pub const STEP: u32 = 512;
 /// Shorter slices are not counted as pauses.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(1);
 /// [`SLICE`] under zeal, where a major collection should last for several collections.
-const ZEAL_SLICE: u32 = 16;
+pub(super) const ZEAL_SLICE: u32 = 16;
 /// Number of blocks that a slice gives back between two reads of the clock.
 const GIVEN_BACK: u32 = 16;
 
@@ -69,7 +71,7 @@ pub enum Log {
 #[derive(Debug, Default)]
 pub struct Major {
     phase: Phase,
-    marker: Marker,
+    pub(super) lending: Lending,
     /// Whether everything was marked except what weak references keep. A collection marks that, and sweeps
     /// host values.
     waits: bool,
@@ -133,6 +135,7 @@ impl Major {
 /// use gc_heap::trace::shapes::Shapes;
 /// use gc_heap::{HeapCore, HeapMemory, HeapOptions};
 /// use gc_types::{HeapDataOffsets, SideTable, VMGcHeader, VMGcKind, TypeIndex};
+/// use std::sync::Arc;
 ///
 /// const WORDS: u32 = HeapDataOffsets::COLLECTOR + 8;
 /// const LOG: SideTable = SideTable::masked("log", WORDS + 16, 3, 1 << 10).with_switch(WORDS);
@@ -140,7 +143,7 @@ impl Major {
 /// let mut log = OverwrittenLog::new(&core.memory, LOG, WORDS + 8)?;
 /// let mut space = Generations::new(&mut core, 0)?;
 /// space.reserve(&mut core);
-/// let (shapes, mut major, mut chooser) = (Shapes::default(), Major::default(), Chooser::default());
+/// let (shapes, mut major, mut chooser): (Arc<Shapes>, Major, Chooser) = Default::default();
 ///
 /// let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
 /// let kept = space.alloc_old(&mut core, header, 16).unwrap();
@@ -156,7 +159,7 @@ impl Major {
 /// while cycle.major.phase() != Phase::Idle {
 ///     cycle.slice();
 /// }
-/// assert!(space.old.objects().eq([kept]));
+/// assert!(space.old.region.objects().eq([kept]));
 /// # Ok::<(), gc_heap::HeapError>(())
 /// ```
 #[derive(Debug)]
@@ -164,7 +167,7 @@ pub struct Cycle<'h> {
     /// The heap's memory and what its store lends it.
     pub core: &'h mut HeapCore,
     /// The shapes of objects.
-    pub shapes: &'h Shapes,
+    pub shapes: &'h Arc<Shapes>,
     /// The generations.
     pub space: &'h mut Generations,
     /// The references that the program overwrites while marking is under way.
@@ -184,13 +187,8 @@ impl Cycle<'_> {
     /// The parts that marking needs.
     #[inline(always)]
     pub fn marking(&mut self) -> Marking<'_> {
-        Marking {
-            core: self.core,
-            shapes: self.shapes,
-            region: &mut self.space.old,
-            evacuator: &mut self.space.evacuator,
-            marker: &mut self.major.marker,
-        }
+        let OldTables { region, evacuator, marker } = &mut *self.space.old;
+        Marking { core: self.core, shapes: self.shapes, region, evacuator, marker }
     }
 
     // ---- marking ------------------------------------------------------------------
@@ -198,7 +196,8 @@ impl Cycle<'_> {
     /// Begins to mark, and chooses blocks to evacuate. The roots must be marked before the mutator runs again, unless
     /// marking ends before.
     pub fn begin(&mut self) {
-        self.space.evacuator.choose(&mut self.space.old, self.core);
+        let OldTables { region, evacuator, .. } = &mut *self.space.old;
+        evacuator.choose(region, self.core);
         self.begin_in_place();
     }
 
@@ -207,23 +206,24 @@ impl Cycle<'_> {
         debug_assert!(matches!(self.major.phase, Phase::Idle | Phase::GivingBack));
         let major = &mut *self.major;
         (major.phase, major.waits, major.took) = (Phase::Marking, false, Duration::ZERO);
-        major.began_at = self.space.old.total().bytes;
+        major.began_at = self.space.old.region.total().bytes;
         major.size.large_before = std::mem::take(&mut major.size.large);
-        self.space.begin_marking(&mut self.major.marker);
+        self.space.begin_marking();
     }
 
     /// Lets the mutator run while marking is under way.
     pub fn interleave(&mut self) {
         self.log.begin(&mut self.core.memory, OverwrittenLog::LOGS);
-        self.log.set_evacuates(self.space.evacuator.is_active());
+        self.log.set_evacuates(self.space.old.evacuator.is_active());
     }
 
     /// Abandons marking. Nothing is known to be garbage.
     pub fn abandon(&mut self) {
         if self.major.phase == Phase::Marking {
-            self.space.evacuator.clear();
+            self.space.old.evacuator.clear();
             self.space.abandon_marking();
-            self.major.marker.clear();
+            self.space.old.marker.clear();
+            self.major.lending.clear();
             self.log.begin(&mut self.core.memory, 0);
             self.major.phase = Phase::Idle;
         }
@@ -243,7 +243,7 @@ impl Cycle<'_> {
                 Marked::Done => return true,
                 Marked::More => return false,
                 Marked::ManySlots => {
-                    self.space.evacuator.give_up();
+                    self.space.old.evacuator.give_up();
                     self.cancel_evacuation();
                 }
             }
@@ -254,9 +254,12 @@ impl Cycle<'_> {
     /// allows.
     pub fn mark_logged(&mut self, budget: &mut u32) -> Log {
         let Some(logged) = self.log.unread(&self.core.memory) else { return Log::Lost };
-        let part = logged.min(*budget);
+        let kept = self.space.old.marker.overwritten.len();
+        let all = u32::try_from(kept).unwrap_or(u32::MAX).saturating_add(logged);
+        let part = all.min(*budget);
         for _ in 0..part {
-            let (overwritten, slot) = self.log.next();
+            let kept = self.space.old.marker.overwritten.pop();
+            let (overwritten, slot) = kept.unwrap_or_else(|| self.log.next());
             self.marking().mark(overwritten);
             if let Some(word) = self.core.memory.read_u32(slot.into()) {
                 self.note_slot(slot.into(), word);
@@ -268,18 +271,19 @@ impl Cycle<'_> {
             }
         }
         *budget -= part;
-        if part == logged { Log::Done } else { Log::More }
+        if part == all { Log::Done } else { Log::More }
     }
 
     /// Ends marking. Everything unmarked is garbage.
     pub fn end_marking(&mut self) {
-        let (total, marked) = (self.space.old.total().bytes, self.space.old.marked().bytes);
+        let (total, marked) =
+            (self.space.old.region.total().bytes, self.space.old.region.marked().bytes);
         let born = total.saturating_sub(self.major.began_at);
         self.chooser.learn_live(marked.saturating_sub(born));
         self.major.lost_log = false;
         self.major.grown = total.saturating_sub(self.core.live);
         self.space.end_marking(self.core);
-        if self.space.evacuator.is_active() {
+        if self.space.old.evacuator.is_active() {
             self.major.phase = Phase::Evacuating;
         } else {
             self.begin_sweeping();
@@ -288,18 +292,10 @@ impl Cycle<'_> {
 
     // ---- evacuation ---------------------------------------------------------------
 
-    /// Records that the slot at `at` now holds `word`, if that refers into a block that will be evacuated.
-    #[inline(always)]
-    pub fn note_slot(&mut self, at: u64, word: u32) {
-        if self.space.note_slot(at, word) {
-            self.cancel_evacuation();
-        }
-    }
-
     /// Abandons the evacuation. The chosen blocks are swept like all others.
     #[cold]
     pub fn cancel_evacuation(&mut self) {
-        self.space.evacuator.clear();
+        self.space.old.evacuator.clear();
         self.log.set_evacuates(false);
         if self.major.phase == Phase::Evacuating {
             self.begin_sweeping();
@@ -317,7 +313,7 @@ impl Cycle<'_> {
 
     /// Sweeps as far as `budget` allows. Returns whether nothing is left.
     pub fn sweep(&mut self, budget: &mut u32) -> bool {
-        let done = self.space.old.sweep(&mut self.core.memory, budget);
+        let done = self.space.old.region.sweep(&mut self.core.memory, budget);
         if done && self.major.phase == Phase::Sweeping {
             self.end();
         }
@@ -326,7 +322,7 @@ impl Cycle<'_> {
 
     /// Ends the major collection, if an allocation or a survivor that needed room has swept the last block.
     pub fn notice_end(&mut self) {
-        if self.major.phase == Phase::Sweeping && !self.space.old.is_sweeping() {
+        if self.major.phase == Phase::Sweeping && !self.space.old.region.is_sweeping() {
             self.end();
         }
     }
@@ -335,7 +331,7 @@ impl Cycle<'_> {
     fn end(&mut self) {
         let took = std::mem::take(&mut self.major.took);
         let occupancy = self.due().occupancy();
-        let (live, grown) = (self.space.old.total().bytes, self.major.grown);
+        let (live, grown) = (self.space.old.region.total().bytes, self.major.grown);
         let lived = self.core.live + grown;
         self.space.sizing.after_major(lived.saturating_sub(live), grown);
         self.core.make_plan(&occupancy, live, grown, took);
@@ -343,9 +339,9 @@ impl Cycle<'_> {
         // In a heap whose objects are far apart, the next marking must not begin at once.
         let room = self.due().major_threshold().saturating_sub(live);
         let most = (room / 2).min(room.saturating_sub(self.due().least_old()));
-        self.major.size.lost = self.space.old.lost_bytes().min(most);
-        let spare = self.core.plan.spare.saturating_sub(self.space.old.recyclable_bytes());
-        self.space.old.begin_giving_back(spare);
+        self.major.size.lost = self.space.old.region.lost_bytes().min(most);
+        let spare = self.core.plan.spare.saturating_sub(self.space.old.region.recyclable_bytes());
+        self.space.old.region.begin_giving_back(spare);
         self.major.phase = Phase::GivingBack;
     }
 
@@ -353,8 +349,8 @@ impl Cycle<'_> {
     pub fn give_back(&mut self, budget: &mut u32) -> bool {
         while self.major.phase == Phase::GivingBack && *budget > 0 {
             *budget = budget.saturating_sub(32 * GIVEN_BACK);
-            self.space.old.give_back(&mut self.core.memory, GIVEN_BACK);
-            if !self.space.old.is_giving_back() {
+            self.space.old.region.give_back(&mut self.core.memory, GIVEN_BACK);
+            if !self.space.old.region.is_giving_back() {
                 self.major.phase = Phase::Idle;
             }
         }
@@ -366,13 +362,15 @@ impl Cycle<'_> {
     /// Does a slice of the major collection that is under way, if there is one, as a separate
     /// pause.
     pub fn slice(&mut self) {
-        if self.major.phase == Phase::Idle {
+        if self.major.phase == Phase::Idle || self.is_marked_elsewhere() {
             return;
         }
         let start = Instant::now();
         self.core.side.pauses.begin(start);
+        self.recall();
         let bytes_before = self.space.used_bytes(self.core);
-        self.work(self.to_keep_up());
+        self.work(SLICE.saturating_add(self.to_keep_up()));
+        self.lend();
         let length = start.elapsed();
         if length >= SHORTEST_PAUSE {
             let start = self.core.side.pauses.since_made(start);
@@ -383,36 +381,40 @@ impl Cycle<'_> {
         }
     }
 
-    /// The number of objects that a slice has to mark so that marking ends before the mutator has to
+    /// The units of work that a slice has to do so that marking ends before the mutator has to
     /// wait for it. Most of the time it is less than what a slice does anyway.
     pub fn to_keep_up(&self) -> u32 {
         if self.major.phase != Phase::Marking || self.core.memory.zeal() != 0 {
             return 0;
         }
-        let Count { objects, bytes } = self.space.old.total();
+        let counts = self.space.old.counts();
+        let Count { objects, bytes } = counts.total;
         // New objects count as marked.
-        let to_mark = bytes.saturating_sub(self.space.old.marked().bytes);
-        // Marking aims at an end before the old generation has grown by two fifths; the mutator waits when
-        // it has grown by half. With an aim of a quarter, marking ends sooner and finds fewer live bytes, so
-        // the plan after it is smaller, and a growing heap is marked once more. The estimate counts dead
-        // objects, so it is too high and not too low.
+        let to_mark = bytes.saturating_sub(counts.marked.bytes);
+        // Marking aims at an end before the old generation has grown by a fifth; the mutator waits when
+        // it has grown by half. With an aim of two fifths a thread has more time to mark, but the largest heap of `splay`
+        // was 1.4 times as large. The estimate counts dead objects, so it is too high and not too low.
         //
         // Large objects came without slices. So there are fewer than there should have been.
         let due = self.due();
-        let tenths = if self.major.size.large > due.major_threshold() / 8 { 1 } else { 4 };
-        let room = due.deadline(tenths).saturating_sub(due.taken_bytes());
+        let threshold = due.major_threshold();
+        let tenths = if self.major.size.large > threshold / 8 { 1 } else { 2 };
+        // The heap's limit may leave less, of which the nursery needs a part.
+        let within = threshold + self.core.ceiling().saturating_sub(threshold) / 2;
+        let room = due.deadline(tenths).min(within).saturating_sub(due.taken_bytes());
         // There is a slice for each chunk of the nursery.
         let promoted = self.chooser.minor_cost(nursery::CHUNK.into()).max(1);
         let slices = (room / promoted).max(1);
         let size = (bytes / objects.max(1)).max(1);
-        u32::try_from(to_mark / slices / size).unwrap_or(u32::MAX)
+        let units = to_mark / size + counts.waiting_slots / 8;
+        u32::try_from(units / slices).unwrap_or(u32::MAX)
     }
 
-    /// Continues the major collection that is under way, if there is one, for a slice and `more`,
+    /// Continues the major collection that is under way, if there is one, for `units` units of work,
     /// or until the pause has taken the time that it should take.
-    pub fn work(&mut self, more: u32) {
+    pub fn work(&mut self, units: u32) {
         let mut left = match self.core.memory.zeal() {
-            0 => SLICE.saturating_add(more),
+            0 => units,
             _ => ZEAL_SLICE,
         };
         let (start, time) = (Instant::now(), self.core.side.pause_left());
@@ -422,6 +424,7 @@ impl Cycle<'_> {
             let phase = self.major.phase;
             self.step(&mut budget);
             left -= given - budget;
+            self.major.lending.count((given - budget).into());
             let waits = self.major.phase == phase && budget == given;
             if waits || self.core.damage.is_some() || start.elapsed() >= time {
                 break;

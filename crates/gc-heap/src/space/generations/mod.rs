@@ -8,13 +8,16 @@
 mod check;
 pub mod chooser;
 pub mod due;
+mod lending;
 pub mod major;
+mod old;
 mod room;
 
 pub use check::Marking;
 pub use chooser::{BYTES_OF_ROOT, Chooser};
 pub use due::Due;
 pub use major::{Cycle, Log, Major, Phase};
+pub use old::{Counts, OldGeneration, OldTables};
 
 use super::mark_region::MarkRegion;
 use super::mark_region::blocks::{BLOCK_SIZE, MAX_SMALL};
@@ -23,7 +26,6 @@ use super::nursery::Nursery;
 use super::nursery::size::{NurseryUse, Sizing, first_size};
 use super::object_map::WORD_BYTES;
 use crate::space::Count;
-use crate::trace::marking::Marker;
 use crate::{HeapCore, HeapError, HeapMemory, Occupancy};
 use gc_types::collector::nursery::NURSERY_ALIGN;
 use gc_types::{VMGcHeader, VMGcRef};
@@ -69,10 +71,8 @@ const STEP: u32 = 512;
 pub struct Generations {
     /// The young generation.
     pub nursery: Nursery,
-    /// The old generation.
-    pub old: MarkRegion,
-    /// The blocks of the old generation that are being evacuated.
-    pub evacuator: Evacuator,
+    /// The old generation, whose tables may be lent.
+    pub old: OldGeneration,
     /// Chooses the nursery's size.
     pub sizing: Sizing,
     /// Objects that were allocated in the old generation.
@@ -94,9 +94,8 @@ impl Generations {
     pub fn new(core: &mut HeapCore, survivors: u32) -> Result<Generations, HeapError> {
         let nursery = Nursery::new(core.memory.apart(), survivors);
         let mut space = Generations {
-            old: MarkRegion::new(nursery.end(), core.memory.maximum()),
+            old: OldGeneration::new(MarkRegion::new(nursery.end(), core.memory.maximum())),
             nursery,
-            evacuator: Evacuator::default(),
             sizing: Sizing::default(),
             born_old: Count::default(),
             promoted: 0,
@@ -109,8 +108,8 @@ impl Generations {
 
     /// Forgets all objects. The core was reset before.
     pub fn reset(&mut self, core: &mut HeapCore) {
-        self.old.clear();
-        self.evacuator = Evacuator::default();
+        self.old.region.clear();
+        self.old.evacuator = Evacuator::default();
         self.sizing = Sizing::default();
         self.born_old = Count::default();
         (self.promoted, self.marks_young) = (0, false);
@@ -143,7 +142,7 @@ impl Generations {
         // In a new heap the first survivors need memory, too.
         if self.nursery.touch_ahead(&core.memory, USED_ALONE) {
             self.reserve(core);
-            self.old.touch_ahead(&core.memory, self.nursery.size().into());
+            self.old.region.touch_ahead(&core.memory, self.nursery.size().into());
         }
         true
     }
@@ -165,7 +164,7 @@ impl Generations {
         }
         let more = (core.memory.usable() / 8).max(u64::from(size) + MORE);
         self.map_old(core, more, size.into()).ok()?;
-        self.old.alloc(size)
+        self.old.region.alloc(size)
     }
 
     /// Takes memory from the old generation with `take`. As long as there is none, sweeps more.
@@ -176,11 +175,11 @@ impl Generations {
     ) -> Option<u32> {
         let mut step = STEP;
         loop {
-            let taken = take(&mut self.old, &mut core.memory);
-            if taken.is_some() || !self.old.is_sweeping() {
+            let taken = take(&mut self.old.region, &mut core.memory);
+            if taken.is_some() || !self.old.region.is_sweeping() {
                 return taken;
             }
-            self.old.sweep(&mut core.memory, &mut { step });
+            self.old.region.sweep(&mut core.memory, &mut { step });
             step = step.saturating_mul(2);
         }
     }
@@ -195,7 +194,7 @@ impl Generations {
     #[must_use]
     #[inline(always)]
     pub fn note_slot(&mut self, at: u64, word: u32) -> bool {
-        self.evacuator.is_active() && self.evacuator.is_chosen(word) && self.note_chosen(at)
+        self.old.evacuator.is_active() && self.old.evacuator.is_chosen(word) && self.note_chosen(at)
     }
 
     #[cold]
@@ -205,9 +204,9 @@ impl Generations {
         if at < u64::from(self.nursery.end()) && !self.nursery.retains() {
             return false;
         }
-        let too_many = !self.evacuator.record(at as u32);
+        let too_many = !self.old.evacuator.record(at as u32);
         if too_many {
-            self.evacuator.give_up();
+            self.old.evacuator.give_up();
         }
         too_many
     }
@@ -217,7 +216,7 @@ impl Generations {
     /// The bytes of all objects, dead or alive.
     pub fn used_bytes(&self, core: &HeapCore) -> u64 {
         let young = u64::from(self.nursery.used(&core.memory));
-        self.old.total().bytes + young + self.nursery.survivors.count().bytes
+        self.old.counts().total.bytes + young + self.nursery.survivors.count().bytes
     }
 
     /// All objects that were allocated since the heap was new, and those of them that may be alive.
@@ -226,7 +225,7 @@ impl Generations {
         allocated.add_all(self.born_old);
         let mut live = self.nursery.young(core);
         live.add_all(self.nursery.survivors.count());
-        live.add_all(self.old.total());
+        live.add_all(self.old.counts().total);
         (allocated, live)
     }
 
@@ -239,7 +238,7 @@ impl Generations {
             VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
             Ok(())
         })?;
-        self.old.objects().filter_map(VMGcRef::from_heap_index).for_each(visit);
+        self.old.region.objects().filter_map(VMGcRef::from_heap_index).for_each(visit);
         Ok(())
     }
 
@@ -258,8 +257,9 @@ impl Generations {
 
     /// Mapped bytes without memory: given back, or never touched.
     pub fn unbacked(&self, core: &HeapCore) -> u64 {
-        let unused = core.memory.len() - u64::from(self.old.end());
-        self.old.given_back() + self.old.aside() + self.nursery.unbacked() + unused
+        let old = self.old.counts();
+        let unused = core.memory.len() - u64::from(old.end);
+        old.given_back + old.aside + self.nursery.unbacked() + unused
     }
 
     /// Bytes that the last collection of the nursery moved to the old generation.
@@ -286,19 +286,20 @@ impl Generations {
     /// Whether the old generation has room for the expected survivors of a minor collection, or may have
     /// when more of it is swept.
     pub fn has_room_for_minor(&self, core: &HeapCore) -> bool {
-        self.old.is_sweeping() || self.old.free_bytes() + core.unused() >= self.expected(core)
+        let old = self.old.counts();
+        old.is_sweeping || old.free_bytes + core.unused() >= self.expected(core)
     }
 
     /// Sweeps until the old generation is likely to have room for the survivors of a minor collection,
     /// as far as `budget` allows. Returns whether it has, or nothing is left to sweep.
     pub fn sweep_for_minor(&mut self, core: &mut HeapCore, budget: &mut u32) -> bool {
-        while self.old.is_sweeping() && self.old.free_bytes() < self.expected(core) {
+        while self.old.region.is_sweeping() && self.old.region.free_bytes() < self.expected(core) {
             if *budget == 0 {
                 return false;
             }
             let given = (*budget).min(STEP);
             let mut left = given;
-            self.old.sweep(&mut core.memory, &mut left);
+            self.old.region.sweep(&mut core.memory, &mut left);
             *budget -= given - left;
         }
         true
@@ -317,7 +318,7 @@ impl Generations {
     /// there is room for them.
     pub fn begin_collection(&mut self, core: &mut HeapCore, age: bool) {
         if age {
-            self.old.cover(self.nursery.end().into());
+            self.old.region.cover(self.nursery.end().into());
             let new = self.nursery.used(&core.memory);
             self.nursery.survivors.begin(core, new);
         } else {
@@ -340,7 +341,7 @@ impl Generations {
         let survivors = &mut self.nursery.survivors;
         self.promoted = found.survived + again - survivors.placed();
         let objects = survivors.objects();
-        self.old.forget_outside(objects.start, objects.end.next_multiple_of(WORD_BYTES));
+        self.old.region.forget_outside(objects.start, objects.end.next_multiple_of(WORD_BYTES));
         survivors.end(core, again);
         self.nursery.empty(&mut core.memory);
         let (most, target) = (self.share(core), core.side.pause_target);
@@ -366,25 +367,26 @@ impl Generations {
         let survivors = &mut self.nursery.survivors;
         self.promoted = survived - bytes - survivors.placed();
         let (before, placed) = (survivors.objects(), survivors.to);
-        self.old.forget_outside(before.start, before.end.next_multiple_of(WORD_BYTES));
+        self.old.region.forget_outside(before.start, before.end.next_multiple_of(WORD_BYTES));
         let bytes = bytes + survivors.placed();
-        objects.extend(self.old.starts(placed.start, placed.next));
+        objects.extend(self.old.region.starts(placed.start, placed.next));
         survivors.retain();
         self.nursery.retain(objects, bytes);
-        self.old.add_outside(self.nursery.retained(), core.memory.len());
+        self.old.region.add_outside(self.nursery.retained(), core.memory.len());
     }
 
     /// Forgets that objects were retained, because they are being moved.
     pub fn forget_retained(&mut self) {
-        self.old.remove_outside(&self.nursery.take_retained());
+        self.old.region.remove_outside(&self.nursery.take_retained());
     }
 
     /// Begins to mark the old generation. Young objects count as alive. If objects are retained in the nursery, they are
     /// marked too, and marking must end before the mutator runs again.
-    pub fn begin_marking(&mut self, marker: &mut Marker) {
+    pub fn begin_marking(&mut self) {
         self.marks_young = self.nursery.retains();
-        marker.begin(if self.marks_young { 0 } else { self.old.start() });
-        self.old.begin_marking();
+        let OldTables { region, marker, .. } = &mut *self.old;
+        marker.begin(if self.marks_young { 0 } else { region.start() });
+        region.begin_marking();
     }
 
     /// Ends marking. Everything unmarked is garbage, and waits for [the sweep](MarkRegion::begin_sweeping).
@@ -392,24 +394,24 @@ impl Generations {
         if std::mem::take(&mut self.marks_young) {
             self.sweep_retained(core);
         }
-        self.old.end_marking();
+        self.old.region.end_marking();
     }
 
     /// Abandons marking. Nothing is known to be garbage.
     pub fn abandon_marking(&mut self) {
         self.marks_young = false;
-        self.old.abandon_marking();
+        self.old.region.abandon_marking();
     }
 
     /// Begins to sweep what was there when marking ended.
     pub fn begin_sweeping(&mut self) {
-        self.old.begin_sweeping();
+        self.old.region.begin_sweeping();
     }
 
     /// Forgets the unmarked ones of the retained objects.
     fn sweep_retained(&mut self, core: &mut HeapCore) {
         let mut retained = self.nursery.take_retained();
-        self.old.sweep_outside(&mut retained);
+        self.old.region.sweep_outside(&mut retained);
         if retained.is_empty() {
             self.nursery.empty(&mut core.memory);
         } else {
@@ -419,11 +421,11 @@ impl Generations {
 
     /// Lets the system provide the memory that the survivors of the next minor collections need.
     fn touch_old_ahead(&mut self, core: &HeapCore) {
-        let least = (self.old.total().bytes / PART_AHEAD).min(FEW_AHEAD);
+        let least = (self.old.region.total().bytes / PART_AHEAD).min(FEW_AHEAD);
         if self.promoted.max(least) >= LEAST_AHEAD {
             let wanted = (4 * self.promoted).clamp(least, MOST_AHEAD);
-            let wanted = wanted.saturating_sub(self.old.recyclable_bytes());
-            self.old.touch_ahead(&core.memory, wanted);
+            let wanted = wanted.saturating_sub(self.old.region.recyclable_bytes());
+            self.old.region.touch_ahead(&core.memory, wanted);
         }
     }
 }

@@ -37,7 +37,7 @@ impl Generations {
     /// The nursery's share of what is free. If all young objects survive, the survivors need as much in the old generation
     /// as they have.
     pub(super) fn share(&self, core: &HeapCore) -> u32 {
-        let taken = self.old.total().bytes + 2 * self.nursery.survivors.count().bytes;
+        let taken = self.old.region.total().bytes + 2 * self.nursery.survivors.count().bytes;
         most_in_use(core.ceiling(), taken).min(self.nursery.most_new())
     }
 
@@ -45,7 +45,7 @@ impl Generations {
     fn left(&self, core: &HeapCore) -> u64 {
         let left = core.ceiling().saturating_sub(self.old_in_use());
         let promoted = (self.promoted * 3 / 2).max(self.nursery.survivors.count().bytes / 2);
-        let missing = promoted.saturating_sub(self.old.free_bytes());
+        let missing = promoted.saturating_sub(self.old.region.free_bytes());
         let beside = left.saturating_sub(missing.next_multiple_of(BLOCK_SIZE.into()));
         if beside >= least_in_use(core.ceiling()) { beside } else { left }
     }
@@ -69,7 +69,8 @@ impl Generations {
 
     /// Bytes of the old generation that count as used by the heap.
     pub(super) fn old_in_use(&self) -> u64 {
-        u64::from(self.old.end() - self.old.start()) - self.old.aside()
+        let old = self.old.counts();
+        u64::from(old.end - old.start) - old.aside
     }
 
     /// Sets free blocks of the old generation aside, as far as a nursery of `size` bytes, and what ages, have no room.
@@ -82,7 +83,7 @@ impl Generations {
         let left = core.ceiling().saturating_sub(self.old_in_use());
         if wanted > left {
             let missing = (wanted - left).next_multiple_of(BLOCK_SIZE.into());
-            let aside = self.old.set_aside(&mut core.memory, missing);
+            let aside = self.old.region.set_aside(&mut core.memory, missing);
             core.set_aside(aside);
         }
     }
@@ -130,7 +131,7 @@ impl Generations {
             }
         }
         // For the next collection, if the nursery cannot grow.
-        let missing = self.expected(core).saturating_sub(self.old.free_bytes());
+        let missing = self.expected(core).saturating_sub(self.old.region.free_bytes());
         let missing = missing + u64::from(BLOCK_SIZE);
         self.map_old(core, bytes.max(missing), bytes)
     }
@@ -139,7 +140,7 @@ impl Generations {
     /// requested collection could retain objects in the nursery of a heap that is still smaller
     /// than a nursery.
     pub fn reserve(&mut self, core: &mut HeapCore) {
-        if self.has_room_for_minor(core) && self.old.end() > self.nursery.end() {
+        if self.has_room_for_minor(core) && self.old.region.end() > self.nursery.end() {
             return;
         }
         let needed = u64::from(self.nursery.used(&core.memory)) / 4 + u64::from(BLOCK_SIZE);
@@ -182,7 +183,7 @@ impl Generations {
     /// only pages.
     fn in_blocks(&self, bytes: u64, left: u64, size: u64) -> u64 {
         let block = u64::from(BLOCK_SIZE);
-        let over = u64::from(self.old.end() - self.old.start()) % block;
+        let over = u64::from(self.old.region.end() - self.old.region.start()) % block;
         let whole = |bytes: u64| ((bytes + over) / block * block).saturating_sub(over);
         let wanted = whole(bytes.min(left) + block - 1).min(whole(left));
         let is_large = u32::try_from(size).map_or(true, Generations::is_large);
@@ -195,18 +196,18 @@ impl Generations {
         let (bytes, whole) =
             (in_whole(bytes, page_size() as u64), in_whole(bytes, BLOCK_SIZE.into()));
         // With parts of blocks its end would move at each growth, however many blocks are set aside.
-        let fits = whole <= self.old.aside() && whole <= core.room();
+        let fits = whole <= self.old.region.aside() && whole <= core.room();
         let bytes = if fits { whole } else { bytes };
         core.admit(bytes)?;
-        let back = self.old.take_back(bytes);
+        let back = self.old.region.take_back(bytes);
         core.use_set_aside(back)?;
-        let before = u64::from(self.old.end());
+        let before = u64::from(self.old.region.end());
         let again = (bytes - back).min(core.memory.len() - before);
         core.use_set_aside(again)?;
-        self.old.extend(before + again);
+        self.old.region.extend(before + again);
         let more = bytes - back - again;
         let grown = if more > 0 { core.grow(more)? } else { 0 };
-        self.old.extend(before + again + grown);
+        self.old.region.extend(before + again + grown);
         Ok(back + again + grown)
     }
 
@@ -232,7 +233,7 @@ impl Generations {
         let size = self.nursery.size();
         let more = bytes.min((self.wanted - size).into()).next_multiple_of(NURSERY_ALIGN.into());
         let new = size + more as u32;
-        let reserve = u64::from(new / 2).saturating_sub(self.old.free_bytes());
+        let reserve = u64::from(new / 2).saturating_sub(self.old.region.free_bytes());
         if core.admit(more + reserve).is_ok() && self.set_nursery_size(core, new).is_ok() {
             return more;
         }

@@ -220,7 +220,7 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
         (scavenger.work.bytes, scavenger.work.again, scavenger.retained_bytes) = (0, 0, 0);
         (scavenger.roots, scavenger.young) = (0, u32::try_from(young).unwrap_or(u32::MAX));
         scavenger.young_slots.clear();
-        scavenger.next_card = self.space.old.start();
+        scavenger.next_card = self.space.old.region.start();
         scavenger.traced.grey.clear();
         (scavenger.traced.bytes, scavenger.traced.is_over) = (0, false);
         (scavenger.took, scavenger.since) = (Duration::ZERO, Some(thread_time()));
@@ -235,7 +235,7 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
             shapes: self.shapes,
             nursery: self.space.nursery.most(),
             survivors: &mut self.space.nursery.survivors,
-            old: &mut self.space.old,
+            old: &mut self.space.old.region,
             work: &mut self.scavenger.work,
             cards: self.cards,
             used,
@@ -305,7 +305,7 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
         {
             *word = new;
         }
-        self.space.old.record();
+        self.space.old.region.record();
     }
 
     /// Does what stopped the loop, and returns the new place of the object that could not be
@@ -382,7 +382,7 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
     /// Returns whether there are no more. The cards are clean afterwards, unless objects were
     /// retained.
     pub fn scan_cards(&mut self, budget: &mut u32) -> bool {
-        let end = self.space.old.touched_end();
+        let end = self.space.old.region.touched_end();
         let mut next = Batch::default();
         while self.scan_found(budget) && *budget > 0 {
             if next.count == 0 {
@@ -414,7 +414,7 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
             && let Some(card) = self.cards.take_dirty(self.scavenger.next_card, end)
         {
             self.scavenger.next_card = card + Cards::<SHIFT>::SIZE;
-            self.space.old.prefetch(card);
+            self.space.old.region.prefetch(card);
             for line in 0..FETCHED_LINES {
                 self.core.memory.prefetch(u64::from(card) + 64 * line);
             }
@@ -441,7 +441,7 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
         if word & I31::TAG != 0 || word < self.space.nursery.end() {
             return;
         }
-        match self.space.old.mark(word) {
+        match self.space.old.region.mark(word) {
             Mark::New => self.scavenger.traced.grey.push(word),
             Mark::Old => {}
             Mark::NoObject => self.core.note_damage(word, "a reference to no object"),
@@ -452,7 +452,7 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
     /// damaged.
     fn scan_old(&mut self, index: u32) -> bool {
         let Some(object) = self.shapes.object_in(self.core, index) else { return false };
-        if !self.space.old.fits(index, object.size) {
+        if !self.space.old.region.fits(index, object.size) {
             self.core.note_damage(index, BAD_OBJECT);
             return false;
         }
@@ -462,7 +462,7 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
         if traced.is_over {
             return false;
         }
-        self.space.old.reached(index, object.size);
+        self.space.old.region.reached(index, object.size);
         self.find(|parts| {
             parts.find(index, object);
             Ok(())

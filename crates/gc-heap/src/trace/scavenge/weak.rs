@@ -14,7 +14,7 @@ impl<const SHIFT: u32> WeakTracer for Scavenge<'_, SHIFT> {
     }
 
     fn survivor(&self, object: &VMGcRef) -> Option<VMGcRef> {
-        let (old, index) = (&self.space.old, object.as_raw_u32());
+        let (old, index) = (&self.space.old.region, object.as_raw_u32());
         if !self.space.nursery.is_young(index) {
             let lives = !self.scavenger.is_tracing() || old.is_marked(index);
             return lives.then(|| object.unchecked_copy());

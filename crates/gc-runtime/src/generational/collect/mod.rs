@@ -11,6 +11,7 @@ mod stages;
 
 use super::GenerationalHeap;
 use gc_heap::space::generations::Phase;
+use gc_heap::space::generations::major::SLICE;
 use gc_heap::trace::increments::Parts;
 use gc_heap::{ExternRefHostDataTable, GcRootsIter, GcRootsList, HeapCore, PauseKind, WeakTable};
 use stages::{Stage, Work};
@@ -78,6 +79,7 @@ impl<'a> GenerationalCollection<'a> {
         store: StoreTables<'a>,
         mut kind: CollectionKind,
     ) -> Self {
+        heap.cycle().recall();
         if kind == CollectionKind::Begin && !heap.major.may_begin() {
             kind = CollectionKind::Minor;
         }
@@ -116,11 +118,16 @@ impl<'a> GenerationalCollection<'a> {
 
     fn complete(&mut self) {
         self.heap.core.stats.collections += 1;
+        self.heap.cycle().plan_marking();
+        if self.heap.cycle().lend() {
+            return;
+        }
         // Marks faster than survivors make the old generation grow, if there is time for it.
         let keeping_up = (self.heap.space.promoted() / 16).min(1 << 22) as u32;
         if self.heap.core.memory.zeal() != 0 || !self.heap.core.side.pause_left().is_zero() {
-            self.heap.cycle().work(keeping_up);
+            self.heap.cycle().work(SLICE.saturating_add(keeping_up));
         }
+        self.heap.cycle().lend();
     }
 }
 

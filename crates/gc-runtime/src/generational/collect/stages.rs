@@ -5,10 +5,10 @@
 
 use super::super::GenerationalHeap;
 use super::CollectionKind;
-use gc_heap::space::Generations;
-use gc_heap::space::generations::{Log, Phase};
+use gc_heap::space::generations::{Log, OldTables, Phase};
 use gc_heap::space::mark_region::evacuate::Evacuation;
 use gc_heap::trace::scavenge::OldObjects;
+use gc_heap::trace::shapes::Shapes;
 use gc_heap::{ExternRefHostDataTable, GcRootsIter, WeakScope, WeakStep, WeakTable};
 use gc_types::VMGcRef;
 use gc_types::collector::nursery::is_young;
@@ -294,8 +294,8 @@ impl Work<'_, '_> {
     /// promotes all if a stage follows that does not expect young objects.
     fn begin_scavenge(&mut self, kind: CollectionKind) -> Stage {
         let heap = &mut *self.heap;
-        heap.shapes.update(&heap.core.side.layouts);
-        let recorded = heap.space.evacuator.is_active();
+        Shapes::update_shared(&mut heap.shapes, &heap.core.side.layouts);
+        let recorded = heap.space.old.evacuator.is_active();
         let follows = heap.major.marking_waits() || heap.major.phase() == Phase::Evacuating;
         let may_age = kind == CollectionKind::Minor && !follows;
         let age = may_age && !heap.space.nursery.retains() && heap.should_age();
@@ -315,8 +315,8 @@ impl Work<'_, '_> {
     fn update_slots(&mut self) -> bool {
         let nursery = self.heap.space.nursery.most();
         let GenerationalHeap { core, shapes, space, tables, .. } = &mut *self.heap;
-        let Generations { old, evacuator, .. } = space;
-        let mut evacuation = Evacuation { core, shapes, region: old, evacuator };
+        let OldTables { region, evacuator, .. } = &mut *space.old;
+        let mut evacuation = Evacuation { core, shapes, region, evacuator };
         evacuation.update_some(self.budget, |at, word| {
             // The slot is in a moved object, and not on the card that was marked for it.
             if is_young(word, nursery) {

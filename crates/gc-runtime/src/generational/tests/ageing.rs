@@ -13,7 +13,10 @@ fn ageing(maximum: u64) -> Fixture {
 impl Fixture {
     /// The survivors, and the old objects.
     fn ages(&self) -> (u64, u64) {
-        (self.heap.space.nursery.survivors.count().objects, self.heap.space.old.total().objects)
+        (
+            self.heap.space.nursery.survivors.count().objects,
+            self.heap.space.old.region.total().objects,
+        )
     }
 
     /// Whether the object is a survivor.
@@ -211,7 +214,7 @@ fn a_reset_forgets_cards_behind_the_old_generation() {
     let mut f = Fixture::with(&options(4 << 20), &collector);
     let _old = f.refs(9000);
     // A store through a damaged reference, into mapped memory.
-    let (young, wild) = (f.pair(0, 0), f.heap.space.old.end() + 64);
+    let (young, wild) = (f.pair(0, 0), f.heap.space.old.region.end() + 64);
     f.write(wild, CAR, young);
     assert!(f.heap.tables.cards.is_dirty(wild));
     assert!(f.heap.reset(&mut f.host_data));

@@ -61,7 +61,7 @@ fn more_than_the_nursery_is_never_copied() {
     f.pair(0, 0);
     let result = f.begin(CollectionKind::Minor).collect();
     assert!(matches!(result, Err(HeapError::Corrupt { .. })), "{result:?}");
-    assert!(f.heap.space.old.total().bytes < 512 << 10);
+    assert!(f.heap.space.old.region.total().bytes < 512 << 10);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use gc_types::collector::generational::WILL_EVACUATE;
 fn chosen(f: &Fixture, objects: &[u32]) -> usize {
     let mut blocks: Vec<u32> = objects
         .iter()
-        .filter(|object| f.heap.space.evacuator.is_chosen(**object))
-        .map(|object| (object - f.heap.space.old.start()) / BLOCK_SIZE)
+        .filter(|object| f.heap.space.old.evacuator.is_chosen(**object))
+        .map(|object| (object - f.heap.space.old.region.start()) / BLOCK_SIZE)
         .collect();
     blocks.dedup();
     blocks.len()
@@ -57,7 +57,7 @@ fn thin_blocks() -> Fixture {
 
 /// Records `slot` as often as there may be slots. Returns how many these are.
 fn record_the_most(f: &mut Fixture, slot: u32) -> usize {
-    let evacuator = &mut f.heap.space.evacuator;
+    let evacuator = &mut f.heap.space.old.evacuator;
     while evacuator.slots().len() < evacuator.most_slots() {
         assert!(evacuator.record(slot));
     }
@@ -104,19 +104,19 @@ fn too_many_slots_at_the_end_of_marking_are_noticed() {
     let mut f = thin_blocks();
     f.heap.core.side.pause_target = Duration::ZERO;
     f.collect(CollectionKind::Begin);
-    assert!(f.heap.space.evacuator.is_active());
+    assert!(f.heap.space.old.evacuator.is_active());
     let array = f.stack[1] as u32;
     // As many as may be, before the array is scanned, which refers into the chosen blocks.
     let most = record_the_most(&mut f, array + 12);
     while !f.heap.cycle().mark_some(&mut { 1 }) {
-        assert!(f.heap.space.evacuator.slots().len() <= most, "it goes on with too many slots");
+        assert!(f.heap.space.old.evacuator.slots().len() <= most, "it goes on with too many slots");
     }
-    assert!(!f.heap.space.evacuator.is_active(), "it was not given up");
+    assert!(!f.heap.space.old.evacuator.is_active(), "it was not given up");
     let usual = Evacuator::default().most_bytes();
-    assert_eq!(f.heap.space.evacuator.most_bytes(), usual / 2);
+    assert_eq!(f.heap.space.old.evacuator.most_bytes(), usual / 2);
     // A heap that was reset is like a new one.
     assert!(f.heap.reset(&mut f.host_data));
-    assert_eq!(f.heap.space.evacuator.most_bytes(), usual);
+    assert_eq!(f.heap.space.old.evacuator.most_bytes(), usual);
 }
 
 /// A minor collection that records too many slots while marking is under way gives the evacuation up. Emitted code then
@@ -130,12 +130,12 @@ fn an_evacuation_that_a_minor_collection_gives_up_is_cancelled() {
     assert!(switched(&f) & WILL_EVACUATE != 0);
     let array = f.stack[1] as u32;
     let chosen = elements(&f, array, KEPT);
-    let chosen = chosen.into_iter().find(|at| f.heap.space.evacuator.is_chosen(*at)).unwrap();
+    let chosen = chosen.into_iter().find(|at| f.heap.space.old.evacuator.is_chosen(*at)).unwrap();
     let pair = f.pair(chosen, 0);
     f.stack[2] = u64::from(pair);
     record_the_most(&mut f, array + 12);
     f.collect(CollectionKind::Minor);
-    assert!(!f.heap.space.evacuator.is_active());
+    assert!(!f.heap.space.old.evacuator.is_active());
     assert_eq!(switched(&f) & WILL_EVACUATE, 0);
 }
 
@@ -156,7 +156,7 @@ fn nothing_is_marked_after_the_log_gives_an_evacuation_up() {
     let (pair, array) = (f.stack[2] as u32, f.stack[1] as u32);
     let n = elements(&f, array, KEPT)
         .iter()
-        .position(|object| f.heap.space.evacuator.is_chosen(*object))
+        .position(|object| f.heap.space.old.evacuator.is_chosen(*object))
         .unwrap();
     let slot = array + 12 + 4 * n as u32;
     record_the_most(&mut f, slot);
@@ -165,7 +165,7 @@ fn nothing_is_marked_after_the_log_gives_an_evacuation_up() {
     f.heap.core.memory.set_data_u64(LOG_LEN, 2);
     assert!(f.heap.cycle().mark_logged(&mut { u32::MAX }) == Log::Done);
     assert_eq!(f.heap.major.phase(), Phase::Sweeping);
-    assert!(!f.heap.space.old.is_marked(pair));
+    assert!(!f.heap.space.old.region.is_marked(pair));
     while f.heap.major.phase() != Phase::Idle {
         f.heap.cycle().slice();
     }

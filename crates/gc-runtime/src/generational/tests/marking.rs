@@ -52,8 +52,8 @@ fn marking_keeps_what_was_reachable_when_it_began() {
         }
     });
     assert!(slices > 100, "{slices}");
-    assert!(!f.heap.space.old.is_start(garbage), "garbage from before survives");
-    assert!(f.heap.space.old.is_start(last));
+    assert!(!f.heap.space.old.region.is_start(garbage), "garbage from before survives");
+    assert!(f.heap.space.old.region.is_start(last));
     f.collect(CollectionKind::Minor);
     let length = f.list_length();
     assert!(length < 19_990 && f.live() >= 20_000, "{length} {}", f.live());
@@ -80,7 +80,7 @@ fn emitted_stores_beside_marking_are_logged() {
             f.poke(f.top(), CDR, 0);
         }
     });
-    assert!(cut != 0 && f.heap.space.old.is_start(cut));
+    assert!(cut != 0 && f.heap.space.old.region.is_start(cut));
     assert_eq!((f.live(), f.heap.core.memory.data_u32(MARKING)), (5000, 0));
 }
 
@@ -160,7 +160,7 @@ fn allocation_drives_a_major_collection_to_its_end() {
     let slices = f.heap.core.side.pauses.count_of(PauseKind::Slice);
     assert!(slices > 10, "{slices} pauses of {chunks} slices");
     // The objects were reachable when marking began, so only the next collection frees them.
-    assert_eq!(f.heap.space.old.total().objects, 200_000);
+    assert_eq!(f.heap.space.old.region.total().objects, 200_000);
     f.collect(CollectionKind::Begin);
     f.collect(CollectionKind::Finish);
     assert_eq!(f.live(), 0);

@@ -4,6 +4,7 @@
 mod ageing;
 mod damage;
 mod evacuation;
+mod lending;
 mod marking;
 mod pace;
 mod store;
@@ -13,6 +14,7 @@ mod verifier;
 
 use super::collect::CollectionKind;
 use super::*;
+use gc_heap::lend::GcThreads;
 use gc_heap::space::generations::Log;
 use gc_heap::space::mark_region::blocks::BLOCK_SIZE;
 use gc_heap::trace::forwarding::forwarding;
@@ -35,9 +37,11 @@ const CDR: u64 = 12;
 const COLLECTOR: GenerationalCollector =
     GenerationalCollector::new().with_nursery(256 << 10).with_survivors(0);
 
+/// Heaps of a fixed size, which no other thread works for.
 fn options(maximum: u64) -> HeapOptions {
     let (initial, bounds) = (maximum, HeapBounds::Checked);
-    HeapOptions { initial, maximum, bounds, ..HeapOptions::default() }
+    let threads = Arc::new(GcThreads::new(0));
+    HeapOptions { initial, maximum, bounds, threads, ..HeapOptions::default() }
 }
 
 fn add_layouts(heap: &mut dyn GcHeap) {
@@ -292,7 +296,7 @@ fn young_objects_are_found_through_cards() {
         f.collect(CollectionKind::Minor);
         for &(object, offset) in &slots {
             let moved = f.read(object, offset);
-            assert!(f.heap.space.old.is_start(moved), "round {round}: {offset}");
+            assert!(f.heap.space.old.region.is_start(moved), "round {round}: {offset}");
         }
     }
     // The pairs of each round replaced those of the previous round.
@@ -312,7 +316,7 @@ fn cards_are_scanned_in_many_increments() {
         let young = f.pair(0, 0);
         f.write(array, offset, young);
     }
-    f.heap.shapes.update(&f.heap.core.side.layouts);
+    Shapes::update_shared(&mut f.heap.shapes, &f.heap.core.side.layouts);
     f.heap.scavenge().begin(OldObjects::Alive, false);
     let mut increments = 0;
     while !f.heap.scavenge().scan_cards(&mut 3) {
@@ -321,7 +325,7 @@ fn cards_are_scanned_in_many_increments() {
     assert!(increments > length / each / 8);
     for offset in offsets() {
         let moved = f.read(array, offset);
-        assert!(f.heap.space.old.is_start(moved), "{offset}");
+        assert!(f.heap.space.old.region.is_start(moved), "{offset}");
     }
 }
 
@@ -344,7 +348,7 @@ fn the_cards_of_a_large_new_array_are_clean() {
         f.heap.verify().unwrap();
         f.collect(CollectionKind::Minor);
         let pair = f.read(array, u64::from(last - array));
-        assert!(!f.heap.is_young(pair) && f.heap.space.old.is_start(pair));
+        assert!(!f.heap.is_young(pair) && f.heap.space.old.region.is_start(pair));
     }
 }
 
@@ -541,7 +545,7 @@ fn memory_of_the_dead_is_used_again() {
         f.collect(CollectionKind::Full);
         assert_eq!((f.list_length(), f.live()), (15_000, 15_001));
     }
-    assert_eq!(f.heap.space.old.large_objects(), 1);
+    assert_eq!(f.heap.space.old.region.large_objects(), 1);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Tests of the amount of work in a slice, and of the memory that is used and given back.
 
+use super::lending::held;
 use super::*;
 use gc_heap::AdaptivePolicy;
 use gc_heap::space::generations::major::STEP;
@@ -24,7 +25,7 @@ fn a_slice_without_time_does_one_step_of_work() {
     }
     f.collect(CollectionKind::Minor);
     (0..500).for_each(|n| f.write(wide, 12 + n * 8, 0));
-    assert_eq!(f.heap.space.old.large_objects(), 1001);
+    assert_eq!(f.heap.space.old.region.large_objects(), 1001);
     f.collect(CollectionKind::Begin);
     // Emitted code logs more than is read in one step.
     for n in 0..10 * STEP {
@@ -40,30 +41,30 @@ fn a_slice_without_time_does_one_step_of_work() {
     }
     assert_eq!(slices, 10);
     while f.heap.major.phase() == Phase::Marking {
-        let before = f.heap.space.old.marked().objects;
+        let before = f.heap.space.old.region.marked().objects;
         f.heap.cycle().slice();
-        let marked = f.heap.space.old.marked().objects - before;
+        let marked = f.heap.space.old.region.marked().objects - before;
         assert!(marked <= u64::from(STEP), "{marked} objects in a step");
         slices += 1;
     }
     // Objects, and the elements of the wide array by eighths.
     assert!(slices > 10 + (20_000 + 200_000 / 8) / STEP, "{slices}");
     f.heap.cycle().cancel_evacuation();
-    let mut free = f.heap.space.old.blocks().free_pages();
+    let mut free = f.heap.space.old.region.blocks().free_pages();
     let mut steps = 0;
-    while f.heap.space.old.left_to_sweep().0 > 0 {
+    while f.heap.space.old.region.left_to_sweep().0 > 0 {
         f.heap.cycle().slice();
         // Each of them has three pages.
-        assert!(f.heap.space.old.blocks().free_pages() - free <= 3 * STEP);
-        (free, steps) = (f.heap.space.old.blocks().free_pages(), steps + 1);
+        assert!(f.heap.space.old.region.blocks().free_pages() - free <= 3 * STEP);
+        (free, steps) = (f.heap.space.old.region.blocks().free_pages(), steps + 1);
     }
-    assert_eq!(f.heap.space.old.large_objects(), 501);
+    assert_eq!(f.heap.space.old.region.large_objects(), 501);
     assert!(steps > 1, "{steps}");
-    let mut free = f.heap.space.old.blocks().free_blocks();
+    let mut free = f.heap.space.old.region.blocks().free_blocks();
     while f.heap.major.phase() == Phase::Sweeping {
         f.heap.cycle().slice();
-        assert!(f.heap.space.old.blocks().free_blocks() - free <= STEP / 16);
-        free = f.heap.space.old.blocks().free_blocks();
+        assert!(f.heap.space.old.region.blocks().free_blocks() - free <= STEP / 16);
+        free = f.heap.space.old.region.blocks().free_blocks();
     }
     f.heap.verify().unwrap();
 }
@@ -151,9 +152,9 @@ fn the_nursery_follows_what_survives() {
 /// slices mark so much that the mutator need not wait, as it would from 1.5 times the threshold on.
 #[test]
 fn marking_keeps_up_with_what_is_promoted() {
-    // With memory that is lost between objects, and without.
-    for distance in [1, 2] {
-        let mut f = Fixture::new(1 << 30);
+    // With memory that is lost between objects, and without, and beside a thread that never comes.
+    for (distance, is_lent) in [(1, false), (2, false), (1, true), (2, true)] {
+        let mut f = if is_lent { held(1 << 30).0 } else { Fixture::new(1 << 30) };
         // Objects limit a slice, not time.
         f.heap.core.side.pause_target = Duration::from_secs(3600);
         // The room does not depend on how long collections take.
@@ -211,10 +212,10 @@ fn memory_between_objects_counts() {
     let mut f = Fixture::new(1 << 30);
     let mut keep_one_in = |distance| {
         keep_one_in(&mut f, distance);
-        let live = f.heap.space.old.total().bytes;
+        let live = f.heap.space.old.region.total().bytes;
         let room = f.heap.due().major_threshold() - live;
         assert_eq!(f.heap.due().taken_bytes() - live, f.heap.major.size.lost);
-        (live, room, f.heap.space.old.lost_bytes(), f.heap.major.size.lost)
+        (live, room, f.heap.space.old.region.lost_bytes(), f.heap.major.size.lost)
     };
     let (live, room, lost, counted) = keep_one_in(2);
     assert_eq!(live, 16 * 200_000);
@@ -236,7 +237,7 @@ fn given_time_is_used_for_marking_once_objects_use_half_of_the_room() {
     let mut f = Fixture::new(64 << 20);
     f.list(1000);
     f.collect(CollectionKind::Full);
-    let (old, long) = (f.heap.space.old.total().bytes, Duration::from_secs(10));
+    let (old, long) = (f.heap.space.old.region.total().bytes, Duration::from_secs(10));
     // So many bytes were allocated since the last marking.
     let new = |f: &mut Fixture, bytes| {
         f.heap.core.live = old - bytes;
@@ -284,10 +285,10 @@ fn large_objects_do_not_hurry_marking() {
     f.collect(CollectionKind::Begin);
     f.heap.large_wanted = true;
     for _ in 0..5 {
-        let marked = f.heap.space.old.marked().objects;
+        let marked = f.heap.space.old.region.marked().objects;
         large(&mut f, threshold / 4);
         // One of them is the array itself.
-        assert!(f.heap.space.old.marked().objects - marked <= u64::from(STEP) + 1);
+        assert!(f.heap.space.old.region.marked().objects - marked <= u64::from(STEP) + 1);
         assert!(f.heap.major.phase() == Phase::Marking && !f.heap.collection_pays());
         assert_eq!(f.choose(GcCause::NoRoom), CollectionKind::Minor);
     }

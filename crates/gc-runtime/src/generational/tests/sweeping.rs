@@ -49,17 +49,18 @@ fn sweep(f: &mut Fixture) {
 fn a_minor_collection_does_not_wait_for_the_sweep() {
     let mut f = marked();
     let (mut length, mut minors) = (f.list_length(), 0);
-    while f.heap.space.old.is_sweeping() {
+    while f.heap.space.old.region.is_sweeping() {
         sweep(&mut f);
         f.list(20);
         length += 20;
-        let (left, total) = (f.heap.space.old.left_to_sweep().1, f.heap.space.old.total().objects);
+        let (left, total) =
+            (f.heap.space.old.region.left_to_sweep().1, f.heap.space.old.region.total().objects);
         f.collect(CollectionKind::Minor);
         assert_eq!(f.heap.nursery_used(), 0);
         // It ends with a step of the sweep, and not more.
-        let steps = left - f.heap.space.old.left_to_sweep().1;
-        assert!(steps < 80 || !f.heap.space.old.is_sweeping(), "{steps} of {left}");
-        assert_eq!(f.heap.space.old.total().objects, total + 20);
+        let steps = left - f.heap.space.old.region.left_to_sweep().1;
+        assert!(steps < 80 || !f.heap.space.old.region.is_sweeping(), "{steps} of {left}");
+        assert_eq!(f.heap.space.old.region.total().objects, total + 20);
         minors += 1;
     }
     assert!(minors > 3, "{minors}");
@@ -76,7 +77,7 @@ fn large_objects_are_allocated_while_others_wait_for_their_sweep() {
     let keep = f.refs(9000);
     f.stack[2] = u64::from(keep);
     let mut made = 0;
-    while f.heap.space.old.is_sweeping() {
+    while f.heap.space.old.region.is_sweeping() {
         sweep(&mut f);
         for _ in 0..2 {
             let large = f.refs(9000);
@@ -85,10 +86,10 @@ fn large_objects_are_allocated_while_others_wait_for_their_sweep() {
         }
         f.heap.verify().unwrap();
     }
-    assert_eq!(f.heap.space.old.large_objects(), 102 + made as usize);
+    assert_eq!(f.heap.space.old.region.large_objects(), 102 + made as usize);
     f.stack[2] = 0;
     f.collect(CollectionKind::Full);
-    assert_eq!(f.heap.space.old.large_objects(), 101);
+    assert_eq!(f.heap.space.old.region.large_objects(), 101);
 }
 
 /// With no other room, a block is swept when its holes are needed.
@@ -97,12 +98,12 @@ fn blocks_are_swept_when_there_is_no_other_room() {
     let mut f = marked();
     // Takes all free blocks.
     let bytes = VMGcHeader::new(VMGcKind::ArrayRef, BYTES);
-    while f.heap.space.old.blocks().free_blocks() > 0 {
+    while f.heap.space.old.region.blocks().free_blocks() > 0 {
         let array = f.heap.alloc_old(bytes, BLOCK_SIZE).unwrap().as_raw_u32();
         f.poke(array, 8, BLOCK_SIZE - 12);
     }
-    let free = f.heap.space.old.free_bytes();
-    assert!(f.heap.space.old.is_sweeping() && free < 48_000, "{free} bytes are free");
+    let free = f.heap.space.old.region.free_bytes();
+    assert!(f.heap.space.old.region.is_sweeping() && free < 48_000, "{free} bytes are free");
     f.heap.verify().unwrap();
     let length = f.list_length();
     f.list(3000);
@@ -117,7 +118,7 @@ fn a_sweep_that_an_allocation_ends_ends_the_major_collection() {
     let mut f = marked();
     f.heap.core.plan.goal = 1;
     let bytes = VMGcHeader::new(VMGcKind::ArrayRef, BYTES);
-    while f.heap.space.old.is_sweeping() {
+    while f.heap.space.old.region.is_sweeping() {
         assert_eq!(f.heap.major.phase(), Phase::Sweeping);
         let size = 4 * BLOCK_SIZE;
         let Some(array) = f.heap.alloc_old(bytes, size) else { break };
@@ -164,7 +165,7 @@ fn time_that_the_host_gives_is_used_for_slices_and_short_collections() {
     );
     f.collect(CollectionKind::Minor);
     // Half of the plan's room is used.
-    f.heap.core.live = f.heap.space.old.total().bytes - 600;
+    f.heap.core.live = f.heap.space.old.region.total().bytes - 600;
     f.heap.core.plan.goal = f.heap.core.live + 1000;
     assert_eq!(f.heap.idle(long), Idle::Collect);
     assert_eq!(f.choose(GcCause::Idle), CollectionKind::Begin);

@@ -64,7 +64,7 @@ fn a_dead_old_chain_hands_on_nothing() {
     let used = collections[20..].len() as u64 * nursery;
     assert!(promoted < used / 20, "{promoted} of {used}");
     assert!(f.heap.chooser.traces());
-    assert!(f.heap.space.old.total().bytes <= 2 * nursery);
+    assert!(f.heap.space.old.region.total().bytes <= 2 * nursery);
     assert_eq!(f.chain(), 10);
     // The same when there are many host values and the nursery is large enough.
     f.queue(8000);
@@ -157,8 +157,8 @@ fn a_trace_keeps_what_is_reachable_and_nothing_else() {
     assert_eq!((f.live(), f.host_data.len(), f.heap.major.phase()), (6, 2, Phase::Idle));
     let between = f.read(f.top(), 12);
     let last = f.read(f.read(between, CDR), CAR);
-    assert!(f.heap.space.old.is_start(between) && f.heap.space.old.is_start(last));
-    assert!(!f.heap.space.old.is_start(dead));
+    assert!(f.heap.space.old.region.is_start(between) && f.heap.space.old.region.is_start(last));
+    assert!(!f.heap.space.old.region.is_start(dead));
     assert_eq!(f.begin(CollectionKind::Trace).kind(), PauseKind::Major);
 }
 
@@ -203,7 +203,7 @@ fn a_trace_that_finds_too_much_becomes_a_minor_collection() {
     drop(collection);
     f.heap.verify().unwrap();
     assert_eq!((f.list_length(), f.live()), (1001, 1001));
-    assert!(f.heap.space.old.first_marked().is_none());
+    assert!(f.heap.space.old.region.first_marked().is_none());
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_trace_can_be_abandoned_anywhere() {
         f.heap.verify().unwrap();
         assert_eq!(f.chain(), 10, "{steps}");
         // No dead object refers to what was in the nursery, whatever is on its card.
-        let (start, end) = (f.heap.space.old.start(), f.heap.space.old.touched_end());
+        let (start, end) = (f.heap.space.old.region.start(), f.heap.space.old.region.touched_end());
         f.heap.tables.cards.dirty_all(start, end);
         f.collect(CollectionKind::Minor);
         f.queue(20_000);

@@ -67,18 +67,18 @@ fn what_is_wrong_is_named_and_the_way_to_it() {
         (
             // The start bit is cleared, so there is no object.
             "a reference to something that is not an object",
-            |f, o| f.heap.space.old.remove_outside(&[o.leaf]),
+            |f, o| f.heap.space.old.region.remove_outside(&[o.leaf]),
             |o| o.array,
         ),
         (
             "an object overlaps the one before it",
-            |f, o| f.heap.space.old.add_outside(&[o.leaf + 8], 0),
+            |f, o| f.heap.space.old.region.add_outside(&[o.leaf + 8], 0),
             |o| o.leaf + 8,
         ),
         (
             "an object is marked and no marking is under way",
             |f, o| {
-                f.heap.space.old.mark(o.leaf);
+                f.heap.space.old.region.mark(o.leaf);
             },
             |o| o.leaf,
         ),
