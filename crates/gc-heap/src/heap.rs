@@ -364,6 +364,12 @@ pub trait GcHeap: Send + Sync {
         self.verify()
     }
 
+    /// Waits until no thread works for the heap beside the program, and notes the damage that it met
+    /// ([`HeapCore::note_damage`]). The provided method does nothing: a heap that lends nothing has nothing to wait for.
+    fn recall(&mut self) {
+        forward!(self.wrapped_mut(), recall());
+    }
+
     /// The counters, including what emitted code did inline.
     fn stats(&self) -> GcStats;
 

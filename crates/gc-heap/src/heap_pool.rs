@@ -246,6 +246,10 @@ impl PooledPlace {
         used: bool,
         host_data: &mut ExternRefHostDataTable,
     ) {
+        let heap = heap.map(|mut heap| {
+            heap.recall();
+            heap
+        });
         let heap = heap.filter(|heap| {
             let core = heap.core();
             core.damage.is_none() && core.memory.len() == self.len && pool.has_room()

@@ -68,9 +68,9 @@ pub use host_panic::HostPanic;
 pub use layouts::{LayoutTable, LayoutVersion};
 pub use limiter::{HeapGrowth, HeapLimiter};
 pub use memory::{
-    Admission, Growth, HeapBytes, HeapMapping, HeapMemory, HeapView, MappedMemory, MemoryPurpose,
-    MemoryRequest, MemorySource, OnDemand, Pool, PoolOptions, PoolSlots, Reservation, SharedBytes,
-    UsedReservation, ZeroIsNone, Zeroable, ZeroedVec,
+    Admission, FreeMemory, Growth, HeapBytes, HeapMapping, HeapMemory, HeapView, MappedMemory,
+    MemoryPurpose, MemoryRequest, MemorySource, OnDemand, Pool, PoolOptions, PoolSlots,
+    Reservation, SharedBytes, UsedReservation, ZeroIsNone, Zeroable, ZeroedVec,
 };
 pub use object::{HeapCore, by_halves};
 pub use options::HeapOptions;

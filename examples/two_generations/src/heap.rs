@@ -45,7 +45,7 @@ impl TwoGenerations {
     /// The parts that marking the old generation needs.
     pub(crate) fn marking(&mut self) -> marking::Marking<'_> {
         let TwoGenerations { core, shapes, space, .. } = self;
-        let OldTables { region, evacuator, marker } = &mut *space.old;
+        let OldTables { region, evacuator, marker, .. } = &mut *space.old;
         marking::Marking { core, shapes, region, evacuator, marker }
     }
 

@@ -145,7 +145,8 @@ impl GcExecutor for GcThreads {
         if self.most == 0 {
             return;
         }
-        if waiting.asleep == 0 && waiting.threads < self.most {
+        // Those that sleep may all have been woken for work that waits.
+        if waiting.work.len() >= waiting.asleep && waiting.threads < self.most {
             let queue = Arc::clone(&self.queue);
             let thread = thread::Builder::new().name("gc".to_owned()).stack_size(STACK);
             match thread.spawn(move || queue.run()) {
@@ -221,5 +222,38 @@ mod tests {
         let (sender, receiver) = channel();
         threads.execute(Arc::new(Say(Mutex::new(sender), false)));
         assert!(receiver.recv_timeout(Duration::from_millis(20)).is_err());
+    }
+
+    #[test]
+    fn two_threads_do_two_pieces_of_work_at_once() {
+        /// Waits until two are there.
+        struct Meet(Arc<(Mutex<u32>, Condvar)>, Mutex<Sender<bool>>);
+
+        impl GcWork for Meet {
+            fn run(&self) {
+                let mut count = self.0.0.lock().unwrap();
+                *count += 1;
+                self.0.1.notify_all();
+                let most = Duration::from_secs(10);
+                let (count, _) = self.0.1.wait_timeout_while(count, most, |n| *n < 2).unwrap();
+                self.1.lock().unwrap().send(*count == 2).unwrap();
+            }
+        }
+
+        for _ in 0..20 {
+            let threads = GcThreads::new(2);
+            let (sender, receiver) = channel();
+            threads.execute(Arc::new(Say(Mutex::new(sender), false)));
+            receiver.recv().unwrap();
+            while threads.queue.lock().asleep == 0 {
+                thread::yield_now();
+            }
+            let (meeting, (sender, receiver)) = (Arc::default(), channel());
+            for _ in 0..2 {
+                let sender = Mutex::new(sender.clone());
+                threads.execute(Arc::new(Meet(Arc::clone(&meeting), sender)));
+            }
+            assert!(receiver.recv().unwrap() && receiver.recv().unwrap());
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! [`LentBytes`]: a part of a heap's bytes that another thread reads while the program writes it.
 //!
 //! The memory knows who has it. Before it changes many bytes of that part at once, or lets somebody have an exclusive view,
-//! it waits until they are back. The host's single writes go word by word, atomically, as the other thread's reads do. What compiled code
-//! writes is outside of Rust's memory model: its stores of references are aligned words too.
+//! it waits until they are back. The host's single writes go word by word, atomically, as the other thread's reads do.
+//! What compiled code writes is outside of Rust's memory model: its stores of references are aligned words too. The
+//! other thread changes only bytes of which the tables that it has say that nobody uses them ([`FreeMemory`]).
 #![allow(unsafe_code)]
 
 use super::view::{Mapped, SharedBytes};
 use super::{HeapMapping, HeapMemory};
 use crate::lend::Slot;
+use crate::os;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -42,11 +44,79 @@ impl fmt::Debug for Lent {
 #[derive(Debug)]
 pub(crate) struct LentBytes {
     mapping: Arc<HeapMapping>,
+    from: u64,
     usable: u64,
+    poisons: bool,
 }
 
-// SAFETY: the mapping's address is constant, and the mapping is kept alive. It is only read, with atomic accesses.
+// SAFETY: the mapping's address is constant, and the mapping is kept alive. Accesses are atomic, except that pages may be
+// given back to the system, which nobody else uses.
 unsafe impl Send for LentBytes {}
+
+/// What may be done with bytes that a sweep has freed, by whoever has the tables that say so.
+pub trait FreeMemory {
+    /// Whether freed bytes are overwritten, because the heap has zeal.
+    fn is_poisoned(&self) -> bool;
+
+    /// Overwrites `count` bytes from index `at` on, if that [is done](FreeMemory::is_poisoned). Nobody uses them.
+    fn poison(&mut self, at: u64, count: u64);
+
+    /// Gives `count` bytes from index `at` on back to the system. They are whole pages, and nobody uses them.
+    fn give_back(&mut self, at: u64, count: u64);
+}
+
+impl FreeMemory for HeapMemory {
+    fn is_poisoned(&self) -> bool {
+        self.zeal() != 0
+    }
+
+    fn poison(&mut self, at: u64, count: u64) {
+        HeapMemory::poison(self, at, count);
+    }
+
+    fn give_back(&mut self, at: u64, count: u64) {
+        let _mapped = HeapMemory::give_back(self, at, count);
+        debug_assert!(_mapped.is_some(), "blocks are mapped");
+    }
+}
+
+impl LentBytes {
+    /// Where `count` bytes from index `at` on are, if all of them were lent.
+    fn pointer(&self, at: u64, count: u64) -> Option<*mut u8> {
+        let lent = at >= self.from && at.checked_add(count)? <= self.usable;
+        // The offset is within the mapping.
+        lent.then(|| self.mapping.base().wrapping_add(at as usize))
+    }
+}
+
+impl FreeMemory for LentBytes {
+    fn is_poisoned(&self) -> bool {
+        self.poisons
+    }
+
+    fn poison(&mut self, at: u64, count: u64) {
+        let words = if self.poisons { count / 4 } else { 0 };
+        for word in 0..words {
+            let Some(place) = self.pointer(at + 4 * word, 4) else { return };
+            // SAFETY: the word is mapped, and aligned as objects are. All other accesses of this moment are atomic.
+            let word = unsafe { AtomicU32::from_ptr(place.cast()) };
+            word.store(u32::from_ne_bytes([HeapMemory::POISON; 4]), Relaxed);
+        }
+    }
+
+    fn give_back(&mut self, at: u64, count: u64) {
+        let page = os::page_size() as u64;
+        if let Some(pointer) = self.pointer(at, count)
+            && at.is_multiple_of(page)
+            && count.is_multiple_of(page)
+            && count > 0
+        {
+            self.mapping.ahead.get().inspect(|ahead| ahead.cancel());
+            // SAFETY: the pages are mapped for reading and writing, and nobody uses them.
+            unsafe { os::zero(pointer, count as usize) };
+        }
+    }
+}
 
 impl LentBytes {
     /// The bytes.
@@ -58,14 +128,14 @@ impl LentBytes {
 }
 
 impl HeapMemory {
-    /// Lends all that is mapped to `borrower`, who reads nothing before index `from`. `None` if nothing is mapped. The
+    /// Lends all that is mapped to `borrower`, who uses nothing before index `from`. `None` if nothing is mapped. The
     /// borrower must have dropped the bytes, or not use them any more, when its [`stop`](Borrower::stop) returns.
     pub(crate) fn lend(&mut self, from: u64, borrower: Arc<dyn Borrower>) -> Option<LentBytes> {
         self.recall();
         let bytes = self.bytes()?;
         let usable = bytes.usable();
         self.lent = Some(Lent { from, borrower });
-        Some(LentBytes { mapping: self.mapping(), usable })
+        Some(LentBytes { mapping: self.mapping(), from, usable, poisons: self.zeal != 0 })
     }
 
     /// Waits until nobody else reads the bytes.
@@ -104,14 +174,21 @@ impl HeapMemory {
     #[cold]
     #[inline(never)]
     pub(super) fn write_lent(&mut self, at: u64, bytes: &[u8]) -> Option<()> {
-        self.pointer(at, bytes.len() as u64)?;
-        for (at, &byte) in (at..).zip(bytes) {
-            let place = self.pointer(at / 4 * 4, 4)?;
+        let end = at + bytes.len() as u64;
+        self.pointer(at, end - at)?;
+        let mut next = at;
+        while next < end {
+            let first = next / 4 * 4;
+            let place = self.pointer(first, 4)?;
             // SAFETY: the word is mapped, and aligned because the base is. All other accesses of this moment are atomic
             // reads of words.
             let word = unsafe { AtomicU32::from_ptr(place.cast()) };
             let mut new = word.load(Relaxed).to_ne_bytes();
-            new[(at % 4) as usize] = byte;
+            // All bytes of a word at once: a reader must not find a reference that is half of one and half of another.
+            while next < end && next < first + 4 {
+                new[(next % 4) as usize] = bytes[(next - at) as usize];
+                next += 1;
+            }
             word.store(u32::from_ne_bytes(new), Relaxed);
         }
         Some(())
@@ -123,6 +200,7 @@ mod tests {
     use super::*;
     use crate::{HeapBounds, HeapOptions, HeapView};
     use gc_types::NULL_PAGE_SIZE;
+    use std::sync::atomic::AtomicBool;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     const START: u64 = NULL_PAGE_SIZE as u64;
@@ -224,5 +302,27 @@ mod tests {
         drop(memory);
         assert_eq!(bytes.view().read_u32(end - 4), Some(0));
         assert_eq!(bytes.view().read_u32(end), None);
+    }
+
+    #[test]
+    fn a_reader_finds_only_words_that_were_written() {
+        let (mut memory, _stops, bytes) = lent();
+        let both = [0x0011_2233_u32, 0x0044_5566];
+        memory.write_u32(LENT, both[0]).unwrap();
+        let done = AtomicBool::new(false);
+        let others = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let bytes = bytes;
+                let mut others = 0;
+                while !done.load(Relaxed) {
+                    others += u32::from(!both.contains(&bytes.view().read_u32(LENT).unwrap()));
+                }
+                others
+            });
+            (0..1_000_000).for_each(|n| memory.write_u32(LENT, both[n % 2]).unwrap());
+            done.store(true, Relaxed);
+            reader.join().unwrap()
+        });
+        assert_eq!(others, 0);
     }
 }

@@ -32,6 +32,7 @@ mod zeroed;
 pub use admission::Admission;
 use ahead::Ahead;
 pub(crate) use kept::KeptWords;
+pub use lent::FreeMemory;
 use lent::Lent;
 pub(crate) use lent::LentBytes;
 pub use mapped::MappedMemory;

@@ -411,7 +411,13 @@ impl GcHeap for GenerationalHeap {
         true
     }
 
+    fn recall(&mut self) {
+        self.cycle().recall();
+    }
+
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {
+        self.recall();
+        self.core.check_damage()?;
         let grown = self.space.grow(&mut self.core, bytes)?;
         self.grown = true;
         Ok(grown)
@@ -419,9 +425,11 @@ impl GcHeap for GenerationalHeap {
 
     fn gc<'a>(&'a mut self, request: GcRequest<'a>) -> Box<dyn GarbageCollection<'a> + 'a> {
         self.core.side.assert_may_collect();
+        // What a thread has done or met decides what follows.
+        self.recall();
         let GcRequest { cause, roots, host_data, weak, .. } = request;
         let kind = self.choose(cause, host_data);
-        if cause != GcCause::NoRoom {
+        if cause != GcCause::NoRoom && self.core.damage.is_none() {
             self.space.reserve(&mut self.core);
         }
         self.grown = false;

@@ -13,6 +13,7 @@ impl GenerationalHeap {
             Phase::Idle | Phase::Sweeping | Phase::GivingBack => Marking::None,
         };
         let (core, tables) = (&self.core, &self.tables);
+        self.space.old.check_lost()?;
         self.space.check(core, &tables.cards, marking)?;
         if marking == Marking::Ended {
             let logged = tables.log.unread(&core.memory).unwrap_or_default();

@@ -44,6 +44,15 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What works for the heaps of an engine beside its programs.
+#[derive(Clone, Debug)]
+enum Workers {
+    /// So many threads of the engine.
+    Threads(usize),
+    /// The host's.
+    Executor(Arc<dyn GcExecutor>),
+}
+
 /// The settings of an [`Engine`](crate::Engine).
 ///
 /// # Examples
@@ -65,8 +74,8 @@ use std::time::Duration;
 pub struct Config {
     pub(crate) collector: Collector,
     pub(crate) heap: HeapOptions,
-    gc_threads: usize,
-    gc_executor: Option<Arc<dyn GcExecutor>>,
+    /// What works for heaps, if the host has chosen it. Otherwise the options of the heap say it.
+    gc_workers: Option<Workers>,
     heap_guard: Option<u64>,
     pub(crate) allocation_strategy: InstanceAllocationStrategy,
     pub(crate) run: RunOptions,
@@ -94,8 +103,7 @@ impl Config {
         Config {
             collector: Collector::default(),
             heap: HeapOptions::default(),
-            gc_threads: GcThreads::usual(),
-            gc_executor: None,
+            gc_workers: None,
             heap_guard: None,
             allocation_strategy: InstanceAllocationStrategy::OnDemand,
             run: RunOptions::default(),
@@ -147,14 +155,17 @@ impl Config {
     /// # gc_wasm::error::Ok(())
     /// ```
     pub fn gc_heap(&mut self, options: HeapOptions) -> &mut Config {
-        self.gc_executor = Some(Arc::clone(&options.threads));
         self.heap = options;
         self
     }
 
     /// Sets how many threads of the engine work for its heaps beside the programs (default: one where threads run in
     /// parallel, and otherwise none). They mark old objects, and touch memory before it is used. They are started when
-    /// there is work, and end with the engine and its stores. With 0 the thread that runs a program does all of it.
+    /// there is work, and end with the engine and its stores. With 0 the thread that runs a program does all of it. What
+    /// is set here comes before [`HeapOptions::threads`].
+    ///
+    /// A process that forks and goes on in the child without `exec` must use 0, because the child has no such threads, and
+    /// would wait for one that was marking.
     ///
     /// # Examples
     /// ```
@@ -164,21 +175,22 @@ impl Config {
     /// # gc_wasm::error::Ok(())
     /// ```
     pub fn gc_threads(&mut self, count: usize) -> &mut Config {
-        (self.gc_threads, self.gc_executor) = (count, None);
+        self.gc_workers = Some(Workers::Threads(count));
         self
     }
 
     /// Lets `executor` do the work for heaps instead of [threads of the engine](Config::gc_threads).
     pub fn gc_executor(&mut self, executor: Arc<dyn GcExecutor>) -> &mut Config {
-        self.gc_executor = Some(executor);
+        self.gc_workers = Some(Workers::Executor(executor));
         self
     }
 
     /// What works for the heaps of an engine with these settings.
     pub(crate) fn gc_workers(&self) -> Arc<dyn GcExecutor> {
-        match &self.gc_executor {
-            Some(executor) => Arc::clone(executor),
-            None => Arc::new(GcThreads::new(self.gc_threads)),
+        match &self.gc_workers {
+            Some(Workers::Executor(executor)) => Arc::clone(executor),
+            Some(Workers::Threads(count)) => Arc::new(GcThreads::new(*count)),
+            None => Arc::clone(&self.heap.threads),
         }
     }
 

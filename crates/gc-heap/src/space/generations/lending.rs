@@ -1,4 +1,4 @@
-//! Marking on another thread: when the old generation's tables are lent, and when they are recalled.
+//! Marking and sweeping on another thread: when the old generation's tables are lent, and when they are recalled.
 //!
 //! At the end of a pause the tables go to a thread, with the references that the program has overwritten. Before the next
 //! pause, and before anything else that uses them, they are recalled. A recall waits for a thread that may not be
@@ -12,16 +12,16 @@
 //! What the program overwrites meanwhile is in the log, and what the host overwrites is in a list. Both go with the
 //! tables the next time. Marking is over when, with the tables at home, nothing is to be scanned and nothing is logged.
 
+use super::loan::{Ended, Task};
 use super::major::{SLICE, ZEAL_SLICE};
 use super::{Cycle, Phase};
 use crate::space::nursery;
-use crate::trace::marking::Ended;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A recall that takes longer is slow.
 const SLOW: Duration = Duration::from_micros(200);
-/// A thread that has not begun after this time comes late.
+/// A thread that has begun none of the loans of this time comes late.
 const LATE: Duration = Duration::from_millis(2);
 /// The number of times that the program's thread marks by itself after a slow recall. It doubles with each slow one, and is
 /// halved after so many good ones.
@@ -37,8 +37,12 @@ const MOST_WAITING: u32 = 1 << 16;
 /// How lending went so far.
 #[derive(Debug, Default)]
 pub(super) struct Lending {
-    /// When the tables were lent, until it is known what the thread told.
-    since: Option<Instant>,
+    /// What the tables were lent for, until it is known what the thread told.
+    lent: Option<Task>,
+    /// When the first of those was lent that no thread has begun.
+    waits_since: Option<Instant>,
+    /// Whether no thread has begun with the last sweep.
+    idle: bool,
     /// What the host has overwritten since then, and the slots.
     overwritten: Vec<(u32, u32)>,
     /// How often the program's thread still marks by itself, how often that number was doubled, and the number of recalls
@@ -81,6 +85,16 @@ impl Lending {
         self.needed = self.needed.saturating_sub(units);
     }
 
+    /// Counts the units of work that a thread did while the program used `used` bytes of the nursery.
+    fn count_marked(&mut self, units: u64, used: u64) {
+        let (done, during) = &mut self.lately;
+        if *during > RECENT {
+            (*done, *during) = (*done / 2, *during / 2);
+        }
+        (*done, *during) = (*done + units, *during + used);
+        self.count(units);
+    }
+
     /// Whether the program's thread must do its part now, because it uses the last `left` bytes of the nursery.
     fn must_help(&self, left: u32) -> bool {
         self.owed > 0 && self.owed >= u64::from(left / nursery::CHUNK) * u64::from(SLICE)
@@ -93,14 +107,22 @@ impl Lending {
 }
 
 impl Cycle<'_> {
-    /// Lends the tables to a thread that marks, if marking is under way and there is a thread. Returns whether it did. The
-    /// program runs afterwards.
+    /// What a thread could do now.
+    fn task(&self) -> Option<Task> {
+        match self.major.phase() {
+            Phase::Marking if !self.major.marking_waits() => Some(Task::Mark),
+            Phase::Sweeping | Phase::GivingBack => Some(Task::Sweep),
+            _ => None,
+        }
+    }
+
+    /// Lends the tables to a thread that marks or sweeps, if there is something to do and a thread. Returns whether it did.
+    /// The program runs afterwards.
     pub fn lend(&mut self) -> bool {
-        let marks = self.major.phase() == Phase::Marking && !self.major.marking_waits();
         let threads = self.core.memory.threads();
         // Time that the host gives is used on this thread.
         let given = self.core.side.given.is_some();
-        if !marks || given || !threads.is_parallel() || self.core.damage.is_some() {
+        if self.task().is_none() || given || !threads.is_parallel() || self.core.damage.is_some() {
             return false;
         }
         self.recall();
@@ -110,6 +132,30 @@ impl Cycle<'_> {
             lending.rest -= 1;
             return false;
         }
+        let task = match self.task() {
+            Some(Task::Mark) if self.hand_over(left) => Task::Mark,
+            Some(Task::Sweep) if !std::mem::take(&mut self.major.lending.idle) => Task::Sweep,
+            _ => return false,
+        };
+        let (start, borrower) = (self.space.old.region.start(), self.space.old.borrower());
+        let Some(bytes) = self.core.memory.lend(start.into(), borrower) else { return false };
+        self.major.lending.lent = Some(task);
+        self.major.lending.waits_since.get_or_insert_with(Instant::now);
+        self.major.lending.used = used;
+        let most = if self.core.memory.zeal() == 0 { u32::MAX } else { ZEAL_SLICE };
+        let work = self.space.old.lend(task, Arc::clone(self.shapes), bytes, most);
+        threads.execute(work);
+        true
+    }
+
+    /// Hands what the program has overwritten over to the thread that marks next. Returns whether there is something to
+    /// mark, and the program's thread need not do it while it uses the last `left` bytes of the nursery.
+    fn hand_over(&mut self, left: u32) -> bool {
+        // If more wait than a thread takes, the log must be able to become full. Then marking is given up.
+        if self.space.old.marker.overwritten.len() > MOST_WAITING as usize {
+            return false;
+        }
+        let lending = &mut self.major.lending;
         lending.owed = lending.needed.saturating_sub(lending.expected(left));
         if lending.must_help(left) {
             return false;
@@ -117,17 +163,7 @@ impl Cycle<'_> {
         let Some(unread) = self.log.unread(&self.core.memory) else { return false };
         let marker = &mut self.space.old.marker;
         marker.overwritten.extend((0..unread).map(|_| self.log.next()));
-        if marker.is_done() {
-            return false;
-        }
-        let (start, borrower) = (self.space.old.region.start(), self.space.old.borrower());
-        let Some(bytes) = self.core.memory.lend(start.into(), borrower) else { return false };
-        self.major.lending.since = Some(Instant::now());
-        self.major.lending.used = used;
-        let most = if self.core.memory.zeal() == 0 { u32::MAX } else { ZEAL_SLICE };
-        let work = self.space.old.lend(Arc::clone(self.shapes), bytes, most);
-        threads.execute(work);
-        true
+        !marker.is_done()
     }
 
     /// The bytes of the nursery that are used, and those that the program can still use.
@@ -144,25 +180,27 @@ impl Cycle<'_> {
 
     /// Has the tables at home again, and learns what the thread that had them has to tell.
     pub fn recall(&mut self) {
-        let Some(since) = self.major.lending.since.take() else { return };
+        let Some(task) = self.major.lending.lent.take() else { return };
         let (asked, waits) = (Instant::now(), !self.space.old.is_back());
         self.core.memory.recall();
-        let marker = &mut self.space.old.marker;
-        let told = marker.told();
+        let told = std::mem::take(&mut self.space.old.told);
         let lending = &mut self.major.lending;
-        marker.overwritten.append(&mut lending.overwritten);
-        let late = !told.began && asked.duration_since(since) > LATE;
-        // Under zeal nothing depends on time.
+        self.space.old.marker.overwritten.append(&mut lending.overwritten);
+        // A loan that came back before this recall may have had no time.
+        let waited = lending.waits_since.filter(|_| !told.began && waits);
+        let late = waited.is_some_and(|since| asked.duration_since(since) > LATE);
+        if told.began || late {
+            lending.waits_since = None;
+        }
+        // Under zeal this thread does not depend on time.
         if self.core.memory.zeal() == 0 && (told.began || late) {
             lending.learn(late || waits && asked.elapsed() > SLOW);
         }
         let used = self.space.nursery.used(&self.core.memory).saturating_sub(lending.used);
-        let (done, during) = &mut lending.lately;
-        if *during > RECENT {
-            (*done, *during) = (*done / 2, *during / 2);
+        match task {
+            Task::Mark => lending.count_marked(told.units, used.into()),
+            Task::Sweep => lending.idle = !told.began,
         }
-        (*done, *during) = (*done + told.units, *during + u64::from(used));
-        lending.count(told.units);
         self.major.took += told.took;
         match told.ended {
             Ended::Recalled | Ended::Done => {}
@@ -174,14 +212,15 @@ impl Cycle<'_> {
         }
     }
 
-    /// Whether a thread is marking and can go on. Otherwise it is done, or needs help, or should get what the program has
+    /// Whether a thread works and can go on. Otherwise it is done, or needs help, or should get what the program has
     /// overwritten.
-    pub(super) fn is_marked_elsewhere(&self) -> bool {
+    pub(super) fn is_done_elsewhere(&self) -> bool {
         let (_, left) = self.nursery_use();
         self.space.old.is_lent()
             && !self.space.old.is_back()
             && !self.major.lending.must_help(left)
-            && self.log.unread(&self.core.memory).is_some_and(|unread| unread <= MOST_WAITING)
+            && (self.major.phase() != Phase::Marking
+                || self.log.unread(&self.core.memory).is_some_and(|unread| unread <= MOST_WAITING))
     }
 
     /// Marks the referent of `word`, which the host overwrites in the slot at `at`, or a thread does it later.

@@ -187,7 +187,7 @@ impl Cycle<'_> {
     /// The parts that marking needs.
     #[inline(always)]
     pub fn marking(&mut self) -> Marking<'_> {
-        let OldTables { region, evacuator, marker } = &mut *self.space.old;
+        let OldTables { region, evacuator, marker, .. } = &mut *self.space.old;
         Marking { core: self.core, shapes: self.shapes, region, evacuator, marker }
     }
 
@@ -362,7 +362,7 @@ impl Cycle<'_> {
     /// Does a slice of the major collection that is under way, if there is one, as a separate
     /// pause.
     pub fn slice(&mut self) {
-        if self.major.phase == Phase::Idle || self.is_marked_elsewhere() {
+        if self.major.phase == Phase::Idle || self.is_done_elsewhere() {
             return;
         }
         let start = Instant::now();
@@ -426,7 +426,9 @@ impl Cycle<'_> {
             left -= given - budget;
             self.major.lending.count((given - budget).into());
             let waits = self.major.phase == phase && budget == given;
-            if waits || self.core.damage.is_some() || start.elapsed() >= time {
+            // Another thread may do what follows.
+            let ends = self.major.phase != phase && self.core.memory.threads().is_parallel();
+            if waits || ends || self.core.damage.is_some() || start.elapsed() >= time {
                 break;
             }
         }

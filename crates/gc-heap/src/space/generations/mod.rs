@@ -9,6 +9,7 @@ mod check;
 pub mod chooser;
 pub mod due;
 mod lending;
+pub(crate) mod loan;
 pub mod major;
 mod old;
 mod room;
@@ -21,7 +22,6 @@ pub use old::{Counts, OldGeneration, OldTables};
 
 use super::mark_region::MarkRegion;
 use super::mark_region::blocks::{BLOCK_SIZE, MAX_SMALL};
-use super::mark_region::evacuate::Evacuator;
 use super::nursery::Nursery;
 use super::nursery::size::{NurseryUse, Sizing, first_size};
 use super::object_map::WORD_BYTES;
@@ -108,8 +108,12 @@ impl Generations {
 
     /// Forgets all objects. The core was reset before.
     pub fn reset(&mut self, core: &mut HeapCore) {
-        self.old.region.clear();
-        self.old.evacuator = Evacuator::default();
+        let OldTables { region, evacuator, marker, told, lost } = &mut *self.old;
+        match std::mem::take(lost) {
+            true => *region = MarkRegion::new(self.nursery.end(), core.memory.maximum()),
+            false => region.clear(),
+        }
+        (*evacuator, *marker, *told) = Default::default();
         self.sizing = Sizing::default();
         self.born_old = Count::default();
         (self.promoted, self.marks_young) = (0, false);
@@ -232,12 +236,13 @@ impl Generations {
     /// Calls `visit` with each object, in address order.
     ///
     /// # Errors
-    /// If a young object is damaged.
+    /// If a young object is damaged, or if a thread has panicked that had the tables of the old generation.
     pub fn walk(&self, core: &HeapCore, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
         self.nursery.walk(core, |at, _| {
             VMGcRef::from_heap_index(at).into_iter().for_each(&mut *visit);
             Ok(())
         })?;
+        self.old.check_lost()?;
         self.old.region.objects().filter_map(VMGcRef::from_heap_index).for_each(visit);
         Ok(())
     }

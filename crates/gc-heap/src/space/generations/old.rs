@@ -3,16 +3,19 @@
 //! Whoever uses the tables has them: a use while they are lent recalls them first. So a recall cannot be forgotten, only come
 //! late. What the heap reports without a use of the tables ([`Counts`]) does not change while they are lent.
 
+use super::loan::{Ended, Loan, Task, Told};
+use crate::HeapError;
 use crate::lend::{GcWork, Slot};
 use crate::memory::LentBytes;
 use crate::space::Count;
 use crate::space::mark_region::MarkRegion;
 use crate::space::mark_region::evacuate::Evacuator;
-use crate::trace::marking::loan::MarkingLoan;
-use crate::trace::marking::{Ended, Marker};
+use crate::trace::marking::Marker;
 use crate::trace::shapes::Shapes;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
+
+const LOST: &str = "the thread that had the tables of its old generation has panicked";
 
 /// What of the old generation is lent together.
 #[derive(Debug)]
@@ -23,6 +26,10 @@ pub struct OldTables {
     pub evacuator: Evacuator,
     /// The progress of marking.
     pub marker: Marker,
+    /// What the thread that had them last has told.
+    pub(crate) told: Told,
+    /// Whether the tables were lost, because the thread that had them has panicked. These are others, and empty.
+    pub(crate) lost: bool,
 }
 
 /// What is reported of the old generation wherever its tables are.
@@ -68,7 +75,7 @@ impl Counts {
 #[derive(Debug)]
 pub struct OldGeneration {
     home: OnceLock<OldTables>,
-    slot: Arc<Slot<MarkingLoan>>,
+    slot: Arc<Slot<Loan>>,
     /// Of the time when the tables were lent.
     lent: Counts,
 }
@@ -76,9 +83,9 @@ pub struct OldGeneration {
 impl OldGeneration {
     /// A region without objects.
     pub(super) fn new(region: MarkRegion) -> OldGeneration {
-        let (evacuator, marker) = Default::default();
+        let (evacuator, marker, told) = Default::default();
         let lent = Counts::new(&region, &marker);
-        let home = OnceLock::from(OldTables { region, evacuator, marker });
+        let home = OnceLock::from(OldTables { region, evacuator, marker, told, lost: false });
         OldGeneration { home, slot: Arc::default(), lent }
     }
 
@@ -99,34 +106,47 @@ impl OldGeneration {
         self.home.get().map_or(self.lent, |tables| Counts::new(&tables.region, &tables.marker))
     }
 
+    /// Checks that the tables were not lost.
+    ///
+    /// # Errors
+    /// If a thread that had them has panicked.
+    pub fn check_lost(&self) -> Result<(), HeapError> {
+        match self.lost {
+            true => Err(HeapError::Corrupt { at: self.lent.start, what: LOST }),
+            false => Ok(()),
+        }
+    }
+
     /// Who has the tables, and the bytes of the heap, while they are lent.
-    pub(crate) fn borrower(&self) -> Arc<Slot<MarkingLoan>> {
+    pub(crate) fn borrower(&self) -> Arc<Slot<Loan>> {
         Arc::clone(&self.slot)
     }
 
-    /// Lends the tables to a thread that marks, and does at most `most` units of work. Returns that work.
+    /// Lends the tables to a thread for a task, of which it does at most `most` units of work. Returns that work.
     pub(crate) fn lend(
         &mut self,
+        task: Task,
         shapes: Arc<Shapes>,
         bytes: LentBytes,
         most: u32,
     ) -> Arc<dyn GcWork> {
         self.lent = Counts::new(&self.region, &self.marker);
         if let Some(tables) = self.home.take() {
-            self.slot.lend(MarkingLoan::new(tables, shapes, bytes, most));
+            self.slot.lend(Loan { tables, shapes, bytes, task, most });
         }
         self.borrower()
     }
 
-    /// Recalls the tables. If the thread that had them has panicked, they are lost: then there are none, and marking has ended with damage.
+    /// Recalls the tables. If the thread that had them has panicked, they are lost: then there are none, and the work has ended with damage.
     #[cold]
     fn take_back(&self) -> OldTables {
         if let Some(Ok(loan)) = self.slot.take() {
-            return loan.end();
+            return loan.tables;
         }
-        let (evacuator, mut marker): (Evacuator, Marker) = Default::default();
-        marker.ended = Ended::Damage(self.lent.start, "the thread that marked it has panicked");
-        OldTables { region: MarkRegion::new(self.lent.start, 0), evacuator, marker }
+        let (evacuator, marker) = Default::default();
+        let told = Told { ended: Ended::Damage(self.lent.start, LOST), ..Told::default() };
+        let region = MarkRegion::new(self.lent.start, 0);
+        OldTables { region, evacuator, marker, told, lost: true }
     }
 }
 
@@ -166,24 +186,37 @@ impl Drop for OldGeneration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{HeapMemory, HeapOptions};
-    use gc_types::NULL_PAGE_SIZE;
+    use crate::space::Generations;
+    use crate::{HeapCore, HeapMemory, HeapOptions};
+    use gc_types::{TypeIndex, VMGcHeader, VMGcKind};
 
     #[test]
-    fn tables_that_a_panic_has_lost_are_damage() {
-        let mut memory = HeapMemory::new(&HeapOptions::default()).unwrap();
-        let mut region = MarkRegion::new(NULL_PAGE_SIZE, memory.maximum());
-        region.extend(memory.len());
-        let object = region.alloc(16).unwrap();
-        let mut old = OldGeneration::new(region);
-        let bytes = memory.lend(NULL_PAGE_SIZE.into(), old.borrower()).unwrap();
-        let _work = old.lend(Arc::default(), bytes, u32::MAX);
+    fn tables_that_a_panic_has_lost_are_damage_until_a_reset() {
+        let memory = HeapMemory::with_apart(&HeapOptions::default(), 64 << 10).unwrap();
+        let mut core = HeapCore::new(memory);
+        let mut space = Generations::new(&mut core, 0).unwrap();
+        space.reserve(&mut core);
+        let header = VMGcHeader::new(VMGcKind::ExternRef, TypeIndex::NONE);
+        space.alloc_old(&mut core, header, 16).unwrap();
+
+        let old = &mut space.old;
+        let bytes = core.memory.lend(old.region.start().into(), old.borrower()).unwrap();
+        let _work = old.lend(Task::Mark, Arc::default(), bytes, u32::MAX);
         assert_eq!((old.is_lent(), old.counts().total.objects), (true, 1));
         let slot = old.borrower();
         let work = || slot.work(|_, _| panic!("a test"));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err());
-        assert!(!old.region.is_start(object) && old.region.alloc(16).is_none());
-        let told = old.marker.told();
-        assert!(matches!(told.ended, Ended::Damage(_, what) if what.contains("panicked")));
+
+        let error = space.walk(&core, &mut |_| panic!("an object")).unwrap_err();
+        assert!(error.to_string().contains("panicked"), "{error}");
+        assert!(matches!(space.old.told.ended, Ended::Damage(_, what) if what == LOST));
+        assert_eq!(space.old.region.alloc(16), None);
+
+        core.reset();
+        space.reset(&mut core);
+        space.reserve(&mut core);
+        let again = space.alloc_old(&mut core, header, 16);
+        assert!(again.is_some_and(|at| space.old.region.is_start(at)));
+        assert_eq!(space.old.told.ended, Ended::Recalled);
     }
 }

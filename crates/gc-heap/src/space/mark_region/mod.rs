@@ -19,6 +19,7 @@ mod tests;
 use super::Count;
 use super::object_map::{Mark, ObjectMap, Starts};
 use crate::HeapMemory;
+use crate::memory::FreeMemory;
 pub use alloc::Bump;
 use alloc::Cursor;
 use blocks::{BLOCK_SIZE, Blocks, GiveBack, MAX_SMALL, Owner, PAGE_SIZE};
@@ -412,7 +413,7 @@ impl MarkRegion {
     }
 
     /// Gives at most `most` free blocks back.
-    pub fn give_back(&mut self, memory: &mut HeapMemory, most: u32) {
+    pub fn give_back(&mut self, memory: &mut impl FreeMemory, most: u32) {
         if let Some(mut from) = self.giving_back {
             let done = self.blocks.give_back(memory, &mut from, most);
             self.giving_back = (!done).then_some(from);

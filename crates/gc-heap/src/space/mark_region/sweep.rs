@@ -3,7 +3,7 @@
 use super::MarkRegion;
 use super::alloc::Cursor;
 use super::blocks::{BLOCK_SIZE, Hole, LINE_SIZE, Owner, PAGE_SIZE};
-use crate::HeapMemory;
+use crate::memory::FreeMemory;
 
 /// Blocks with fewer free lines than this are not reused.
 const MIN_FREE_LINES: u32 = 2;
@@ -74,7 +74,7 @@ impl MarkRegion {
 
     /// Sweeps as far as `budget` allows. Returns whether nothing is left. Under zeal, overwrites the lines and pages in
     /// `memory` that become free.
-    pub fn sweep(&mut self, memory: &mut HeapMemory, budget: &mut u32) -> bool {
+    pub fn sweep(&mut self, memory: &mut impl FreeMemory, budget: &mut u32) -> bool {
         let mut block = match self.sweep {
             Sweep::Done => return true,
             Sweep::Blocks(block) => block,
@@ -86,7 +86,7 @@ impl MarkRegion {
             }
         };
         while block < self.unswept.len() && *budget > 0 {
-            if self.sweep_block(block) && memory.zeal() != 0 {
+            if self.sweep_block(block) && memory.is_poisoned() {
                 self.poison(memory, block);
             }
             block += 1;
@@ -116,7 +116,7 @@ impl MarkRegion {
 
     /// Overwrites the free lines of a block that was swept.
     #[cold]
-    fn poison(&self, memory: &mut HeapMemory, block: usize) {
+    fn poison(&self, memory: &mut impl FreeMemory, block: usize) {
         let mut from = self.blocks.block_start(block);
         while let Some(Hole { next, limit }) = self.blocks.hole(block, from, LINE_SIZE) {
             memory.poison(next.into(), (limit - next).into());
@@ -139,7 +139,7 @@ impl MarkRegion {
     }
 
     /// Frees the unmarked large objects, as far as `budget` allows. Returns whether all are swept.
-    fn sweep_large(&mut self, memory: &mut HeapMemory, budget: &mut u32) -> bool {
+    fn sweep_large(&mut self, memory: &mut impl FreeMemory, budget: &mut u32) -> bool {
         while *budget > 0 {
             let Some(start) = self.unswept_large.pop() else { return true };
             let mut cost = 1;

@@ -12,9 +12,7 @@
 //! that it needs. Another thread may run it while the program runs (`loan.rs`). When it consisted of methods of the whole heap, which updated counters in memory, a
 //! collection of 143 MiB of live objects took 81 to 88 ms instead of 66 to 70.
 
-pub(crate) mod loan;
-
-pub use loan::Ended;
+mod loan;
 
 use super::grey::Grey;
 use super::shapes::{BAD_OBJECT, Shapes, slots_of_bits};
@@ -24,7 +22,6 @@ use crate::space::mark_region::evacuate::{Evacuator, is_in};
 use crate::space::object_map::Mark;
 use crate::{GcRootsIter, HeapCore, HeapView, WeakTracer};
 use gc_types::{ArrayLayout, I31, VMGcHeader, VMGcRef};
-use std::time::Duration;
 
 /// The most references that wait.
 const REFERENCES: usize = 64;
@@ -67,12 +64,6 @@ pub struct Marker {
     floor: u32,
     /// References that the program overwrote, and their slots, for the thread that marks next.
     pub(crate) overwritten: Vec<(u32, u32)>,
-    /// What the thread that marked last has told: whether it began, how it ended, how long it took, and how
-    /// many units of work it did.
-    began: bool,
-    pub(crate) ended: Ended,
-    took: Duration,
-    units: u64,
     /// Slots of arrays on the stack that are not scanned.
     waiting: u64,
 }

@@ -68,9 +68,43 @@ fn another_thread_marks_all_that_lives() {
     assert_eq!(threads.run(), 1);
     assert!(f.heap.space.old.is_lent() && f.heap.space.old.is_back());
     f.heap.cycle().slice();
-    assert!(!f.heap.space.old.is_lent() && f.heap.major.phase() != Phase::Marking);
+    assert_ne!(f.heap.major.phase(), Phase::Marking);
     end_major(&mut f);
     assert_eq!((f.live(), f.list_length()), (10_000, 10_000));
+}
+
+#[test]
+fn another_thread_sweeps_and_gives_back() {
+    let (mut f, threads) = held(64 << 20);
+    f.list(200_000);
+    f.collect(CollectionKind::Minor);
+    f.stack[0] = 0;
+    f.list(1000);
+    f.begin(CollectionKind::Begin).collect().unwrap();
+    threads.run();
+    f.heap.core.side.policy = Box::new(gc_heap::AdaptivePolicy::memory());
+    // A slice ends where another thread can go on.
+    f.heap.cycle().slice();
+    if f.heap.major.phase() == Phase::Evacuating {
+        f.heap.cycle().cancel_evacuation();
+        f.heap.cycle().lend();
+    }
+    for phase in [Phase::Sweeping, Phase::GivingBack] {
+        assert!(f.heap.space.old.is_lent(), "{phase:?}");
+        assert_eq!(f.heap.major.phase(), phase);
+        // It goes on elsewhere.
+        f.heap.cycle().slice();
+        assert!(f.heap.space.old.is_lent());
+        threads.run();
+        assert!(f.heap.space.old.is_back());
+        f.heap.cycle().slice();
+    }
+    assert_eq!((f.heap.major.phase(), f.live()), (Phase::Idle, 1000));
+    assert!(f.heap.space.old.region.given_back() > 1 << 20);
+    f.heap.verify().unwrap();
+    f.list(20_000);
+    f.collect(CollectionKind::Full);
+    assert_eq!(f.list_length(), 21_000);
 }
 
 #[test]
@@ -277,4 +311,99 @@ fn threads_mark_while_the_program_changes_the_heap() {
         }
         f.collect(if round % 8 == 0 { CollectionKind::Full } else { CollectionKind::Minor });
     }
+}
+
+#[test]
+fn references_that_the_host_writes_are_not_torn() {
+    let threads = Arc::new(GcThreads::new(1));
+    let options = HeapOptions { threads, ..options(16 << 20) };
+    let mut f = Fixture::with(&options, &COLLECTOR);
+    const COUNT: u32 = 4096;
+    let at = |n: u32| 12 + 4 * u64::from(n % COUNT);
+    f.stack[2] = u64::from(f.refs(COUNT));
+    for n in 0..COUNT {
+        f.make_room();
+        let leaf = f.refs(3);
+        f.write(f.stack[2] as u32, at(n), leaf);
+    }
+    f.collect(CollectionKind::Full);
+    let table = f.stack[2] as u32;
+    let leaves: Vec<u32> = (0..COUNT).map(|n| f.read(table, at(n))).collect();
+    for _ in 0..20 {
+        f.begin(CollectionKind::Begin).collect().unwrap();
+        for n in 0..6 * COUNT {
+            let leaf = leaves[(n % COUNT) as usize];
+            f.write(table, at(n), if (n / COUNT).is_multiple_of(2) { 0 } else { leaf });
+        }
+        f.begin(CollectionKind::Minor).collect().unwrap();
+        while f.heap.major.phase() != Phase::Idle {
+            f.heap.cycle().slice();
+            f.heap.core.check_damage().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_reset_ends_the_damage_that_a_thread_has_met() {
+    let (mut f, threads) = held(8 << 20);
+    f.list(5000);
+    f.begin(CollectionKind::Begin).collect().unwrap();
+    f.poke(f.top(), 0, u32::MAX);
+    threads.run();
+    f.stack[0] = 0;
+    assert!(f.heap.reset(&mut f.host_data));
+    f.list(5000);
+    f.begin(CollectionKind::Begin).collect().unwrap();
+    assert!(f.heap.space.old.is_lent());
+    f.begin(CollectionKind::Minor).collect().unwrap();
+    assert_eq!(f.list_length(), 5000);
+}
+
+#[test]
+fn a_pool_hears_of_the_damage_that_a_thread_has_met() {
+    let (mut f, threads) = held(8 << 20);
+    f.list(5000);
+    f.begin(CollectionKind::Begin).collect().unwrap();
+    f.poke(f.top(), 0, u32::MAX);
+    threads.run();
+    assert!(f.heap.core.damage.is_none());
+    f.heap.recall();
+    assert!(f.heap.core.damage.is_some());
+}
+
+/// A program whose objects all die young makes no old objects that would ask for help.
+#[test]
+fn marking_ends_where_no_thread_begins() {
+    let (mut f, _threads) = held(8 << 20);
+    f.list(20_000);
+    f.collect(CollectionKind::Full);
+    f.begin(CollectionKind::Begin).collect().unwrap();
+    let mut minors = 0;
+    while f.heap.major.phase() != Phase::Idle {
+        while f.heap.next() + 64 <= f.heap.space.nursery.limit() {
+            let header = VMGcHeader::new(VMGcKind::StructRef, PAIR);
+            f.heap.alloc_raw(header, 16).unwrap();
+        }
+        f.begin(CollectionKind::Minor).collect().unwrap();
+        minors += 1;
+        assert!(minors < 1000, "{:?}", f.heap.major.phase());
+    }
+}
+
+/// Nobody takes what is overwritten, so the log becomes full, and marking is given up.
+#[test]
+fn what_waits_for_a_thread_is_bounded() {
+    let (mut f, _threads) = held(8 << 20);
+    f.list(5000);
+    f.begin(CollectionKind::Begin).collect().unwrap();
+    let (top, mut logged) = (f.top(), 0_u64);
+    while f.heap.major.phase() == Phase::Marking && logged < 30_000_000 {
+        for _ in 0..70_000 {
+            f.heap.tables.log.set(logged, top, top + CDR as u32);
+            logged += 1;
+        }
+        f.heap.core.memory.set_data_u64(LOG_LEN, logged);
+        f.heap.cycle().slice();
+    }
+    assert_ne!(f.heap.major.phase(), Phase::Marking);
 }

@@ -2,6 +2,7 @@
 
 use super::{ASIDE, BLOCK_SIZE, Blocks, FREE, PAGES};
 use crate::HeapMemory;
+use crate::memory::FreeMemory;
 use crate::space::Residue;
 
 /// The blocks that are still to be given back: free blocks from `block` on, except the first
@@ -55,7 +56,12 @@ impl Blocks {
 
     /// Gives the memory of at most `most` free blocks back to the system, beginning at `from`.
     /// Returns whether none are left.
-    pub fn give_back(&mut self, memory: &mut HeapMemory, from: &mut GiveBack, most: u32) -> bool {
+    pub fn give_back(
+        &mut self,
+        memory: &mut impl FreeMemory,
+        from: &mut GiveBack,
+        most: u32,
+    ) -> bool {
         let mut left = most;
         while left > 0 {
             let Some(&used) = self.used.get(from.block) else { return true };
@@ -78,8 +84,7 @@ impl Blocks {
                 continue;
             }
             let bytes = u64::from(count) * u64::from(BLOCK_SIZE);
-            let _mapped = memory.give_back(self.block_start(first).into(), bytes);
-            debug_assert!(_mapped.is_some(), "blocks are mapped");
+            memory.give_back(self.block_start(first).into(), bytes);
         }
         false
     }
