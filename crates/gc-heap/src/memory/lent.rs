@@ -10,6 +10,7 @@ use super::view::{Mapped, SharedBytes};
 use super::{HeapMapping, HeapMemory};
 use crate::lend::Slot;
 use crate::os;
+use gc_types::NULL_PAGE_SIZE;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -83,9 +84,22 @@ impl FreeMemory for HeapMemory {
 impl LentBytes {
     /// Where `count` bytes from index `at` on are, if all of them were lent.
     fn pointer(&self, at: u64, count: u64) -> Option<*mut u8> {
-        let lent = at >= self.from && at.checked_add(count)? <= self.usable;
+        // The null page is mapped before the bytes that can be used.
+        let end = self.usable + u64::from(NULL_PAGE_SIZE);
+        let lent = at >= self.from && at.checked_add(count)? <= end;
         // The offset is within the mapping.
         lent.then(|| self.mapping.base().wrapping_add(at as usize))
+    }
+
+    /// Overwrites the words from index `at` on, which nobody uses.
+    fn fill(&mut self, at: u64, count: u64, byte: u8) {
+        debug_assert!(self.pointer(at, count).is_some(), "lines and blocks are mapped");
+        for word in 0..count / 4 {
+            let Some(place) = self.pointer(at + 4 * word, 4) else { return };
+            // SAFETY: the word is mapped, and aligned as objects are. All other accesses of this moment are atomic.
+            let word = unsafe { AtomicU32::from_ptr(place.cast()) };
+            word.store(u32::from_ne_bytes([byte; 4]), Relaxed);
+        }
     }
 }
 
@@ -95,22 +109,19 @@ impl FreeMemory for LentBytes {
     }
 
     fn poison(&mut self, at: u64, count: u64) {
-        let words = if self.poisons { count / 4 } else { 0 };
-        for word in 0..words {
-            let Some(place) = self.pointer(at + 4 * word, 4) else { return };
-            // SAFETY: the word is mapped, and aligned as objects are. All other accesses of this moment are atomic.
-            let word = unsafe { AtomicU32::from_ptr(place.cast()) };
-            word.store(u32::from_ne_bytes([HeapMemory::POISON; 4]), Relaxed);
+        if self.poisons {
+            self.fill(at, count, HeapMemory::POISON);
         }
     }
 
     fn give_back(&mut self, at: u64, count: u64) {
         let page = os::page_size() as u64;
-        if let Some(pointer) = self.pointer(at, count)
-            && at.is_multiple_of(page)
-            && count.is_multiple_of(page)
-            && count > 0
-        {
+        if !at.is_multiple_of(page) || !count.is_multiple_of(page) {
+            return self.fill(at, count, 0);
+        }
+        let pointer = self.pointer(at, count);
+        debug_assert!(pointer.is_some(), "blocks are mapped");
+        if let Some(pointer) = pointer.filter(|_| count > 0) {
             self.mapping.ahead.get().inspect(|ahead| ahead.cancel());
             // SAFETY: the pages are mapped for reading and writing, and nobody uses them.
             unsafe { os::zero(pointer, count as usize) };
@@ -324,5 +335,22 @@ mod tests {
             reader.join().unwrap()
         });
         assert_eq!(others, 0);
+    }
+
+    #[test]
+    fn the_last_bytes_are_given_back_and_overwritten_too() {
+        let (mut memory, _stops, mut bytes) = lent();
+        let (end, page) = (memory.len(), os::page_size() as u64);
+        for at in [end - 4, end - page, LENT] {
+            memory.write_u32(at, 7).unwrap();
+        }
+        FreeMemory::give_back(&mut bytes, end - page, page);
+        assert_eq!((memory.read_u32(end - 4), memory.read_u32(end - page)), (Some(0), Some(0)));
+        // Parts of pages become zero as well.
+        FreeMemory::give_back(&mut bytes, LENT, 8);
+        assert_eq!(memory.read_u32(LENT), Some(0));
+        bytes.poisons = true;
+        bytes.poison(end - 8, 8);
+        assert_eq!(memory.read_u8(end - 1), Some(HeapMemory::POISON));
     }
 }

@@ -218,9 +218,12 @@ impl Cycle<'_> {
         let (_, left) = self.nursery_use();
         self.space.old.is_lent()
             && !self.space.old.is_back()
-            && !self.major.lending.must_help(left)
             && (self.major.phase() != Phase::Marking
-                || self.log.unread(&self.core.memory).is_some_and(|unread| unread <= MOST_WAITING))
+                || !self.major.lending.must_help(left)
+                    && self
+                        .log
+                        .unread(&self.core.memory)
+                        .is_some_and(|unread| unread <= MOST_WAITING))
     }
 
     /// Marks the referent of `word`, which the host overwrites in the slot at `at`, or a thread does it later.
@@ -245,7 +248,10 @@ impl Cycle<'_> {
     #[inline(always)]
     pub fn note_slot(&mut self, at: u64, word: u32) {
         if self.space.old.is_lent() {
-            self.keep(0, at);
+            // A thread that sweeps does so when nothing is to be evacuated.
+            if self.major.phase() == Phase::Marking {
+                self.keep(0, at);
+            }
         } else if self.space.note_slot(at, word) {
             self.cancel_evacuation();
         }
