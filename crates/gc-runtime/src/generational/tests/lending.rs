@@ -89,6 +89,9 @@ fn another_thread_sweeps_and_gives_back() {
         f.heap.cycle().cancel_evacuation();
         f.heap.cycle().lend();
     }
+    // The host's stores are of no interest for a sweep, however many there are.
+    (0..100_000).for_each(|_| f.write(f.top(), CAR, f.top()));
+    assert!(f.heap.space.old.is_lent());
     for phase in [Phase::Sweeping, Phase::GivingBack] {
         assert!(f.heap.space.old.is_lent(), "{phase:?}");
         assert_eq!(f.heap.major.phase(), phase);
