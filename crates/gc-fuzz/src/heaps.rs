@@ -1,8 +1,9 @@
 //! Targets that drive bare heaps.
 //!
 //! The first byte chooses the kind of heap, the zeal and the nursery. For the targets that need only
-//! one collector, the second byte chooses it, and whether a thread marks beside the program. An input says little more in many operations than in a
-//! few, so the bytes after the first few hundred are ignored: more inputs run in the same time.
+//! one collector, the second byte chooses it, and whether a thread works beside the program. An input
+//! says little more in many operations than in a few, so the bytes after the first few hundred are
+//! ignored: more inputs run in the same time.
 
 use anyhow::Result;
 use arbitrary::Unstructured;

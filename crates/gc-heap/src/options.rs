@@ -43,8 +43,8 @@ pub struct HeapOptions {
     pub pause_target: Duration,
     /// The source of the memory. Heaps with clones of these options share it.
     pub memory: Arc<dyn MemorySource>,
-    /// The threads that work for the heap: that mark old objects while the program runs, and touch memory before it is used.
-    /// Heaps with clones of these options share them. Without any ([`GcThreads::new`] with 0), the program's thread
+    /// The threads that work for the heap: that mark and sweep old objects while the program runs, and touch memory before it
+    /// is used. Heaps with clones of these options share them. Without any ([`GcThreads::new`] with 0), the program's thread
     /// does all that must be done.
     pub threads: Arc<dyn GcExecutor>,
     /// Collects at every Nth allocation; 0 turns this off. Needs the feature `gc_zeal`.

@@ -48,8 +48,8 @@ pub struct HeapArgs {
     /// The number of threads that work for the heap beside the program [default: 1, or 0 on a machine with one
     /// processor].
     ///
-    /// They mark old objects for `generational`, and touch memory before it is used. With 0 the program's thread does
-    /// all of it.
+    /// They mark and sweep old objects for `generational`, and touch memory before it is used. With 0 the program's
+    /// thread does all of it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..=64))]
     pub gc_threads: Option<u8>,
     /// Collect at every Nth allocation and verify the heap before and after (0: never). Needs a

@@ -413,6 +413,8 @@ impl GcHeap for GenerationalHeap {
 
     fn recall(&mut self) {
         self.cycle().recall();
+        // A thread may have swept the last block. What follows needs the new plan.
+        self.cycle().notice_end();
     }
 
     fn grow(&mut self, bytes: u64) -> Result<u64, HeapError> {

@@ -16,6 +16,7 @@ mod pooling;
 mod profiling;
 mod refused;
 mod wasm;
+mod workers;
 
 pub(crate) use asynchronous::AsyncStackSettings;
 #[cfg(feature = "compiler")]
@@ -37,21 +38,12 @@ use crate::store::limits;
 use crate::vm::memory::MemorySettings;
 use anyhow::{Result, bail, ensure};
 use gc_engine::RunOptions;
-use gc_runtime::lend::{GcExecutor, GcThreads};
 use gc_runtime::{HeapBounds, HeapOptions, MemorySource, PolicyFactory};
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What works for the heaps of an engine beside its programs.
-#[derive(Clone, Debug)]
-enum Workers {
-    /// So many threads of the engine.
-    Threads(usize),
-    /// The host's.
-    Executor(Arc<dyn GcExecutor>),
-}
+use workers::Workers;
 
 /// The settings of an [`Engine`](crate::Engine).
 ///
@@ -74,8 +66,7 @@ enum Workers {
 pub struct Config {
     pub(crate) collector: Collector,
     pub(crate) heap: HeapOptions,
-    /// What works for heaps, if the host has chosen it. Otherwise the options of the heap say it.
-    gc_workers: Option<Workers>,
+    workers: Workers,
     heap_guard: Option<u64>,
     pub(crate) allocation_strategy: InstanceAllocationStrategy,
     pub(crate) run: RunOptions,
@@ -103,7 +94,7 @@ impl Config {
         Config {
             collector: Collector::default(),
             heap: HeapOptions::default(),
-            gc_workers: None,
+            workers: Workers::default(),
             heap_guard: None,
             allocation_strategy: InstanceAllocationStrategy::OnDemand,
             run: RunOptions::default(),
@@ -156,42 +147,8 @@ impl Config {
     /// ```
     pub fn gc_heap(&mut self, options: HeapOptions) -> &mut Config {
         self.heap = options;
+        self.workers.use_options();
         self
-    }
-
-    /// Sets how many threads of the engine work for its heaps beside the programs (default: one where threads run in
-    /// parallel, and otherwise none). They mark old objects, and touch memory before it is used. They are started when
-    /// there is work, and end with the engine and its stores. With 0 the thread that runs a program does all of it. What
-    /// is set here comes before [`HeapOptions::threads`].
-    ///
-    /// A process that forks and goes on in the child without `exec` must use 0, because the child has no such threads, and
-    /// would wait for one that was marking.
-    ///
-    /// # Examples
-    /// ```
-    /// use gc_wasm::{Config, Engine};
-    ///
-    /// let engine = Engine::new(Config::new().gc_threads(0))?;
-    /// # gc_wasm::error::Ok(())
-    /// ```
-    pub fn gc_threads(&mut self, count: usize) -> &mut Config {
-        self.gc_workers = Some(Workers::Threads(count));
-        self
-    }
-
-    /// Lets `executor` do the work for heaps instead of [threads of the engine](Config::gc_threads).
-    pub fn gc_executor(&mut self, executor: Arc<dyn GcExecutor>) -> &mut Config {
-        self.gc_workers = Some(Workers::Executor(executor));
-        self
-    }
-
-    /// What works for the heaps of an engine with these settings.
-    pub(crate) fn gc_workers(&self) -> Arc<dyn GcExecutor> {
-        match &self.gc_workers {
-            Some(Workers::Executor(executor)) => Arc::clone(executor),
-            Some(Workers::Threads(count)) => Arc::new(GcThreads::new(*count)),
-            None => Arc::clone(&self.heap.threads),
-        }
     }
 
     /// Sets the initial size of each store's GC heap in bytes ([`HeapOptions::initial`]).

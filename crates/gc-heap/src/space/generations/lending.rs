@@ -39,12 +39,12 @@ const MOST_WAITING: u32 = 1 << 16;
 pub(super) struct Lending {
     /// What the tables were lent for, until it is known what the thread told.
     lent: Option<Task>,
-    /// When the first of those was lent that no thread has begun.
+    /// What the host has overwritten since they were lent, and the slots.
+    overwritten: Vec<(u32, u32)>,
+    /// When the first of the last loans was made that no thread has begun.
     waits_since: Option<Instant>,
     /// Whether no thread has begun with the last sweep.
     idle: bool,
-    /// What the host has overwritten since then, and the slots.
-    overwritten: Vec<(u32, u32)>,
     /// How often the program's thread still marks by itself, how often that number was doubled, and the number of recalls
     /// since then that were not slow.
     rest: u32,
@@ -85,14 +85,18 @@ impl Lending {
         self.needed = self.needed.saturating_sub(units);
     }
 
-    /// Counts the units of work that a thread did while the program used `used` bytes of the nursery.
+    /// Counts the units of work that a thread did while the program used `used` bytes of the nursery. If it used none, that
+    /// does not tell how many the thread will do.
     fn count_marked(&mut self, units: u64, used: u64) {
+        self.count(units);
+        if used == 0 {
+            return;
+        }
         let (done, during) = &mut self.lately;
         if *during > RECENT {
             (*done, *during) = (*done / 2, *during / 2);
         }
         (*done, *during) = (*done + units, *during + used);
-        self.count(units);
     }
 
     /// Whether the program's thread must do its part now, because it uses the last `left` bytes of the nursery.
@@ -255,5 +259,26 @@ impl Cycle<'_> {
         } else if self.space.note_slot(at, word) {
             self.cancel_evacuation();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_expected_to_do_what_it_did_lately() {
+        let mut lending = Lending { needed: 5000, ..Lending::default() };
+        assert_eq!(lending.expected(nursery::CHUNK), 0);
+        // Large objects use nothing of the nursery, however long the thread had time.
+        lending.count_marked(3000, 0);
+        assert_eq!((lending.needed, lending.expected(nursery::CHUNK)), (2000, 0));
+        lending.count_marked(400, nursery::CHUNK.into());
+        assert_eq!((lending.needed, lending.expected(4 * nursery::CHUNK)), (1600, 1600));
+        // What is long ago counts less.
+        for _ in 0..200 {
+            lending.count_marked(100, nursery::CHUNK.into());
+        }
+        assert!((100..110).contains(&lending.expected(nursery::CHUNK)));
     }
 }

@@ -1,7 +1,7 @@
-//! [`OldGeneration`]: the tables of the old generation, which are at home or lent to a thread that marks.
+//! [`OldGeneration`]: the tables of the old generation, which are at home or lent to a thread.
 //!
-//! Whoever uses the tables has them: a use while they are lent recalls them first. So a recall cannot be forgotten, only come
-//! late. What the heap reports without a use of the tables ([`Counts`]) does not change while they are lent.
+//! Whoever uses the tables has them: a use while they are lent recalls them first. So a recall cannot be forgotten, only
+//! come late. What the heap reports without a use of the tables ([`Counts`]) does not change while they are lent.
 
 use super::loan::{Ended, Loan, Task, Told};
 use crate::HeapError;

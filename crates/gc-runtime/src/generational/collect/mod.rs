@@ -79,7 +79,6 @@ impl<'a> GenerationalCollection<'a> {
         store: StoreTables<'a>,
         mut kind: CollectionKind,
     ) -> Self {
-        heap.cycle().recall();
         if kind == CollectionKind::Begin && !heap.major.may_begin() {
             kind = CollectionKind::Minor;
         }

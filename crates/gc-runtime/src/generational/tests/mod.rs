@@ -102,6 +102,7 @@ impl Fixture {
     fn begin(&mut self, kind: CollectionKind) -> InParts<GenerationalCollection<'_>> {
         self.roots.clear_stack();
         add_stack(&mut self.stack, &mut self.roots);
+        self.heap.recall();
         let roots = self.heap.roots_for(kind, &mut self.roots);
         let (host_data, weak) = (&mut self.host_data, &mut self.weak);
         let store = StoreTables { roots, host_data, weak };
