@@ -37,7 +37,8 @@ pub struct HeapOptions {
     /// The time for which a pause should stop the program: a minor collection, a slice of marking or
     /// sweeping, an increment of an asynchronous collection. It is an aim and not a bound. A minor
     /// collection cannot be interrupted, so `generational` uses as much of its nursery as it can
-    /// empty in this time, by the times of the last minor collections, but at least 256 KiB of it.
+    /// empty in this time, by the times of the last minor collections, but at least 256 KiB of it. `drc` chooses in the same
+    /// way how much is allocated between two collections.
     /// Collectors read the clock every few hundred objects. What cannot be done in parts takes as long
     /// as it takes: the search for roots, and a collection that has to find room at once.
     pub pause_target: Duration,

@@ -15,18 +15,18 @@
 
 ; set (drc, armv8.1-a)
 ; (param i32) (param externref)
-; 84 instructions, 336 bytes
+; 86 instructions, 344 bytes
          0000  stp x29, x30, [sp, #-16]!
          0004  mov x29, sp
          0008  ldur x16, [x2, #16]
          000c  ldur x16, [x16]
          0010  add x16, x16, #0x10
          0014  cmp sp, x16
-         0018  b.lo 0x0148
+         0018  b.lo 0x0150
 @005c    001c  ldr x0, [x2, #56]
          0020  mov w1, w3
          0024  cmp x1, x0
-         0028  b.hs 0x014c
+         0028  b.hs 0x0154
          002c  ldr x9, [x2, #48]
          0030  ldr w1, [x9, w3, uxtw #2]
          0034  mov x10, x1
@@ -43,63 +43,65 @@
          0060  add w1, w7, #0x4
          0064  str w1, [x5, #4]                         ; trap: corrupt GC heap
          0068  and w0, w1, #0x3
-         006c  cbz w0, 0x00b0
+         006c  cbz w0, 0x00bc
          0070  mov x1, x4
          0074  mov x3, x11
 @005c  > 0078  str w1, [x9, w3, uxtw #2]
          007c  mov x1, x10
          0080  ror w0, w1, #0x1
 @005c    0084  cmp w0, #0x0
-         0088  b.le 0x00a8
+         0088  b.le 0x00b4
          008c  ldr x0, [x2]
          0090  add x0, x0, x1
          0094  ldr w4, [x0, #4]                         ; trap: corrupt GC heap
-         0098  sub w3, w4, #0x4
-         009c  str w3, [x0, #4]                         ; trap: corrupt GC heap
-         00a0  cmp w4, #0x5
-         00a4  b.eq 0x0104
-@005e  > 00a8  ldp x29, x30, [sp], #16
-         00ac  ret
-@005c  > 00b0  ldr x6, [x2, #8]
-         00b4  ldr w8, [x6, #40]
-         00b8  ldr w0, [x6, #44]
-         00bc  cmp w8, w0
-         00c0  b.lo 0x00dc
-         00c4  mov w0, #0x0
-@005c    00c8  mov x3, #0x0
-         00cc  mov x1, x4
-         00d0  bl gc_collector
-         00d4  mov x3, x11
-         00d8  b 0x0078
-       > 00dc  mov x1, x4
-         00e0  add w0, w7, #0x4
-         00e4  orr w0, w0, #0x2
-@005c    00e8  str w0, [x5, #4]                         ; trap: corrupt GC heap
-         00ec  ldr x0, [x6, #32]
-         00f0  str w1, [x0, w8, uxtw #2]
-         00f4  add w0, w8, #0x1
-@005c    00f8  str w0, [x6, #40]
-         00fc  mov x3, x11
-         0100  b 0x0078
-       > 0104  ldr x3, [x2, #8]
-         0108  ldr w5, [x3, #40]
-         010c  ldr w6, [x3, #44]
-         0110  cmp w5, w6
-         0114  b.lo 0x0128
-         0118  mov w0, #0x0
-         011c  mov x3, #0x0
-@005c    0120  bl gc_collector
-         0124  b 0x00a8
-       > 0128  sub w2, w4, #0x4
-         012c  orr w2, w2, #0x2
-@005c    0130  str w2, [x0, #4]                         ; trap: corrupt GC heap
-         0134  ldr x2, [x3, #32]
-         0138  str w1, [x2, w5, uxtw #2]
-         013c  add w4, w5, #0x1
-@005c    0140  str w4, [x3, #40]
-         0144  b 0x00a8
-       > 0148  udf #0xc11f                              ; trap: call stack exhausted
-@005c  > 014c  udf #0xc11f                              ; trap: undefined element: out of bounds table access
+         0098  sub w5, w4, #0x4
+         009c  str w5, [x0, #4]                         ; trap: corrupt GC heap
+         00a0  ldr x3, [x2, #8]
+         00a4  ldr w6, [x3, #48]
+         00a8  and w5, w5, w6
+         00ac  cmp w5, #0x1
+         00b0  b.eq 0x0110
+@005e  > 00b4  ldp x29, x30, [sp], #16
+         00b8  ret
+@005c  > 00bc  ldr x6, [x2, #8]
+         00c0  ldr w8, [x6, #40]
+         00c4  ldr w0, [x6, #44]
+         00c8  cmp w8, w0
+         00cc  b.lo 0x00e8
+         00d0  mov w0, #0x0
+@005c    00d4  mov x3, #0x0
+         00d8  mov x1, x4
+         00dc  bl gc_collector
+         00e0  mov x3, x11
+         00e4  b 0x0078
+       > 00e8  mov x1, x4
+         00ec  add w0, w7, #0x4
+         00f0  orr w0, w0, #0x2
+@005c    00f4  str w0, [x5, #4]                         ; trap: corrupt GC heap
+         00f8  ldr x0, [x6, #32]
+         00fc  str w1, [x0, w8, uxtw #2]
+         0100  add w0, w8, #0x1
+@005c    0104  str w0, [x6, #40]
+         0108  mov x3, x11
+         010c  b 0x0078
+       > 0110  ldr w5, [x3, #40]
+         0114  ldr w6, [x3, #44]
+         0118  cmp w5, w6
+         011c  b.lo 0x0130
+         0120  mov w0, #0x0
+         0124  mov x3, #0x0
+@005c    0128  bl gc_collector
+         012c  b 0x00b4
+       > 0130  sub w4, w4, #0x4
+         0134  orr w4, w4, #0x2
+@005c    0138  str w4, [x0, #4]                         ; trap: corrupt GC heap
+         013c  ldr x4, [x3, #32]
+         0140  str w1, [x4, w5, uxtw #2]
+         0144  add w5, w5, #0x1
+@005c    0148  str w5, [x3, #40]
+         014c  b 0x00b4
+       > 0150  udf #0xc11f                              ; trap: call stack exhausted
+@005c  > 0154  udf #0xc11f                              ; trap: undefined element: out of bounds table access
 
 ; grow (drc, armv8.1-a)
 ; (param externref) (param i32) (result i32)

@@ -6,7 +6,9 @@
 //! New objects are young until a collection finds them alive. They are allocated inline. For each,
 //! emitted code sets a byte in a table, so that the collector knows where objects begin. References
 //! stored into a young object are not counted. A store into a mature object, a table or a global
-//! increments the count of the new referent and decrements that of the old one. Cold blocks call
+//! increments the count of the new referent and decrements that of the old one. While a search for cycles
+//! marks, the old one enters the list even if it still has a count: one word of the heap data
+//! ([`LIST_MASK`]) decides that, so the same comparison serves both. Cold blocks call
 //! the host when there is no room for an object or for an entry of the list.
 
 use super::bump;
@@ -15,7 +17,7 @@ use crate::{Access, GcCompiler, GcEmitter, RefPlace, Trust, regions};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Opcode, types};
 use gc_types::collector::drc::{
-    self, COUNT_ONE, COUNT_SHIFT, LIST, LISTED, MATURE, NAME, OP_LIST, STARTS,
+    self, COUNT_ONE, COUNT_SHIFT, LIST, LIST_MASK, LISTED, MATURE, NAME, OP_LIST, STARTS,
 };
 use gc_types::{ArrayLayout, CollectorAbi, HostCall, VMGcHeader};
 
@@ -152,7 +154,8 @@ fn count_up(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
 }
 
 /// Decrements the count of the referent of `value`. Lists a mature referent without a count,
-/// because it may be dead.
+/// because it may be dead; and while a search for cycles marks, one with a count, because marking may
+/// not find it.
 fn count_down(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
     const _: () = assert!(COUNT_ONE == 1 << COUNT_SHIFT && MATURE < COUNT_ONE);
     let done = if_heap_ref(e, value);
@@ -160,7 +163,10 @@ fn count_down(e: &mut GcEmitter<'_, '_>, value: ir::Value) {
     let word = e.builder.ins().iadd_imm_s(word, -i64::from(COUNT_ONE));
     store_count(e, access, word);
     let list = e.create_cold_block();
-    let unlisted = e.builder.ins().icmp_imm_u(IntCC::Equal, word, i64::from(MATURE));
+    let data = e.heap_data();
+    let mask = e.load_native(types::I32, regions::HEAP_DATA, data, LIST_MASK);
+    let deciding = e.builder.ins().band(word, mask);
+    let unlisted = e.builder.ins().icmp_imm_u(IntCC::Equal, deciding, i64::from(MATURE));
     e.builder.ins().brif(unlisted, list, &[], done, &[]);
 
     e.continue_in(list);
@@ -301,9 +307,11 @@ fn is_listed(m: &Matcher<'_>, step: Step, is_it: fn(&Matcher<'_>, ir::Value) -> 
             }
         }
         Step::Branch { condition, taken: false } => tested_ref(m, condition).or_else(|| {
-            // It is not the last reference, and the count was decremented.
-            let (IntCC::Equal, [word, last]) = m.comparison(condition)? else { return None };
-            match m.constant(last) == Some(i64::from(MATURE)) {
+            // By the mask it need not be on the list, and the count was decremented.
+            let (IntCC::Equal, [deciding, last]) = m.comparison(condition)? else { return None };
+            let [word, mask] = m.binary(Opcode::Band, deciding)?;
+            let decides = m.is_current_heap_data(mask, LIST_MASK);
+            match decides && m.constant(last) == Some(i64::from(MATURE)) {
                 true => counted(m, word, -i64::from(COUNT_ONE)),
                 false => None,
             }

@@ -42,6 +42,7 @@ fn drc_machine(old: u32, new: u32, slot: u32) -> (Machine, RawArgs) {
     machine.set_u32(NEW + 4, new);
     machine.set_u32(HOLDER + 4, MATURE);
     machine.set_u32(HOLDER + 12, slot);
+    machine.set_data_u32(drc::LIST_MASK, drc::LIST_MASK_IDLE);
     let native = machine.native_address(HOLDER);
     (machine, RawArgs { a: HOLDER.into(), x: 1, l: native, ..Default::default() })
 }
@@ -123,6 +124,25 @@ fn drc_write_appends_to_the_list_until_it_is_full() {
             assert_eq!(machine.data_u32(drc::LIST_CAPACITY), 3, "{name}");
             assert_eq!(machine.calls(), list_call(OLD), "{name}");
             assert_eq!(chunk.map(AtomicU32::into_inner), [0, 0, NEW, 0], "{name}");
+        }
+    }
+}
+
+/// While a search for cycles marks, a mature object is listed whenever it loses a count, and still only once.
+#[test]
+fn drc_write_lists_what_is_overwritten_while_a_search_marks() {
+    for options in modes() {
+        for (name, place) in places() {
+            let code = write(&options, place);
+            for (count, flags) in [(1, MATURE), (3, MATURE), (3, LISTED), (3, MATURE | LISTED)] {
+                let (mut machine, mut args) = drc_machine(count * ONE + flags, ONE | MATURE, OLD);
+                machine.set_data_u32(drc::LIST_MASK, drc::LIST_MASK_MARKING);
+                args.b = NEW.into();
+                machine.run(&code, &mut args);
+                let listed = if flags == MATURE { list_call(OLD) } else { vec![] };
+                assert_eq!(machine.calls(), listed, "{name}: {count} {flags}");
+                assert_eq!(machine.u32(OLD + 4), (count - 1) * ONE + flags, "{name}");
+            }
         }
     }
 }

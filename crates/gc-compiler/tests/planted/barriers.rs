@@ -189,6 +189,28 @@ fn errors_in_barriers_are_found() {
                     true
                 }
         }),
+        plant("another word than the list's mask", DRC, &[DEAD], |f, i| {
+            let mask = drc::LIST_MASK.cast_signed();
+            match &mut f.dfg.insts[i] {
+                InstructionData::Load { offset, .. } if i32::from(*offset) == mask => {
+                    *offset = (mask + 4).into();
+                    region(f, i) == Some(regions::HEAP_DATA)
+                }
+                _ => false,
+            }
+        }),
+        plant("the list's mask is not looked at", DRC, &[DEAD], |f, i| {
+            let all = match &f.dfg.insts[i] {
+                InstructionData::Binary { opcode: Opcode::Band, args } => *args,
+                _ => return false,
+            };
+            let mask = f.dfg.value_def(all[1]).inst();
+            let is_mask = mask.is_some_and(|mask| region(f, mask) == Some(regions::HEAP_DATA));
+            is_mask && {
+                f.dfg.inst_args_mut(i)[1] = all[0];
+                true
+            }
+        }),
         plant("the host is not told of a full list", DRC, &[LIST, DEAD], |f, i| {
             let InstructionData::Call { func_ref, .. } = f.dfg.insts[i] else { return false };
             host_call(f, func_ref) == gc_types::HostCall::COLLECTOR && {

@@ -339,7 +339,10 @@ impl GcHeap for FaultyHeap {
                 request.host_data.keep_all();
                 request.host_data = &mut self.no_values;
             }
-            Fault::LeaksCycles => request.cause = GcCause::NoRoom,
+            // Nothing waits for the next collection with this cause. A full heap still looks for cycles.
+            Fault::LeaksCycles if request.cause != GcCause::Exhausted => {
+                request.cause = GcCause::HostValues;
+            }
             Fault::IgnoresWeak => request.weak = &mut self.no_weak,
             Fault::SkipsWeak => {
                 request.weak.keep_all();

@@ -21,9 +21,10 @@ pub enum PauseKind {
     Major,
     /// A bounded slice of a collection between whose slices the mutator runs.
     Slice,
-    /// A collection of young objects and of objects that have no count left.
+    /// A collection of young objects and of objects that have no count left. It may include a slice of a search for
+    /// cyclic garbage.
     Counts,
-    /// Such a collection with a search for cyclic garbage.
+    /// Such a collection with a whole search for cyclic garbage.
     Cycles,
 }
 

@@ -1,68 +1,66 @@
 //! One collection of the deferred-reference-counting heap, in increments.
 //!
-//! 1. *Roots*: objects on the stack and those of scoped handles are marked, and young ones among them
-//!    mature.
+//! 1. *Roots*: objects on the stack and those of scoped handles get a count for each of these roots, and young ones among
+//!    them mature.
 //! 2. *Mature*: young objects in the list that are referred to mature. When an object matures, its
 //!    referents are counted, and young ones among them mature too.
-//! 3. *Settle*: mature objects in the list die if neither a counted reference nor the stack nor a scoped handle refers
-//!    to them. Objects that only they referred to die with them.
-//! 4. *Reclaim*: young objects that did not mature are free memory.
+//! 3. *Settle*: mature objects in the list die if nothing refers to them.
+//! 4. *Die*: the referents of dead objects are counted down, and die with them if that was their last reference. If
+//!    there are many, the rest of them wait for the next collection.
+//! 5. *Reclaim*: young objects that did not mature are free memory.
+//! 6. *Search*: a slice of the search for cycles (`cycles.rs`), if one is under way or due. *Weak* processes weak
+//!    references between two steps of it.
+//! 7. *Forget*: the counts for the roots are taken away again. Objects without another one are in the list.
 //!
-//! No object dies before everything that lives is counted. A collection that also looks for cycles
-//! gets all roots, and continues with a backup trace over the same heap:
-//!
-//! 5. *Mark*: everything that can be reached from the roots is marked.
-//! 6. *Leave*: each unmarked object decrements the counts of its referents. Before, all weak
-//!    references are taken off the counts.
-//! 7. *Rescue*: an unmarked object that still has a count has a referrer that no root led to. It
-//!    and everything reachable from it are marked, and increment the counts of their referents
-//!    again. (As in Christopher, "Reference Count Garbage Collection", 1984, who needs no roots at
-//!    all.)
-//! 8. *Weak*: weak references are processed. What they keep is rescued. Then those that are left
-//!    are counted again.
-//! 9. *Sweep*: unmarked objects are freed.
+//! No object dies before everything that lives is counted.
 
 use super::DrcHeap;
 use super::counts::Counts;
+use super::cycles;
+use gc_heap::space::nursery::size::NurseryUse;
 use gc_heap::trace::increments::Parts;
 use gc_heap::{
-    ExternRefHostDataTable, GcRootsIter, HeapCore, PauseKind, WeakScope, WeakStep, WeakTable,
-    WeakTracer,
+    ExternRefHostDataTable, GcCause, GcRootsIter, HeapCore, PauseKind, WeakScope, WeakStep,
+    WeakTable, WeakTracer,
 };
 use gc_types::VMGcRef;
 use std::time::{Duration, Instant};
 
-/// Whether a collection looks for cycles.
+/// What a collection does about cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CycleSearch {
-    /// Looks for cycles.
-    Yes,
-    /// Looks for cycles if little memory is free without that.
+    /// A whole search. A search that is marking begins anew, so that all that is garbage now is found.
+    Whole,
+    /// A whole search if little memory is free without that, otherwise a slice.
     IfCramped,
-    /// Does not look for cycles, and gets only the roots that are not counted.
-    No,
+    /// A slice.
+    Slice {
+        /// Whether a search may begin.
+        begins: bool,
+    },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Roots,
     Mature,
     Settle,
+    Die,
     Reclaim,
-    Mark,
-    Leave,
-    Rescue,
+    Search,
     Weak,
-    Sweep,
+    Forget,
     Complete,
 }
 
-/// The step that is applied to an unmarked object.
-#[derive(Clone, Copy, Debug)]
-enum Unmarked {
-    Leaves,
-    IsRescued,
-}
+/// Under zeal a part has this number of units of work, and only one part is done of what may wait.
+const ZEAL_PART: u32 = 24;
+/// A collection frees dead objects of this number of bytes for each byte that was allocated since the last one, if there
+/// are so many, even if that takes longer than a pause should. So fewer and fewer wait.
+const FREED_OF_ALLOCATED: u64 = 2;
+
+/// Bytes that count as freed for each dead object, or element of a dead array, whose referents were counted down.
+const OBJECT_BYTES: u64 = 16;
 
 /// The tables of the store.
 pub(super) struct Tables<'a> {
@@ -75,25 +73,36 @@ pub(super) struct DrcCollection<'a> {
     roots: GcRootsIter<'a>,
     host_data: &'a mut ExternRefHostDataTable,
     weak: &'a mut WeakTable,
-    trace: CycleSearch,
-    /// Whether cycles were looked for.
-    traced: bool,
+    search: CycleSearch,
+    /// Whether the host gives the time.
+    is_idle: bool,
+    /// Whether dead objects may wait for the next collection.
+    dies_later: bool,
+    /// Whether a whole search for cycles has begun in this collection, and whether one has ended.
+    whole: bool,
+    searched: bool,
+    /// Whether the search for cycles waits for the next collection, whatever is left.
+    abandoned: bool,
     phase: Phase,
-    /// The entry of the list, or the group of the map, that comes next.
+    /// The entry of the list that comes next.
     next: u32,
-    /// Number of roots visited.
-    rooted: u64,
-    /// Bytes of objects that matured since the last search for cycles.
-    grown: u64,
-    began: Instant,
-}
-
-/// The result of a search for cycles.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Traced {
-    /// Bytes by which mature objects had grown since the last search.
-    pub(super) grown: u64,
-    pub(super) took: Duration,
+    /// Number of roots visited that are not counted.
+    visited: u64,
+    /// Bytes allocated since the last collection, and bytes of mature objects when dead ones began to be freed.
+    allocated: u64,
+    settled_from: u64,
+    /// Number of dead objects, and of elements of dead arrays, whose referents were counted down.
+    counted_down: u64,
+    /// Bytes of objects that matured, and of mature objects that died.
+    matured: u64,
+    died: u64,
+    /// The time that a pause should take, and the time worked.
+    target: Duration,
+    worked: Duration,
+    /// The time that counting took.
+    counted: Duration,
+    /// Whether the phase has done a part of its work.
+    began: bool,
 }
 
 impl<'a> DrcCollection<'a> {
@@ -101,62 +110,95 @@ impl<'a> DrcCollection<'a> {
         heap: &'a mut DrcHeap,
         roots: GcRootsIter<'a>,
         tables: Tables<'a>,
-        trace: CycleSearch,
+        search: CycleSearch,
+        cause: GcCause,
     ) -> Self {
-        // If it does not look for cycles, or is abandoned before it has found some.
+        // If no marking ends in it.
         tables.weak.keep_all();
         // The value of each dead box is dropped when the box is freed.
         tables.host_data.keep_all();
         heap.space.begin_collection();
         heap.shapes.update(&heap.core.side.layouts);
-        let phase = Phase::Roots;
+        let dies_later = matches!(cause, GcCause::NoRoom | GcCause::Idle | GcCause::Zeal)
+            && matches!(search, CycleSearch::Slice { .. });
         DrcCollection {
+            allocated: heap.space.allocated(),
+            settled_from: 0,
+            counted_down: 0,
+            matured: 0,
+            died: 0,
+            target: heap.core.side.pause_left(),
+            worked: Duration::ZERO,
+            counted: Duration::ZERO,
             heap,
             roots,
             host_data: tables.host_data,
             weak: tables.weak,
-            trace,
-            traced: false,
-            phase,
+            search,
+            is_idle: cause == GcCause::Idle,
+            dies_later,
+            whole: false,
+            searched: false,
+            abandoned: false,
+            phase: Phase::Roots,
             next: 0,
-            rooted: 0,
-            grown: 0,
-            began: Instant::now(),
+            visited: 0,
+            began: false,
         }
     }
 
     /// Does up to `budget` units of work.
     fn work(&mut self, budget: &mut u32) {
         while *budget > 0 && self.phase != Phase::Complete && self.heap.core.damage.is_none() {
-            let done = match self.phase {
-                Phase::Roots => self.look_at_roots(budget),
-                Phase::Mature => self.mature(budget),
-                Phase::Settle => self.settle(budget),
-                Phase::Reclaim => self.reclaim(budget),
-                Phase::Mark => self.mark(budget),
-                Phase::Leave => self.each_unmarked(budget, Unmarked::Leaves),
-                Phase::Rescue => self.each_unmarked(budget, Unmarked::IsRescued),
-                Phase::Weak => self.process_weak(budget),
-                Phase::Sweep => self.sweep(budget),
-                Phase::Complete => true,
+            let next = match self.phase {
+                Phase::Roots => self.look_at_roots(budget).then_some(Phase::Mature),
+                Phase::Mature => {
+                    let before = self.heap.space.mature_bytes();
+                    let done = self.mature(budget);
+                    self.matured += self.heap.space.mature_bytes() - before;
+                    done.then_some(Phase::Settle)
+                }
+                Phase::Settle => self.settle(budget).then_some(Phase::Die),
+                Phase::Die => self.die(budget).then_some(Phase::Reclaim),
+                Phase::Reclaim => self.reclaim(budget).then(|| self.after_counting()),
+                Phase::Search => self.search(budget),
+                Phase::Weak => self.process_weak(budget).then(|| self.count_weak()),
+                Phase::Forget => self.forget_roots(budget).then(|| self.finish()),
+                Phase::Complete => None,
             };
-            if done {
-                self.next = 0;
-                self.phase = match self.phase {
-                    Phase::Roots => Phase::Mature,
-                    Phase::Mature => Phase::Settle,
-                    Phase::Settle => Phase::Reclaim,
-                    Phase::Reclaim => self.after_counting(),
-                    Phase::Mark => self.leave_weak(),
-                    Phase::Leave => Phase::Rescue,
-                    Phase::Rescue => {
-                        self.weak.begin(WeakScope::All);
-                        Phase::Weak
-                    }
-                    Phase::Weak => self.count_weak(),
-                    Phase::Sweep | Phase::Complete => self.after_sweep(),
-                };
+            self.began = true;
+            if let Some(next) = next {
+                (self.phase, self.next, self.began) = (next, 0, false);
+                if matches!(next, Phase::Die | Phase::Search) {
+                    // What may wait begins with a part of its own.
+                    break;
+                }
             }
+        }
+    }
+
+    /// Whether what is left of this phase waits for the next collection. A part of it never does.
+    fn waits(&self) -> bool {
+        let heap = &*self.heap;
+        let may_wait = match self.phase {
+            Phase::Search if heap.cycles.must_end() => false,
+            Phase::Die => self.dies_later,
+            _ if self.abandoned => return true,
+            _ => matches!(self.search, CycleSearch::Slice { .. }),
+        };
+        if !may_wait || !self.began {
+            return false;
+        }
+        match self.phase {
+            // Slices are short under zeal, but time that the host gives is used.
+            _ if heap.core.memory.zeal() != 0 && !self.is_idle => true,
+            Phase::Die => {
+                let freed = self.settled_from.saturating_sub(heap.space.mature_bytes());
+                // While a large array dies, nothing is freed.
+                let freed = freed.max(self.counted_down * OBJECT_BYTES);
+                self.worked >= self.target / 2 && freed >= self.allocated * FREED_OF_ALLOCATED
+            }
+            _ => self.worked >= self.target && heap.search_keeps_up(),
         }
     }
 
@@ -168,7 +210,8 @@ impl<'a> DrcCollection<'a> {
             let counted = root.is_counted();
             if let Some(index) = root.get().and_then(|root| root.as_heap_index()) {
                 counts.root(index.get(), counted);
-                self.rooted += 1;
+                // The others are visited only if a search begins.
+                self.visited += u64::from(!counted);
             }
         }
         false
@@ -177,47 +220,47 @@ impl<'a> DrcCollection<'a> {
     fn mature(&mut self, budget: &mut u32) -> bool {
         let (shapes, mut counts) = self.heap.parts();
         let entries = counts.list.len(counts.memory);
-        while *budget > 0 {
-            *budget -= 1;
-            if counts.work.cursor.is_some() {
-                counts.each_element(budget, Counts::adopt);
-            } else if let Some(index) = counts.work.pending.pop() {
-                counts.each_ref(shapes, None, index, Counts::adopt);
-            } else if self.next < entries {
-                let entry = counts.next_listed(&mut self.next, entries);
-                counts.mature_if_counted(entry);
-            } else {
+        while counts.process(shapes, |work| &mut work.maturing, budget, Counts::adopt, |_, _| ()) {
+            if self.next >= entries {
                 return true;
             }
+            let entry = counts.next_listed(&mut self.next, entries);
+            counts.mature_if_counted(entry);
         }
         false
     }
 
     fn settle(&mut self, budget: &mut u32) -> bool {
         let (shapes, mut counts) = self.heap.parts();
-        let entries = counts.list.len(counts.memory);
-        while *budget > 0 {
-            *budget -= 1;
-            if counts.work.cursor.is_some() {
-                let done = counts.each_element(budget, Counts::orphan);
-                done.into_iter().for_each(|array| counts.free(array));
-            } else if let Some(index) = counts.work.pending.pop() {
-                let values = Some(&mut *self.host_data);
-                let sound = counts.each_ref(shapes, values, index, Counts::orphan);
-                if sound && counts.work.cursor.is_none() {
-                    counts.free(index);
-                }
-            } else if self.next < entries {
-                let entry = counts.next_listed(&mut self.next, entries);
-                counts.settle(entry);
-            } else {
-                let mut kept = std::mem::take(&mut counts.work.kept);
-                counts.list.replace(counts.memory, &mut kept);
-                counts.work.kept = kept;
-                return true;
-            }
+        if !self.dies_later && counts.cycles.is_unsure() {
+            // Otherwise nothing would die in this collection.
+            counts.end_rescue(shapes);
         }
-        false
+        let entries = counts.list.len(counts.memory);
+        while *budget > 0 && self.next < entries {
+            *budget -= 1;
+            let entry = counts.next_listed(&mut self.next, entries);
+            counts.settle(entry);
+        }
+        if self.next < entries {
+            return false;
+        }
+        counts.list.replace(counts.memory, &mut counts.work.kept);
+        self.settled_from = self.heap.space.mature_bytes();
+        true
+    }
+
+    fn die(&mut self, budget: &mut u32) -> bool {
+        if self.waits() {
+            return true;
+        }
+        let (shapes, mut counts) = self.heap.parts();
+        let values = &mut *self.host_data;
+        let end = |counts: &mut Counts<'_>, index| counts.free(index, values);
+        let before = *budget;
+        let done = counts.process(shapes, |work| &mut work.dying, budget, Counts::orphan, end);
+        self.counted_down += u64::from(before - *budget);
+        done
     }
 
     fn reclaim(&mut self, budget: &mut u32) -> bool {
@@ -235,169 +278,144 @@ impl<'a> DrcCollection<'a> {
     /// The phase after everything but cycles has died.
     fn after_counting(&mut self) -> Phase {
         let heap = &mut *self.heap;
-        heap.space.begin_anew();
-        let trace = match self.trace {
-            CycleSearch::Yes => true,
-            CycleSearch::IfCramped => heap.is_cramped(),
-            CycleSearch::No => false,
-        };
-        if trace {
-            self.traced = true;
-            self.grown = heap.space.mature_bytes().saturating_sub(heap.core.live);
-            std::mem::swap(&mut heap.work.pending, &mut heap.work.rooted);
-            return Phase::Mark;
+        // Under zeal memory is used again as soon as possible.
+        heap.space.begin_anew(heap.core.memory.zeal() != 0);
+        self.died += self.settled_from.saturating_sub(heap.space.mature_bytes());
+        if self.search == CycleSearch::IfCramped {
+            self.search = match heap.is_cramped() {
+                true => CycleSearch::Whole,
+                false => CycleSearch::Slice { begins: false },
+            };
         }
-        let (map, rooted) = (heap.space.map_mut(), &mut heap.work.rooted);
-        // A marked object can have died only if the heap is damaged.
-        rooted.drain(..).for_each(|index| map.clear_mark(index));
-        heap.finish(self.rooted, None);
-        Phase::Complete
-    }
-
-    fn mark(&mut self, budget: &mut u32) -> bool {
-        let (shapes, mut counts) = self.heap.parts();
-        while *budget > 0 {
-            *budget -= 1;
-            if counts.work.cursor.is_some() {
-                counts.each_element(budget, Counts::mark);
-            } else if let Some(index) = counts.work.pending.pop() {
-                counts.each_ref(shapes, None, index, Counts::mark);
-            } else {
-                return true;
+        if self.abandoned {
+            return Phase::Forget;
+        }
+        let begins = match (heap.cycles.phase(), self.search) {
+            (cycles::Phase::Idle, CycleSearch::Slice { begins }) => {
+                begins && heap.work.dying.is_empty()
             }
+            (cycles::Phase::Idle, _) => true,
+            // What became garbage since it began would not be found.
+            (cycles::Phase::Mark, CycleSearch::Whole) => {
+                heap.counts().abandon_search();
+                true
+            }
+            _ => false,
+        };
+        if begins {
+            let live = heap.core.live;
+            heap.counts().begin_search(live);
+            self.whole = self.search == CycleSearch::Whole;
         }
-        false
+        Phase::Search
     }
 
-    fn each_unmarked(&mut self, budget: &mut u32, what: Unmarked) -> bool {
+    /// Continues the search for cycles.
+    fn search(&mut self, budget: &mut u32) -> Option<Phase> {
+        if self.waits() {
+            return Some(Phase::Forget);
+        }
         let (shapes, mut counts) = self.heap.parts();
-        let visit = match what {
-            Unmarked::Leaves => Counts::leave,
-            Unmarked::IsRescued => Counts::rescue,
-        };
-        while *budget > 0 {
-            *budget -= 1;
-            if counts.work.cursor.is_some() {
-                counts.each_element(budget, visit);
-            } else if let Some(index) = counts.work.pending.pop() {
-                counts.each_ref(shapes, None, index, visit);
-            } else if (self.next as usize) < counts.space.map().group_count() {
-                let unmarked = counts.space.map().unmarked(self.next as usize);
-                self.next = counts.space.next_group(self.next);
-                match what {
-                    Unmarked::Leaves => counts.work.pending.extend(unmarked),
-                    Unmarked::IsRescued => {
-                        unmarked.for_each(|index| counts.rescue_if_counted(index));
-                    }
+        match counts.cycles.phase() {
+            cycles::Phase::Idle => Some(Phase::Forget),
+            cycles::Phase::Mark => {
+                if !counts.mark_some(shapes, budget) {
+                    return None;
                 }
-            } else {
-                return true;
+                if !counts.work.dying.is_empty() {
+                    // What they refer to may live, and may not be marked.
+                    return Some(Phase::Forget);
+                }
+                counts.end_marking(self.weak);
+                None
+            }
+            cycles::Phase::Leave => {
+                counts.leave_some(shapes, budget);
+                None
+            }
+            cycles::Phase::Rescue => {
+                if !counts.rescue_some(shapes, budget) {
+                    return None;
+                }
+                if counts.cycles.must_end() {
+                    self.weak.begin(WeakScope::All);
+                    return Some(Phase::Weak);
+                }
+                counts.begin_sweeping();
+                None
+            }
+            cycles::Phase::Sweep => {
+                if !counts.sweep_some(budget, self.host_data) {
+                    return None;
+                }
+                self.searched = true;
+                // That search had begun before.
+                let another = self.search == CycleSearch::Whole && !self.whole;
+                Some(if another { Phase::Settle } else { Phase::Forget })
             }
         }
-        false
-    }
-
-    /// Takes all weak references off the counts.
-    fn leave_weak(&mut self) -> Phase {
-        let mut counts = self.heap.parts().1;
-        self.weak.for_each(&mut |gc_ref| counts.leave(gc_ref.as_raw_u32()));
-        Phase::Leave
     }
 
     /// Processes weak references. What they keep is rescued.
     fn process_weak(&mut self, budget: &mut u32) -> bool {
-        while self.rescue_pending(budget) {
-            match self.weak.step(&mut Rescuing { heap: &mut *self.heap }, budget) {
+        loop {
+            let (shapes, mut counts) = self.heap.parts();
+            if !counts.rescue_grey(shapes, budget) {
+                return false;
+            }
+            match self.weak.step(&mut Rescued { heap: &mut *self.heap }, budget) {
                 WeakStep::Done => return true,
                 WeakStep::Trace => {}
                 WeakStep::More => return false,
             }
         }
-        false
-    }
-
-    /// Rescues what the pending objects refer to. Returns whether there is no more.
-    fn rescue_pending(&mut self, budget: &mut u32) -> bool {
-        let (shapes, mut counts) = self.heap.parts();
-        while *budget > 0 {
-            *budget -= 1;
-            if counts.work.cursor.is_some() {
-                counts.each_element(budget, Counts::rescue);
-            } else if let Some(index) = counts.work.pending.pop() {
-                counts.each_ref(shapes, None, index, Counts::rescue);
-            } else {
-                return true;
-            }
-        }
-        false
     }
 
     /// Counts the weak references that are left.
     fn count_weak(&mut self) -> Phase {
-        let mut counts = self.heap.parts().1;
+        let mut counts = self.heap.counts();
         self.weak.for_each(&mut |gc_ref| counts.up(gc_ref.as_raw_u32()));
-        Phase::Sweep
+        counts.begin_sweeping();
+        Phase::Search
     }
 
-    fn sweep(&mut self, budget: &mut u32) -> bool {
-        let (shapes, mut counts) = self.heap.parts();
+    fn forget_roots(&mut self, budget: &mut u32) -> bool {
+        let mut counts = self.heap.parts().1;
         while *budget > 0 {
             *budget -= 1;
-            if (self.next as usize) >= counts.space.map().group_count() {
-                return true;
-            }
-            let group = self.next as usize;
-            self.next = counts.space.next_group(self.next);
-            let dead = counts.space.map().unmarked(group);
-            counts.work.pending.extend(dead);
-            counts.space.map_mut().clear_marks(group);
-            while let Some(index) = counts.work.pending.pop() {
-                *budget = budget.saturating_sub(1);
-                let values = Some(&mut *self.host_data);
-                counts.each_ref(shapes, values, index, |_, _| ());
-                counts.work.cursor = None;
-                counts.free(index);
-            }
+            let Some(index) = counts.work.rooted.pop() else { return true };
+            counts.forget_root(index);
         }
         false
     }
 
-    fn after_sweep(&mut self) -> Phase {
-        let traced = Traced { grown: self.grown, took: self.began.elapsed() };
-        self.heap.finish(self.rooted, Some(traced));
+    fn finish(&mut self) -> Phase {
+        let roots = u32::try_from(self.visited).unwrap_or(u32::MAX);
+        let used = u32::try_from(self.allocated).unwrap_or(u32::MAX);
+        let found = NurseryUse { used, survived: self.matured, roots, took: Some(self.counted) };
+        self.heap.finish(Finished { found, died: self.died, searched: self.searched });
         Phase::Complete
     }
+}
 
-    /// Ends the collection without looking for cycles, if the search has not begun.
-    fn cut_short(&mut self) {
-        if self.phase < Phase::Mark {
-            self.trace = CycleSearch::No;
-        } else if self.phase == Phase::Mark {
-            let mut group = 0;
-            while (group as usize) < self.heap.space.map().group_count() {
-                self.heap.space.map_mut().clear_marks(group as usize);
-                group = self.heap.space.next_group(group);
-            }
-            self.heap.work.clear();
-            self.heap.finish(self.rooted, None);
-            self.phase = Phase::Complete;
-        }
-        while self.phase != Phase::Complete && self.heap.core.damage.is_none() {
-            self.work(&mut { u32::MAX });
-        }
-        self.phase = Phase::Complete;
-        if self.heap.core.damage.is_some() {
-            self.heap.work.clear();
-        }
-    }
+/// What a collection did.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Finished {
+    /// What was allocated since the collection before, how much of it matured, and the time for everything but the search for
+    /// cycles.
+    pub(super) found: NurseryUse,
+    /// Bytes of mature objects that died.
+    pub(super) died: u64,
+    /// Whether a search for cycles ended.
+    pub(super) searched: bool,
 }
 
 /// The heap after the rescue, for weak references.
-struct Rescuing<'h> {
+struct Rescued<'h> {
     heap: &'h mut DrcHeap,
 }
 
-impl WeakTracer for Rescuing<'_> {
+impl WeakTracer for Rescued<'_> {
     fn core(&self) -> &HeapCore {
         &self.heap.core
     }
@@ -422,13 +440,24 @@ impl Parts for DrcCollection<'_> {
         self.phase == Phase::Complete
     }
 
-    fn part(&mut self, mut budget: u32) {
+    fn part(&mut self, budget: u32) {
+        let mut budget = match self.heap.core.memory.zeal() {
+            0 => budget,
+            _ => budget.min(ZEAL_PART),
+        };
+        let (start, searches) = (Instant::now(), matches!(self.phase, Phase::Search | Phase::Weak));
         self.work(&mut budget);
+        let took = start.elapsed();
+        self.worked += took;
+        match searches {
+            true => self.heap.cycles.took += took,
+            false => self.counted += took,
+        }
         self.heap.core.stats.collections += u64::from(self.phase == Phase::Complete);
     }
 
     fn kind(&self) -> PauseKind {
-        match self.traced {
+        match self.whole {
             true => PauseKind::Cycles,
             false => PauseKind::Counts,
         }
@@ -438,7 +467,15 @@ impl Parts for DrcCollection<'_> {
         false
     }
 
+    /// Ends the collection soon. A search for cycles goes on in the next ones.
     fn give_up(&mut self) {
-        self.cut_short();
+        self.abandoned = true;
+        while self.phase != Phase::Complete && self.heap.core.damage.is_none() {
+            self.work(&mut { u32::MAX });
+        }
+        self.phase = Phase::Complete;
+        if self.heap.core.damage.is_some() {
+            self.heap.work.clear();
+        }
     }
 }

@@ -8,7 +8,9 @@
 //! pieces. So a list of a million nodes and an array of a million elements are both processed in
 //! increments.
 
+use super::cycles::Cycles;
 use super::list::List;
+use super::work::{ArrayCursor, Stack, Work};
 use gc_heap::space::gaps::GapSpace;
 use gc_heap::trace::shapes::{EXTERNREF, Refs, Shapes};
 use gc_heap::{ExternRefHostDataId, ExternRefHostDataTable, HeapError, HeapMemory};
@@ -21,49 +23,13 @@ const AHEAD: u32 = 8;
 
 /// The heap index in a reference's word, unless it is null or an `i31`.
 #[inline]
-fn heap_index(raw: u32) -> Option<u32> {
+pub(super) fn heap_index(raw: u32) -> Option<u32> {
     (raw != 0 && raw & I31::TAG == 0).then_some(raw)
 }
 
 /// The count in a collector's word.
 pub(super) fn count(word: u32) -> u32 {
     word >> COUNT_SHIFT
-}
-
-/// The remaining work of a collection. Everything here is empty between collections.
-#[derive(Debug, Default)]
-pub(super) struct Work {
-    /// Objects to process: those that matured, those that died, or those reached.
-    pub(super) pending: Vec<u32>,
-    /// The array that is being processed.
-    pub(super) cursor: Option<ArrayCursor>,
-    /// Mature objects without a counted reference to which uncounted roots refer.
-    pub(super) kept: Vec<u32>,
-    /// Objects that roots refer to, all marked.
-    pub(super) rooted: Vec<u32>,
-}
-
-impl Work {
-    pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty() && self.cursor.is_none() && self.kept.is_empty()
-    }
-
-    /// Forgets all work.
-    pub(super) fn clear(&mut self) {
-        self.pending.clear();
-        self.cursor = None;
-        self.kept.clear();
-        self.rooted.clear();
-    }
-}
-
-/// An array of references that is being processed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ArrayCursor {
-    array: u32,
-    /// Heap index of the next element, and the end of the last one.
-    next: u64,
-    end: u64,
 }
 
 /// The parts of a heap that counting needs. The layouts are not among them, so they can be read at
@@ -73,6 +39,7 @@ pub(super) struct Counts<'a> {
     pub(super) space: &'a mut GapSpace,
     pub(super) list: &'a mut List,
     pub(super) work: &'a mut Work,
+    pub(super) cycles: &'a mut Cycles,
     pub(super) damage: &'a mut Option<HeapError>,
     /// Number of externrefs.
     pub(super) values: &'a mut u32,
@@ -80,13 +47,13 @@ pub(super) struct Counts<'a> {
 
 impl Counts<'_> {
     #[cold]
-    fn note(&mut self, at: u32, what: &'static str) {
+    pub(super) fn note(&mut self, at: u32, what: &'static str) {
         HeapError::note(self.damage, at, what);
     }
 
     /// The collector's word of an object.
     #[inline]
-    fn word(&self, index: u32) -> u32 {
+    pub(super) fn word(&self, index: u32) -> u32 {
         let at = u64::from(index) + u64::from(VMGcHeader::COLLECTOR_OFFSET);
         // Objects are mapped, because the map ends where the memory ends.
         self.memory.read_u32(at).unwrap_or(0)
@@ -94,7 +61,7 @@ impl Counts<'_> {
 
     /// Writes the collector's word of an object.
     #[inline]
-    fn set_word(&mut self, index: u32, word: u32) {
+    pub(super) fn set_word(&mut self, index: u32, word: u32) {
         let at = u64::from(index) + u64::from(VMGcHeader::COLLECTOR_OFFSET);
         let _mapped = self.memory.write_u32(at, word);
         debug_assert!(_mapped.is_some());
@@ -102,7 +69,7 @@ impl Counts<'_> {
 
     /// Enters an object with this word into the list. It must not be in the list yet.
     #[inline]
-    fn enter_list(&mut self, index: u32, word: u32) {
+    pub(super) fn enter_list(&mut self, index: u32, word: u32) {
         self.set_word(index, word | LISTED);
         self.list.push(self.memory, index);
     }
@@ -124,8 +91,8 @@ impl Counts<'_> {
         }
     }
 
-    /// Decrements the count of the object that `raw` refers to. If the count becomes zero, the next
-    /// collection examines the object.
+    /// Decrements the count of the object that `raw` refers to. If the count becomes zero, or a search for
+    /// cycles marks, the next collection examines the object.
     #[inline]
     pub(super) fn down(&mut self, raw: u32) {
         let Some(index) = heap_index(raw) else { return };
@@ -136,9 +103,10 @@ impl Counts<'_> {
         if count(word) == 0 {
             return self.note(index, "a reference that was not counted");
         }
-        match word - COUNT_ONE {
-            MATURE => self.enter_list(index, MATURE),
-            word => self.set_word(index, word),
+        let word = word - COUNT_ONE;
+        match self.cycles.is_to_list(word) {
+            true => self.enter_list(index, word),
+            false => self.set_word(index, word),
         }
     }
 
@@ -169,20 +137,35 @@ impl Counts<'_> {
 
     // ---- for a collection ---------------------------------------------------
 
-    /// Marks an object that a root refers to; a young one to which an uncounted root refers matures.
+    /// Notes an object that a root refers to. If the root is not counted, the object has a count for it until
+    /// [`forget_root`](Counts::forget_root), and a young one matures.
     pub(super) fn root(&mut self, index: u32, counted: bool) {
         if !self.space.map().is_live(index) {
             return self.note(index, "a root refers to no object");
         }
-        if !counted && !self.space.map().is_mature(index) {
-            let word = self.word(index) | MATURE;
-            self.mature(index, word);
-            if word & LISTED == 0 && count(word) == 0 {
-                self.enter_list(index, word);
-            }
+        if counted {
+            return self.work.named.push(index);
         }
-        if self.space.map_mut().set_marked(index) {
-            self.work.rooted.push(index);
+        // With more references than all that a collection can drop, the object lives anyway.
+        let Some(word) = self.word(index).checked_add(COUNT_ONE) else {
+            return self.work.named.push(index);
+        };
+        match self.space.map().is_mature(index) {
+            true => self.set_word(index, word),
+            false => self.mature(index, word),
+        }
+        self.work.rooted.push(index);
+    }
+
+    /// Takes the count for an uncounted root away. If there is no other one, the object stays in the list.
+    pub(super) fn forget_root(&mut self, index: u32) {
+        let word = self.word(index);
+        if !self.space.map().is_mature(index) || count(word) == 0 {
+            return self.note(index, "an object of a root lost its count");
+        }
+        match word - COUNT_ONE {
+            MATURE => self.enter_list(index, MATURE),
+            word => self.set_word(index, word),
         }
     }
 
@@ -191,7 +174,8 @@ impl Counts<'_> {
     fn mature(&mut self, index: u32, word: u32) {
         self.set_word(index, word | MATURE);
         self.space.make_mature(index);
-        self.work.pending.push(index);
+        self.mark_born(index);
+        self.work.maturing.objects.push(index);
     }
 
     /// Counts a reference from an object that matured. A young referent matures too.
@@ -234,7 +218,7 @@ impl Counts<'_> {
     }
 
     /// Processes an entry of the list after everything that lives is counted. The object leaves the
-    /// list or dies. If only uncounted roots refer to it, it stays in the list.
+    /// list or dies.
     pub(super) fn settle(&mut self, index: u32) {
         if !self.space.map().is_live(index) {
             return self.note(index, "a listed entry is not an object");
@@ -248,10 +232,12 @@ impl Counts<'_> {
             self.note(index, "a listed object without its flag");
         } else if count(word) > 0 {
             self.set_word(index, word & !LISTED);
-        } else if self.space.map().is_marked(index) {
+            self.mark_overwritten(index);
+        } else if self.cycles.is_unsure() {
+            // A rescue may give it a count.
             self.work.kept.push(index);
         } else {
-            self.work.pending.push(index);
+            self.work.dying.objects.push(index);
         }
     }
 
@@ -270,120 +256,96 @@ impl Counts<'_> {
             // The flag prevents a second death if the count is wrong.
             MATURE => {
                 self.set_word(index, MATURE | LISTED);
-                if self.space.map().is_marked(index) {
-                    self.work.kept.push(index);
-                } else {
-                    self.work.pending.push(index);
-                }
+                self.work.dying.objects.push(index);
             }
-            word => self.set_word(index, word),
+            word => {
+                self.set_word(index, word);
+                self.mark_overwritten(index);
+            }
         }
     }
 
-    /// Marks the object that `raw` refers to.
+    /// Frees a mature object whose referents have lost their counts.
     #[inline]
-    pub(super) fn mark(&mut self, raw: u32) {
-        let Some(index) = heap_index(raw) else { return };
-        if !self.space.map().is_live(index) {
-            return self.note(index, "a reference to no object in an object");
+    pub(super) fn free(&mut self, index: u32, values: &mut ExternRefHostDataTable) {
+        if self.memory.read_u32(index.into()) == Some(EXTERNREF) {
+            self.free_value(values, index.into());
         }
-        if self.space.map_mut().set_marked(index) {
-            self.work.pending.push(index);
-        }
-    }
-
-    /// Removes a reference from an unmarked object.
-    #[inline]
-    pub(super) fn leave(&mut self, raw: u32) {
-        let Some(index) = heap_index(raw) else { return };
-        if !self.space.map().is_live(index) {
-            return self.note(index, "a reference to no object in an object");
-        }
-        let word = self.word(index);
-        if count(word) == 0 {
-            return self.note(index, "a reference that was not counted");
-        }
-        match word - COUNT_ONE {
-            // An uncounted root refers to it.
-            MATURE if self.space.map().is_marked(index) => self.enter_list(index, MATURE),
-            word => self.set_word(index, word),
-        }
-    }
-
-    /// Marks an unmarked object if it still has a count.
-    pub(super) fn rescue_if_counted(&mut self, index: u32) {
-        if count(self.word(index)) > 0 && self.space.map_mut().set_marked(index) {
-            self.work.pending.push(index);
-        }
-    }
-
-    /// Restores a reference from a rescued object.
-    #[inline]
-    pub(super) fn rescue(&mut self, raw: u32) {
-        let Some(index) = heap_index(raw) else { return };
-        if !self.space.map().is_live(index) {
-            return self.note(index, "a reference to no object in an object");
-        }
-        let word = self.word(index).wrapping_add(COUNT_ONE);
-        self.set_word(index, word);
-        if self.space.map_mut().set_marked(index) {
-            self.work.pending.push(index);
-        }
-    }
-
-    /// Frees a mature object.
-    #[inline]
-    pub(super) fn free(&mut self, index: u32) {
         let Some(range) = self.space.free_mature(index) else {
             return self.note(index, "an object died twice");
         };
+        // Another object may begin here before the marking goes on.
+        self.work.grey.cursor.take_if(|cursor| cursor.array == index);
         self.memory.poison(range.start.into(), (range.end - range.start).into());
     }
 
     // ---- processing objects ----------------------------------------------
 
     /// Calls `visit` with the words of all references in the object at `index`, which is in the
-    /// map. For an array it only sets the cursor to the elements. For an externref's box it frees
-    /// the host value if `values` is given. Returns whether the object is valid.
+    /// map. For an array of references it returns the elements. `Err` if the object is damaged.
     #[inline]
-    pub(super) fn each_ref(
+    fn each_ref(
         &mut self,
         shapes: &Shapes,
-        values: Option<&mut ExternRefHostDataTable>,
         index: u32,
         visit: impl Fn(&mut Self, u32),
-    ) -> bool {
-        let at = u64::from(index);
-        let word = self.memory.read_u32(at).unwrap_or(0);
+    ) -> Result<Option<ArrayCursor>, ()> {
+        let word = self.memory.read_u32(index.into()).unwrap_or(0);
         let object = match shapes.object(self.memory, index, word) {
             Some(object) if object.size == self.space.size(index) => object,
             Some(_) => {
                 self.note(index, "an object's size is not that of its block");
-                return false;
+                return Err(());
             }
             None => {
                 self.note(index, shapes.fault(word));
-                return false;
+                return Err(());
             }
         };
-        match object.refs {
-            Refs::None if word == EXTERNREF => {
-                if let Some(values) = values {
-                    self.free_value(values, at);
+        if let Refs::Elements(_) = object.refs {
+            let elements = object.elements(index);
+            return Ok(Some(ArrayCursor { array: index, next: elements.start, end: elements.end }));
+        }
+        let _all = shapes.slots(index, object, 0, 0, |slot| {
+            visit(self, self.memory.read_u32(slot).unwrap_or(0));
+        });
+        Ok(None)
+    }
+
+    /// Processes the objects of a stack as far as `budget` allows, with one unit for each object and each element of an
+    /// array: calls `visit` with the words of their references, and then `end` with each object. Returns
+    /// whether there are no more.
+    #[inline]
+    pub(super) fn process(
+        &mut self,
+        shapes: &Shapes,
+        stack: fn(&mut Work) -> &mut Stack,
+        budget: &mut u32,
+        visit: impl Fn(&mut Self, u32) + Copy,
+        mut end: impl FnMut(&mut Self, u32),
+    ) -> bool {
+        while *budget > 0 {
+            *budget -= 1;
+            if let Some(cursor) = stack(self.work).cursor.take() {
+                let cursor = self.each_element(cursor, budget, visit);
+                match cursor.next < cursor.end {
+                    true => stack(self.work).cursor = Some(cursor),
+                    false => end(self, cursor.array),
                 }
+                continue;
             }
-            Refs::Elements(_) => {
-                let elements = object.elements(index);
-                let (next, end) = (elements.start, elements.end);
-                self.work.cursor = Some(ArrayCursor { array: index, next, end });
+            let Some(index) = stack(self.work).objects.pop() else { return true };
+            if !self.space.map().is_mature(index) {
+                // It was marked, and died before the marking went on.
+                continue;
             }
-            _ => {
-                let _all = shapes.slots(index, object, 0, 0, |slot| {
-                    visit(self, self.memory.read_u32(slot).unwrap_or(0));
-                });
+            match self.each_ref(shapes, index, visit) {
+                Ok(Some(cursor)) => stack(self.work).cursor = Some(cursor),
+                Ok(None) => end(self, index),
+                Err(()) => {}
             }
         }
-        true
+        false
     }
 
     /// Frees the host value of the externref's box at `at`.
@@ -395,15 +357,14 @@ impl Counts<'_> {
         }
     }
 
-    /// Continues with the array at the cursor, with one unit of `budget` for each element. Returns
-    /// the array if it is finished.
+    /// Continues with the array at `cursor`, with one unit of `budget` for each element. Returns how far it came.
     #[inline]
-    pub(super) fn each_element(
+    fn each_element(
         &mut self,
+        mut cursor: ArrayCursor,
         budget: &mut u32,
         visit: impl Fn(&mut Self, u32),
-    ) -> Option<u32> {
-        let mut cursor = self.work.cursor?;
+    ) -> ArrayCursor {
         while cursor.next < cursor.end && *budget > 0 {
             *budget -= 1;
             let ahead = cursor.next + 4 * u64::from(AHEAD);
@@ -413,8 +374,6 @@ impl Counts<'_> {
             visit(self, self.memory.read_u32(cursor.next).unwrap_or(0));
             cursor.next += 4;
         }
-        let done = cursor.next >= cursor.end;
-        self.work.cursor = (!done).then_some(cursor);
-        done.then_some(cursor.array)
+        cursor
     }
 }

@@ -19,51 +19,45 @@
 //! Weak references are counted like handles of the host. Only a trace takes their counts away, so
 //! it alone finds that an object has only weak references.
 //!
-//! A backup trace over the same heap finds cycles. It runs when mature objects have doubled since
-//! the last trace, before the heap is out of memory, and when the host asks for a collection
-//! (`collect.rs`). Nothing moves. Emitted code allocates inline by bumping through the gaps between
+//! A search over the same heap finds cycles (`cycles.rs`). It begins when mature objects have doubled since
+//! the last one, before the heap is out of memory, and when the host asks for a collection. The program runs between
+//! its slices, which are parts of collections (`collect.rs`). Nothing moves. Emitted code allocates inline by bumping through the gaps between
 //! objects ([`GapSpace`](gc_heap::space::gaps)). The allocator's metadata is in native memory and cannot be damaged from
 //! inside the heap.
 
 mod collect;
 mod counts;
+mod cycles;
 mod list;
+mod policy;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod work;
 
-use collect::{CycleSearch, DrcCollection, Tables, Traced};
-use counts::{Counts, Work};
+use collect::{CycleSearch, DrcCollection, Tables};
+use counts::Counts;
+use cycles::{Cycles, Phase};
 use gc_heap::space::gaps::GapSpace;
+use gc_heap::space::nursery::size::Sizing;
 use gc_heap::trace::increments::InParts;
 use gc_heap::trace::shapes::Shapes;
 use gc_heap::{
     ExternRefHostDataTable, GarbageCollection, GcCause, GcHeap, GcRequest, GcRootsList, GcRuntime,
-    GcStats, HeapCore, HeapError, HeapMemory, LastResort, Occupancy,
+    GcStats, HeapCore, HeapError, HeapMemory, Idle, LastResort, Occupancy,
 };
 use gc_types::collector::drc::{self, COUNT_ONE, LISTED, MATURE, NAME, OP_LIST, STARTS};
 use gc_types::{CollectorAbi, NULL_PAGE_SIZE, VMGcHeader, VMGcKind, VMGcRef};
 use list::List;
+use policy::{BUDGET, FIRST_TRACE, FIRST_TRACE_VALUES, Window};
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::time::Duration;
+use work::Work;
 
-/// Bytes that may be allocated between two collections. Except for deep stacks the cost of a
-/// collection does not depend on this number, but the use of caches does.
-const BUDGET: u64 = 4 << 20;
-/// The minimal budget for each root of the last collection, in bytes. It prevents a deep stack from
-/// being walked too often.
-const BUDGET_OF_ROOT: u64 = 256;
-/// Bytes of a small object. Most objects are in the list for a while.
-const LEAST_OBJECT: u64 = 16;
-/// The largest budget that many roots give.
-const MAX_BUDGET: u64 = 64 << 20;
 /// The end of the memory that the allocator of a new heap gets. It gets the rest when that is used,
 /// so the allocator's tables are small as long as the heap has few objects.
 const FIRST_COVERED: u64 = NULL_PAGE_SIZE as u64 + (128 << 10);
-/// Bytes by which mature objects should grow before the collector looks for cycles.
-const FIRST_TRACE: u64 = 1 << 20;
-/// The same, as a number of externrefs.
-const FIRST_TRACE_VALUES: u32 = 1 << 14;
 
 /// The runtime half of `drc`: makes its heaps.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,6 +107,14 @@ struct DrcHeap {
     space: GapSpace,
     list: List,
     work: Work,
+    cycles: Cycles,
+    /// Chooses the budget.
+    sizing: Sizing,
+    window: Window,
+    /// How often time that the host gave seemed too short since the last collection.
+    refused: u32,
+    /// Collections that zeal asked for.
+    zeal: u32,
     target: Target,
     /// The number of host values at which a collection should look for cycles. The plan has the
     /// limit for bytes.
@@ -139,6 +141,11 @@ impl DrcHeap {
             list: List::new(&memory)?,
             core: HeapCore::new(memory),
             work: Work::default(),
+            cycles: Cycles::default(),
+            sizing: Sizing::default(),
+            window: Window::default(),
+            refused: 0,
+            zeal: 0,
             target: Target::default(),
             trace_at_values: FIRST_TRACE_VALUES,
             ask_at: BUDGET,
@@ -148,6 +155,7 @@ impl DrcHeap {
             cannot_grow: false,
             values: 0,
         };
+        heap.cycles.reset(&mut heap.core.memory);
         heap.cover(FIRST_COVERED)?;
         Ok(heap)
     }
@@ -174,6 +182,7 @@ impl DrcHeap {
             space: &mut self.space,
             list: &mut self.list,
             work: &mut self.work,
+            cycles: &mut self.cycles,
             damage: &mut self.core.damage,
             values: &mut self.values,
         };
@@ -182,6 +191,18 @@ impl DrcHeap {
 
     fn counts(&mut self) -> Counts<'_> {
         self.parts().1
+    }
+
+    /// The parts that counting needs, to use the references `raw` of the host.
+    #[inline]
+    fn counts_of<const N: usize>(&mut self, raw: [u32; N]) -> Counts<'_> {
+        let (shapes, mut counts) = self.parts();
+        match counts.cycles.phase() {
+            Phase::Idle | Phase::Sweep => {}
+            Phase::Mark => raw.iter().for_each(|&raw| counts.note_use(raw)),
+            _ => raw.iter().for_each(|&raw| counts.rescue_before_use(shapes, raw)),
+        }
+        counts
     }
 
     /// Whether the host may allocate without a collection now.
@@ -199,6 +220,7 @@ impl DrcHeap {
             // references to count.
             self.space.sync();
             self.space.bear_mature(index);
+            self.counts().mark_born(index);
             word = COUNT_ONE | MATURE;
             self.values += 1;
         } else {
@@ -220,55 +242,6 @@ impl DrcHeap {
             self.target = Target { range, mature };
         }
         Some(self.target.mature)
-    }
-
-    // ---- policy -----------------------------------------------------------
-
-    fn is_at_limit(&self) -> bool {
-        self.cannot_grow || self.core.memory.len() == self.core.memory.maximum()
-    }
-
-    /// Whether little is free in a heap that cannot grow.
-    fn is_cramped(&self) -> bool {
-        let usable = self.core.memory.usable();
-        let free = usable.saturating_sub(self.space.mature_bytes());
-        let enough = (usable / 8).min(self.budget).max(u64::from(self.need) * 2);
-        free < enough || !self.space.has_room(self.need)
-    }
-
-    /// Whether a collection for this cause looks for cycles.
-    fn trace_for(&self, cause: GcCause) -> CycleSearch {
-        let grown = self.space.mature_bytes() >= self.core.plan.goal || self.core.review_is_due();
-        match cause {
-            GcCause::NoRoom if grown => CycleSearch::Yes,
-            GcCause::NoRoom if self.is_at_limit() && self.is_cramped() => CycleSearch::IfCramped,
-            GcCause::NoRoom => CycleSearch::No,
-            GcCause::HostValues if !grown && self.values < self.trace_at_values => CycleSearch::No,
-            _ => CycleSearch::Yes,
-        }
-    }
-
-    /// Ends a collection: makes a plan and resets counters.
-    fn finish(&mut self, roots: u64, traced: Option<Traced>) {
-        let mature = self.space.mature_bytes();
-        // A collection without a trace can also show that a spike is over.
-        if traced.is_some() || mature < self.core.live / 2 {
-            let Traced { grown, took } = traced.unwrap_or_default();
-            let occupancy = self.occupancy();
-            self.core.make_plan(&occupancy, mature, grown, took);
-            let spare = self.core.plan.spare;
-            self.space.give_blocks_back(&mut self.core.memory, spare);
-        }
-        if traced.is_some() {
-            self.trace_at_values = self.values.saturating_mul(2).max(FIRST_TRACE_VALUES);
-        }
-        let room = self.core.side.stack_room();
-        let entries = u32::try_from(room / LEAST_OBJECT).unwrap_or(u32::MAX);
-        self.list.set_threshold(&self.core.memory, entries);
-        self.target = Target::default();
-        let budget = (roots * BUDGET_OF_ROOT).clamp(BUDGET, MAX_BUDGET);
-        self.budget = budget.max(room);
-        (self.ask_at, self.asked, self.need) = (self.budget, false, 0);
     }
 
     /// Overwrites the free memory in `range`, under zeal.
@@ -293,12 +266,14 @@ impl GcHeap for DrcHeap {
     // ---- barriers -------------------------------------------------------
 
     fn clone_gc_ref(&mut self, gc_ref: &VMGcRef) -> VMGcRef {
-        self.counts().up(gc_ref.as_raw_u32());
+        let raw = gc_ref.as_raw_u32();
+        self.counts_of([raw]).up(raw);
         gc_ref.unchecked_copy()
     }
 
     fn drop_gc_ref(&mut self, _host_data: &mut ExternRefHostDataTable, gc_ref: VMGcRef) {
-        self.counts().down(gc_ref.as_raw_u32());
+        let raw = gc_ref.as_raw_u32();
+        self.counts_of([raw]).down(raw);
     }
 
     fn write_gc_ref(
@@ -309,7 +284,8 @@ impl GcHeap for DrcHeap {
     ) {
         let new = source.map(|source| self.clone_gc_ref(source));
         if let Some(old) = std::mem::replace(destination, new) {
-            self.counts().down(old.as_raw_u32());
+            let raw = old.as_raw_u32();
+            self.counts_of([raw]).down(raw);
         }
     }
 
@@ -324,8 +300,10 @@ impl GcHeap for DrcHeap {
         let Some(mature) = self.is_in_mature(at) else {
             return Err(HeapError::Corrupt { at: at as u32, what: "a reference to no object" });
         };
+        let object = self.target.range.start;
+        let mut counts = self.counts_of([object, new]);
         if mature {
-            self.counts().up(new);
+            counts.up(new);
         }
         self.core.write_ref_at(at, source)?;
         if mature {
@@ -337,7 +315,7 @@ impl GcHeap for DrcHeap {
     /// Removes the count of the reference, because references on the stack are not counted.
     fn expose_gc_ref_to_wasm(&mut self, gc_ref: VMGcRef) -> u32 {
         let raw = gc_ref.as_raw_u32();
-        self.counts().expose(raw);
+        self.counts_of([raw]).expose(raw);
         raw
     }
 
@@ -429,9 +407,18 @@ impl GcHeap for DrcHeap {
         let GcRequest { cause, roots, host_data, weak, .. } = request;
         // A policy may give up without an attempt to grow.
         self.cannot_grow |= cause == GcCause::Exhausted;
-        let trace = self.trace_for(cause);
-        let roots = if trace == CycleSearch::No { roots.uncounted() } else { roots.all() };
-        Box::new(InParts(DrcCollection::new(self, roots, Tables { host_data, weak }, trace)))
+        let search = self.search_for(cause);
+        // Only a search that begins needs all roots.
+        let roots = match search {
+            CycleSearch::Slice { begins: false } => roots.uncounted(),
+            _ => roots.all(),
+        };
+        let tables = Tables { host_data, weak };
+        Box::new(InParts(DrcCollection::new(self, roots, tables, search, cause)))
+    }
+
+    fn idle(&mut self, left: Duration) -> Idle {
+        self.use_for(left)
     }
 
     /// A collection takes time for all survivors and frees objects that were allocated since the
@@ -450,7 +437,12 @@ impl GcHeap for DrcHeap {
 
     fn for_each_object(&self, visit: &mut dyn FnMut(VMGcRef)) -> Result<(), HeapError> {
         let map = self.space.synced_map()?;
-        map.objects().filter_map(VMGcRef::from_heap_index).for_each(visit);
+        // Some referents of garbage are free. The box of a host value has none.
+        let is_box = |object| {
+            self.core.header_at(object).is_ok_and(|it| it.kind() == Some(VMGcKind::ExternRef))
+        };
+        let is_visited = |&object: &u32| !self.cycles.is_garbage(&map, object) || is_box(object);
+        map.objects().filter(is_visited).filter_map(VMGcRef::from_heap_index).for_each(visit);
         Ok(())
     }
 
@@ -478,10 +470,12 @@ impl GcHeap for DrcHeap {
             return false;
         }
         self.work.clear();
+        self.cycles.reset(&mut self.core.memory);
+        (self.sizing, self.window) = (Sizing::default(), Window::default());
         self.target = Target::default();
         (self.trace_at_values, self.values) = (FIRST_TRACE_VALUES, 0);
         (self.ask_at, self.budget, self.need) = (BUDGET, BUDGET, 0);
-        (self.asked, self.cannot_grow) = (false, false);
+        (self.asked, self.cannot_grow, self.zeal) = (false, false, 0);
         host_data.clear();
         true
     }

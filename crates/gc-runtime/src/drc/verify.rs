@@ -2,10 +2,11 @@
 
 use super::DrcHeap;
 use super::counts::count;
-use gc_heap::space::gaps::map::{LiveMap, bits};
-use gc_heap::{GcRoot, GcRootsIter, HeapError};
+use super::cycles::Phase;
+use gc_heap::space::gaps::map::{GROUP_SHIFT, LiveMap, bits};
+use gc_heap::{GcRootsIter, HeapError};
 use gc_types::VMGcKind;
-use gc_types::collector::drc::{LISTED, MATURE};
+use gc_types::collector::drc::{LIST_MASK, LISTED, MATURE};
 
 /// Numbers the objects 0, 1, 2, … in address order.
 struct Ranks {
@@ -48,14 +49,27 @@ impl DrcHeap {
         if u64::from(map.end()) > self.core.memory.len() {
             corrupt(map.end(), "the allocator's end is after the heap's end")?;
         }
-        if !self.work.is_empty() {
+        if !self.work.is_over() {
             corrupt(0, "a collection left work undone")?;
+        }
+        if self.core.memory.data_u32(LIST_MASK) != self.cycles.list_mask() {
+            corrupt(0, "emitted code does not know whether a search for cycles marks")?;
+        }
+
+        let marked = (0..map.group_count()).find(|&group| map.group(group)[bits::MARKS] != 0);
+        if let Some(group) = marked.filter(|_| self.cycles.phase() == Phase::Idle) {
+            corrupt(
+                (group as u32) << GROUP_SHIFT,
+                "an object is marked and no search is under way",
+            )?;
         }
 
         let ranks = Ranks::new(map);
         let objects = map.objects().count();
         let mut is_listed = vec![false; objects];
-        for entry in self.list.entries(&self.core.memory) {
+        let in_part = self.work.dying.cursor.map(|cursor| cursor.array);
+        let dying = self.work.dying.objects.iter().copied().chain(in_part);
+        for entry in self.list.entries(&self.core.memory).chain(dying) {
             if !map.is_live(entry) {
                 corrupt(entry, "a listed entry is not an object")?;
             }
@@ -83,9 +97,14 @@ impl DrcHeap {
             if (bits & MATURE != 0) != map.is_mature(object) {
                 corrupt(object, "an object's flag disagrees with the map")?;
             }
-            let mut dangling = false;
+            // Some of their referents have lost their counts, or are free.
+            if in_part == Some(object) || self.cycles.is_garbage(map, object) {
+                continue;
+            }
+            let (mut dangling, mut dead) = (false, false);
             self.core.for_each_ref_at(object, |_, contents| match contents.as_heap_index() {
                 Some(target) if map.is_live(target.get()) => {
+                    dead |= self.cycles.is_garbage(map, target.get());
                     references[ranks.of(target.get())] += u32::from(bits & MATURE != 0);
                 }
                 Some(_) => dangling = true,
@@ -94,11 +113,22 @@ impl DrcHeap {
             if dangling {
                 corrupt(object, "an object refers to something that is not an object")?;
             }
+            if dead {
+                corrupt(object, "an object refers to garbage that a search for cycles has found")?;
+            }
         }
-        for root in roots.into_iter().flatten().filter(GcRoot::is_counted) {
+        for root in roots.into_iter().flatten() {
             let target = root.get().and_then(|gc_ref| gc_ref.as_heap_index());
             if let Some(target) = target.filter(|target| map.is_live(target.get())) {
-                references[ranks.of(target.get())] += 1;
+                references[ranks.of(target.get())] += u32::from(root.is_counted());
+                // Before the sweep it may be rescued.
+                if self.cycles.phase() == Phase::Sweep && self.cycles.is_garbage(map, target.get())
+                {
+                    corrupt(
+                        target.get(),
+                        "a root refers to garbage that a search for cycles has found",
+                    )?;
+                }
             }
         }
         if values != self.values {
@@ -111,7 +141,7 @@ impl DrcHeap {
                 corrupt(object, "an object has more references than are counted")?;
             }
             let unseen = if bits & MATURE != 0 { count(bits) == 0 } else { count(bits) > 0 };
-            if unseen && !is_listed[rank] {
+            if unseen && !is_listed[rank] && !self.cycles.is_garbage(map, object) {
                 corrupt(object, "an object is missing in the list")?;
             }
         }

@@ -40,7 +40,7 @@ pub const STARTS: SideTable =
 pub const STARTS_SHIFT: u32 = 3;
 
 /// The list of references, u32 each. It has young objects that got a count, and mature objects whose count
-/// reached zero.
+/// reached zero, or was decremented while a search for cycles marked.
 pub const LIST: SideTable =
     SideTable::appended("list", HeapDataOffsets::COLLECTOR + 16, LIST_LEN, LIST_CAPACITY);
 /// Heap data, u32: number of references in the list.
@@ -49,9 +49,24 @@ pub const LIST_LEN: u32 = HeapDataOffsets::COLLECTOR + 24;
 /// the list's memory is allocated lazily.
 pub const LIST_CAPACITY: u32 = HeapDataOffsets::COLLECTOR + 28;
 
+/// Heap data, u32: which bits of an object's collector's word decide, after its count was decremented, whether the object
+/// enters the list: it does if these bits are those of [`MATURE`]. Usually they are [all](LIST_MASK_IDLE). While a search
+/// for cycles marks, they are [the flags](LIST_MASK_MARKING).
+pub const LIST_MASK: u32 = HeapDataOffsets::COLLECTOR + 32;
+/// A mature object enters the list when its count becomes zero.
+pub const LIST_MASK_IDLE: u32 = u32::MAX;
+/// A mature object enters the list whenever its count is decremented: the reference that was overwritten may be the only
+/// one that leads a marking to it.
+pub const LIST_MASK_MARKING: u32 = MATURE | LISTED;
+
+const _: () = assert!(LIST_MASK + 4 <= HeapDataOffsets::SIZE);
+
+/// The version of what both halves must know. In the second one a word of the heap data is the list's mask.
+const VERSION: u64 = 2;
+
 /// What both halves of the collector must know.
 pub fn abi() -> CollectorAbi {
-    CollectorAbi::new(NAME).with_table(STARTS).with_table(LIST)
+    CollectorAbi::new(NAME).with("version", VERSION).with_table(STARTS).with_table(LIST)
 }
 
 /// [`HostCall::COLLECTOR`](crate::HostCall::COLLECTOR) operation: append the reference to the list,

@@ -266,6 +266,7 @@ impl GapSpace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::space::gaps::ROUND;
     use crate::space::gaps::map::{GROUP_SHIFT, bits};
     use crate::{HeapBounds, HeapOptions};
     use gc_types::{HeapDataOffsets, NULL_PAGE_SIZE, SideTable};
@@ -296,7 +297,7 @@ mod tests {
             space.begin_collection();
             objects.iter().for_each(|&object| space.make_mature(object));
             while space.reclaim_young().is_some() {}
-            space.begin_anew();
+            space.begin_anew(true);
             // Frees adjacent objects, so that there are gaps of all lengths.
             let mut from = 0;
             while from < objects.len() {
@@ -356,7 +357,7 @@ mod tests {
                 }
                 assert!(objects.is_empty(), "{used} {size}: {objects:x?} are in no group");
                 while space.reclaim_young().is_some() {}
-                space.begin_anew();
+                space.begin_anew(true);
                 space.check(space.map()).unwrap();
                 let whole = space.alloc_anywhere(&mut memory, 6 * BLOCK + part);
                 assert_eq!(whole, Some(NULL_PAGE_SIZE), "{used} {size}");
@@ -373,7 +374,7 @@ mod tests {
         space.begin_collection();
         objects.iter().step_by(8).for_each(|&object| space.make_mature(object));
         while space.reclaim_young().is_some() {}
-        space.begin_anew();
+        space.begin_anew(true);
         space
     }
 
@@ -405,7 +406,7 @@ mod tests {
                 // All of them die.
                 space.begin_collection();
                 while space.reclaim_young().is_some() {}
-                space.begin_anew();
+                space.begin_anew(true);
             }
             // A gap has room for seven.
             let in_turn = runs(&mut space, &mut memory, &[16, 112], 2 * PAIRS);
@@ -414,6 +415,35 @@ mod tests {
             let alone = runs(&mut space, &mut memory, &[112], 1000);
             assert!(alone >= 490, "{alone}");
         }
+    }
+
+    /// Within a round, runs that died are not used again. A new one begins at the start, and so does one after the end.
+    #[test]
+    fn the_search_for_runs_goes_round() {
+        let bounds = HeapBounds::Checked;
+        let (initial, maximum) = (8 << 20, 8 << 20);
+        let options = HeapOptions { initial, maximum, bounds, ..HeapOptions::default() };
+        let mut memory = HeapMemory::new(&options).unwrap();
+        let mut space = GapSpace::new(&memory, NULL_PAGE_SIZE, STARTS).unwrap();
+        space.extend(memory.len() as u32).unwrap();
+        // The first object after a collection of what was allocated in `bytes` bytes, all of which dies.
+        let mut next = |space: &mut GapSpace, bytes: u32| {
+            (0..bytes / 64).for_each(|_| _ = space.alloc(&mut memory, 64).unwrap());
+            space.begin_collection();
+            while space.reclaim_young().is_some() {}
+            space.begin_anew(false);
+            space.alloc(&mut memory, 64).unwrap()
+        };
+        let round = ROUND as u32;
+        let places = [next(&mut space, round / 2), next(&mut space, round / 2 + BLOCK)];
+        assert!(
+            places[0] >= NULL_PAGE_SIZE + round / 2 && places[1] == NULL_PAGE_SIZE,
+            "{places:?}"
+        );
+        // The heap ends within the round.
+        assert_ne!(next(&mut space, 64), NULL_PAGE_SIZE);
+        space.cursor = space.map.end();
+        assert_eq!(next(&mut space, 64), NULL_PAGE_SIZE);
     }
 
     /// Where no memory is left for a longer run, the larger objects use the gaps.

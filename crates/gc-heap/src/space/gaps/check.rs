@@ -66,8 +66,8 @@ impl GapSpace {
                 } else {
                     free += size;
                 }
-                if map.is_marked(at) {
-                    return Err((at, "an object is marked and no collection is under way"));
+                if map.is_marked(at) && !map.is_mature(at) {
+                    return Err((at, "what is marked is not a mature object"));
                 }
                 at += size;
             }

@@ -1,7 +1,7 @@
 //! The life of objects: they mature, or die young, or die mature, and their memory is free again.
 
 use super::map::{LiveMap, bits};
-use super::{Count, GapSpace, bytes};
+use super::{Count, GapSpace, ROUND, bytes};
 use std::ops::Range;
 
 impl GapSpace {
@@ -95,11 +95,14 @@ impl GapSpace {
         None
     }
 
-    /// Begins to allocate from the start again after a collection, and forgets the list of young
-    /// objects.
-    pub fn begin_anew(&mut self) {
+    /// Begins to allocate again after a collection, and forgets the list of young objects. The search for runs begins
+    /// again at the start, if it should, or if it has reached the end or 4 MiB were allocated since it began.
+    pub fn begin_anew(&mut self, from_start: bool) {
         debug_assert!(self.run.is_empty() && self.overflow.is_empty());
-        self.cursor = self.start;
+        self.round += self.allocated;
+        if from_start || self.round >= ROUND || self.cursor >= self.map.end() || self.thorough {
+            (self.cursor, self.round) = (self.start, 0);
+        }
         self.overflow_cursor = self.overflow_first.take().unwrap_or(self.start);
         self.overflow_wrapped = self.overflow_cursor == self.start;
         (self.exact_cursor, self.large_cursor) = (self.start, 0);

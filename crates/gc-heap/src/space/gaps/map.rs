@@ -28,7 +28,7 @@ pub mod bits {
     pub const LIVE: usize = 1;
     /// Objects that survived a collection.
     pub const MATURE: usize = 2;
-    /// Objects that the collection under way found on the stack or reached.
+    /// Objects that the search for cycles under way has reached.
     pub const MARKS: usize = 3;
 }
 
@@ -151,11 +151,11 @@ impl LiveMap {
         self.groups.get(group).map(|group| (group, bit))
     }
 
-    /// The objects of group number `group` that are not marked. The group must exist.
+    /// The mature objects of group number `group` that are not marked. The group must exist.
     #[inline]
     pub fn unmarked(&self, group: usize) -> impl Iterator<Item = u32> + use<> {
         let bits = self.group(group);
-        let mut bits = bits[bits::LIVE] & !bits[bits::MARKS];
+        let mut bits = bits[bits::MATURE] & !bits[bits::MARKS];
         let base = (group as u32) << GROUP_SHIFT;
         std::iter::from_fn(move || {
             let bit = (bits != 0).then(|| bits.trailing_zeros())?;

@@ -4,7 +4,7 @@
 //! index through one *run* after another. A run is free memory between two objects of one block,
 //! found in the [`LiveMap`]. Emitted code allocates in the run itself, and leaves a note of one
 //! byte for each object (`notes`). The notes become bits of the map before those bits are read.
-//! Between collections runs are found in ascending order, and blocks with hardly any free memory
+//! Between most collections runs are found in ascending order, and blocks with hardly any free memory
 //! are skipped. An object that would waste a run, or end one that serves smaller objects, goes to a
 //! separate *overflow* run, and an object larger than a block to several adjacent blocks. (Blocks,
 //! bumping through their holes and overflow allocation are Immix's: Blackburn and McKinley, "Immix:
@@ -43,6 +43,10 @@ const OVERFLOW_RUN: u32 = 4 << 10;
 const SHORT: u32 = 32;
 /// Blocks with fewer free bytes than this are skipped while there are others.
 const SCARCE: u32 = 1 << 10;
+/// The search for runs begins at the heap's start after a collection, if as many bytes were allocated since it last did.
+/// What is young is there, and in the cache. But there is little left in the first blocks. A program that
+/// allocated a quarter of this between two collections, and began each time, took 1.6 times as long.
+const ROUND: u64 = 4 << 20;
 
 const _: () = assert!(BLOCK.is_multiple_of(1 << GROUP_SHIFT));
 // So a group of the map whose number is a multiple of those of a block begins one.
@@ -70,7 +74,7 @@ fn bytes(range: &Range<u32>) -> u32 {
 /// space.begin_collection();
 /// space.make_mature(lives);
 /// while space.reclaim_young().is_some() {}
-/// space.begin_anew();
+/// space.begin_anew(true);
 /// assert!(space.is_object(lives) && !space.is_object(dies));
 /// let [allocated, live, _] = space.tallies();
 /// assert_eq!((allocated.objects, live.objects), (2, 1));
@@ -97,6 +101,8 @@ pub struct GapSpace {
     notes: NotesTable,
     /// The place where the search for the next run begins.
     cursor: u32,
+    /// Bytes that had been allocated at the last collection since the search began at the heap's start.
+    round: u64,
     /// Whether the search skips no gap that is large enough.
     thorough: bool,
     /// The rest of the overflow run, and the place where the search for the next one begins.
@@ -154,6 +160,7 @@ impl GapSpace {
             synced: start,
             notes: NotesTable::new(memory, notes, BLOCK)?,
             cursor: start,
+            round: 0,
             thorough: false,
             overflow: start..start,
             overflow_cursor: start,
@@ -183,7 +190,7 @@ impl GapSpace {
         self.given_back_count = 0;
         let nothing = self.start..self.start;
         (self.run, self.synced, self.cursor) = (nothing.clone(), self.start, self.start);
-        self.thorough = false;
+        (self.round, self.thorough) = (0, false);
         (self.overflow, self.overflow_cursor) = (nothing, self.start);
         (self.overflow_first, self.overflow_wrapped, self.passed_at) = (None, true, 0);
         (self.exact_cursor, self.large_cursor) = (self.start, 0);
