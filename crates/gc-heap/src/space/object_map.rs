@@ -7,6 +7,7 @@
 //! object are in one cache line, because marking reads one before it sets the other.
 
 use super::zeros;
+use crate::ZeroedVec;
 
 /// log2 of the number of bytes for each bit.
 const GRANULE_SHIFT: u32 = 3;
@@ -15,8 +16,7 @@ const WORD_SHIFT: u32 = GRANULE_SHIFT + 6;
 /// Bytes of heap that one pair of words covers.
 pub const WORD_BYTES: u32 = 1 << WORD_SHIFT;
 
-/// Start and mark bits of [`WORD_BYTES`] of heap. An array, so that a vector of them can be made of
-/// pages that the system has zeroed.
+/// Start and mark bits of [`WORD_BYTES`] of heap.
 type Pair = [u64; 2];
 /// The place of the start bits, and that of the mark bits.
 const STARTS: usize = 0;
@@ -46,31 +46,36 @@ pub enum Mark {
 /// assert_eq!(map.mark(0x10000), Mark::Old);
 /// assert_eq!(map.mark(0x10008), Mark::NoObject);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ObjectMap {
-    pairs: Vec<Pair>,
-    /// Number of pairs in use, and the most that can be.
-    used: usize,
+    pairs: ZeroedVec<Pair>,
+    /// The most pairs that there can be.
     most: usize,
 }
 
+/// A map of a heap of any size.
+impl Default for ObjectMap {
+    fn default() -> ObjectMap {
+        ObjectMap::with_maximum(1 << 32)
+    }
+}
+
 impl ObjectMap {
-    /// A map of a heap that never has more than `maximum` bytes. It never moves once the heap is large.
+    /// A map of a heap that never has more than `maximum` bytes.
     pub fn with_maximum(maximum: u64) -> ObjectMap {
         let most = maximum.div_ceil(u64::from(WORD_BYTES)) as usize;
-        ObjectMap { most, ..ObjectMap::default() }
+        ObjectMap { pairs: zeros::empty(), most }
     }
 
     /// Extends the map to cover the heap up to `end`.
     pub fn extend(&mut self, end: u64) {
         let pairs = end.div_ceil(u64::from(WORD_BYTES)) as usize;
         zeros::extend(&mut self.pairs, pairs, self.most);
-        self.used = self.used.max(pairs);
     }
 
     /// Forgets all objects.
     pub fn clear(&mut self) {
-        zeros::clear(&mut self.pairs[..self.used]);
+        zeros::clear(&mut self.pairs);
     }
 
     #[inline(always)]
@@ -142,14 +147,14 @@ impl ObjectMap {
 
     /// Unmarks every object.
     pub fn clear_marks(&mut self) {
-        for pair in self.pairs[..self.used].iter_mut().filter(|pair| pair[MARKS] != 0) {
+        for pair in self.pairs.iter_mut().filter(|pair| pair[MARKS] != 0) {
             pair[MARKS] = 0;
         }
     }
 
     /// The first object that is marked.
     pub fn first_marked(&self) -> Option<u32> {
-        let word = self.pairs[..self.used].iter().position(|pair| pair[MARKS] != 0)?;
+        let word = self.pairs.iter().position(|pair| pair[MARKS] != 0)?;
         let bit = self.pairs[word][MARKS].trailing_zeros();
         Some(((word as u32) << WORD_SHIFT) + (bit << GRANULE_SHIFT))
     }

@@ -13,8 +13,8 @@ mod tests;
 
 pub use memory::GiveBack;
 
-use crate::HeapMemory;
 use crate::space::{Residue, zeros};
+use crate::{HeapMemory, ZeroedVec};
 use std::ops::Range;
 
 /// Bytes of a block.
@@ -28,6 +28,11 @@ pub const MAX_SMALL: u32 = 8 << 10;
 
 const LINES: usize = (BLOCK_SIZE / LINE_SIZE) as usize;
 const PAGES: usize = (BLOCK_SIZE / PAGE_SIZE) as usize;
+
+/// Number of lines of all blocks, the last of which may be incomplete, from `start` up to `end`.
+fn lines_up_to(end: u64, start: u32) -> usize {
+    end.saturating_sub(start.into()).div_ceil(BLOCK_SIZE.into()) as usize * LINES
+}
 
 /// Owner of a free page.
 const FREE: u32 = 0;
@@ -85,7 +90,7 @@ pub struct Hole {
 pub struct Blocks {
     /// The start of the first block.
     start: u32,
-    /// The most lines that there can be, if that is known.
+    /// The most lines that there can be.
     most_lines: usize,
     /// The owner of each page that is mapped.
     pages: Vec<u32>,
@@ -93,7 +98,7 @@ pub struct Blocks {
     /// not free.
     used: Vec<u8>,
     /// For each line, the collector's mark. Zero if the line is free.
-    lines: Vec<u8>,
+    lines: ZeroedVec<u8>,
     free_blocks: u32,
     free_pages: u32,
     /// Number of pages up to the last one that was ever taken.
@@ -113,10 +118,10 @@ impl Blocks {
     pub fn new(start: u32) -> Blocks {
         Blocks {
             start,
-            most_lines: 0,
+            most_lines: lines_up_to(1 << 32, start),
             pages: Vec::new(),
             used: Vec::new(),
-            lines: Vec::new(),
+            lines: zeros::empty(),
             free_blocks: 0,
             free_pages: 0,
             touched: 0,
@@ -128,13 +133,10 @@ impl Blocks {
         }
     }
 
-    /// The same space, which never ends after `maximum`. Its largest table never moves once the space is
-    /// large.
+    /// The same space, which never ends after `maximum`.
     #[must_use]
     pub fn with_maximum(self, maximum: u64) -> Blocks {
-        let most_lines =
-            (maximum.saturating_sub(self.start.into()) / u64::from(LINE_SIZE)) as usize;
-        Blocks { most_lines, ..self }
+        Blocks { most_lines: lines_up_to(maximum, self.start), ..self }
     }
 
     /// Adds all memory up to `end` to the space.
@@ -350,8 +352,7 @@ impl Blocks {
 
     /// Changes every non-zero line mark to `value`.
     pub fn set_all_lines(&mut self, value: u8) {
-        let used = self.used.len() * LINES;
-        self.lines[..used].iter_mut().filter(|line| **line != 0).for_each(|line| *line = value);
+        self.lines.iter_mut().filter(|line| **line != 0).for_each(|line| *line = value);
     }
 
     /// The next hole of at least `size` bytes in block number `block`, from `from` on. `from` is
