@@ -47,6 +47,9 @@ WASM_API_EXTERN void reclaim_config_gc_heap_maximum(wasm_config_t* config, uint6
 WASM_API_EXTERN void reclaim_config_gc_heap_initial_size(wasm_config_t* config, uint64_t bytes);
 /* How long a pause for the collector should take, in nanoseconds: an aim, and not a bound. */
 WASM_API_EXTERN void reclaim_config_gc_pause_target(wasm_config_t* config, uint64_t ns);
+/* The bytes that the GC heaps of all stores of an engine share: an aim, and not a bound. What lives in them is more
+ * important. The rest is divided so that the collections of all of them take the least time. */
+WASM_API_EXTERN void reclaim_config_memory_budget(wasm_config_t* config, uint64_t bytes);
 /* How many threads work for the heaps beside the programs. The default is one where threads run in
  * parallel, and otherwise none. With 0 the thread that runs a program does all of it. */
 WASM_API_EXTERN void reclaim_config_gc_threads(wasm_config_t* config, uint32_t count);

@@ -88,6 +88,12 @@ exports! {
         Ok(())
     }
 
+    /// Lets the heaps of all stores of an engine share so many bytes: an aim, and not a bound.
+    fn reclaim_config_memory_budget(config: Option<&mut wasm_config_t>, bytes: u64) {
+        given(config, "config")?.settings.memory_budget(bytes);
+        Ok(())
+    }
+
     /// Sets how many threads work for the heaps beside the programs.
     fn reclaim_config_gc_threads(config: Option<&mut wasm_config_t>, count: u32) {
         given(config, "config")?.settings.gc_threads(count as usize);

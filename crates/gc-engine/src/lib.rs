@@ -88,7 +88,7 @@ pub use wasmtime_collector::WasmtimeCollector;
 pub use gc_jit::{Backtrace, BacktraceFrame, InterruptHandle, ThrownException, TrapError};
 pub use gc_runtime::{
     AdaptivePolicy, CollectorOption, FixedPolicy, Growth, HeapError, HeapOptions, KeptHeaps,
-    MemoryPurpose, MemoryRequest, MemorySource, OnDemand, PolicyFactory, RefusedBy, Reservation,
-    UsedReservation,
+    MemoryBudget, MemoryPurpose, MemoryRequest, MemorySource, OnDemand, PolicyFactory, RefusedBy,
+    Reservation, UsedReservation,
 };
 pub use gc_types::{HeapBounds, Machine, StorageType, Trap};

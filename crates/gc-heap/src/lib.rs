@@ -76,7 +76,8 @@ pub use object::{HeapCore, by_halves};
 pub use options::HeapOptions;
 pub use pauses::{Pause, PauseKind, PauseLog};
 pub use policy::{
-    AdaptivePolicy, Decision, FixedPolicy, GrowthPolicy, HeapPlan, HeapUsage, PolicyFactory,
+    AdaptivePolicy, Decision, FixedPolicy, GrowthPolicy, HeapPlan, HeapUsage, MemoryBudget,
+    NurseryUsage, PolicyFactory,
 };
 pub use remember::RememberedSlots;
 pub use request::{GcCause, GcRequest};

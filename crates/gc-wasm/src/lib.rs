@@ -119,9 +119,9 @@ pub use gc_jit::{InterruptHandle, ThrownException};
 pub use gc_runtime::lend::{GcExecutor, GcThreads, GcWork};
 pub use gc_runtime::{
     AdaptivePolicy, Decision, FixedPolicy, GcLeft, GcStats, Growth, GrowthPolicy, HeapBounds,
-    HeapError, HeapOptions, HeapPlan, HeapUsage, KeptHeaps, MemoryPurpose, MemoryRequest,
-    MemorySource, OnDemand, Pause, PauseKind, PauseLog, PolicyFactory, Reclaims, RefusedBy,
-    Reservation, UsedReservation,
+    HeapError, HeapOptions, HeapPlan, HeapUsage, KeptHeaps, MemoryBudget, MemoryPurpose,
+    MemoryRequest, MemorySource, NurseryUsage, OnDemand, Pause, PauseKind, PauseLog, PolicyFactory,
+    Reclaims, RefusedBy, Reservation, UsedReservation,
 };
 pub use gc_types::{Trap, ValRaw};
 #[cfg(feature = "reexport-wasmparser")]

@@ -7,6 +7,7 @@ mod words;
 
 pub(crate) use header::{NO_KIND, NO_TYPE, PASSES_END};
 
+use crate::policy::NurseryUsage;
 use crate::{
     GcStats, HeapError, HeapGrowth, HeapMemory, HeapPlan, HeapUsage, Occupancy, RefusedBy,
     StoreSide,
@@ -66,6 +67,8 @@ pub struct HeapCore {
     /// The time when the plan was made, and the total time for which the mutator had been stopped
     /// until then.
     planned: (Instant, Duration),
+    /// The same for the last collection of the nursery.
+    emptied: (Instant, Duration),
     /// The first damage that a method without a `Result` found. The next allocation or collection
     /// reports it.
     pub damage: Option<HeapError>,
@@ -87,6 +90,7 @@ impl HeapCore {
             plan: HeapPlan::default(),
             live: 0,
             planned,
+            emptied: planned,
             damage: None,
         };
         core.begin();
@@ -111,6 +115,7 @@ impl HeapCore {
         self.damage = None;
         self.side.reset();
         self.planned = (self.side.pauses.made(), Duration::ZERO);
+        self.emptied = self.planned;
         self.begin();
     }
 
@@ -234,6 +239,7 @@ impl HeapCore {
             wanted,
             frees_young,
             asked: self.side.asked,
+            idle: self.side.given.is_some(),
             ..HeapUsage::default()
         }
     }
@@ -248,6 +254,20 @@ impl HeapCore {
         (self.plan, self.live) = (self.side.policy.plan(&usage), live);
         self.planned = (now, self.side.pauses.stopped());
         log::debug!("{live} bytes live in the GC heap: {:?}", self.plan);
+    }
+
+    /// The most bytes that the [policy](crate::GrowthPolicy::most_young) lets new objects have, now that a nursery of `used`
+    /// bytes was collected in `gc_time`. With 0 bytes it learns nothing.
+    pub(crate) fn most_young(&mut self, used: u64, gc_time: Duration) -> u64 {
+        let (now, stopped) = (Instant::now(), self.side.pauses.stopped());
+        let mut mutator_time = Duration::ZERO;
+        if used > 0 {
+            let (then, stopped_then) = std::mem::replace(&mut self.emptied, (now, stopped));
+            let paused = stopped.saturating_sub(stopped_then);
+            mutator_time = now.saturating_duration_since(then).saturating_sub(paused);
+        }
+        let idle = self.side.given.is_some();
+        self.side.policy.most_young(&NurseryUsage { used, gc_time, mutator_time, idle })
     }
 
     /// The time for which the mutator has run from when the plan was made until `now`.

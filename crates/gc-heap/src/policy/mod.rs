@@ -8,11 +8,13 @@
 //! ([`admit`](GrowthPolicy::admit)). The collector itself decides about its other collections, for
 //! example when a nursery is full.
 //!
-//! [`AdaptivePolicy`] is the default. [`FixedPolicy`] is the other built-in policy.
+//! [`AdaptivePolicy`] is the default. Heaps with a [`MemoryBudget`] share memory. A heap with [`FixedPolicy`] keeps what it has.
 
 mod adaptive;
+mod budget;
 
 pub use adaptive::{AdaptivePolicy, FixedPolicy};
+pub use budget::MemoryBudget;
 
 use std::fmt;
 use std::sync::Arc;
@@ -47,6 +49,8 @@ pub struct HeapUsage {
     pub frees_young: bool,
     /// Whether the host or the guest requested the last collection.
     pub asked: bool,
+    /// Whether the host gave the time for it, because it waits for something else ([`GcStore::gc_for`](crate::GcStore::gc_for)).
+    pub idle: bool,
     /// The bytes of objects that were added between the last two collections of the whole heap and
     /// that only such a collection frees. This and the times are known only in
     /// [`plan`](GrowthPolicy::plan).
@@ -55,6 +59,19 @@ pub struct HeapUsage {
     pub mutator_time: Duration,
     /// The time that all parts of the last collection of the whole heap took together.
     pub gc_time: Duration,
+}
+
+/// The use of a heap's nursery up to its last collection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NurseryUsage {
+    /// Bytes of all objects that it had. With 0 nothing is known about its collection.
+    pub used: u64,
+    /// The time that the collection took.
+    pub gc_time: Duration,
+    /// The time for which the program ran between the last two collections of the nursery.
+    pub mutator_time: Duration,
+    /// As [`HeapUsage::idle`].
+    pub idle: bool,
 }
 
 /// The action when an allocation finds no room.
@@ -157,6 +174,14 @@ pub trait GrowthPolicy: Send + Sync + fmt::Debug {
     /// Makes a plan when a collection of the whole heap has found [`HeapUsage::live`], or when a
     /// heap is new.
     fn plan(&mut self, usage: &HeapUsage) -> HeapPlan;
+
+    /// Returns the most bytes that new objects should have until the nursery is collected again. A collector with a nursery
+    /// asks when it has collected the nursery, and before it uses time that the host gives. `u64::MAX` by default: the
+    /// collector decides.
+    fn most_young(&mut self, usage: &NurseryUsage) -> u64 {
+        let _ = usage;
+        u64::MAX
+    }
 
     /// Returns whether the heap may use `more` bytes in addition to the `mapped` bytes that it uses
     /// or that were admitted. A limiter that several heaps share can refuse here. The heap does not

@@ -182,6 +182,26 @@ impl Config {
         self
     }
 
+    /// Lets the GC heaps of all stores of an engine share `bytes` bytes ([`MemoryBudget`](crate::MemoryBudget)): a growth policy, in
+    /// place of the [other one](Config::growth_policy). Engines that share a budget, or a host that wants to look at it, set it as
+    /// such a policy. It is an aim. No store gets an error because of it.
+    ///
+    /// # Examples
+    /// ```
+    /// use gc_wasm::{Config, Engine, MemoryBudget};
+    ///
+    /// let engine = Engine::new(Config::new().memory_budget(512 << 20))?;
+    ///
+    /// // The same, and the host can ask how much lives.
+    /// let budget = MemoryBudget::new(512 << 20);
+    /// let engine = Engine::new(Config::new().growth_policy(budget.clone()))?;
+    /// assert_eq!(budget.live(), 0);
+    /// # gc_wasm::error::Ok(())
+    /// ```
+    pub fn memory_budget(&mut self, bytes: u64) -> &mut Config {
+        self.growth_policy(gc_runtime::MemoryBudget::new(bytes))
+    }
+
     /// Sets the time for which a pause for the collector should stop the program
     /// ([`HeapOptions::pause_target`]): a minor collection, a slice of marking or sweeping, an increment of an
     /// asynchronous collection. It is an aim and not a bound. With a longer time `generational` uses more

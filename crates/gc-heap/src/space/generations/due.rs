@@ -126,9 +126,8 @@ impl Due<'_> {
     /// the nursery is not full before.
     fn idle_minor(&self, left: Duration) -> bool {
         let used = self.space.nursery.used(&self.core.memory);
-        used > 0
-            && (used >= self.space.nursery.size() / 2
-                || used >= LEAST_IDLE && self.expected_minor() >= left / 2)
+        let size = self.space.nursery.size().min(self.space.share(self.core));
+        used > 0 && (used >= size / 2 || used >= LEAST_IDLE && self.expected_minor() >= left / 2)
     }
 
     /// Whether marking of the old generation should begin in time that the host gives: half of the room of

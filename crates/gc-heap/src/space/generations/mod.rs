@@ -83,6 +83,8 @@ pub struct Generations {
     marks_young: bool,
     /// Bytes of the nursery that should be in use. They are not if the heap has not grown by them yet.
     wanted: u32,
+    /// Bytes of the nursery that the policy lets it use.
+    allowed: u32,
 }
 
 impl Generations {
@@ -101,6 +103,7 @@ impl Generations {
             promoted: 0,
             marks_young: false,
             wanted: 0,
+            allowed: u32::MAX,
         };
         space.begin(core)?;
         Ok(space)
@@ -125,6 +128,7 @@ impl Generations {
     fn begin(&mut self, core: &mut HeapCore) -> Result<(), HeapError> {
         core.set_aside(core.in_use());
         self.nursery.renew(&mut core.memory);
+        self.allowed = u32::MAX;
         self.wanted = first_size(self.most_in_use(core));
         let first = u64::from(self.wanted).min(core.unused() / 2) as u32;
         self.set_nursery_size(core, first / NURSERY_ALIGN * NURSERY_ALIGN)?;
@@ -349,6 +353,7 @@ impl Generations {
         self.old.region.forget_outside(objects.start, objects.end.next_multiple_of(WORD_BYTES));
         survivors.end(core, again);
         self.nursery.empty(&mut core.memory);
+        self.ask_policy(core, found);
         let (most, target) = (self.share(core), core.side.pause_target);
         let mut size = self.sizing.next(self.nursery.size(), most, core.live, target, found);
         let deep = core.side.stack_room().next_multiple_of(NURSERY_ALIGN.into());

@@ -4,9 +4,10 @@
 use super::{BLOCK_SIZE, Generations};
 use crate::object::by_halves;
 use crate::os::page_size;
-use crate::space::nursery::size::{least_in_use, most_in_use};
+use crate::space::nursery::size::{MIN_BY_TIME, NurseryUse, least_in_use, most_in_use};
 use crate::{HeapCore, HeapError};
 use gc_types::collector::nursery::{NURSERY_ALIGN, NURSERY_START};
+use std::time::Duration;
 
 /// `bytes`, rounded up to units of `unit` bytes.
 fn in_whole(bytes: u64, unit: u64) -> u64 {
@@ -34,11 +35,20 @@ impl Generations {
         self.share(core).min(self.room(core)) / NURSERY_ALIGN * NURSERY_ALIGN
     }
 
-    /// The nursery's share of what is free. If all young objects survive, the survivors need as much in the old generation
-    /// as they have.
+    /// The nursery's share of what is free, or what the policy lets it have. If all young objects survive, the survivors need
+    /// as much in the old generation as they have.
     pub(super) fn share(&self, core: &HeapCore) -> u32 {
         let taken = self.old.region.total().bytes + 2 * self.nursery.survivors.count().bytes;
-        most_in_use(core.ceiling(), taken).min(self.nursery.most_new())
+        let share = most_in_use(core.ceiling(), taken).min(self.nursery.most_new());
+        share.min(self.allowed)
+    }
+
+    /// Asks the policy how much of the nursery may be used, now that it was collected. Without `found` the policy learns
+    /// nothing.
+    pub fn ask_policy(&mut self, core: &mut HeapCore, found: NurseryUse) {
+        let (used, took) = found.took.map_or((0, Duration::ZERO), |took| (found.used, took));
+        let allowed = core.most_young(used.into(), took).clamp(MIN_BY_TIME.into(), u32::MAX.into());
+        self.allowed = allowed as u32 / NURSERY_ALIGN * NURSERY_ALIGN;
     }
 
     /// The bytes that are left beside the old generation, and what that is likely to need for the next survivors.

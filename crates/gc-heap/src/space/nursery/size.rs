@@ -26,10 +26,10 @@ use std::time::Duration;
 /// The smallest nursery that the survival rate can give, in bytes. If all of it survives, its
 /// collection takes about 0.7 ms.
 const MIN_NURSERY: u32 = 3 << 18;
-/// The smallest nursery that the time of minor collections can give, in bytes. With one of 64 KiB,
+/// The smallest nursery that the time of minor collections can give, or the heap's policy, in bytes. With one of 64 KiB,
 /// programs with a gibibyte of live objects took 1.5 times the processor time. With one of 512 KiB, p99.9 of
 /// their pauses was 1.7 ms.
-const MIN_BY_TIME: u32 = 256 << 10;
+pub const MIN_BY_TIME: u32 = 256 << 10;
 /// A smaller nursery grows if up to three quarters survive, a larger one if up to a half do.
 const SMALL: u32 = 2 << 20;
 /// A nursery grows up to this number of sixteenths of one that fits the cache even where so little survives

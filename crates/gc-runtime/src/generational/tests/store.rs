@@ -1,7 +1,7 @@
 //! Tests of a heap in a store, over many nurseries: what is collected when.
 
 use super::*;
-use gc_heap::{GcStore, NoStack};
+use gc_heap::{GcStore, MemoryBudget, NoStack};
 
 /// The referent of the second field of the pair `object`.
 fn cdr(store: &GcStore, object: &VMGcRef) -> Option<VMGcRef> {
@@ -129,4 +129,45 @@ fn given_time_ends_with_the_work() {
         let damage = store.gc_for(&mut stack, HOUR).unwrap_err();
         assert!(damage.to_string().contains("a test"), "{damage}");
     }
+}
+
+/// A budget limits the nursery, and an idle heap gives the rest of it back.
+#[test]
+fn a_memory_budget_limits_the_nursery() {
+    const LEAST: u64 = 256 << 10;
+    let fill = |budget: u64| {
+        let policy = MemoryBudget::new(budget).into();
+        let options = HeapOptions { policy, ..options(64 << 20) };
+        let mut store = GcStore::new(&GenerationalCollector::new(), &options).unwrap();
+        add_layouts(store.heap_mut().unwrap());
+        let mut stack = Stack(vec![0]);
+        // An eighth of the pairs lives until the next collections.
+        for n in 0..1_000_000 {
+            let pair = store.alloc_struct(&mut stack, PAIR).unwrap();
+            if n % 8 == 0 {
+                let before = if n % 80_000 == 0 { None } else { stack.get(0) };
+                store.write_field_ref(&pair, CDR as u32, before.as_ref()).unwrap();
+                stack.set(0, &pair);
+            }
+        }
+        store
+    };
+    let nursery = |store: &GcStore| {
+        let minors = store.pauses().recent().filter(|pause| pause.kind == PauseKind::Minor);
+        // The first one began before the policy was asked. Objects that aged die, too.
+        minors.skip(1).map(|pause| pause.bytes_before - pause.bytes_after).max().unwrap()
+    };
+    let (tight, mut ample) = (fill(0), fill(1 << 30));
+    let (small, large) = (nursery(&tight), nursery(&ample));
+    assert!(small < 2 * LEAST && large > 4 * LEAST, "{small}, {large}");
+    let before = ample.stats().heap_bytes;
+    // The host has time again and again.
+    for _ in 0..10 {
+        let _left = ample.gc_for(&mut NoStack, Duration::from_secs(1)).unwrap();
+        let after = ample.stats().heap_bytes;
+        if after < before {
+            return ample.heap().unwrap().verify().unwrap();
+        }
+    }
+    panic!("an idle heap still has {before} bytes");
 }
