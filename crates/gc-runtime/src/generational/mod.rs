@@ -28,7 +28,6 @@ use collect::{GenerationalCollection, StoreTables};
 use gc_heap::space::Generations;
 use gc_heap::space::generations::{BYTES_OF_ROOT, Chooser, Cycle, Due, Major, OldTables, Phase};
 use gc_heap::space::mark_region::evacuate::Evacuation;
-use gc_heap::space::nursery::size::NurseryUse;
 use gc_heap::trace::increments::InParts;
 use gc_heap::trace::scavenge::{OldObjects, Scavenge, Scavenger};
 use gc_heap::trace::shapes::Shapes;
@@ -442,7 +441,7 @@ impl GcHeap for GenerationalHeap {
     }
 
     fn idle(&mut self, left: Duration) -> Idle {
-        self.space.ask_policy(&mut self.core, NurseryUse::default());
+        self.space.ask_policy_when_idle(&mut self.core);
         let idle = self.due().idle(left);
         if idle == Idle::Worked {
             // The host waits.

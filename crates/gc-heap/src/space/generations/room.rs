@@ -43,9 +43,21 @@ impl Generations {
         share.min(self.allowed)
     }
 
+    /// Asks the policy how much of the nursery may be used in time that the host gives, and gives back what is more and not
+    /// in use.
+    pub fn ask_policy_when_idle(&mut self, core: &mut HeapCore) {
+        self.ask_policy(core, NurseryUse::default());
+        let used = self.nursery.handed_out(&core.memory).saturating_sub(NURSERY_START);
+        let size = self.allowed.max(used.next_multiple_of(NURSERY_ALIGN));
+        if size < self.nursery.size() && !self.nursery.retains() {
+            self.wanted = size;
+            let _smaller = self.set_nursery_size(core, size);
+        }
+    }
+
     /// Asks the policy how much of the nursery may be used, now that it was collected. Without `found` the policy learns
     /// nothing.
-    pub fn ask_policy(&mut self, core: &mut HeapCore, found: NurseryUse) {
+    pub(super) fn ask_policy(&mut self, core: &mut HeapCore, found: NurseryUse) {
         let (used, took) = found.took.map_or((0, Duration::ZERO), |took| (found.used, took));
         let allowed = core.most_young(used.into(), took).clamp(MIN_BY_TIME.into(), u32::MAX.into());
         self.allowed = allowed as u32 / NURSERY_ALIGN * NURSERY_ALIGN;
