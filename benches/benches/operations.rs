@@ -57,6 +57,8 @@ const CASES: &[Case] = &[
     case("closures_64", 10_000_000, 0.9),
     case("table", 10_000_000, 0.25),
     case("global", 10_000_000, 0.25),
+    case("fields", 10_000_000, 1.0),
+    case("links", 10_000_000, 1.0),
 ];
 
 const SUBJECT: Subject = Subject {

@@ -10,6 +10,9 @@
   (rec
     (type $code (func (param (ref $closure)) (param i32) (result i32)))
     (type $closure (sub (struct (field (ref $code)) (field i32)))))
+  (type $body (sub (struct (field $x (mut i32)) (field $y (mut i32)) (field $z (mut i32))
+    (field $next (mut (ref null $body))) (field $left (mut (ref null $body)))
+    (field $right (mut (ref null $body))))))
   (elem declare func $add $xor)
   (table $table 64 anyref)
   (global $number (mut i32) (i32.const 0))
@@ -173,4 +176,47 @@
       (local.set $other (global.get $object))
       (global.set $object (local.get $other))
       (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
-    (i32.add (global.get $number) (ref.test (ref $shape) (local.get $other)))))
+    (i32.add (global.get $number) (ref.test (ref $shape) (local.get $other))))
+
+  ;; Fields of the objects of a ring are read and written: a loop that waits for the next object.
+  (func (export "fields") (param $n i32) (result i32)
+    (local $it (ref null $body)) (local $first (ref null $body)) (local $i i32) (local $sum i32)
+    (local.set $first (struct.new $body (i32.const 1) (i32.const 2) (i32.const 3) (ref.null $body)
+      (ref.null $body) (ref.null $body)))
+    (local.set $it (local.get $first))
+    (loop $more
+      (local.set $it (struct.new $body (local.get $i) (i32.const 2) (i32.const 3) (local.get $it)
+        (ref.null $body) (ref.null $body)))
+      (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 63))))
+    (struct.set $body $next (local.get $first) (local.get $it))
+    (loop $again
+      (struct.set $body $x (local.get $it)
+        (i32.add (struct.get $body $x (local.get $it)) (struct.get $body $y (local.get $it))))
+      (struct.set $body $y (local.get $it)
+        (i32.xor (struct.get $body $y (local.get $it)) (struct.get $body $z (local.get $it))))
+      (local.set $sum (i32.add (local.get $sum) (struct.get $body $x (local.get $it))))
+      (local.set $it (struct.get $body $next (local.get $it)))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $sum))
+
+  ;; Three references are stored into each object of a ring.
+  (func (export "links") (param $n i32) (result i32)
+    (local $it (ref null $body)) (local $first (ref null $body)) (local $next (ref null $body))
+    (local $i i32) (local $sum i32)
+    (local.set $first (struct.new $body (i32.const 1) (i32.const 2) (i32.const 3) (ref.null $body)
+      (ref.null $body) (ref.null $body)))
+    (local.set $it (local.get $first))
+    (loop $more
+      (local.set $it (struct.new $body (local.get $i) (i32.const 2) (i32.const 3) (local.get $it)
+        (ref.null $body) (ref.null $body)))
+      (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 63))))
+    (struct.set $body $next (local.get $first) (local.get $it))
+    (loop $again
+      (local.set $next (struct.get $body $next (local.get $it)))
+      (struct.set $body $next (local.get $it) (local.get $next))
+      (struct.set $body $left (local.get $it) (local.get $first))
+      (struct.set $body $right (local.get $it) (local.get $next))
+      (local.set $sum (i32.add (local.get $sum) (struct.get $body $x (local.get $it))))
+      (local.set $it (local.get $next))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $sum)))

@@ -59,62 +59,65 @@
 
 ; set (generational, x86-64-v3)
 ; (param (ref $refs)) (param i32) (param anyref)
-; 55 instructions, 227 bytes
+; 58 instructions, 241 bytes
          0000  pushq %rbp
          0001  movq %rsp, %rbp
-         0004  movq 0x10(%rdi), %r10
-         0008  movq (%r10), %r10
-         000b  addq $0x10, %r10
-         000f  cmpq %rsp, %r10
-         0012  ja 0x00df
-         0018  subq $0x10, %rsp
-         001c  movq %rbx, (%rsp)
-@00a2    0020  movq (%rdi), %rbx
-         0023  cmpl 0x8(%rbx, %rsi), %edx               ; trap: null reference
-         0027  jae 0x00e1
-         002d  movq 0x8(%rdi), %rax
-         0031  movl 0x18(%rax), %edi
-         0034  testl %edi, %edi
-         0036  jne 0x0093
-       > 003c  leal (%rsi, %rdx, 4), %r8d
-@00a2    0040  movl %ecx, 0xc(%rbx, %r8)                ; trap: corrupt GC heap
-         0045  addl $-0x10000, %ecx
-         004b  cmpl $0x4000000, %ecx
-         0051  jae 0x0086
-         0057  leal -0xfff4(%rsi, %rdx, 4), %ecx
-@00a2    005e  cmpl $0x4000000, %ecx
-         0064  jb 0x0086
-         006a  movq 0x30(%rax), %rdx
-         006e  leaq 0xc(%r8), %rcx
-         0072  movq %rcx, %rsi
-@00a2    0075  shrq $0x7, %rsi
-         0079  movzbq (%rdx, %rsi), %rdi
-         007e  testl %edi, %edi
-         0080  je 0x00ca
-@00a5  > 0086  movq (%rsp), %rbx
-         008a  addq $0x10, %rsp
-         008e  movq %rbp, %rsp
-         0091  popq %rbp
-         0092  retq
-@00a2  > 0093  leal (%rsi, %rdx, 4), %r10d
-         0097  movl 0xc(%rbx, %r10), %r8d               ; trap: corrupt GC heap
-         009c  movq 0x20(%rax), %r9
-         00a0  leaq 0x1(%r9), %rdi
-         00a4  movq %rdi, 0x20(%rax)
-         00a8  movq 0x28(%rax), %r11
-         00ac  addq $0xc, %r10
-         00b3  shlq $0x20, %r10
-         00b7  orq %r8, %r10
-         00ba  andq $0xfffff, %r9
-         00c1  movq %r10, (%r11, %r9, 8)
-         00c5  jmp 0x003c
-       > 00ca  movq 0x40(%rax), %rax
-         00ce  movb $0x1, (%rdx, %rsi)
-         00d2  shrq $0xd, %rcx
-         00d6  movb $0x1, (%rax, %rcx)
-         00da  jmp 0x0086
-       > 00df  ud2                                      ; trap: call stack exhausted
-@00a2  > 00e1  ud2                                      ; trap: out of bounds array access
+@00a2    0004  movq (%rdi), %r10
+         0007  cmpl 0x8(%r10, %rsi), %edx               ; trap: null reference
+         000c  jae 0x00ef
+         0012  leal -0x10000(%rsi), %eax
+         0018  cmpl $0x4000000, %eax
+         001d  jb 0x006b
+         0023  movq 0x8(%rdi), %rax
+         0027  movl 0x1c(%rax), %edi
+         002a  leal -0x10000(%rcx), %r8d
+@00a2    0031  cmpl %edi, %r8d
+         0034  ja 0x006b
+         003a  movl 0x18(%rax), %edi
+         003d  testl %edi, %edi
+         003f  jne 0x0091
+         0045  leal (%rsi, %rdx, 4), %edx
+         0048  movl %ecx, 0xc(%r10, %rdx)               ; trap: corrupt GC heap
+         004d  movq 0x30(%rax), %rcx
+         0051  leaq 0xc(%rdx), %rsi
+         0055  shrq $0x7, %rsi
+         0059  movzbq (%rcx, %rsi), %rdi
+         005e  testl %edi, %edi
+         0060  je 0x0078
+         0066  jmp 0x0073
+       > 006b  leal (%rsi, %rdx, 4), %eax
+@00a2    006e  movl %ecx, 0xc(%r10, %rax)               ; trap: corrupt GC heap
+@00a5  > 0073  movq %rbp, %rsp
+         0076  popq %rbp
+         0077  retq
+@00a2  > 0078  movq 0x40(%rax), %rax
+         007c  movb $0x1, (%rcx, %rsi)
+         0080  leaq 0xc(%rdx), %rcx
+         0084  shrq $0xd, %rcx
+@00a2    0088  movb $0x1, (%rax, %rcx)
+         008c  jmp 0x0073
+       > 0091  leal (%rsi, %rdx, 4), %edx
+@00a2    0094  movl 0xc(%r10, %rdx), %esi               ; trap: corrupt GC heap
+         0099  movq 0x20(%rax), %r9
+         009d  leaq 0x1(%r9), %rdi
+         00a1  movq %rdi, 0x20(%rax)
+         00a5  movq 0x28(%rax), %rdi
+         00a9  andq $0xfffff, %r9
+         00b0  movl %esi, (%rdi, %r9, 8)
+         00b4  leaq 0xc(%rdx), %rsi
+@00a2    00b8  movl %esi, 0x4(%rdi, %r9, 8)
+         00bd  movl %ecx, 0xc(%r10, %rdx)               ; trap: corrupt GC heap
+         00c2  cmpl $0x4000000, %r8d
+         00c9  jae 0x0073
+         00cf  movq 0x30(%rax), %rcx
+         00d3  movq 0x40(%rax), %rax
+         00d7  movq %rsi, %rdx
+         00da  shrq $0x7, %rdx
+@00a2    00de  movb $0x1, (%rcx, %rdx)
+         00e2  shrq $0xd, %rsi
+         00e6  movb $0x1, (%rax, %rsi)
+         00ea  jmp 0x0073
+       > 00ef  ud2                                      ; trap: out of bounds array access
 
 ; store (generational, x86-64-v3)
 ; (param (ref null $shorts)) (param i32) (param i32)

@@ -263,9 +263,19 @@ impl Matcher<'_> {
     /// The native address, as the sum of two values, and the stored value of the store `inst`, if
     /// the address is in this region.
     pub fn stored_to_native(&self, inst: Inst, region: Region) -> Option<([Value; 2], Value)> {
+        self.stored_to_native_at(inst, region, 0)
+    }
+
+    /// As [`stored_to_native`](Matcher::stored_to_native), if the store is `offset` bytes after the address.
+    pub fn stored_to_native_at(
+        &self,
+        inst: Inst,
+        region: Region,
+        offset: i32,
+    ) -> Option<([Value; 2], Value)> {
         let access = self.view.access(inst)?;
         let stored = access.stored?;
-        if self.view.region(inst) != Some(region) || access.offset != 0 {
+        if self.view.region(inst) != Some(region) || i64::from(access.offset) != i64::from(offset) {
             return None;
         }
         Some((self.view.binary(Opcode::Iadd, access.address)?, stored))

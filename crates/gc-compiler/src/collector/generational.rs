@@ -1,13 +1,14 @@
 //! `generational`: inline bump allocation in a nursery (`bump.rs`), and a write barrier that tells
 //! the collector of references from old objects, and from slots outside the heap, to young objects.
 //!
-//! The barrier tests the stored value first. One subtraction and one comparison show whether it is
-//! young. For most stores it is not, and the barrier ends. If it is, the same test of the place
-//! follows. If the place is not young, the card of the object (in an array, of the element) and the
-//! card's bundle are marked, unless the card is marked already. Before the store, one load and a
-//! test show whether old objects are being marked. If so, the overwritten reference is appended to
-//! a log. Slots outside the heap have their own cards, selected by address. Every store marks them,
-//! except for slots that the embedder reports in every collection.
+//! The barrier tests the object first. One subtraction and one comparison show whether it is young. A store into a
+//! young object needs no more: marking begins when the nursery is empty, so what a young object refers to either was
+//! found in the snapshot or is younger than it. If the object is old, the same subtraction and a comparison with a word
+//! of the heap data follow for the stored value ([`YOUNG_LAST`]). While nothing is being marked, they show whether it is
+//! young. While old objects are being marked, every value is below the bound. Then the overwritten reference is
+//! appended to a log. If the value is young, the card of the object (in an array, of the element) and the card's bundle
+//! are marked, unless the card is marked already. Slots outside the heap have their own cards, selected by address.
+//! Every store marks them, except for slots that the embedder reports in every collection.
 //!
 //! The barrier never calls the host. Even in a cold block, a call would make the code after it
 //! reload values from memory. If the log is full, it wraps around instead. Its length shows this to
@@ -19,7 +20,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, Opcode, types};
 use gc_types::collector::generational::{
     self, BUNDLES, CARDS, DIRTY, LOG, LOG_LEN, MARKING, NAME, SLOT_CARD_SHIFT, SLOT_CARDS,
-    WILL_EVACUATE, has_slot_cards,
+    WILL_EVACUATE, YOUNG_LAST, has_slot_cards,
 };
 use gc_types::collector::nursery::{NURSERY, NURSERY_START};
 use gc_types::{ArrayLayout, CollectorAbi, SideTable};
@@ -45,18 +46,14 @@ impl GcCompiler for GenerationalCompiler {
         let access = e.place_access(place, Trust::MayBeNull);
         match place {
             RefPlace::Field { object, offset } => {
-                log_overwritten(e, access, |e| {
+                let slot = |e: &mut GcEmitter<'_, '_>| {
                     e.builder.ins().iadd_imm_u(object, i64::from(offset))
-                });
-                // The store comes first, so that a wrong index faults here and not at its card.
-                e.store_ref_at(access, value);
-                mark_card(e, value, |_| object);
+                };
+                write(e, access, value, object, slot, |_| object);
             }
             RefPlace::Element { object, index, offset } => {
                 let slot = |e: &mut GcEmitter<'_, '_>| index_of_element(e, object, index, offset);
-                log_overwritten(e, access, slot);
-                e.store_ref_at(access, value);
-                mark_card(e, value, slot);
+                write(e, access, value, object, slot, slot);
             }
             RefPlace::Native { address, offset, kind, .. } => {
                 e.store_ref_at(access, value);
@@ -67,17 +64,14 @@ impl GcCompiler for GenerationalCompiler {
         }
     }
 
-    /// Those of young arrays, unless old objects are being marked.
+    /// Those of young arrays.
     fn has_plain_elements(
         &self,
         e: &mut GcEmitter<'_, '_>,
         array: ir::Value,
         otherwise: ir::Block,
     ) -> bool {
-        let [is_idle, is_plain] = [(); 2].map(|()| e.builder.create_block());
-        let marking = is_marking(e);
-        e.builder.ins().brif(marking, otherwise, &[], is_idle, &[]);
-        e.continue_in(is_idle);
+        let is_plain = e.builder.create_block();
         let young = is_young(e, array);
         e.builder.ins().brif(young, is_plain, &[], otherwise, &[]);
         e.continue_in(is_plain);
@@ -154,60 +148,87 @@ fn is_marking(e: &mut GcEmitter<'_, '_>) -> ir::Value {
     e.load_native(types::I32, regions::HEAP_DATA, data, MARKING)
 }
 
-/// If old objects are being marked, appends the reference at `access` to the log. `slot` returns
-/// the index of the slot (`I64`).
+/// Stores `value` at `access`, a slot of `object`, with the barrier. `slot` returns the index of the slot, `at` the index
+/// whose card must be marked (`I64`).
+fn write(
+    e: &mut GcEmitter<'_, '_>,
+    access: Access,
+    value: ir::Value,
+    object: ir::Value,
+    slot: impl FnOnce(&mut GcEmitter<'_, '_>) -> ir::Value,
+    at: impl Fn(&mut GcEmitter<'_, '_>) -> ir::Value,
+) {
+    let log = e.create_cold_block();
+    let [plain, done] = [(); 2].map(|()| e.builder.create_block());
+    if e.is_unboxed(value) {
+        // It needs no card. One test is enough.
+        let marking = is_marking(e);
+        e.builder.ins().brif(marking, log, &[], plain, &[]);
+        e.continue_in(log);
+        log_overwritten(e, access, slot);
+        e.builder.ins().jump(plain, &[]);
+    } else {
+        let [is_old, barrier, unlogged] = [(); 3].map(|()| e.builder.create_block());
+        let [log_young, clean] = [(); 2].map(|()| e.create_cold_block());
+        let young = is_young(e, object);
+        e.builder.ins().brif(young, plain, &[], is_old, &[]);
+
+        e.continue_in(is_old);
+        let data = e.heap_data();
+        let last = e.load_native(types::I32, regions::HEAP_DATA, data, YOUNG_LAST);
+        let from_start = from_nursery(e, value);
+        let needed = e.builder.ins().icmp(IntCC::UnsignedLessThanOrEqual, from_start, last);
+        e.builder.ins().brif(needed, barrier, &[], plain, &[]);
+
+        e.continue_in(barrier);
+        let marking = is_marking(e);
+        e.builder.ins().brif(marking, log, &[], unlogged, &[]);
+
+        // The value is young. The store comes before the card, so that a wrong index faults here and not at its card.
+        e.continue_in(unlogged);
+        e.store_ref_at(access, value);
+        let index = at(e);
+        let card = e.table_byte(CARDS, index);
+        let flags = e.native_flags(regions::CARDS);
+        let is_dirty = e.builder.ins().uload8(types::I32, flags, card, 0);
+        e.builder.ins().brif(is_dirty, done, &[], clean, &[]);
+
+        e.continue_in(clean);
+        dirty(e, index, card);
+        e.builder.ins().jump(done, &[]);
+
+        e.continue_in(log);
+        log_overwritten(e, access, slot);
+        e.store_ref_at(access, value);
+        let young = is_young(e, value);
+        e.builder.ins().brif(young, log_young, &[], done, &[]);
+
+        e.continue_in(log_young);
+        let index = at(e);
+        let card = e.table_byte(CARDS, index);
+        dirty(e, index, card);
+        e.builder.ins().jump(done, &[]);
+    }
+    e.continue_in(plain);
+    e.store_ref_at(access, value);
+    e.builder.ins().jump(done, &[]);
+    e.continue_in(done);
+}
+
+/// Appends the reference at `access` to the log. `slot` returns the index of the slot (`I64`).
 fn log_overwritten(
     e: &mut GcEmitter<'_, '_>,
     access: Access,
     slot: impl FnOnce(&mut GcEmitter<'_, '_>) -> ir::Value,
 ) {
-    let cold = e.create_cold_block();
-    let done = e.builder.create_block();
-    let marking = is_marking(e);
-    e.builder.ins().brif(marking, cold, &[], done, &[]);
-
-    e.continue_in(cold);
+    // This comes first: an entry that is counted and not written would be an old one.
     let old = e.load_ref_at(access);
-    let slot = slot(e);
-    let slot = e.builder.ins().ishl_imm_u(slot, 32);
-    let entry = e.builder.ins().bor(slot, old);
     let place = append(e);
     let flags = e.native_flags(regions::SIDE_TABLE);
-    e.builder.ins().store(flags, entry, place, 0);
-    e.builder.ins().jump(done, &[]);
-    e.continue_in(done);
-}
-
-/// Marks the card of the index that `at` returns (`I64`), if `value` may refer to a young object.
-fn mark_card(
-    e: &mut GcEmitter<'_, '_>,
-    value: ir::Value,
-    at: impl FnOnce(&mut GcEmitter<'_, '_>) -> ir::Value,
-) {
-    if e.is_unboxed(value) {
-        return;
-    }
-    let [value_is_young, place_is_old] = [(); 2].map(|()| e.builder.create_block());
-    let cold = e.create_cold_block();
-    let done = e.builder.create_block();
-    let young = is_young(e, value);
-    e.builder.ins().brif(young, value_is_young, &[], done, &[]);
-
-    e.continue_in(value_is_young);
-    let at = at(e);
-    let young = is_young(e, at);
-    e.builder.ins().brif(young, done, &[], place_is_old, &[]);
-
-    e.continue_in(place_is_old);
-    let card = e.table_byte(CARDS, at);
-    let flags = e.native_flags(regions::CARDS);
-    let is_dirty = e.builder.ins().uload8(types::I32, flags, card, 0);
-    e.builder.ins().brif(is_dirty, done, &[], cold, &[]);
-
-    e.continue_in(cold);
-    dirty(e, at, card);
-    e.builder.ins().jump(done, &[]);
-    e.continue_in(done);
+    // In two parts, which takes fewer registers than one word.
+    e.builder.ins().istore32(flags, old, place, 0);
+    let slot = slot(e);
+    e.builder.ins().istore32(flags, slot, place, 4);
 }
 
 /// Marks the `card` of the index `at` (`I64`), and its bundle.
@@ -246,9 +267,14 @@ fn append(e: &mut GcEmitter<'_, '_>) -> ir::Value {
 /// Whether the index `at` (`I64`) is in the nursery.
 fn is_young(e: &mut GcEmitter<'_, '_>, at: ir::Value) -> ir::Value {
     let nursery = e.env.abi().option(NURSERY);
-    let word = e.builder.ins().ireduce(types::I32, at);
-    let from_start = e.builder.ins().iadd_imm_s(word, -i64::from(NURSERY_START));
+    let from_start = from_nursery(e, at);
     e.builder.ins().icmp_imm_u(IntCC::UnsignedLessThan, from_start, nursery.cast_signed())
+}
+
+/// How far the index `at` (`I64`) is after the start of the nursery, modulo 2³² (`I32`).
+fn from_nursery(e: &mut GcEmitter<'_, '_>, at: ir::Value) -> ir::Value {
+    let word = e.builder.ins().ireduce(types::I32, at);
+    e.builder.ins().iadd_imm_s(word, -i64::from(NURSERY_START))
 }
 
 const LAWS: &[BarrierLaw] = &[
@@ -263,9 +289,14 @@ const LAWS: &[BarrierLaw] = &[
         kept: &[(When::After, bundle_is_dirty), (When::Before, bundle_is_dirty)],
     },
     BarrierLaw {
-        law: "an overwritten reference is not logged while old objects are being marked",
+        law: "a reference that an old object had is not logged while old objects are being marked",
         applies: |m| m.is_in_heap() && !m.is_new(),
         kept: &[(When::Before, is_logged)],
+    },
+    BarrierLaw {
+        law: "the place of a reference that an old object had is not logged while old objects are being marked",
+        applies: |m| m.is_in_heap() && !m.is_new(),
+        kept: &[(When::Before, is_place_logged)],
     },
     BarrierLaw {
         law: "the card of a written slot outside the heap may be clean",
@@ -307,19 +338,14 @@ fn is_dirty(m: &Matcher<'_>, step: Step, table: SideTable) -> bool {
             && m.constant(by) == Some(i64::from(table.shift()))
             && m.is_table(bytes, table)
     };
-    let tested = |condition| {
-        let (comparison, [from_start, count]) = m.comparison(condition)?;
-        let is_all = m.constant(count) == Some(m.abi().option(NURSERY).cast_signed());
-        let is_test = comparison == IntCC::UnsignedLessThan && is_all;
-        is_test.then(|| m.linear(from_start).plus(NURSERY_START))
-    };
     match step {
         Step::Branch { condition, taken: true } => {
             m.loaded_from_native(condition, regions::CARDS).is_some_and(|card| byte_of(card, CARDS))
-                || tested(condition).is_some_and(|at| covers(&at) || m.is_word_of_object(&at, 0))
+                || is_in_young(m, condition)
         }
         Step::Branch { condition, taken: false } => {
-            tested(condition).is_some_and(|at| at == m.linear(m.store().value))
+            let tested = tested_young(m, condition).or_else(|| tested_bound(m, condition));
+            tested.is_some_and(|at| at == m.linear(m.store().value))
         }
         Step::Inst(inst) => m.stored_to_native(inst, regions::CARDS).is_some_and(|(at, value)| {
             m.constant(value) == Some(i64::from(DIRTY)) && byte_of(at, table)
@@ -327,19 +353,56 @@ fn is_dirty(m: &Matcher<'_>, step: Step, table: SideTable) -> bool {
     }
 }
 
-/// No marking is under way, or the overwritten reference and its place are in the log.
+/// The index that `condition` tests for being in the nursery.
+fn tested_young(m: &Matcher<'_>, condition: ir::Value) -> Option<Linear> {
+    let (comparison, [from_start, count]) = m.comparison(condition)?;
+    let is_all = m.constant(count) == Some(m.abi().option(NURSERY).cast_signed());
+    let is_test = comparison == IntCC::UnsignedLessThan && is_all;
+    is_test.then(|| m.linear(from_start).plus(NURSERY_START))
+}
+
+/// The index that `condition` compares with [`YOUNG_LAST`]. If it is not below, it is not in the nursery, and nothing is
+/// being marked.
+fn tested_bound(m: &Matcher<'_>, condition: ir::Value) -> Option<Linear> {
+    let (comparison, [from_start, last]) = m.comparison(condition)?;
+    let is_test =
+        comparison == IntCC::UnsignedLessThanOrEqual && m.is_current_heap_data(last, YOUNG_LAST);
+    is_test.then(|| m.linear(from_start).plus(NURSERY_START))
+}
+
+/// If `condition` is not zero, the written object is young.
+fn is_in_young(m: &Matcher<'_>, condition: ir::Value) -> bool {
+    tested_young(m, condition).is_some_and(|at| m.is_word_of_object(&at, 0))
+}
+
+/// No marking is under way, or the object is young.
+fn needs_no_log(m: &Matcher<'_>, condition: ir::Value, taken: bool) -> bool {
+    match taken {
+        true => is_in_young(m, condition),
+        false => m.is_current_heap_data(condition, MARKING) || tested_bound(m, condition).is_some(),
+    }
+}
+
+/// The value that `inst` stores at this byte of an entry of the log.
+fn logged(m: &Matcher<'_>, inst: ir::Inst, byte: i32) -> Option<ir::Value> {
+    let ([table, _], value) = m.stored_to_native_at(inst, regions::SIDE_TABLE, byte)?;
+    m.is_table(table, LOG).then_some(value)
+}
+
+/// The log is not needed, or the overwritten reference is in it.
 fn is_logged(m: &Matcher<'_>, step: Step) -> bool {
     match step {
-        Step::Branch { condition, taken } => !taken && m.is_current_heap_data(condition, MARKING),
+        Step::Branch { condition, taken } => needs_no_log(m, condition, taken),
+        Step::Inst(inst) => logged(m, inst, 0).is_some_and(|old| m.is_overwritten(old)),
+    }
+}
+
+/// The log is not needed, or the place is in it.
+fn is_place_logged(m: &Matcher<'_>, step: Step) -> bool {
+    match step {
+        Step::Branch { condition, taken } => needs_no_log(m, condition, taken),
         Step::Inst(inst) => {
-            let entry = m.stored_to_native(inst, regions::SIDE_TABLE);
-            let Some(([table, _], entry)) = entry else { return false };
-            let Some([place, old]) = m.binary(Opcode::Bor, entry) else { return false };
-            let Some([place, shift]) = m.binary(Opcode::Ishl, place) else { return false };
-            m.is_table(table, LOG)
-                && m.constant(shift) == Some(32)
-                && m.linear(place) == m.store().address
-                && m.is_overwritten(old)
+            logged(m, inst, 4).is_some_and(|place| m.linear(place) == m.store().address)
         }
     }
 }

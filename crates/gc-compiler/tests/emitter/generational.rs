@@ -6,7 +6,7 @@ use gc_compiler::collector::generational::GenerationalCompiler;
 use gc_compiler::{ArrayInit, RefPlace, regions};
 use gc_types::collector::generational::{
     BUNDLE_SHIFT, BUNDLES, CARD_SHIFT, CARD_SIZE, CARDS, DIRTY, LIMIT, LOG, LOG_CAPACITY, LOG_LEN,
-    MARKING, NEXT, SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE,
+    MARKING, NEXT, SLOT_CARD_SHIFT, SLOT_CARDS, SLOT_CARDS_LEN, WILL_EVACUATE, YOUNG_LAST,
 };
 use gc_types::collector::nursery::NURSERY_START;
 use gc_types::{Abi, ArrayLayout, HostCall, RootKind, StorageType, StructLayout};
@@ -54,7 +54,15 @@ impl Fixture {
         machine.set_data_u64(BUNDLES.address(), bundles.as_mut_ptr() as u64);
         machine.set_data_u64(LOG.address(), log.as_mut_ptr() as u64);
         machine.set_data_u64(SLOT_CARDS.address(), slots.as_mut_ptr() as u64);
-        Fixture { machine, cards, bundles, log, slots }
+        let mut f = Fixture { machine, cards, bundles, log, slots };
+        f.mark(0);
+        f
+    }
+
+    /// Says whether old objects are being marked, as the heap does.
+    fn mark(&mut self, marking: u32) {
+        self.machine.set_data_u32(MARKING, marking);
+        self.machine.set_data_u32(YOUNG_LAST, if marking == 0 { NURSERY - 1 } else { u32::MAX });
     }
 
     /// Runs `code`, which stores `value` into a slot of `HOLDER` at offset 32 that has `old`.
@@ -128,23 +136,25 @@ fn a_card_is_marked_for_young_values_alone() {
 }
 
 #[test]
-fn a_young_object_needs_no_card() {
+fn a_young_object_needs_no_barrier() {
     for options in modes() {
-        for (name, place) in PLACES {
+        for ((name, place), marking) in PLACES.into_iter().flat_map(|it| [(it, 0), (it, 1)]) {
             let code = write(&options, place);
             let mut f = Fixture::new();
+            f.mark(marking);
             for holder in [NURSERY_START, YOUNG] {
                 let l = f.machine.native_address(holder);
                 let (a, b) = (holder.into(), YOUNG.into());
                 f.machine.run(&code, &mut RawArgs { a, b, x: 5, l, ..Default::default() });
                 assert_eq!(f.machine.u32(holder + 32), YOUNG);
                 assert_eq!(f.take_cards(), [], "{name}");
+                assert_eq!(f.machine.data_u32(LOG_LEN), 0, "{name}");
             }
         }
     }
 }
 
-/// Short ranges of references are copied and filled inline in young arrays, while nothing is marked.
+/// Short ranges of references are copied and filled inline in young arrays.
 #[test]
 fn ranges_of_references_in_young_arrays_need_no_host() {
     let layout = ArrayLayout::new(StorageType::Ref);
@@ -158,10 +168,10 @@ fn ranges_of_references_in_young_arrays_need_no_host() {
             None
         });
         for (array, marking, inline) in
-            [(YOUNG, 0, true), (YOUNG, 1, false), (HOLDER, 0, false), (HOLDER, 1, false)]
+            [(YOUNG, 0, true), (YOUNG, 1, true), (HOLDER, 0, false), (HOLDER, 1, false)]
         {
             let mut f = Fixture::new();
-            f.machine.set_data_u32(MARKING, marking);
+            f.mark(marking);
             f.machine.set_u32(array + ArrayLayout::LENGTH_OFFSET, 40);
             let element = |n| array + layout.element_offset(n) as u32;
             f.machine.set_u32(element(3), YOUNG);
@@ -185,10 +195,10 @@ fn what_is_overwritten_is_logged_while_marking() {
         for (name, place) in PLACES {
             let code = write(&options, place);
             let mut f = Fixture::new();
-            f.machine.set_data_u32(MARKING, 1);
+            f.mark(1);
             let overwritten = [OLD, 0, YOUNG, 3, OLD + 8];
             for (n, old) in overwritten.into_iter().enumerate() {
-                f.run(&code, old, [OLD + 16, YOUNG, 0][n % 3]);
+                f.run(&code, old, [OLD + 16, YOUNG, 0, NURSERY_START - 1, u32::MAX][n % 5]);
             }
             assert_eq!(f.machine.data_u32(LOG_LEN), 5, "{name}");
             assert_eq!(f.log[..5], overwritten.map(entry), "{name}");
@@ -202,7 +212,7 @@ fn what_is_overwritten_is_logged_while_marking() {
             assert_eq!(f.log[0], entry(OLD + 32));
             assert_eq!(f.machine.data_u32(LOG_LEN), LOG_CAPACITY as u32 + 1);
             assert_eq!(f.machine.data_u32(LOG_LEN + 4), 1);
-            f.machine.set_data_u32(MARKING, 0);
+            f.mark(0);
             f.run(&code, OLD, 0);
             assert_eq!(f.machine.data_u32(LOG_LEN), LOG_CAPACITY as u32 + 1);
         }
@@ -225,7 +235,7 @@ fn the_card_of_a_native_slot_is_marked_if_it_is_of_a_table() {
             });
             for code in [write(&options, place), init] {
                 let mut f = Fixture::new();
-                f.machine.set_data_u32(MARKING, 1);
+                f.mark(1);
                 let slot = f.machine.native_address(HOLDER + 32);
                 let card = (slot >> SLOT_CARD_SHIFT) as usize % SLOT_CARDS_LEN as usize;
                 for value in not_young().into_iter().chain([YOUNG, LAST_YOUNG]) {
@@ -257,7 +267,7 @@ fn new_objects_pass_no_barrier() {
         });
         for born_old in [false, true] {
             let mut f = Fixture::new();
-            f.machine.set_data_u32(MARKING, 1);
+            f.mark(1);
             f.machine.set_data_u32(NEXT, NURSERY_START + 1024);
             f.machine.set_data_u32(LIMIT, NURSERY_START + if born_old { 1024 } else { 2048 });
             f.machine.host_returns(OLD.into());
@@ -290,7 +300,7 @@ fn new_objects_pass_no_barrier() {
             args.b = HOLDER.into();
             f.machine.run(&fill, &mut args);
             assert_eq!(f.take_cards(), []);
-            f.machine.set_data_u32(MARKING, 1 | WILL_EVACUATE);
+            f.mark(1 | WILL_EVACUATE);
             f.machine.run(&fill, &mut args);
             assert_eq!(f.take_cards(), cards);
             // Elements whose indices are known are few.
@@ -336,7 +346,7 @@ fn null_is_stored_without_a_look_at_cards() {
         let mut f = Fixture::new();
         // An access to a missing table would fault.
         f.machine.set_data_u64(CARDS.address(), 8);
-        f.machine.set_data_u32(MARKING, 1);
+        f.mark(1);
         f.machine.set_u32(HOLDER + 32, OLD);
         let mut args = RawArgs { a: HOLDER.into(), ..Default::default() };
         f.machine.run(&code, &mut args);

@@ -204,3 +204,13 @@ fn without_map(func: &mut Function, inst: Inst) -> Option<(Inst, Vec<ir::UserSta
     func.layout.remove_inst(inst);
     Some((copy, entries))
 }
+
+/// The load of this word of the heap data.
+fn is_word(f: &Function, i: Inst, wanted: u32) -> bool {
+    match f.dfg.insts[i] {
+        InstructionData::Load { opcode: ir::Opcode::Load, offset, .. } => {
+            region(f, i) == Some(regions::HEAP_DATA) && i32::from(offset) == wanted.cast_signed()
+        }
+        _ => false,
+    }
+}

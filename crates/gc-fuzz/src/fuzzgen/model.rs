@@ -21,7 +21,7 @@ use cranelift_interpreter::state::{InterpreterFunctionRef, MemoryError, State};
 use cranelift_interpreter::step::{ControlFlow, CraneliftTrap, step};
 use gc_compiler::HOST_CALL_NAMESPACE;
 use gc_testkit::clif::world::{self, NODE, TABLE_LENGTH};
-use gc_types::collector::{bump, drc, generational};
+use gc_types::collector::{bump, drc, generational, nursery};
 use gc_types::{
     Abi, ArrayLayout, GcLayout, HeapDataOffsets, HostCall, NULL_PAGE_SIZE, Trap, VMGcHeader,
     VMOffsets,
@@ -165,7 +165,10 @@ impl<'a> Model<'a> {
                 set(DATA, generational::BUNDLES.address(), 8, BUNDLES);
                 set(DATA, generational::SLOT_CARDS.address(), 8, SLOT_CARDS);
                 set(DATA, generational::LOG.address(), 8, LOG);
+                let nursery = abi.option(nursery::NURSERY) as u32;
+                let last = if case.marking { u32::MAX } else { nursery - 1 };
                 set(DATA, generational::MARKING, 4, case.marking.into());
+                set(DATA, generational::YOUNG_LAST, 4, last.into());
             }
             _ => {}
         }

@@ -44,6 +44,8 @@ pub struct OverwrittenLog {
     unlogged: bool,
     /// Number of entries that were read.
     read: u64,
+    /// What is after the switch while emitted code does not log.
+    bound: Option<u32>,
 }
 
 impl OverwrittenLog {
@@ -69,7 +71,16 @@ impl OverwrittenLog {
     ) -> Result<OverwrittenLog, HeapError> {
         let entries = MaskedTable::new(memory, table)?;
         let capacity = table.len_masked().into();
-        Ok(OverwrittenLog { entries, capacity, len, unlogged: false, read: 0 })
+        Ok(OverwrittenLog { entries, capacity, len, unlogged: false, read: 0, bound: None })
+    }
+
+    /// Keeps a bound in the four bytes after the switch: `u32::MAX` while emitted code logs, and otherwise `bound`. With
+    /// one comparison of a stored word that is at most `bound` if it needs another barrier, emitted code learns both.
+    #[must_use]
+    pub fn with_bound(mut self, bound: u32) -> OverwrittenLog {
+        self.bound = Some(bound);
+        self.switch(self.switched());
+        self
     }
 
     /// Empties the log and writes its switch: unless `value` is zero, emitted code logs. If there is no memory for
@@ -92,6 +103,10 @@ impl OverwrittenLog {
         if let Err(error) = self.entries.switch(value) {
             log::warn!("marking cannot be interleaved with the program: {error}");
             self.unlogged = true;
+        }
+        if let Some(bound) = self.bound {
+            let logs = self.switched() != 0;
+            self.entries.set_after_switch(if logs { u32::MAX } else { bound });
         }
     }
 
@@ -171,6 +186,21 @@ mod tests {
         assert_eq!(log.unread(&memory), Some(CAPACITY as u32));
         log.begin(&mut memory, 0);
         assert_eq!((memory.data_u32(SWITCH), log.unread(&memory)), (0, Some(0)));
+    }
+
+    #[test]
+    fn a_bound_lets_everything_through_while_emitted_code_logs() {
+        let mut memory = HeapMemory::new(&HeapOptions::default()).unwrap();
+        let mut log = OverwrittenLog::new(&memory, LOG, LEN).unwrap().with_bound(99);
+        assert_eq!(memory.data_u32(SWITCH + 4), 99);
+        log.begin(&mut memory, 1);
+        assert_eq!(memory.data_u32(SWITCH + 4), u32::MAX);
+        log.set_evacuates(true);
+        log.begin(&mut memory, 0);
+        assert_eq!(memory.data_u32(SWITCH + 4), 99);
+        log.begin(&mut memory, 1);
+        log.reset();
+        assert_eq!(memory.data_u32(SWITCH + 4), 99);
     }
 
     /// Has memory for heaps, and none for tables.

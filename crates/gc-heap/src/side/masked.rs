@@ -92,6 +92,14 @@ impl<T: Zeroable + Send + 'static> MaskedTable<T> {
         provided
     }
 
+    /// Writes the word after the table's switch.
+    ///
+    /// # Panics
+    /// If the table has no switch.
+    pub(crate) fn set_after_switch(&mut self, value: u32) {
+        self.kept.set_u32(self.switch_word() + 4, value);
+    }
+
     /// The value of the table's switch.
     ///
     /// # Panics

@@ -79,9 +79,10 @@ impl GenerationalHeap {
         Ok(())
     }
 
-    /// Marks what is overwritten, because it may be alive in the snapshot.
+    /// Marks what is overwritten, because it may be alive in the snapshot. What young objects refer to is marked, or was
+    /// found in the snapshot.
     fn mark_overwritten(&mut self, at: u64, count: u32) {
-        if self.major.phase() == Phase::Marking {
+        if self.major.phase() == Phase::Marking && at >= u64::from(self.space.nursery.end()) {
             for at in slots(at, count) {
                 let Some(old) = self.core.memory.read_u32(at) else { break };
                 self.cycle().mark_overwritten(old, at);

@@ -34,6 +34,7 @@ impl Tables {
         let slots = RememberedSlots::new(memory, SLOT_CARDS, SLOT_CARD_SHIFT)?;
         let slots = slots.with_young(NURSERY_START..nursery_end);
         let log = OverwrittenLog::new(memory, LOG, LOG_LEN)?;
+        let log = log.with_bound((nursery_end - NURSERY_START).saturating_sub(1));
         Ok(Tables { cards, slots, log, all_slots: false })
     }
 

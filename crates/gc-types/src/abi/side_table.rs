@@ -33,7 +33,8 @@ pub enum SideForm {
         entry: u32,
         /// The number of entries.
         len: u32,
-        /// A word (u32) that is not zero if the code should use the table. Otherwise it has no memory.
+        /// A word (u32) that is not zero if the code should use the table. Otherwise it has no memory. The word after it
+        /// is the table's, too.
         switch: Option<u32>,
     },
     /// A list of references, four bytes each, to which the code appends. The number of an entry was compared with
@@ -114,7 +115,8 @@ impl SideTable {
         SideTable::new(name, address, SideForm::Masked { entry, len, switch: None })
     }
 
-    /// A [masked](SideTable::masked) table that code uses only if the word (u32) `switch` is not zero.
+    /// A [masked](SideTable::masked) table that code uses only if the word (u32) `switch` is not zero. The heap may keep
+    /// something else that depends on the switch in the word after it.
     ///
     /// # Panics
     /// If this table is not masked, or the word is not one of a collector's, or that of the address.
@@ -191,7 +193,7 @@ impl SideTable {
         let others = match self.form {
             SideForm::Indexed { .. } | SideForm::Masked { switch: None, .. } => 0,
             SideForm::IndexedNew { .. } => 1 << (NEXT / 4) | 1 << (LIMIT / 4),
-            SideForm::Masked { switch: Some(switch), .. } => bits(switch, 4),
+            SideForm::Masked { switch: Some(switch), .. } => bits(switch, 8),
             SideForm::Appended { len, capacity } => disjoint(bits(len, 4), bits(capacity, 4)),
         };
         disjoint(bits(self.address, 8), others)
@@ -235,7 +237,7 @@ mod tests {
         assert!(words(SideTable::indexed("a", WORD, 7)).eq(address));
         let masked = SideTable::masked("b", WORD, 3, 16);
         assert!(words(masked).eq(address));
-        assert!(words(masked.with_switch(WORD + 8)).eq([first, first + 1, first + 2]));
+        assert!(words(masked.with_switch(WORD + 8)).eq(first..first + 4));
         // The program changes the length.
         let list = SideTable::appended("c", WORD, WORD + 8, WORD + 12);
         assert!(words(list).eq([first, first + 1, first + 3]));

@@ -7,7 +7,7 @@
 //! native table that has one byte for each [`CARD_SIZE`] bytes of heap. In an array the card is
 //! that of the slot, otherwise that of the object's start. With a card it marks the card's bundle,
 //! a byte of a second table, unless the card was marked before. While old objects are being marked
-//! ([`MARKING`] is not zero), emitted code appends each overwritten reference to a native log.
+//! ([`MARKING`] is not zero), emitted code appends each reference that is overwritten in an old object to a native log.
 //!
 //! The collector's header word is zero, except in an object that the current collection has moved.
 //! There it is a forwarding word.
@@ -32,6 +32,10 @@ pub const MARKING: u32 = HeapDataOffsets::COLLECTOR + 8;
 /// A bit of [`MARKING`]: the card of every reference in a large new array must be marked, because its
 /// referent may be moved when marking ends.
 pub const WILL_EVACUATE: u32 = 2;
+/// Heap data, u32: a store into an old object needs a barrier if its value, less the start of the nursery, is at most
+/// this. While old objects are being marked it is the largest number, and otherwise the last place of the nursery: one
+/// comparison shows both whether overwritten references must be logged and whether a value is young.
+pub const YOUNG_LAST: u32 = MARKING + 4;
 /// Heap data, u64: number of logged stores. If it is larger than [`LOG_CAPACITY`], the first
 /// entries were overwritten.
 pub const LOG_LEN: u32 = HeapDataOffsets::COLLECTOR + 16;
