@@ -122,7 +122,7 @@ fn increment(collection: &mut impl Parts) -> Result<GcProgress, HeapError> {
     // Nothing is done in a heap that was damaged before.
     while !collection.is_complete() && collection.core().damage.is_none() {
         collection.part(PART);
-        if start.elapsed() >= target {
+        if !collection.is_complete() && start.elapsed() >= target {
             break;
         }
     }

@@ -69,11 +69,14 @@ pub const SLOT_CARD_SHIFT: u32 = 10;
 /// Number of slot cards.
 pub const SLOT_CARDS_LEN: u32 = 1 << 12;
 
+/// The version of what both halves must know. In the second one [`YOUNG_LAST`] is a word of the heap data.
+const VERSION: u64 = 2;
+
 /// What both halves of the collector must know, without the options of a heap.
 pub fn abi() -> CollectorAbi {
     [CARDS, BUNDLES, SLOT_CARDS, LOG]
         .into_iter()
-        .fold(CollectorAbi::new(NAME), CollectorAbi::with_table)
+        .fold(CollectorAbi::new(NAME).with("version", VERSION), CollectorAbi::with_table)
 }
 
 /// Whether stores into slots of this kind mark slot cards. For the other kinds, either the slots

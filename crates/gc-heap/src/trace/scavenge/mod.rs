@@ -26,7 +26,7 @@ use super::shapes::{BAD_OBJECT, Shapes};
 use crate::os::thread_time;
 use crate::remember::Cards;
 use crate::space::Generations;
-use crate::space::nursery::size::NurseryUse;
+use crate::space::nursery::size::{MIN_BY_TIME, NurseryUse};
 use crate::space::object_map::Mark;
 use crate::{GcRootsIter, HeapBytes, HeapCore, HeapView};
 use gc_types::collector::bump::NEXT;
@@ -125,6 +125,8 @@ pub struct Scavenger {
     /// Whether it began to trace old objects.
     began_traced: bool,
     traced: Traced,
+    /// Whether its processor time is measured.
+    is_timed: bool,
     /// The processor time of the increments before this one, and that at the beginning of this one.
     took: Duration,
     since: Option<Duration>,
@@ -159,7 +161,7 @@ impl Scavenger {
 
     /// Continues to measure the time of a scavenge, which is that of its increments.
     pub fn begin_increment(&mut self) {
-        self.since = Some(thread_time());
+        self.since = self.is_timed.then(thread_time);
     }
 
     /// Ends the measurement that [`begin_increment`](Scavenger::begin_increment) began.
@@ -223,7 +225,10 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
         scavenger.next_card = self.space.old.region.start();
         scavenger.traced.grey.clear();
         (scavenger.traced.bytes, scavenger.traced.is_over) = (0, false);
-        (scavenger.took, scavenger.since) = (Duration::ZERO, Some(thread_time()));
+        // To ask the system for the time takes longer than to empty a small nursery. Its time does not make it smaller.
+        scavenger.is_timed = young >= MIN_BY_TIME.into() || self.core.side.given.is_some();
+        (scavenger.took, scavenger.since) = (Duration::ZERO, None);
+        scavenger.begin_increment();
     }
 
     /// The parts that the loop needs. `None` if nothing is mapped.
@@ -497,7 +502,8 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
             let frames = u32::try_from(self.core.side.frames).unwrap_or(u32::MAX);
             let roots = self.scavenger.roots.saturating_add(frames);
             // A trace also takes time for old objects.
-            let took = (!self.scavenger.began_traced).then_some(self.scavenger.took);
+            let is_timed = self.scavenger.is_timed && !self.scavenger.began_traced;
+            let took = is_timed.then_some(self.scavenger.took);
             let new = survived.saturating_sub(again);
             self.space.emptied(self.core, NurseryUse { used, survived: new, roots, took }, again);
         } else {
