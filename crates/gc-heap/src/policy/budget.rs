@@ -214,7 +214,10 @@ impl GrowthPolicy for BudgetPolicy {
         let most = usage.live.saturating_mul(MOST_ROOM).max(usage.least);
         let room = self.budget.room(weights[1]).clamp(usage.least / LEAST_PART, most);
         self.tell(Told { rooms: [self.told.rooms[0], room], ..self.told });
-        self.budget.adapt();
+        // Only here: between two plans there are many minor collections and much given time, but old rooms do not follow.
+        if !usage.idle {
+            self.budget.adapt();
+        }
         let spare = if usage.idle { 0 } else { room };
         let HeapPlan { review, .. } = self.adaptive.plan(usage);
         HeapPlan { goal: usage.live.saturating_add(room), spare, review }
@@ -229,7 +232,6 @@ impl GrowthPolicy for BudgetPolicy {
         let weights = self.weights(usage.idle);
         let rooms = [usage.used, self.told.rooms[1]];
         self.tell(Told { weights, rooms, busy: u64::from(!usage.idle), ..self.told });
-        self.budget.adapt();
         self.budget.room(weights[0])
     }
 }
@@ -341,5 +343,29 @@ mod tests {
         assert_eq!(policy.plan(usage).spare, 0);
         (heaps[1].1.idle, heaps[1].2.idle) = (false, false);
         assert_eq!(settled(&mut heaps), [[15, 15]; 2]);
+    }
+
+    #[test]
+    fn what_happens_between_plans_does_not_change_the_rooms() {
+        let budget = MemoryBudget::new(310 * MIB);
+        let new = |live| (budget.policy(), usage(live, 10, 100));
+        let mut busy = [new(50), new(50)];
+        let (mut idle, given) = (new(10), NurseryUsage { idle: true, ..NurseryUsage::default() });
+        let mut rooms = Vec::new();
+        for _ in 0..100 {
+            rooms.clear();
+            for (policy, usage) in &mut busy {
+                for _ in 0..100 {
+                    let small =
+                        NurseryUsage { used: MIB, gc_time: Duration::from_millis(1), ..nursery() };
+                    policy.most_young(&small);
+                    idle.0.most_young(&given);
+                }
+                rooms.push(room(policy, usage));
+            }
+            idle.0.plan(&HeapUsage { idle: true, ..idle.1 });
+        }
+        // Of 200 MiB that are free, what the nurseries use is little.
+        assert!(rooms.iter().all(|room| (80..=110).contains(room)), "{rooms:?}");
     }
 }

@@ -145,7 +145,8 @@ impl OldGeneration {
         }
         let (evacuator, marker) = Default::default();
         let told = Told { ended: Ended::Damage(self.lent.start, LOST), ..Told::default() };
-        let region = MarkRegion::new(self.lent.start, 0);
+        // The heap's maximum is not known here. It may still grow before the damage is noted.
+        let region = MarkRegion::new(self.lent.start, 1 << 32);
         OldTables { region, evacuator, marker, told, lost: true }
     }
 }
@@ -211,6 +212,7 @@ mod tests {
         assert!(error.to_string().contains("panicked"), "{error}");
         assert!(matches!(space.old.told.ended, Ended::Damage(_, what) if what == LOST));
         assert_eq!(space.old.region.alloc(16), None);
+        space.reserve(&mut core);
 
         core.reset();
         space.reset(&mut core);

@@ -225,8 +225,9 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
         scavenger.next_card = self.space.old.region.start();
         scavenger.traced.grey.clear();
         (scavenger.traced.bytes, scavenger.traced.is_over) = (0, false);
-        // To ask the system for the time takes longer than to empty a small nursery. Its time does not make it smaller.
-        scavenger.is_timed = young >= MIN_BY_TIME.into() || self.core.side.given.is_some();
+        // To ask the system for the time takes as long as to empty a small nursery. Time does not make a nursery smaller than
+        // `MIN_BY_TIME`. One of that size may have room for an object that did not fit.
+        scavenger.is_timed = young >= u64::from(MIN_BY_TIME / 2) || self.core.side.given.is_some();
         (scavenger.took, scavenger.since) = (Duration::ZERO, None);
         scavenger.begin_increment();
     }
