@@ -90,7 +90,8 @@ pub struct NurseryUse {
     pub survived: u64,
     /// The number of roots and of the stack's frames.
     pub roots: u32,
-    /// The time of the collection, if it was a minor one and nothing else.
+    /// The time of the collection, if it was a minor one and nothing else, and was measured. That of a nursery with few
+    /// bytes is not.
     pub took: Option<Duration>,
 }
 
