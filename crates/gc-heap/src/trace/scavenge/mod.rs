@@ -225,8 +225,9 @@ impl<const SHIFT: u32> Scavenge<'_, SHIFT> {
         scavenger.next_card = self.space.old.region.start();
         scavenger.traced.grey.clear();
         (scavenger.traced.bytes, scavenger.traced.is_over) = (0, false);
-        // To ask the system for the time takes as long as to empty a small nursery. Nothing depends on the time of a nursery
-        // below `MIN_BY_TIME`. One of that size may be collected before it is full, so half of that is the limit here.
+        // To ask the system for the time takes as long as to empty a small nursery. Its time makes no nursery smaller than
+        // `MIN_BY_TIME`. One of that size may be collected before it is full, so half of that is the limit here. In time
+        // that the host gives, each is measured: the next one must fit into what is left.
         scavenger.is_timed = young >= u64::from(MIN_BY_TIME / 2) || self.core.side.given.is_some();
         (scavenger.took, scavenger.since) = (Duration::ZERO, None);
         scavenger.begin_increment();
